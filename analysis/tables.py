@@ -1,0 +1,167 @@
+"""Each table as CSV in full precision, as Markdown and LaTeX with four significant digits, and for a terminal."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from analysis.schema import SPLITS
+from analysis.store import replace
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+DIGITS = 4
+LATEX_ESCAPES = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    }
+)
+
+
+def number(value: float | None, digits: int = DIGITS, signed: bool = False) -> str:
+    """A number with `digits` significant digits, trailing zeros kept; empty when there is none."""
+    if value is None or pd.isna(value):
+        return ""
+    sign = "+" if signed else ""
+    if value == 0:
+        return f"{sign}0"
+    if abs(value) >= 10 ** (digits - 1):
+        return f"{value:{sign}.0f}" if abs(value) < 1e9 else f"{value:{sign}.{digits - 1}e}"
+    return f"{value:{sign}#.{digits}g}".rstrip(".")
+
+
+def interval(low: float | None, high: float | None, digits: int = DIGITS, signed: bool = False) -> str:
+    if low is None or high is None or pd.isna(low) or pd.isna(high):
+        return ""
+    return f"[{number(low, digits, signed)}, {number(high, digits, signed)}]"
+
+
+def metric_label(metric: str) -> str:
+    """A metric in words, without its split: test_balanced_accuracy is "balanced accuracy"."""
+    head, _, rest = metric.partition("_")
+    return (rest if head in SPLITS and rest else metric).replace("_", " ")
+
+
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:
+    """Write NAME.csv, NAME.md and NAME.tex into `folder`, each in one step."""
+    replace(folder / f"{name}.csv", lambda path: table.to_csv(path, index=False, lineterminator="\n"))
+    header, rows = _readable(table)
+    replace(folder / f"{name}.md", lambda path: path.write_text(_markdown(header, rows), encoding="utf-8"))
+    replace(folder / f"{name}.tex", lambda path: path.write_text(_latex(header, rows), encoding="utf-8"))
+
+
+def _readable(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Header and cells as text: the interval in one column, the best mean of a ranking between two asterisks."""
+    header = ["interval" if name == "ci_low" else str(name) for name in table if name != "ci_high"]
+    rows = []
+    for record in rows_of(table):
+        row = []
+        for name in (str(name) for name in table if name != "ci_high"):
+            if name == "ci_low":
+                row.append(interval(record["ci_low"], record["ci_high"]))
+            else:
+                row.append(_text(record[name]))
+        rows.append(row)
+    if "rank" in table and rows and rows[0][header.index("mean")]:
+        rows[0][header.index("mean")] = f"**{rows[0][header.index('mean')]}**"
+    return header, rows
+
+
+def _text(value: Any) -> str:
+    if value is None or pd.isna(value):
+        return ""
+    return number(value) if isinstance(value, float) else str(value)
+
+
+def _markdown(header: list[str], rows: list[list[str]]) -> str:
+    def line(cells: Iterable[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+    return "\n".join([line(header), line(["---"] * len(header)), *map(line, rows)]) + "\n"
+
+
+def _latex(header: list[str], rows: list[list[str]]) -> str:
+    def cell(text: str) -> str:
+        if text.startswith("**") and text.endswith("**"):
+            return f"\\textbf{{{text[2:-2]}}}"
+        return text.replace("\n", " ").translate(LATEX_ESCAPES)
+
+    lines = [" & ".join(map(cell, row)) + r" \\" for row in (header, *rows)]
+    begin = f"\\begin{{tabular}}{{{'l' * len(header)}}}"
+    return "\n".join([begin, r"\hline", lines[0], r"\hline", *lines[1:], r"\hline", r"\end{tabular}"]) + "\n"
+
+
+def console_table(table: pd.DataFrame) -> "Table":
+    """An ablation (or effects) table, or a ranking, for a terminal; it fits 100 columns."""
+    return _console_ablation(table) if "verdict" in table else _console_ranking(table)
+
+
+def _console(title: str, columns: dict[str, Callable[[dict[str, Any]], str]], text: set[str]) -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    drawn = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
+    for name in columns:
+        if name in text:
+            drawn.add_column(name, overflow="fold")
+        else:
+            drawn.add_column(name, justify="right", no_wrap=True)
+    return drawn
+
+
+def _console_ablation(table: pd.DataFrame) -> "Table":
+    from rich.text import Text
+
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+        "factor": lambda row: str(row["factor"]),
+        "level": lambda row: str(row["level"]),
+        "against": lambda row: str(row["baseline_level"]),
+        "n": lambda row: str(row["n_pairs"]),
+        "baseline": lambda row: number(row["baseline_mean"], 3),
+        "mean": lambda row: number(row["level_mean"], 3),
+        "delta [95 %]": lambda row: (
+            f"{number(row['delta'], 3, True)} {interval(row['ci_low'], row['ci_high'], 2, True)}".strip()
+        ),
+        "p_holm": lambda row: number(row["p_holm"], 2),
+        "verdict": lambda row: str(row["verdict"]),
+    }
+    title = metric_title(table)
+    drawn = _console(title, columns, {"factor", "level", "against", "verdict"})
+    colours = {"better": "green", "worse": "red", "unstable": "yellow"}
+    for row in rows_of(table):
+        cells = [Text(make(row)) for make in columns.values()]
+        cells[-1].stylize(colours.get(row["verdict"], ""))
+        drawn.add_row(*cells)
+    return drawn
+
+
+def _console_ranking(table: pd.DataFrame) -> "Table":
+    from rich.text import Text
+
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+        "rank": lambda row: str(row["rank"]),
+        "cell": lambda row: str(row["cell"]),
+        "n": lambda row: str(row["n"]),
+        "failed": lambda row: str(row["n_failed"]),
+        "diverged": lambda row: str(row["n_diverged"]),
+        "mean [95 %]": lambda row: f"{number(row['mean'])} {interval(row['ci_low'], row['ci_high'], 3)}".strip(),
+        "validation": lambda row: number(row["val_mean"]),
+        "test": lambda row: number(row["test_mean"]),
+    }
+    drawn = _console(metric_title(table), columns, {"cell"})
+    for row in rows_of(table):
+        drawn.add_row(*(Text(make(row)) for make in columns.values()))
+    return drawn
+
+
+def metric_title(table: pd.DataFrame) -> str:
+    return str(table["metric"].iloc[0]) if len(table) else "nothing to compare"

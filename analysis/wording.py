@@ -1,0 +1,148 @@
+"""The study's answer in plain sentences, one a factor level, with what was seen and how sure it is."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from analysis.ablation import IDENTICAL, TOO_FEW, UNSTABLE
+from analysis.figures import comparison_label
+from analysis.schema import DIVERGED, FAILED, FINISHED, RUNNING, STATUSES
+from analysis.statistics import EXACT_PAIRS, SIGNIFICANCE, smallest_p
+from analysis.store import Records
+from analysis.tables import interval, metric_label, number, rows_of
+
+SENTENCE_DIGITS = 2
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One line of the answer: what was changed, what was seen, and the verdict ("" where none is due)."""
+
+    subject: str
+    text: str
+    verdict: str = ""
+    note: str = ""
+
+    def __str__(self) -> str:
+        verdict = f": {self.verdict}" if self.verdict else ""
+        note = f" ({self.note})" if self.note else ""
+        return f"{self.subject}: {self.text}{verdict}{note}."
+
+
+def answers(records: Records, tables: Mapping[str, pd.DataFrame]) -> list[Answer]:
+    """A search's winner; a factorial's main effects and interactions; else every comparison."""
+    if records.is_search:
+        return _search(records, tables["ranking"])
+    if "effects" in tables:
+        effects = [_comparison(records, row, averaged=True) for row in rows_of(tables["effects"])]
+        return effects + [_interaction(row) for row in rows_of(tables["interactions"])]
+    return [_comparison(records, row) for row in rows_of(tables["ablation"])]
+
+
+def _comparison(records: Records, row: Mapping[str, Any], averaged: bool = False) -> Answer:
+    subject = comparison_label(row)
+    if row["verdict"] == IDENTICAL:
+        return Answer(subject, _same_as(records, row), IDENTICAL)
+    broken = _counts({DIVERGED: row["n_diverged"], FAILED: row["n_failed"]})
+    if not row["n_pairs"]:
+        text = f"no seed has finished both this and {row['baseline_level']}"
+        return Answer(subject, text, row["verdict"], broken)
+    seen = f"{metric_label(row['metric'])} {_difference(row, 'delta')} over {_plural(row['n_pairs'], 'seed')}"
+    if averaged:
+        seen += ", averaged over the other factors"
+    if row["factor"] != "ladder":
+        seen += f", against {row['baseline_level']}"
+    if row["verdict"] in (TOO_FEW, UNSTABLE):
+        return Answer(subject, seen, row["verdict"], broken)
+    return Answer(subject, seen, row["verdict"], ", ".join(filter(None, [f"p_holm {p_text(row['p_holm'])}", broken])))
+
+
+def _same_as(records: Records, row: Mapping[str, Any]) -> str:
+    """Whose trials stand for a level that changed nothing."""
+    for comparison in records.study.get("comparisons", []):
+        if (comparison["factor"], comparison["level"]) == (row["factor"], row["level"]):
+            other = records.resolve(comparison["cell"])
+            if other != comparison["cell"]:
+                return f"the same configuration as {other}, which ran once"
+    return f"the same configuration as {row['baseline_level']}, which ran once"
+
+
+def _interaction(row: Mapping[str, Any]) -> Answer:
+    subject = f"{row['factor_a']} = {row['level_a']} with {row['factor_b']} = {row['level_b']}"
+    if pd.isna(row["p_value"]):
+        return Answer(subject, "too few complete seeds to tell whether they interact", TOO_FEW)
+    text = f"interaction {_difference(row, 'interaction')} over {_plural(row['n_pairs'], 'seed')}"
+    verdict = "they interact" if row["p_value"] < SIGNIFICANCE else "no clear interaction"
+    return Answer(subject, text, verdict, f"p {p_text(row['p_value'])}, not corrected")
+
+
+def _search(records: Records, ranking: pd.DataFrame) -> list[Answer]:
+    finished = ranking.loc[ranking["mean"].notna()]
+    if finished.empty:
+        return []
+    best = rows_of(finished.head(1))[0]
+    text = f"best {metric_label(best['metric'])} in validation, {number(best['mean'], 3)}"
+    if pd.notna(best["test_mean"]):
+        text += f"; {number(best['test_mean'], 3)} in test, which did not choose it"
+    runs = _plural(best["n"], "run")
+    return [Answer(str(best["cell"]), f"{text}; {runs}, of {_plural(len(ranking), 'configuration')}")]
+
+
+def progress(records: Records) -> str:
+    """How many of the planned trials have come how far."""
+    by_status = records.trials["status"].value_counts()
+    seeds = len(records.study.get("seeds") or [0])
+    planned = len(records.study.get("trials") or []) or (records.study.get("samples") or 0) * seeds
+    known = _counts({status: int(by_status.get(status, 0)) for status in STATUSES}) or "none started"
+    return f"{known}, of {_plural(planned, 'planned trial')}" if planned else known
+
+
+def unfinished(records: Records) -> bool:
+    planned = {trial["trial"] for trial in records.study.get("trials", [])}
+    running = bool((records.trials["status"] == RUNNING).any())
+    return running or bool(planned - set(records.trials["trial"])) or records.trials.empty
+
+
+def selection_in_words(rule: Mapping[str, Any]) -> str:
+    if rule["rule"] == "best":
+        return f"the epoch with the best {rule['metric']}"
+    return "the last epoch" if rule["rule"] == "last" else f"epoch {rule['epoch']}"
+
+
+def permutation_floor(n_seeds: int) -> str:
+    """What the permutation test can say at best with this many seeds."""
+    if n_seeds < 2:
+        return "one seed gives no p-value"
+    floor = smallest_p(n_seeds)
+    how = f"2/2^{n_seeds}" if n_seeds <= EXACT_PAIRS else "random flips"
+    below = " and so cannot reach 0.05" if floor >= SIGNIFICANCE else ""
+    return f"{number(floor)} ({how}) with {n_seeds} seeds{below}"
+
+
+def finished_any(records: Records) -> bool:
+    return bool((records.trials["status"] == FINISHED).any())
+
+
+def p_text(p: float | None) -> str:
+    if p is None or pd.isna(p):
+        return ""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _difference(row: Mapping[str, Any], name: str) -> str:
+    band = interval(row["ci_low"], row["ci_high"], SENTENCE_DIGITS)
+    return f"{number(row[name], SENTENCE_DIGITS, signed=True)} {band}".strip().replace("-", "−")
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def joined(parts: Iterable[str]) -> str:
+    return " · ".join(part for part in parts if part)

@@ -1,0 +1,192 @@
+"""One decoded data set as one Arrow IPC file: a record batch a split, opened by mapping, without a copy.
+
+The mapping is private and copy-on-write: a stray in-place write stays in its process and never reaches the file.
+"""
+
+import json
+import mmap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, BinaryIO, overload
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from datasets.base import DatasetInfo, Examples
+from datasets.splits import SPLITS
+
+FORMAT = 1
+_KEY = b"dataset"
+
+
+class DamagedFileError(Exception):
+    """The file is not a whole cache file of this format."""
+
+
+class ArrowPaths(Sequence[str]):
+    """The paths of one split, turned into Python strings one by one as they are asked for."""
+
+    def __init__(self, column: pa.Array, rows: npt.NDArray[np.int64] | None = None) -> None:
+        self._column = column
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._column) if self._rows is None else len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        place = index % len(self)
+        return str(self._column[place if self._rows is None else int(self._rows[place])].as_py())
+
+    def __iter__(self) -> Iterator[str]:
+        return (self[i] for i in range(len(self)))
+
+    def taken(self, rows: npt.NDArray[np.int64]) -> "ArrowPaths":
+        """The paths of `rows`, still unread."""
+        return ArrowPaths(self._column, rows if self._rows is None else self._rows[rows])
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A cache file as it lies on disk: before long tail and limits."""
+
+    info: DatasetInfo
+    splits: Mapping[str, Examples]
+    checksum: str
+
+
+def write(stream: BinaryIO, info: DatasetInfo, splits: Mapping[str, Examples]) -> None:
+    """Writes the file; images are handed to Arrow as they are, so a mapped array costs no memory."""
+    facts = asdict(info)
+    metadata = {"format": FORMAT, "info": facts, "checksum": checksum(facts, splits)}
+    schema = pa.schema(
+        [
+            ("image", pa.binary(int(np.prod(info.image_shape)))),
+            ("label", pa.int64()),
+            ("split", pa.dictionary(pa.int8(), pa.string())),
+            ("path", pa.string()),
+            *([("points", pa.list_(pa.float32(), 2 * info.n_points))] if info.n_points else []),
+        ],
+        metadata={_KEY: json.dumps(metadata).encode()},
+    )
+    with pa.ipc.new_file(stream, schema) as writer:
+        for name in SPLITS:
+            writer.write_batch(_batch(schema, name, splits[name]))
+
+
+def _batch(schema: pa.Schema, split: str, rows: Examples) -> pa.RecordBatch:
+    n = len(rows)
+    codes = pa.array(np.full(n, SPLITS.index(split), dtype=np.int8))
+    columns = [
+        _fixed(schema.field("image").type, n, rows.images),
+        pa.array(rows.labels),
+        pa.DictionaryArray.from_arrays(codes, pa.array(SPLITS)),
+        pa.array(list(rows.paths), type=pa.string()),
+    ]
+    if rows.points is not None:
+        kind = schema.field("points").type
+        columns.append(pa.FixedSizeListArray.from_arrays(pa.array(rows.points.reshape(-1)), type=kind))
+    return pa.record_batch(columns, schema=schema)
+
+
+def _fixed(kind: pa.DataType, n: int, images: npt.NDArray[np.uint8]) -> pa.Array:
+    pixels = pa.py_buffer(np.ascontiguousarray(images).reshape(-1).data)
+    return pa.Array.from_buffers(kind, n, [None, pixels])
+
+
+def open_file(path: Path) -> Opened:
+    """Maps the file. Raises FileNotFoundError, or DamagedFileError when it is torn or of another format."""
+    try:
+        with path.open("rb") as file:
+            mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        whole = pa.py_buffer(mapping)
+        reader = pa.ipc.open_file(pa.BufferReader(whole))
+        metadata = json.loads(reader.schema.metadata[_KEY])
+        if metadata["format"] != FORMAT:
+            raise DamagedFileError(f"{path}: format {metadata['format']}, expected {FORMAT}")
+        info = _info(metadata["info"])
+        batches = {name: reader.get_batch(i) for i, name in enumerate(SPLITS)}
+        splits = {name: _examples(batch, info, mapping, whole.address) for name, batch in batches.items()}
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:  # Arrow's own errors are among these
+        raise DamagedFileError(f"{path}: {error}") from error
+    return Opened(info, splits, metadata["checksum"])
+
+
+def _info(facts: dict[str, Any]) -> DatasetInfo:
+    channels, height, width = facts["image_shape"]
+    return DatasetInfo(
+        name=facts["name"],
+        classes=tuple(facts["classes"]),
+        image_shape=(channels, height, width),
+        counts={split: tuple(n) for split, n in facts["counts"].items()},
+        mean=tuple(facts["mean"]),
+        std=tuple(facts["std"]),
+        fingerprint=facts["fingerprint"],
+        n_points=facts["n_points"],
+    )
+
+
+def _examples(batch: pa.RecordBatch, info: DatasetInfo, mapping: mmap.mmap, start: int) -> Examples:
+    n = batch.num_rows
+
+    def view(buffer: pa.Buffer, dtype: str, *shape: int) -> npt.NDArray[Any]:
+        # Over the mapping and not over Arrow's buffer, which numpy would mark read-only and torch then warns about.
+        return np.frombuffer(mapping, dtype, n * int(np.prod(shape)), buffer.address - start).reshape(n, *shape)
+
+    points = None
+    if info.n_points:
+        points = view(batch.column("points").values.buffers()[1], "<f4", info.n_points, 2)
+    return Examples(
+        images=view(batch.column("image").buffers()[1], "u1", *info.image_shape),
+        labels=view(batch.column("label").buffers()[1], "<i8"),
+        points=points,
+        paths=ArrowPaths(batch.column("path")),
+    )
+
+
+def fingerprint(
+    classes: Sequence[str], image_shape: tuple[int, int, int], n_points: int, splits: Mapping[str, Examples]
+) -> str:
+    """Hex digest of all that training can see; the same on every machine and under every path."""
+    sizes = {name: len(splits[name]) for name in SPLITS}
+    digest = blake2b(json.dumps([list(classes), image_shape, n_points, sizes]).encode(), digest_size=16)
+    for name in SPLITS:
+        rows = splits[name]
+        digest.update(np.ascontiguousarray(rows.labels.astype("<i8", copy=False)).data)
+        digest.update(np.ascontiguousarray(rows.images).data)
+        if rows.points is not None:
+            digest.update(np.ascontiguousarray(rows.points.astype("<f4", copy=False)).data)
+    return digest.hexdigest()
+
+
+def checksum(facts: Mapping[str, Any], splits: Mapping[str, Examples]) -> str:
+    """Hex digest of what the fingerprint leaves out: the metadata itself and the paths."""
+    digest = blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16)
+    for name in SPLITS:
+        digest.update("\0".join(splits[name].paths).encode())
+    return digest.hexdigest()
+
+
+def verify(opened: Opened, path: Path) -> None:
+    """Reads everything once and raises DamagedFileError when a byte is not what was written."""
+    info = opened.info
+    try:
+        whole = checksum(asdict(info), opened.splits) == opened.checksum and info.fingerprint == fingerprint(
+            info.classes, info.image_shape, info.n_points, opened.splits
+        )
+    except (UnicodeDecodeError, ValueError) as error:
+        raise DamagedFileError(f"{path}: {error}") from error
+    if not whole:
+        raise DamagedFileError(f"{path}: its content is not what was written")

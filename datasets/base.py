@@ -1,0 +1,140 @@
+"""What every data set is made of: its settings, the rows found in its source, the splits that training reads.
+
+A data set is described without decoding (`source`), decoded once per machine (`read`, called by the cache), and opened
+from the cache by every trial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from datasets.component import Component
+
+
+class DataError(Exception):
+    """Everything that is wrong with the data, at once: `faults` holds one sentence a fault, each naming its file."""
+
+    def __init__(self, faults: str | Sequence[str]) -> None:
+        self.faults: list[str] = [faults] if isinstance(faults, str) else list(faults)
+        super().__init__(self.faults)
+
+    def __str__(self) -> str:
+        return "\n".join(self.faults)
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """The facts of a data set that models, losses and reports need; all that a trial's record says about its data."""
+
+    name: str
+    classes: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    """(channels, height, width)"""
+    counts: Mapping[str, tuple[int, ...]]
+    """split → examples of each class, after long tail and limits"""
+    mean: tuple[float, ...]
+    """per channel in [0, 1], of the whole training split, before long tail and limits"""
+    std: tuple[float, ...]
+    fingerprint: str
+    """hex digest of pixels, labels, points, splits, order and class names; of no path, long tail or limit"""
+    n_points: int = 0
+    """landmarks of each example; 0 for a set without"""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """One split, in its fixed shuffle."""
+
+    images: npt.NDArray[np.uint8]
+    """(N, C, H, W); a copy-on-write view of the cache file: nothing is in memory until it is read"""
+    labels: npt.NDArray[np.int64]
+    """(N,)"""
+    points: npt.NDArray[np.float32] | None
+    """(N, n_points, 2) as x, y in pixels of the image, NaN where an example has none; None for a set without"""
+    paths: Sequence[str]
+    """where each example came from, relative to the source, with forward slashes; read from the file on demand"""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The splits "train", "val" and "test" with what is known about them."""
+
+    info: DatasetInfo
+    splits: Mapping[str, Examples]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One example before it is decoded."""
+
+    path: str
+    """its name: unique in the source, the same on every machine, with forward slashes"""
+    label: int
+    split: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """One decoded example: image (C, H, W) uint8; points (n_points, 2) float32 where the set has landmarks."""
+
+    image: npt.NDArray[np.uint8]
+    points: npt.NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a data set found where it reads from, with every fault that shows without decoding."""
+
+    root: Path | None
+    """the folder that it reads; None when nothing of the user's is read"""
+    classes: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    rows: tuple[Row, ...]
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """name → file, for every file whose bytes decide the content"""
+    content: str = ""
+    """digest of what is read from elsewhere than `files`"""
+    n_points: int = 0
+    faults: tuple[str, ...] = ()
+
+
+class DatasetSettings(Component):
+    """What every data set can be asked for. A subclass adds `name` (a literal), its own settings, `source`, `read`."""
+
+    place_fields: ClassVar[frozenset[str]] = frozenset()
+    """settings that say where the data lies, not what it is: the fingerprint stands for them in a trial's identity"""
+    subset_fields: ClassVar[frozenset[str]] = frozenset({"imbalance_factor", "limit_train", "limit_eval"})
+    """settings that choose among decoded rows: changing one decodes nothing again"""
+
+    name: str = ""
+    """what `--set dataset.name=…` chooses by: a literal, with itself as the default, in every subclass"""
+    imbalance_factor: float = Field(default=1.0, ge=1)
+    """long tail of the training split: examples of the most frequent class over those of the rarest; 1 = off"""
+    split_seed: int = Field(default=0, ge=0)
+    """decides splits (where the disk does not), the fixed shuffle and which class is rare"""
+    limit_train: int = Field(default=0, ge=0)
+    """the first N training examples, after the long tail; 0 = all"""
+    limit_eval: int = Field(default=0, ge=0)
+    """the first N examples of validation and of test; 0 = all"""
+
+    def reading(self) -> dict[str, Any]:
+        """The settings that decide what decoding yields, as JSON values: with the files' content, the cache's key."""
+        return self.model_dump(mode="json", exclude=set(self.place_fields | self.subset_fields))
+
+    def source(self, data_root: Path | None) -> Source:
+        """What there is to read; raises DataError when there is nothing, saying which layout is expected where."""
+        raise NotImplementedError
+
+    def read(self, source: Source, row: Row) -> Record:
+        """Decodes one row; called from several threads. Raises DataError naming the file that cannot be decoded."""
+        raise NotImplementedError

@@ -1,0 +1,77 @@
+"""Who belongs to which split, in which order, and what a long tail or a limit keeps: pure functions of stable hashes.
+
+Each use hashes under its own name, so that an example's place in the order says nothing about its split.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from datasets.seeds import stable_hash, stable_unit
+
+SPLITS = ("train", "val", "test")
+
+
+def hash_split(key: str, seed: int, test: float = 0.2, validation: float = 0.15) -> str:
+    """The split of one example by its key alone, so adding an example moves no other.
+
+    `test` is a share of everything, `validation` a share of what is left; 0 turns a split off.
+    """
+    if stable_unit("test", seed, key) < test:
+        return "test"
+    return "val" if stable_unit("validation", seed, key) < validation else "train"
+
+
+def stratified_split(
+    keys: Sequence[str], labels: Sequence[int], seed: int, test: float = 0.2, validation: float = 0.2
+) -> list[str]:
+    """Exact shares of every class: its examples are ranked by hash, the first go to test, the next to validation.
+
+    Both are shares of the whole class, rounded to whole examples. For closed sets: adding an example may move others.
+    """
+    splits = ["train"] * len(keys)
+    for label in set(labels):
+        members = [i for i, own in enumerate(labels) if own == label]
+        members.sort(key=lambda i: (stable_hash("stratified", seed, keys[i]), keys[i]))
+        n_test, n_val = round(test * len(members)), round(validation * len(members))
+        for rank, i in enumerate(members[: n_test + n_val]):
+            splits[i] = "test" if rank < n_test else "val"
+    return splits
+
+
+def shuffled(keys: Sequence[str], seed: int) -> list[int]:
+    """The fixed shuffle: positions of `keys` in the order of their stable hash."""
+    return sorted(range(len(keys)), key=lambda i: (stable_hash("order", seed, keys[i]), keys[i]))
+
+
+def class_order(classes: Sequence[str], seed: int) -> list[int]:
+    """The classes from head to tail of a long tail, shuffled by the seed so that no class is rare by its name."""
+    return shuffled([f"class {name}" for name in classes], seed)
+
+
+def long_tail_counts(counts: Sequence[int], factor: float, order: Sequence[int]) -> tuple[int, ...]:
+    """How many examples of every class stay when the counts fall exponentially from the head to 1 / `factor` of it.
+
+    n_c = max(1, round(n_max · factor^(−k / (C − 1)))), k the place of the class in `order`, never more than there are
+    (Cui et al., Class-Balanced Loss Based on Effective Number of Samples, CVPR 2019, section 5.1).
+    """
+    if factor < 1:
+        raise ValueError(f"imbalance_factor = {factor}: must be at least 1 (1 keeps every example)")
+    last = max(1, len(counts) - 1)
+    kept = list(counts)
+    for place, label in enumerate(order):
+        kept[label] = min(counts[label], max(1, round(max(counts) * factor ** (-place / last))))
+    return tuple(kept)
+
+
+def first_of_each_class(labels: npt.NDArray[np.int64], counts: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Rows to keep, ascending: the first counts[c] rows of every class c.
+
+    In the fixed shuffle these are the rows with the smallest hash, so a longer tail keeps a subset of a shorter one's.
+    """
+    by_class = np.argsort(labels, kind="stable")
+    n_of_class = np.bincount(labels, minlength=len(counts))
+    rank = np.empty(len(labels), dtype=np.int64)
+    rank[by_class] = np.arange(len(labels)) - np.repeat(np.cumsum(n_of_class) - n_of_class, n_of_class)
+    return np.flatnonzero(rank < np.asarray(counts)[labels])

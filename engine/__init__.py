@@ -1,0 +1,1 @@
+"""Carries a plan out on Ray and writes down everything that happens."""

@@ -1,0 +1,48 @@
+"""What `list` and `prepare` show; imports neither torch nor ray."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from datasets.component import did_you_mean
+from datasets.registry import DATASETS
+from engine.options import Options
+
+if TYPE_CHECKING:
+    from datasets.summary import Summary
+
+
+def catalogue(what: str) -> list[dict[str, str]]:
+    """Rows of one kind of thing, as text by column."""
+    if what == "studies":
+        from search_spaces.registry import STUDIES
+
+        return [
+            {
+                "name": study.name,
+                "design": study.design if study.kind == "ablation" else "search",
+                "varies": ", ".join(factor.name for factor in study.factors) if study.kind == "ablation" else "",
+                "question": study.question,
+            }
+            if study.kind == "ablation"
+            else {"name": study.name, "design": "search", "varies": f"{len(study.space)} settings", "question": study.question}
+            for study in STUDIES.values()
+        ]
+    if what == "workloads":
+        from trainables.registry import WORKLOADS
+
+        return [{"name": name, "what": text} for name, (_, text) in WORKLOADS.items()]
+    return [{"name": name, "what": (kind.__doc__ or "").strip().splitlines()[0]} for name, kind in DATASETS.items()]
+
+
+def prepare_dataset(name: str, options: Options) -> "Summary":
+    """Decode and check a data set by name, with `dataset.…` settings; ConfigError or DataError lists every fault."""
+    from datasets.cache import prepare
+    from datasets.summary import summary
+    from engine.errors import PlanError
+    from trainables.config import resolve
+
+    if name not in DATASETS:
+        raise PlanError([f"data set {name!r} is unknown; {did_you_mean(name, DATASETS)}"])
+    config = resolve({"dataset.name": name, "model.name": "small_cnn"}, options.settings)
+    folder = Path(options.cache_dir) if options.cache_dir else None
+    return summary(prepare(config.dataset, Path(options.data_root) if options.data_root else None, folder))

@@ -1,0 +1,152 @@
+"""What a plan will take: a few real steps of each distinct cell are timed here, and multiplied out.
+
+Figures are measured on this machine with the trial's own number of threads; where the trials will run on another, only
+their ratios carry over.
+"""
+
+import json
+import os
+import resource
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from analysis.schema import RunDirectory
+from analysis.store import read_log
+from datasets.cache import open_dataset
+from engine.plan import Plan
+from engine.progress import duration
+from engine.sampler import samples_of
+from engine.tuner import concurrency, unfinished
+from search_spaces.study import SearchStudy
+from trainables.config import TrialConfig
+from trainables.learner import Learner
+
+STEPS = 3
+PROBE_SECONDS = 30.0  # cells beyond this budget are taken to be like the first
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one trial: seconds an epoch, bytes of memory while it trains, bytes of checkpoints that it leaves."""
+
+    epoch_seconds: float
+    memory: int
+    disk: int
+
+
+@dataclass(frozen=True)
+class Forecast:
+    trials: int
+    finished: int
+    seconds: float
+    concurrent: int
+    memory: int
+    disk: int
+    probed: int
+    """configurations that were timed"""
+
+
+def forecast(plan: Plan) -> Forecast:
+    """Time, memory and disk of what the plan still lacks."""
+    events = list(read_log(RunDirectory(plan.directory).log))
+    if isinstance(plan.study, SearchStudy):
+        done = sum(event["event"] == "end" and event["status"] != "failed" for event in events)
+        total = samples_of(plan.study) * plan.study.seeds
+        configs = [plan.baseline] * (total - done)
+    else:
+        cells = {item.cell.name: item.config for item in plan.cells}
+        configs = [config for spec in unfinished(plan, events) if (config := cells[spec.cell]) is not None]
+        total, done = len(plan.trials), len(plan.trials) - len(configs)
+    torch.set_num_threads(plan.options.threads)
+    costs: dict[str, Cost] = {}
+    began = time.monotonic()
+    seconds = disk = 0.0
+    for config in configs:
+        key = config.model_dump_json(exclude={"selection", "schedule"})
+        if key not in costs and (not costs or time.monotonic() - began < PROBE_SECONDS):
+            costs[key] = probe(plan, config)
+        cost = costs.get(key) or next(iter(costs.values()))
+        seconds += cost.epoch_seconds * config.training.epochs
+        disk += cost.disk
+    concurrent = min(concurrency(plan), max(1, len(configs)))
+    memory = max((cost.memory for cost in costs.values()), default=0) * concurrent
+    return Forecast(total, done, seconds / concurrent, concurrent, memory, int(disk), len(costs))
+
+
+def probe(plan: Plan, config: TrialConfig) -> Cost:
+    """Time a few training steps and one evaluation batch of a real learner; the first step warms up."""
+    dataset = open_dataset(config.dataset, plan.bench.data(config).path)
+    learner = Learner(config, dataset, 0, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    counts = {split: len(labels) for split, labels in learner.labels.items()}
+    step, rows = learner.time_step(STEPS)
+    evaluation, seen = learner.time_evaluation()
+    epoch = step / rows * counts["train"] + evaluation / seen * (counts["val"] + counts["test"])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    state = learner.state_dict()
+    model = _bytes(state["model"])
+    return Cost(epoch, peak, 2 * model + _bytes(state["optimizer"]))
+
+
+def _bytes(tree: Any) -> int:
+    if isinstance(tree, torch.Tensor):
+        return tree.numel() * tree.element_size()
+    if isinstance(tree, dict):
+        return sum(map(_bytes, tree.values()))
+    return sum(map(_bytes, tree)) if isinstance(tree, list | tuple) else 0
+
+
+def plan_record(plan: Plan) -> dict[str, Any]:
+    """The plan as plain data; `study` is in the schema that a user's YAML file has."""
+    finished = {event["trial"] for event in read_log(RunDirectory(plan.directory).log) if event["event"] == "end"}
+    return {
+        "study": plan.asked_with_options(),
+        "directory": str(plan.directory),
+        "cells": [
+            {
+                "name": item.cell.name,
+                "levels": item.cell.levels,
+                "settings": item.cell.settings,
+                "reference": item.reference,
+                "identical_to": item.identical_to,
+                "invalid": item.invalid,
+            }
+            for item in plan.cells
+        ],
+        "trials": [
+            {"trial": spec.trial, "cell": spec.cell, "seed": spec.seed, "finished": spec.trial in finished}
+            for spec in plan.trials
+        ],
+        "forecast": vars(forecast(plan)),
+    }
+
+
+def describe_plan(plan: Plan, console: Console) -> None:
+    """The plan for a reader."""
+    study = plan.study
+    console.print(f"[bold]{study.name}[/bold]  {study.question}", highlight=False)
+    if isinstance(study, SearchStudy):
+        console.print(f"search by {study.sampler}: {samples_of(study)} configurations × {study.seeds} seeds, over")
+        for parameter in study.space:
+            tree = parameter.model_dump(mode="json", exclude={"key", "kind"}, exclude_defaults=True)
+            console.print(f"  {parameter.key}: {json.dumps(tree)}", highlight=False, markup=False, soft_wrap=True)
+    else:
+        table = Table("cell", *(factor.name for factor in study.factors), "epochs", "trials", "remark", box=None)
+        for item in plan.cells:
+            remark = f"identical to {item.identical_to}" if item.identical_to else item.invalid or ""
+            trials = str(study.seeds) if item.runs else "-"
+            epochs = str(item.config.training.epochs) if item.config else "-"
+            table.add_row(item.cell.name, *item.cell.levels.values(), epochs, trials, remark)
+        console.print(table)
+    made = forecast(plan)
+    console.print(f"{made.trials} trials, {made.finished} of them finished in {plan.directory}", highlight=False, soft_wrap=True)
+    if made.trials > made.finished:
+        console.print(
+            f"forecast: {duration(made.seconds)} with {made.concurrent} at a time ({made.probed} configurations timed here, "
+            f"load {os.getloadavg()[0]:.1f}), {made.memory / 2**30:.1f} GiB of memory, {made.disk / 2**20:.1f} MiB of disk",
+            highlight=False,
+        )

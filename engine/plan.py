@@ -1,0 +1,258 @@
+"""A study becomes a plan: every cell resolved and checked, every trial with its key, every fault at once.
+
+Nothing here starts Ray. The data sets are decoded (or found in the cache), because a trial's identity holds their
+content, and each network is built once on the meta device, because only that shows whether its layers exist.
+"""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from analysis.schema import counterpart, maximised
+from datasets.base import DataError
+from datasets.cache import Prepared, prepare
+from datasets.component import did_you_mean
+from engine.errors import PlanError
+from engine.options import Options, apply
+from search_spaces.designs import Cell, Comparison
+from search_spaces.study import AblationStudy, AnyStudy, SearchStudy, StudyError
+from trainables.config import ConfigError, TrialConfig, resolve
+from trainables.identity import trial_key
+from trainables.registry import WORKLOADS
+from trainables.trial import TrialSpec
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """A cell as it will run: the cell it is identical to, or why it cannot run, where either holds."""
+
+    cell: Cell
+    config: TrialConfig | None
+    identical_to: str | None = None
+    invalid: str | None = None
+    reference: str | None = None
+
+    @property
+    def runs(self) -> bool:
+        return self.config is not None and self.identical_to is None and self.invalid is None
+
+
+class Workbench:
+    """Turns dotted settings into trials of one study: resolves, checks, prepares each data set once."""
+
+    def __init__(self, study: AnyStudy, options: Options) -> None:
+        if study.workload not in WORKLOADS:
+            raise PlanError([f"workload {study.workload!r} is unknown; {did_you_mean(study.workload, WORKLOADS)}"])
+        self.study, self.options = study, options
+        self._prepared: dict[str, Prepared | DataError] = {}
+        self._networks: dict[str, list[str]] = {}
+
+    @cached_property
+    def trainable(self) -> type:
+        """The workload's Ray Trainable class."""
+        module, _, name = WORKLOADS[self.study.workload][0].partition(":")
+        return getattr(importlib.import_module(module), name)
+
+    def config(self, settings: Mapping[str, Any]) -> TrialConfig:
+        """A cell's or a sample's configuration; `--epochs` has the last word."""
+        forced = {"training.epochs": self.options.epochs} if self.options.epochs else {}
+        budget = {"training.epochs": self.study.epochs}
+        return resolve(self.trainable.defaults(), budget, self.study.baseline, settings, forced)  # type: ignore[attr-defined]
+
+    def data(self, config: TrialConfig) -> Prepared:
+        """The configuration's data set, decoded at most once; raises DataError again on every call that meets it."""
+        key = config.dataset.model_dump_json()
+        if key not in self._prepared:
+            try:
+                self._prepared[key] = prepare(config.dataset, _path(self.options.data_root), _path(self.options.cache_dir))
+            except DataError as error:
+                self._prepared[key] = error
+        found = self._prepared[key]
+        if isinstance(found, DataError):
+            raise found
+        return found
+
+    def faults(self, config: TrialConfig) -> list[str]:
+        """What keeps this configuration from running: its data, its network."""
+        try:
+            info = self.data(config).info
+        except DataError as error:
+            return error.faults
+        shape, classes = info.image_shape, len(info.classes)
+        key = f"{config.model.model_dump_json()} {shape} {classes}"
+        if key not in self._networks:
+            self._networks[key] = _network_faults(config, shape, classes)
+        return self._networks[key] + _selection_faults(config) + config.augmentation.faults(shape[0])
+
+    def spec(self, cell: str, config: TrialConfig, seed: int, directory: Path) -> TrialSpec:
+        prepared = self.data(config)
+        return TrialSpec(
+            trial=trial_key(config, seed, prepared.info.fingerprint),
+            cell=cell,
+            seed=seed,
+            config=config.model_dump(mode="json"),
+            dataset_file=str(prepared.path),
+            fingerprint=prepared.info.fingerprint,
+            directory=str(directory),
+            threads=self.options.threads,
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    asked: AnyStudy
+    """the study before the options changed it: a later command applies its own to this one"""
+    study: AnyStudy
+    options: Options
+    bench: Workbench
+    directory: Path
+    baseline: TrialConfig
+    cells: tuple[PlannedCell, ...]
+    comparisons: tuple[Comparison, ...]
+    trials: tuple[TrialSpec, ...]
+    """Seed by seed, so that a run cut short leaves complete pairs; a search's trials are proposed while it runs."""
+
+    def asked_with_options(self) -> dict[str, Any]:
+        """The study as it will run, in the schema of a user's YAML file."""
+        return self.study.model_dump(mode="json")
+
+    @property
+    def invalid(self) -> list[PlannedCell]:
+        return [cell for cell in self.cells if cell.invalid]
+
+    @property
+    def size(self) -> int:
+        """How many trials the plan has in all."""
+        return self.study.samples * self.study.seeds if isinstance(self.study, SearchStudy) else len(self.trials)
+
+
+def make_plan(study: AnyStudy, options: Options, directory: Path) -> Plan:
+    """The study under these options, to be run in `directory` (absolute); PlanError lists every fault."""
+    asked = study
+    try:
+        study = apply(asked, options)
+    except StudyError as error:
+        raise PlanError(error.faults) from None
+    bench = Workbench(study, options)
+    faults = _metric_faults(study)
+    if isinstance(study, SearchStudy):
+        baseline, more = _checked_search(study, bench)
+        cells, comparisons = [], ()
+    else:
+        layout = study.layout()
+        cells, more = _checked_cells(study, bench, layout.cells)
+        baseline, comparisons = cells[0].config, layout.comparisons
+    if faults + more or baseline is None:
+        raise PlanError(faults + more)
+    trials = [
+        bench.spec(cell.cell.name, cell.config, seed, directory)
+        for seed in range(study.seeds)
+        for cell in cells
+        if cell.runs and cell.config is not None
+    ]
+    return Plan(asked, study, options, bench, directory, baseline, tuple(cells), comparisons, tuple(trials))
+
+
+def _checked_cells(study: AblationStudy, bench: Workbench, cells: tuple[Cell, ...]) -> tuple[list[PlannedCell], list[str]]:
+    """Cells with what is wrong: a fault of the first cell is the study's, one of another makes only that cell invalid.
+
+    Settings that cannot be are always faults of the study; what cannot be had or placed is a matter of the cell.
+    """
+    planned: list[PlannedCell] = []
+    faults: list[str] = []
+    names: dict[str, str] = {}
+    for cell in cells:
+        reference = study.references.get(cell.name)
+        try:
+            config = bench.config(cell.settings)
+        except ConfigError as error:
+            faults += [f"{cell.name}: {fault}" if planned else fault for fault in error.faults if fault not in faults]
+            planned.append(PlannedCell(cell, None, reference=reference))
+            continue
+        found = bench.faults(config)
+        if found and cell is cells[0]:
+            faults += found
+        identical = names.setdefault(config.model_dump_json(), cell.name)
+        planned.append(
+            PlannedCell(
+                cell,
+                config,
+                identical_to=None if identical == cell.name else identical,
+                invalid="; ".join(found) or None,
+                reference=reference,
+            )
+        )
+    return planned, faults
+
+
+def _checked_search(study: SearchStudy, bench: Workbench, draws: int = 64) -> tuple[TrialConfig | None, list[str]]:
+    """Resolve the baseline and `draws` random points, so that a wrong key, bound or condition shows before Ray starts."""
+    from engine.sampler import random_points
+
+    faults: list[str] = []
+    try:
+        baseline = bench.config({})
+        faults += bench.faults(baseline)
+    except ConfigError as error:
+        return None, error.faults
+    for point in random_points(study.space, draws):
+        try:
+            config = bench.config(point)
+            if not faults:
+                faults += [f"space: {fault}" for fault in bench.faults(config)]
+        except ConfigError as error:
+            faults += [f"space: {fault}" for fault in error.faults]
+        if faults:
+            break
+    return baseline, faults
+
+
+def _network_faults(config: TrialConfig, shape: tuple[int, int, int], classes: int) -> list[str]:
+    import torch
+
+    from trainables.learner import build_network
+    from trainables.placement import PlacementError
+
+    try:
+        with torch.device("meta"):
+            network = build_network(config, shape, classes, seed=0)
+            network.eval()(torch.zeros(2, *shape))
+    except PlacementError as error:
+        return error.faults
+    except Exception as error:  # whatever a network says of pictures it cannot take
+        return [f"model.name: {config.model.name} cannot take pictures of {shape}: {error}"]
+    return []
+
+
+def _selection_faults(config: TrialConfig) -> list[str]:
+    selection = config.selection
+    if selection.rule == "epoch" and not 1 <= selection.epoch <= config.training.epochs:
+        return [f"selection.epoch: {selection.epoch} is outside 1 … {config.training.epochs}, the epochs of the trial"]
+    return []
+
+
+def _metric_faults(study: AnyStudy) -> list[str]:
+    from trainables.tasks import Classification
+
+    known = [f"{split}_{name}" for split in ("test", "val", "train") for name in Classification.METRICS]
+    faults = []
+    for metric in (study.metric, *study.further_metrics):
+        if metric not in (*known, "val_roughness", "val_jumps"):
+            faults.append(f"metric: {metric!r} is not recorded; {did_you_mean(metric, [*known, 'val_roughness', 'val_jumps'])}")
+    if study.metric.endswith("_loss") and any(key.startswith("loss.") for key in study.varied):
+        faults.append(f"metric: {study.metric} is the trained criterion, which this study varies; use test_reference")
+    return faults
+
+
+def objective(study: AnyStudy) -> tuple[str, bool]:
+    """(metric, maximise) that a search proposes and ranks by: the validation counterpart of its metric."""
+    metric = counterpart(study.metric, "val")
+    return metric, maximised(metric)
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
+

@@ -1,0 +1,94 @@
+"""What a user sees while trials run: one live line block on a terminal, one plain line a finished trial elsewhere."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+BADLY = ("failed", "diverged")
+
+
+@dataclass
+class Progress:
+    """Counts of one run. `total` is the plan's number of trials, `done` those that were finished before."""
+
+    console: Console
+    total: int
+    total_epochs: int
+    metric: str
+    maximise: bool
+    done: int = 0
+    ended_as: dict[str, int] = field(default_factory=dict)
+    running: dict[str, tuple[str, int, int]] = field(default_factory=dict)
+    best: tuple[float, str] | None = None
+    epochs: int = 0
+
+    def __enter__(self) -> Self:
+        self.began = time.monotonic()
+        self.live: Live | None = None
+        if self.console.is_terminal:
+            self.live = Live(get_renderable=self._table, console=self.console, refresh_per_second=2, transient=True)
+            self.live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.live:
+            self.live.stop()
+
+    def started(self, trial: str, cell: str, seed: int) -> None:
+        self.running[trial] = (cell, seed, 0)
+
+    def epoch(self, trial: str, row: dict[str, Any]) -> None:
+        cell, seed, _ = self.running.get(trial, (trial, 0, 0))
+        self.running[trial] = (cell, seed, row["epoch"])
+        self.epochs += 1
+
+    def ended(self, trial: str, end: dict[str, Any]) -> None:
+        cell, seed, _ = self.running.pop(trial, (trial, 0, 0))
+        self.done += 1
+        self.ended_as[end["status"]] = self.ended_as.get(end["status"], 0) + 1
+        value = (end.get("selected") or {}).get(self.metric)
+        if value is not None and (self.best is None or (value > self.best[0]) == self.maximise):
+            self.best = (value, f"{cell} seed {seed}")
+        if not self.live:
+            self.console.print(self._line(cell, seed, end, value), highlight=False, markup=False, soft_wrap=True)
+
+    def _line(self, cell: str, seed: int, end: dict[str, Any], value: float | None) -> str:
+        width = len(str(self.total))
+        text = f"[{self.done:{width}}/{self.total}] {cell} seed {seed}: {end['status']}"
+        if value is not None:
+            text += f", {self.metric} {value:.4f} at epoch {end['selected_epoch']}, {end['seconds']:.1f} s"
+        if end.get("error"):
+            text += f" ({end['error'].strip().splitlines()[-1]})"
+        return f"{text} · {self._left()}"
+
+    def _left(self) -> str:
+        if self.done >= self.total:
+            return "all done"
+        elapsed = time.monotonic() - self.began
+        if not self.epochs:
+            return "starting"
+        rate = self.epochs / elapsed
+        left = max(0, self.total_epochs - self.epochs) / rate
+        return f"{rate:.1f} epochs/s, about {duration(left)} left"
+
+    def _table(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        bad = sum(self.ended_as.get(status, 0) for status in BADLY)
+        counts = f"{self.done}/{self.total} trials done, {len(self.running)} running"
+        table.add_row("[bold]trials", counts + (f", [red]{bad} failed or diverged[/red]" if bad else ""))
+        table.add_row("[bold]speed", self._left())
+        if self.best:
+            table.add_row("[bold]best", f"{self.metric} {self.best[0]:.4f}  {self.best[1]}")
+        for cell, seed, epoch in list(self.running.values())[:8]:
+            table.add_row("running", f"{cell} seed {seed}, epoch {epoch}")
+        return table
+
+
+def duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

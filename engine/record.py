@@ -1,0 +1,166 @@
+"""Everything that happens to a run, appended to its log by the driver, one JSON line an event.
+
+The log is the only state: what is not in it did not happen, and Parquet files and reports are made from it. A run
+directory is claimed by creating its study.json, and held by a lock while a driver works in it.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from analysis.schema import RunDirectory
+from analysis.store import read_log, repair_tail
+from engine.errors import PlanError
+from engine.plan import Plan
+from search_spaces.study import AblationStudy, SearchStudy
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("torch", "torchvision", "ray", "optuna", "pandas", "pyarrow", "pillow", "numpy")
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class Log:
+    """The append-only log of one run; a line is written by one system call, so a kill tears at most the last."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        repair_tail(run.log)
+        self.events = list(read_log(run.log))
+        self._file = os.open(run.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+    def append(self, **event: Any) -> None:
+        line = json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n"
+        os.write(self._file, line.encode())
+
+    def close(self) -> None:
+        os.fsync(self._file)
+        os.close(self._file)
+
+
+def hold(run: RunDirectory) -> FileLock:
+    """The run directory's lock, taken; PlanError where another driver holds it."""
+    lock = FileLock(run.root / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise PlanError([f"{run.root}: another process is running this study; `status` shows how far it is"]) from None
+    return lock
+
+
+def check_free(directory: Path) -> None:
+    """PlanError where `directory` already holds a run or cannot be written."""
+    run = RunDirectory(directory)
+    if run.study.exists():
+        raise PlanError([f"--out {directory}: holds a run already; go on with `resume {directory}`, or choose another folder"])
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        probe = directory / f".writable.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise PlanError([f"--out {directory}: cannot be written ({error.strerror})"]) from None
+
+
+def claim(plan: Plan, command: list[str]) -> RunDirectory:
+    """Write study.json, atomically and only where there is none: of two drivers, one gets the directory."""
+    check_free(plan.directory)
+    run = RunDirectory(plan.directory)
+    temporary = run.root / f".study.{os.getpid()}.json"
+    temporary.write_text(json.dumps(study_record(plan, command), indent=1, ensure_ascii=False), encoding="utf-8")
+    try:
+        os.link(temporary, run.study)
+    except FileExistsError:
+        check_free(plan.directory)
+    finally:
+        temporary.unlink()
+    return run
+
+
+def rewrite(plan: Plan, run: RunDirectory, command: list[str]) -> None:
+    """study.json of a resumed run: what is asked now; when and where it was first asked stays."""
+    before = json.loads(run.study.read_text(encoding="utf-8"))
+    kept = {key: before[key] for key in ("created_at", "command") if key in before}
+    temporary = run.root / f".study.{os.getpid()}.json"
+    record = {**study_record(plan, command), **kept, "resumed_at": now()}
+    temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
+    temporary.replace(run.study)
+
+
+def study_record(plan: Plan, command: list[str]) -> dict[str, Any]:
+    """study.json: what was asked, what it resolved to, and where it ran. `request` alone suffices to plan it again."""
+    study, info = plan.study, plan.bench.data(plan.baseline).info
+    search = isinstance(study, SearchStudy)
+    return {
+        "format": 1,
+        "name": study.name,
+        "question": study.question,
+        "kind": study.kind,
+        "design": study.design if isinstance(study, AblationStudy) else None,
+        "workload": study.workload,
+        "baseline": dict(study.baseline),
+        "factors": study.model_dump(mode="json").get("factors", []),
+        "cells": [
+            {
+                "name": item.cell.name,
+                "levels": item.cell.levels,
+                "reference": item.reference,
+                "identical_to": item.identical_to,
+                "invalid": item.invalid,
+            }
+            for item in plan.cells
+        ],
+        "comparisons": [vars(item) for item in plan.comparisons],
+        "space": study.model_dump(mode="json")["space"] if search else [],
+        "samples": study.samples if isinstance(study, SearchStudy) else None,
+        "seeds": list(range(study.seeds)),
+        "epochs": plan.baseline.training.epochs,
+        "metric": study.metric,
+        "further_metrics": list(study.further_metrics),
+        "selection": plan.baseline.selection.model_dump(mode="json"),
+        "trials": [
+            {"trial": spec.trial, "cell": spec.cell, "seed": spec.seed, "epochs": spec.config["training"]["epochs"]}
+            for spec in plan.trials
+        ],
+        "request": {"study": plan.asked.model_dump(mode="json"), "options": plan.options.model_dump(mode="json")},
+        "command": command,
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "git": git_state(),
+        "data": {
+            "name": info.name,
+            "fingerprint": info.fingerprint,
+            "classes": list(info.classes),
+            "image_shape": list(info.image_shape),
+            "counts": {split: list(counts) for split, counts in info.counts.items()},
+        },
+        "machine": {"node": platform.node(), "cpus": os.cpu_count(), "system": platform.platform()},
+        "created_at": now(),
+    }
+
+
+def git_state() -> dict[str, Any]:
+    """The program's commit and whether its files differ from it; nulls outside a checkout."""
+
+    def git(*arguments: str) -> str | None:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    try:
+        status = git("status", "--porcelain", "--untracked-files=no")
+        return {"commit": git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
+    except OSError:
+        return {"commit": None, "dirty": None}
+
+
+def program() -> str:
+    """How to call this program again, for commands that are printed."""
+    return f"python {Path(sys.argv[0]).name}" if sys.argv[0].endswith(".py") else "python run_search.py"

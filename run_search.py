@@ -1,0 +1,290 @@
+"""The command line. Each command imports what it needs when it runs: `--help`, `list`, `status` and `report` stay light."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from search_spaces.study import AnyStudy
+
+ROOT = Path(__file__).resolve().parent
+DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+
+Command = Callable[..., Any]
+
+
+class Program(click.Group):
+    """Turns every refusal into one line a fault on standard error and exit status 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        _check_packages()
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            faults = getattr(error, "faults", None)
+            if faults is None:
+                raise
+            for fault in faults:
+                click.echo(f"error: {fault}", err=True)
+            ctx.exit(REFUSED)
+
+
+def _check_packages() -> None:
+    """`datasets` is also the name of Hugging Face's package: make sure that ours is the one that is found."""
+    import datasets
+
+    found = Path(datasets.__file__ or "").resolve()
+    if found != ROOT / "datasets" / "__init__.py":
+        message = f"error: `datasets` is {found}, another package; it must be {ROOT / 'datasets'}: start run_search.py itself"
+        click.echo(f"{message} and take the other out of PYTHONPATH", err=True)
+        sys.exit(REFUSED)
+
+
+def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    wrong = [value for value in values if not value.partition("=")[1] or not value.partition("=")[0]]
+    if wrong:
+        raise click.BadParameter(f"{wrong[0]!r} is not of the form {parameter.metavar}")
+    return {key: value for key, _, value in (value.partition("=") for value in values)}
+
+
+def data_options(command: Command) -> Command:
+    for option in (
+        click.option("--data-root", type=click.Path(), envvar="DATA_ROOT", help="Folder of the data sets (or $DATA_ROOT)."),
+        click.option("--cache-dir", type=click.Path(), envvar="CACHE_DIR", help="Folder of decoded data (or $CACHE_DIR)."),
+        click.option("--limit-train", type=click.IntRange(0), help="First N training examples; 0 = all."),
+        click.option("--limit-eval", type=click.IntRange(0), help="First N of validation and of test; 0 = all."),
+        click.option(
+            "--set", "settings", multiple=True, metavar="KEY=VALUE", callback=_pairs, help="A setting by its dotted name."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def study_options(command: Command) -> Command:
+    for option in (
+        click.option("--seeds", type=int, help="Replicates of every cell or configuration."),
+        click.option("--epochs", type=int, help="Epochs of every trial; schedules keep their shape."),
+        click.option("--samples", type=int, help="Configurations a search tries."),
+        click.option(
+            "--levels", multiple=True, metavar="FACTOR=A,B", callback=_pairs, help="Restrict a factor to some levels, or add."
+        ),
+        click.option("--design", help="one_at_a_time, leave_one_out, ladder or factorial."),
+        click.option("--sampler", help="tpe or random (searches)."),
+        click.option("--cpus-per-trial", type=float, help="CPUs of a trial, and its torch threads (default 1)."),
+        click.option("--gpus-per-trial", type=float, help="GPUs of a trial (default: 1 where there is one)."),
+        click.option("--max-concurrent", type=int, help="Trials at a time (default: as many as fit)."),
+        click.option("--skip-invalid", is_flag=True, default=None, help="Run the other cells where some cannot run."),
+    ):
+        command = option(command)
+    return data_options(command)
+
+
+def _given(raw: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, in the form of `engine.options.Options`."""
+    from trainables.config import parse_value
+
+    given = {key: value for key, value in raw.items() if value is not None}
+    given["settings"] = {key: parse_value(value) for key, value in raw["settings"].items()}
+    for name in ("limit_train", "limit_eval"):
+        if name in given:
+            given["settings"][f"dataset.{name}"] = given.pop(name)
+    if "levels" in given:
+        given["levels"] = {factor: tuple(names.split(",")) for factor, names in raw["levels"].items()}
+    for name in ("data_root", "cache_dir"):
+        if name in given:
+            given[name] = str(Path(given[name]).expanduser().resolve())
+    return given
+
+
+def _options(raw: dict[str, Any]) -> Any:
+    from pydantic import ValidationError
+
+    from engine.options import Options
+    from engine.errors import PlanError
+
+    try:
+        return Options(**_given(raw))
+    except ValidationError as error:
+        faults = [f"--{fault['loc'][0]}: {fault['msg']} (got {fault['input']!r})".replace("_", "-") for fault in error.errors()]
+        raise PlanError(faults) from None
+
+
+def _study(name: str) -> "AnyStudy":
+    from datasets.component import did_you_mean
+    from search_spaces.registry import STUDIES
+    from search_spaces.study import StudyError, read_study
+
+    if name in STUDIES:
+        return STUDIES[name]
+    if Path(name).suffix in (".yaml", ".yml"):
+        return read_study(Path(name))
+    raise StudyError([f"{name}: no such study, and no .yaml file; {did_you_mean(name, STUDIES)}"])
+
+
+def _directory(study: "AnyStudy", out: str | None) -> Path:
+    return Path(out or Path("results") / study.name).expanduser().resolve()
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 110)
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def main() -> None:
+    """Hyperparameter searches and ablations of vision models, on one laptop or a Ray cluster."""
+
+
+@main.command("list")
+@click.argument("what", type=click.Choice(["studies", "workloads", "datasets"]), default="studies")
+@click.option("--json", "as_json", is_flag=True, help="One JSON array.")
+def list_command(what: str, as_json: bool) -> None:
+    """What there is to run."""
+    from engine.catalogue import catalogue
+
+    rows = catalogue(what)
+    if as_json:
+        click.echo(json.dumps(rows, ensure_ascii=False))
+        return
+    widths = {key: max(len(row[key]) for row in rows) for key in rows[0]}
+    for row in rows:
+        click.echo("  ".join(row[key].ljust(width) for key, width in widths.items()).rstrip())
+
+
+@main.command()
+@click.argument("dataset")
+@data_options
+def prepare(dataset: str, **raw: Any) -> None:
+    """Decode, validate and cache a data set; counts per class and split."""
+    from engine.catalogue import prepare_dataset
+
+    table = prepare_dataset(dataset, _options(raw))
+    widths = [max(len(row[i]) for row in (table.header, *table.rows)) for i in range(len(table.header))]
+    for first, *counts in (table.header, *table.rows):
+        click.echo("  ".join([first.ljust(widths[0]), *(n.rjust(w) for n, w in zip(counts, widths[1:], strict=True))]))
+    for name, value in table.facts:
+        click.echo(f"{name}: {value}")
+
+
+@main.command()
+@click.argument("study")
+@click.option("--out", type=click.Path(), help="Run directory (default results/STUDY).")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object; `study` in it is what a .yaml file holds.")
+@study_options
+def plan(study: str, out: str | None, as_json: bool, **raw: Any) -> None:
+    """Every cell and trial, what is finished, which cells cannot run and why, a forecast."""
+    from engine.forecast import describe_plan, plan_record
+    from engine.plan import make_plan
+
+    asked = _study(study)
+    made = make_plan(asked, _options(raw), _directory(asked, out))
+    if as_json:
+        click.echo(json.dumps(plan_record(made), ensure_ascii=False))
+    else:
+        describe_plan(made, _console())
+
+
+@main.command()
+@click.argument("study")
+@click.option("--out", type=click.Path(), help="Run directory (default results/STUDY).")
+@study_options
+def run(study: str, out: str | None, **raw: Any) -> None:
+    """Carry a study out: a name of `list`, or a .yaml file."""
+    from engine.launch import start
+
+    asked = _study(study)
+    directory = _directory(asked, out)
+    _carry_out(directory, lambda: start(asked, _options(raw), directory, sys.argv[1:], _console()))
+
+
+@main.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@study_options
+def resume(run_dir: Path, **raw: Any) -> None:
+    """Go on with a run; more --seeds, --samples or --levels extend it."""
+    from engine.launch import go_on
+
+    _options(raw)
+    directory = run_dir.resolve()
+    _carry_out(directory, lambda: go_on(directory, _given(raw), sys.argv[1:], _console()))
+
+
+def _carry_out(directory: Path, work: Callable[[], Any]) -> None:
+    """Do the work, then write and print the report; the exit status says how it went."""
+    try:
+        work()
+    except KeyboardInterrupt:
+        click.echo(f"\ninterrupted; everything so far is saved. Go on with:\n  python run_search.py resume {directory}", err=True)
+        # Ray's and torch's own clean-up may wait for work that nobody needs any more.
+        sys.stdout.flush()
+        os._exit(INTERRUPTED)
+    sys.exit(_report(directory))
+
+
+def _report(directory: Path) -> int:
+    from analysis.report import report_tables, write_report
+    from analysis.store import read_records
+    from analysis.tables import console_table
+
+    page = write_report(directory)
+    records = read_records(directory)
+    tables = report_tables(records)
+    _console().print(console_table(tables["ablation" if "ablation" in tables else "ranking"]))
+    click.echo(f"report: {page}")
+    failed = int((records.trials["status"] == "failed").sum())
+    if failed:
+        click.echo(f"{failed} trials failed; `resume {directory}` tries them again", err=True)
+    return FAILED if failed else DONE
+
+
+@main.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+def status(run_dir: Path) -> None:
+    """Trials by state, best so far, time left; also while it runs."""
+    from analysis.status import describe
+
+    for line in describe(run_dir.resolve()):
+        click.echo(line)
+
+
+@main.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+def report(run_dir: Path) -> None:
+    """(Re)write RUN_DIR/report from the records alone, and print its first table."""
+    from analysis.store import read_study
+
+    read_study(run_dir.resolve())
+    _report(run_dir.resolve())
+
+
+@main.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.argument("trial")
+def rerun(run_dir: Path, trial: str) -> None:
+    """Train one trial alone, without Ray, and hold its numbers against the record."""
+    from engine.launch import again
+
+    def tell(row: dict[str, Any]) -> None:
+        click.echo(
+            f"epoch {row['epoch']}, loss {row['train_loss']:.4f}, train accuracy {row['train_accuracy']:.3f}, "
+            f"test accuracy {row['test_accuracy']:.3f}, use time {row['seconds']:.3f}"
+        )
+
+    key, differences = again(run_dir.resolve(), trial, tell)
+    for difference in differences:
+        click.echo(difference, err=True)
+    click.echo(f"trial {key}: {'NOT ' if differences else ''}equal to its record, bit for bit")
+    sys.exit(FAILED if differences else DONE)
+
+
+if __name__ == "__main__":
+    main()

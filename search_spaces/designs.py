@@ -1,0 +1,115 @@
+"""Designs: which cells a study holds, and which pairs of cells its ablation table compares.
+
+A design is a function from factors to a `Layout`. The tables follow from `comparisons` alone, so that a new design
+needs no change in the analysis.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from search_spaces.factors import Factor, Level
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One setting of all factors: level names by factor, and the dotted settings they amount to."""
+
+    name: str
+    levels: Mapping[str, str]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One row of the ablation table: `cell` against `baseline_cell`."""
+
+    factor: str
+    level: str
+    baseline_level: str
+    cell: str
+    baseline_cell: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    cells: tuple[Cell, ...]
+    comparisons: tuple[Comparison, ...]
+
+
+Design = Callable[[Sequence[Factor]], Layout]
+
+
+def one_at_a_time(factors: Sequence[Factor]) -> Layout:
+    """The baseline, and every other level of every factor alone."""
+    base = [factor.levels[0] for factor in factors]
+    cells, comparisons = [_cell("baseline", factors, base)], []
+    for i, factor in enumerate(factors):
+        for level in factor.levels[1:]:
+            name = f"{factor.name}={level.name}"
+            cells.append(_cell(name, factors, [*base[:i], level, *base[i + 1 :]]))
+            comparisons.append(Comparison(factor.name, level.name, base[i].name, name, "baseline"))
+    return Layout(tuple(cells), tuple(comparisons))
+
+
+def leave_one_out(factors: Sequence[Factor]) -> Layout:
+    """Everything on (second levels), and each factor alone put back to its first level."""
+    _need_two_levels("leave_one_out", factors)
+    full = [factor.levels[1] for factor in factors]
+    cells, comparisons = [_cell("full", factors, full)], []
+    for i, factor in enumerate(factors):
+        name = f"without {factor.name}"
+        off = factor.levels[0]
+        cells.append(_cell(name, factors, [*full[:i], off, *full[i + 1 :]]))
+        comparisons.append(Comparison(factor.name, off.name, full[i].name, name, "full"))
+    return Layout(tuple(cells), tuple(comparisons))
+
+
+def ladder(factors: Sequence[Factor]) -> Layout:
+    """Rung 0 has every factor at its first level; each rung turns the next factor on and keeps those before it."""
+    _need_two_levels("ladder", factors)
+    names = ["0 baseline", *(f"{i} + {factor.name}" for i, factor in enumerate(factors, 1))]
+    cells, comparisons = [], []
+    for rung, name in enumerate(names):
+        cells.append(_cell(name, factors, [factor.levels[i < rung] for i, factor in enumerate(factors)]))
+        for before in sorted({rung - 1, 0} - {rung, -1}, reverse=True):
+            comparisons.append(Comparison("ladder", name, names[before], name, names[before]))
+    return Layout(tuple(cells), tuple(comparisons))
+
+
+def factorial(factors: Sequence[Factor]) -> Layout:
+    """Every combination of levels, each against the cell of all first levels."""
+    base = tuple(factor.levels[0] for factor in factors)
+    cells, comparisons = [], []
+    for levels in itertools.product(*(factor.levels for factor in factors)):
+        changed = [
+            (factor.name, level.name, first.name)
+            for factor, level, first in zip(factors, levels, base, strict=True)
+            if level is not first
+        ]
+        name = " + ".join(f"{factor}={level}" for factor, level, _ in changed) or "baseline"
+        cells.append(_cell(name, factors, levels))
+        if changed:
+            joined = [" + ".join(part) for part in zip(*changed, strict=True)]
+            comparisons.append(Comparison(joined[0], joined[1], joined[2], name, "baseline"))
+    return Layout(tuple(cells), tuple(comparisons))
+
+
+DESIGNS: dict[str, Design] = {
+    "one_at_a_time": one_at_a_time,
+    "leave_one_out": leave_one_out,
+    "ladder": ladder,
+    "factorial": factorial,
+}
+
+
+def _cell(name: str, factors: Sequence[Factor], levels: Sequence[Level]) -> Cell:
+    settings = {key: value for level in levels for key, value in level.settings.items()}
+    return Cell(name, {factor.name: level.name for factor, level in zip(factors, levels, strict=True)}, settings)
+
+
+def _need_two_levels(design: str, factors: Sequence[Factor]) -> None:
+    wrong = [f"{factor.name} has {len(factor.levels)}" for factor in factors if len(factor.levels) != 2]
+    if wrong:
+        raise ValueError(f"design {design} takes factors of two levels, off and on; {', '.join(wrong)}")

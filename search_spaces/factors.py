@@ -1,0 +1,37 @@
+"""A factor is one thing varied, a level one of its values; "off" is an ordinary level and the first is the baseline."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from datasets.component import Component
+
+
+class Level(Component):
+    """A named value: the dotted settings it changes (none for an "off" that is the baseline's own state)."""
+
+    name: str = Field(min_length=1)
+    settings: dict[str, Any] = {}
+
+
+class Factor(Component):
+    name: str = Field(min_length=1)
+    levels: tuple[Level, ...] = Field(min_length=2)
+
+    @classmethod
+    def of(cls, name: str, levels: Mapping[str, Mapping[str, Any]]) -> Self:
+        """`Factor.of("momentum", {"off": {}, "0.9": {"optimizer.momentum": 0.9}})`."""
+        return cls(name=name, levels=tuple(Level(name=key, settings=dict(value)) for key, value in levels.items()))
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [level.name for level in self.levels]
+        if len(set(names)) < len(names):
+            raise ValueError(f"factor {self.name!r} names a level twice: {', '.join(names)}")
+        return self
+
+    @property
+    def keys(self) -> set[str]:
+        """Every dotted setting that some level changes."""
+        return {key for level in self.levels for key in level.settings}

@@ -1,0 +1,166 @@
+"""A search space with conditions, written once: it proposes through Optuna (define-by-run) and through Ray's variants.
+
+A parameter that leaves its bounds out takes the range written beside the setting's default. One whose `when` does not
+hold is not part of the configuration at all.
+"""
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from datasets.component import Component
+from trainables.config import domain
+
+if TYPE_CHECKING:
+    import optuna
+
+Settings = dict[str, Any]
+
+
+class Parameter(Component):
+    """One dotted setting that a search varies; `when` names the values other parameters must have for it to exist."""
+
+    key: str
+    when: dict[str, tuple[Any, ...]] = {}
+
+    def active(self, chosen: Mapping[str, Any]) -> bool:
+        return all(key in chosen and chosen[key] in values for key, values in self.when.items())
+
+
+class Number(Parameter):
+    """A range from `low` to `high` (inclusive), on a log scale if `log`; `int` draws whole numbers."""
+
+    kind: Literal["float", "int"] = "float"
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bounds_of_the_setting(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("low") is None and values.get("high") is None:
+            found = domain(str(values.get("key")))
+            if found is None:
+                raise ValueError(f"{values.get('key')}: no range is written beside this setting; give low and high")
+            return {**values, "low": found.low, "high": found.high, "log": values.get("log", found.log)}
+        return values
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low is None or self.high is None or not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError(f"{self.key}: low {self.low} and high {self.high} are no range{' of logs' * self.log}")
+        return self
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        assert self.low is not None and self.high is not None
+        return self.low, self.high
+
+    def suggest(self, trial: "optuna.Trial") -> Any:
+        low, high = self.bounds
+        if self.kind == "int":
+            return trial.suggest_int(self.key, int(low), int(high), log=self.log)
+        return trial.suggest_float(self.key, low, high, log=self.log)
+
+    def encode(self, value: Any) -> Any:
+        """`value` as Optuna stores it."""
+        return value
+
+    def ray_domain(self) -> Any:
+        from ray import tune
+
+        low, high = self.bounds
+        if self.kind == "int":
+            draw = tune.lograndint if self.log else tune.randint
+            return draw(int(low), int(high) + 1)
+        return (tune.loguniform if self.log else tune.uniform)(low, high)
+
+
+class Choice(Parameter):
+    """One of `choices`: any JSON values, lists of layer names included."""
+
+    kind: Literal["choice"] = "choice"
+    choices: tuple[Any, ...] = Field(min_length=1)
+
+    def suggest(self, trial: "optuna.Trial") -> Any:
+        return json.loads(trial.suggest_categorical(self.key, [self.encode(choice) for choice in self.choices]))
+
+    def encode(self, value: Any) -> str:
+        """`value` as Optuna stores it: JSON text, since its categories must be scalars."""
+        return json.dumps(value)
+
+    def ray_domain(self) -> Any:
+        from ray import tune
+
+        return tune.choice(list(self.choices))
+
+
+AnyParameter = Annotated[Number | Choice, Field(discriminator="kind")]
+Space = Sequence[Number | Choice]
+
+
+def suggest(space: Space, trial: "optuna.Trial") -> Settings:
+    """One configuration, asked of Optuna parameter by parameter; a parameter comes after those it depends on."""
+    chosen: Settings = {}
+    for parameter in space:
+        if parameter.active(chosen):
+            chosen[parameter.key] = parameter.suggest(trial)
+    return chosen
+
+
+def to_ray(space: Space) -> dict[str, Any]:
+    """The space as a Ray Tune `param_space`, for any of Ray's own searchers; inactive parameters come out as None."""
+    from ray import tune
+
+    return {
+        parameter.key: tune.sample_from(_Conditional(parameter)) if parameter.when else parameter.ray_domain()
+        for parameter in space
+    }
+
+
+class _Conditional:
+    """A module-level callable, so that Ray can ship it: samples its parameter where the condition holds."""
+
+    def __init__(self, parameter: Number | Choice) -> None:
+        self.parameter = parameter
+
+    def __call__(self, spec: Any) -> Any:
+        chosen = {key: spec.config[key] for key in self.parameter.when}
+        return self.parameter.ray_domain().sample() if self.parameter.active(chosen) else None
+
+
+def size(space: Space) -> int | None:
+    """How many distinct configurations a space of choices holds; None for one with a float or a whole-number range."""
+    if any(not isinstance(parameter, Choice) for parameter in space):
+        return None
+    return sum(1 for _ in grid(space))
+
+
+def grid(space: Space) -> Iterator[Settings]:
+    """Every distinct configuration of a space of choices, each once, in the order of the choices."""
+    seen = set()
+    for values in itertools.product(*(parameter.choices for parameter in space if isinstance(parameter, Choice))):
+        chosen: Settings = {}
+        for parameter, value in zip(space, values, strict=True):
+            if parameter.active(chosen):
+                chosen[parameter.key] = value
+        key = json.dumps(chosen, sort_keys=True)
+        if key not in seen:
+            seen.add(key)
+            yield chosen
+
+
+def order_faults(space: Space) -> list[str]:
+    """Parameters that stand before one they depend on, depend on none of the space, or stand twice."""
+    faults, before = [], list[str]()
+    for parameter in space:
+        if parameter.key in before:
+            faults.append(f"space: {parameter.key} stands twice")
+        faults += [
+            f"space: {parameter.key} depends on {key}, which must stand before it" for key in parameter.when if key not in before
+        ]
+        before.append(parameter.key)
+    return faults

@@ -1,0 +1,132 @@
+"""A study is what a user launches: an ablation (a design over factors) or a search (a sampler over a space).
+
+The same schema reads a user's YAML file and is what `plan --json` prints.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
+
+from datasets.component import Component, did_you_mean
+from search_spaces.designs import DESIGNS, Layout
+from search_spaces.factors import Factor
+from search_spaces.spaces import AnyParameter, order_faults
+
+
+class StudyError(ValueError):
+    """A study that cannot be; `faults` lists every fault."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class Study(Component):
+    """What ablations and searches share. `baseline` holds dotted settings laid over the workload's defaults."""
+
+    name: str = Field(min_length=1)
+    question: str = ""
+    workload: str
+    baseline: dict[str, Any] = {}
+    epochs: Annotated[int, Field(ge=1)]
+    metric: str = "test_accuracy"
+    further_metrics: tuple[str, ...] = ()
+
+
+class AblationStudy(Study):
+    """Cells laid out by a design over factors, each run with every seed."""
+
+    kind: Literal["ablation"] = "ablation"
+    design: str
+    factors: tuple[Factor, ...] = Field(min_length=1)
+    seeds: Annotated[int, Field(ge=1)] = 5
+    references: dict[str, str] = {}
+    """The source's own figure by cell, shown beside ours and marked as theirs."""
+
+    @model_validator(mode="after")
+    def _design_fits(self) -> Self:
+        if self.design not in DESIGNS:
+            raise ValueError(f"design {self.design!r} is unknown; {did_you_mean(self.design, DESIGNS)}")
+        names = [factor.name for factor in self.factors]
+        if len(set(names)) < len(names):
+            raise ValueError(f"a factor stands twice: {', '.join(names)}")
+        cells = [cell.name for cell in self.layout().cells]
+        if unknown := sorted(set(self.references) - set(cells)):
+            raise ValueError(f"references name no cell: {', '.join(unknown)}; {did_you_mean(unknown[0], cells)}")
+        return self
+
+    def layout(self) -> Layout:
+        return DESIGNS[self.design](self.factors)
+
+    @property
+    def varied(self) -> set[str]:
+        """Every dotted setting that a factor changes."""
+        return {key for factor in self.factors for key in factor.keys}
+
+
+class SearchStudy(Study):
+    """Configurations proposed by a sampler; they are ranked by the validation counterpart of `metric`."""
+
+    kind: Literal["search"] = "search"
+    space: tuple[AnyParameter, ...] = Field(min_length=1)
+    samples: Annotated[int, Field(ge=1)] = 20
+    sampler: Literal["tpe", "random"] = "tpe"
+    seeds: Annotated[int, Field(ge=1)] = 1
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if faults := order_faults(self.space):
+            raise ValueError("; ".join(faults))
+        return self
+
+    @property
+    def varied(self) -> set[str]:
+        return {parameter.key for parameter in self.space}
+
+
+AnyStudy = AblationStudy | SearchStudy
+_ADAPTER: TypeAdapter[AnyStudy] = TypeAdapter(Annotated[AnyStudy, Field(discriminator="kind")])
+
+
+def parse_study(tree: dict[str, Any], where: str) -> AnyStudy:
+    """A study from plain data; `where` names its file in the faults of StudyError."""
+    guessed = {"kind": "search" if "space" in tree else "ablation", **tree}
+    try:
+        return _ADAPTER.validate_json(json.dumps(guessed))
+    except ValidationError as error:
+        raise StudyError([_sentence(where, fault) for fault in error.errors()]) from None
+    except TypeError as error:
+        raise StudyError([f"{where}: {error}"]) from None
+
+
+def read_study(path: Path) -> AnyStudy:
+    """A user's own study, from YAML. Numbers are YAML 1.2's, so that 1e-3 is a number."""
+    try:
+        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a subclass of SafeLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise StudyError([f"{path}: cannot be read: {error}"]) from None
+    if not isinstance(tree, dict):
+        raise StudyError([f"{path}: a study is a mapping with name, workload, epochs, and factors or space"])
+    return parse_study(tree, str(path))
+
+
+class _Loader(yaml.SafeLoader):
+    pass
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def _sentence(where: str, fault: Any) -> str:
+    key = ".".join(str(part) for part in fault["loc"] if part not in ("ablation", "search"))
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "extra_forbidden":
+        owner = AblationStudy if fault["loc"][0] == "ablation" else SearchStudy
+        message = f"unknown field; {did_you_mean(fault['loc'][-1], owner.model_fields)}"
+    return f"{where}: {key + ': ' if key else ''}{message}" + ("" if "ctx" in fault else f" (got {fault['input']!r})")

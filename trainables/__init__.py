@@ -1,0 +1,1 @@
+"""One training run, and its wrapping as a Ray Trainable."""

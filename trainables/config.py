@@ -1,0 +1,195 @@
+"""A trial's configuration: frozen, strict at every depth, built from layers of dotted settings.
+
+`resolve` is the one way to make it: defaults, then a study's baseline, then a cell's levels or a sampled point. The
+resolved configuration holds the settings that take effect and no others, so equal configurations are equal trials.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+
+from pydantic import Field, ValidationError
+
+from datasets.augmentation import Augmentation
+from datasets.component import Component, Range, did_you_mean
+from datasets.registry import DATASETS
+from datasets.samplers import SAMPLERS
+from trainables.registry import LOSSES, MODELS, OPTIMIZERS, SCHEDULES
+
+KINDS: dict[str, Mapping[str, type[Component]]] = {
+    "dataset": DATASETS,
+    "model": MODELS,
+    "loss": LOSSES,
+    "sampler": SAMPLERS,
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+}
+
+if TYPE_CHECKING:
+    from datasets.base import DatasetSettings
+    from datasets.samplers import Sampler
+    from trainables.losses import Loss
+    from trainables.models.base import Model
+    from trainables.optimizers import Optimizer
+    from trainables.schedules import Schedule
+else:
+
+    def _one_of(kind: str) -> Any:
+        return Annotated[Union[tuple(KINDS[kind].values())], Field(discriminator="name")]  # noqa: UP007
+
+    DatasetSettings, Sampler, Loss = _one_of("dataset"), _one_of("sampler"), _one_of("loss")
+    Model, Optimizer, Schedule = _one_of("model"), _one_of("optimizer"), _one_of("schedule")
+
+
+class Training(Component):
+    epochs: int = Field(30, ge=1)
+    batch_size: Annotated[int, Range(16, 256, log=True)] = Field(64, ge=2)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    normalize: bool = True
+
+
+class Selection(Component):
+    """The epoch a trial is judged at: `best` validation `metric`, the `last`, or a fixed `epoch`."""
+
+    rule: Literal["best", "last", "epoch"] = "best"
+    metric: Literal["val_reference", "val_loss", "val_ce", "val_accuracy", "val_balanced_accuracy"] = "val_reference"
+    epoch: int = Field(0, ge=0)
+
+
+class TrialConfig(Component):
+    """Everything that decides a trial's numbers but its seed and its data's content."""
+
+    dataset: DatasetSettings
+    model: Model
+    loss: Loss
+    sampler: Sampler
+    augmentation: Augmentation
+    optimizer: Optimizer
+    schedule: Schedule
+    training: Training
+    selection: Selection
+
+
+DEFAULTS: dict[str, Any] = {
+    "loss.name": "ce",
+    "sampler.name": "uniform",
+    "optimizer.name": "sgd",
+    "schedule.name": "constant",
+}
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be; `faults` lists every fault, one sentence each."""
+
+    def __init__(self, faults: Iterable[str]) -> None:
+        self.faults = list(faults)
+        super().__init__("\n".join(self.faults))
+
+
+def resolve(*layers: Mapping[str, Any]) -> TrialConfig:
+    """The configuration of dotted settings, later layers over earlier ones; ConfigError lists all that is wrong.
+
+    A layer that chooses another component (`optimizer.name: adam`) keeps the earlier settings which that component also
+    has and drops the others (a momentum); a setting of that same layer that it lacks is an error.
+    """
+    tree: dict[str, Any] = {kind: {} for kind in TrialConfig.model_fields}
+    faults: list[str] = []
+    for layer in (DEFAULTS, *layers):
+        for kind, registry in KINDS.items():
+            chosen = registry.get(str(layer.get(f"{kind}.name")))
+            if chosen and layer[f"{kind}.name"] != tree[kind].get("name"):
+                tree[kind] = {key: value for key, value in tree[kind].items() if key in chosen.model_fields}
+        for key, value in layer.items():
+            faults += _assign(tree, key, value)
+    if faults:
+        raise ConfigError(dict.fromkeys(faults))
+    return from_tree(tree)
+
+
+def from_tree(tree: Mapping[str, Any]) -> TrialConfig:
+    """The configuration of a nested dict as `model_dump(mode="json")` or a log line holds it."""
+    try:
+        return TrialConfig.model_validate_json(json.dumps(tree))
+    except ValidationError as error:
+        raise ConfigError(_sentence(fault, tree) for fault in error.errors()) from None
+
+
+def flatten(config: TrialConfig) -> dict[str, Any]:
+    """Every setting by its dotted name."""
+    tree = config.model_dump(mode="json")
+    return {f"{kind}.{key}": value for kind, settings in tree.items() for key, value in settings.items()}
+
+
+def domain(key: str, component: str | None = None) -> Range | None:
+    """The range a search looks in for a dotted setting, as written beside its default; None where there is none."""
+    kind, _, name = key.partition(".")
+    for owner in _owners(kind):
+        if name in owner.model_fields and (component is None or component == _name(owner)):
+            found = [item for item in owner.model_fields[name].metadata if isinstance(item, Range)]
+            if found:
+                return found[0]
+    return None
+
+
+def _owners(kind: str) -> list[type[Component]]:
+    if kind in KINDS:
+        return list(KINDS[kind].values())
+    field = TrialConfig.model_fields.get(kind)
+    return [field.annotation] if field and isinstance(field.annotation, type) else []
+
+
+def _name(owner: type[Component]) -> str | None:
+    field = owner.model_fields.get("name")
+    return field.default if field else None
+
+
+def _assign(tree: dict[str, Any], key: str, value: Any) -> list[str]:
+    kind, _, rest = key.partition(".")
+    if kind not in tree:
+        return [f"{key}: unknown setting (value {value!r}); {did_you_mean(kind, tree)}"]
+    if not rest:
+        return [f"{key}: names a group of settings; choose one of {', '.join(_settings(kind, tree))}"]
+    *path, last = rest.split(".")
+    node = tree[kind]
+    for part in path:
+        node = node.setdefault(part, {})
+        if not isinstance(node, dict):
+            return [f"{key}: unknown setting (value {value!r}); {kind}.{part} has no settings of its own"]
+    node[last] = value
+    return []
+
+
+def _settings(kind: str, tree: Mapping[str, Any]) -> list[str]:
+    """Dotted names of the settings that the component chosen in `tree` has."""
+    owners = _owners(kind)
+    chosen = [owner for owner in owners if _name(owner) == tree.get(kind, {}).get("name")]
+    return [f"{kind}.{field}" for owner in (chosen or owners[:1]) for field in owner.model_fields]
+
+
+def _sentence(fault: Any, tree: Mapping[str, Any]) -> str:
+    """One pydantic error in the project's form: setting, what is wrong, value, what is allowed, nearest name."""
+    kind, *rest = (str(part) for part in fault["loc"])
+    if rest and kind in KINDS and rest[0] in KINDS[kind]:
+        rest = rest[1:]  # the discriminator's tag
+    key = ".".join((kind, *rest))
+    value = fault["input"]
+    if fault["type"] == "extra_forbidden":
+        return f"{key}: unknown setting (value {value!r}); {did_you_mean(key, _settings(kind, tree))}"
+    if fault["type"] == "union_tag_invalid":
+        return f"{key}.name: unknown {kind} {value.get('name')!r}; {did_you_mean(value.get('name'), KINDS[kind])}"
+    if fault["type"] == "union_tag_not_found":
+        return f"{key}.name: not given; {did_you_mean('', KINDS[kind])}"
+    if fault["type"] == "literal_error":
+        allowed = fault["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        return f"{key}: {value!r} is not a choice; {did_you_mean(value, allowed)}"
+    return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]} (got {value!r})"
+
+
+def parse_value(text: str) -> Any:
+    """A value as a shell passes it: JSON where it parses (numbers, true, null, lists), else the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+

@@ -1,0 +1,84 @@
+"""What a trial is, as one hash: configuration, seed, data, epoch budget, and the code that computes its numbers.
+
+The code is read as syntax, so comments, docstrings and layout do not count; and only modules that this configuration
+uses count, so a new data set or network leaves every other trial's identity alone.
+"""
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from datasets.component import Component
+from trainables.config import TrialConfig
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("datasets", "trainables")
+ENTRY = "trainables.trial"
+# Registries and the schema only choose among components; the components chosen are counted themselves.
+CHOOSERS = {"datasets.registry", "trainables.registry", "trainables.config"}
+
+
+def trial_key(config: TrialConfig, seed: int, fingerprint: str) -> str:
+    """Twelve hex digits. Where the data lies is no part of it: the fingerprint stands for that."""
+    tree = config.model_dump(mode="json")
+    for place in config.dataset.place_fields:
+        tree["dataset"].pop(place)
+    return _digest(json.dumps([tree, seed, fingerprint, code_version(config)], sort_keys=True))
+
+
+def configuration_key(config: TrialConfig) -> str:
+    """Equal for configurations that are one cell: eight hex digits of everything but seed, data and code."""
+    return _digest(json.dumps(config.model_dump(mode="json"), sort_keys=True))[:8]
+
+
+def code_version(config: TrialConfig) -> str:
+    """A hash of the modules that a trial of `config` runs through."""
+    components = (value for _, value in config if isinstance(value, Component))
+    return _code_version(tuple(sorted({ENTRY, *(type(component).__module__ for component in components)})))
+
+
+@cache
+def _code_version(entries: tuple[str, ...]) -> str:
+    found: set[str] = set()
+    waiting = list(entries)
+    while waiting:
+        module = waiting.pop()
+        if module not in found and module not in CHOOSERS:
+            found.add(module)
+            waiting.extend(_imports(module))
+    return _digest("\n".join(f"{module}\n{_syntax(module)}" for module in sorted(found)))
+
+
+@cache
+def _tree(module: str) -> ast.Module:
+    path = ROOT.joinpath(*module.split("."))
+    file = path.with_suffix(".py") if path.with_suffix(".py").exists() else path / "__init__.py"
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def _imports(module: str) -> Iterator[str]:
+    """Modules of ours that `module` imports anywhere, also within functions; `from package import module` included."""
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in PACKAGES:
+            if ROOT.joinpath(*node.module.split(".")).with_suffix(".py").exists():
+                yield node.module
+            else:
+                yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+@cache
+def _syntax(module: str) -> str:
+    tree = _tree(module)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):  # docstrings and other lone strings compute nothing
+            kept = [item for item in body if not (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))]
+            node.body = kept or [ast.Pass()]  # type: ignore[attr-defined]
+    return ast.unparse(tree)
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()

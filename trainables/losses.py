@@ -1,0 +1,87 @@
+"""Classification losses. Each returns a sum and a count, so that batches and epochs average alike: sum / count.
+
+Class weights come from the counts of the training rows at hand, never from what a sampler draws.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from datasets.component import Component, Range
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Smoothing = Annotated[float, Field(ge=0, lt=1), Range(0.0, 0.2)]
+
+
+def inverse_frequency(counts: Sequence[int]) -> list[float]:
+    """Weights ∝ 1 / n_c that sum to 1; of two classes each gets the share of the other. Absent classes get 0."""
+    inverse = [1 / n if n else 0.0 for n in counts]
+    return [w / sum(inverse) for w in inverse]
+
+
+def effective_number(counts: Sequence[int], beta: float) -> list[float]:
+    """Weights ∝ (1 − β) / (1 − β^n_c) that sum to the number of classes (Cui et al. 2019, eq. 5). Absent classes get 0."""
+    weights = [(1 - beta) / (1 - beta**n) if n else 0.0 for n in counts]
+    return [w * len(counts) / sum(weights) for w in weights]
+
+
+class Loss(Component):
+    """A criterion over logits (N, C) and integer targets (N,)."""
+
+    def class_weights(self, counts: Sequence[int]) -> list[float] | None:
+        """One weight a class, or None where the loss has none."""
+        return None
+
+    @abstractmethod
+    def terms(self, logits: "Tensor", targets: "Tensor", weights: "Tensor | None") -> "tuple[Tensor, Tensor]":
+        """(sum, count), both 0-dimensional; their quotient is the batch's loss."""
+
+
+class CrossEntropy(Loss):
+    """torch's cross entropy; with class weights torch's weighted mean (the count is the weights' sum)."""
+
+    name: Literal["ce"] = "ce"
+    weighting: Literal["none", "inverse"] = "none"
+    label_smoothing: Smoothing = 0.0
+
+    def class_weights(self, counts: Sequence[int]) -> list[float] | None:
+        return None if self.weighting == "none" else inverse_frequency(counts)
+
+    def terms(self, logits: "Tensor", targets: "Tensor", weights: "Tensor | None") -> "tuple[Tensor, Tensor]":
+        from torch.nn.functional import cross_entropy
+
+        total = cross_entropy(logits, targets, weights, reduction="sum", label_smoothing=self.label_smoothing)
+        return total, total.new_tensor(len(targets)) if weights is None else weights[targets].sum()
+
+
+class ClassBalanced(Loss):
+    """Class-balanced cross entropy (Cui et al. 2019): effective-number weights, weighted sum over batch size."""
+
+    name: Literal["class_balanced"] = "class_balanced"
+    beta: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    label_smoothing: Smoothing = 0.0
+
+    def class_weights(self, counts: Sequence[int]) -> list[float] | None:
+        return effective_number(counts, self.beta)
+
+    def terms(self, logits: "Tensor", targets: "Tensor", weights: "Tensor | None") -> "tuple[Tensor, Tensor]":
+        from torch.nn.functional import cross_entropy
+
+        total = cross_entropy(logits, targets, weights, reduction="sum", label_smoothing=self.label_smoothing)
+        return total, total.new_tensor(len(targets))
+
+
+class Focal(Loss):
+    """Focal loss −(1 − p_t)^γ log p_t over the softmax (Lin et al. 2017), averaged over the batch."""
+
+    name: Literal["focal"] = "focal"
+    gamma: Annotated[float, Field(gt=0), Range(0.5, 5.0)] = 2.0
+
+    def terms(self, logits: "Tensor", targets: "Tensor", weights: "Tensor | None") -> "tuple[Tensor, Tensor]":
+        log_p = logits.log_softmax(1).gather(1, targets[:, None])[:, 0]
+        total = -((1 - log_p.exp()) ** self.gamma * log_p).sum()
+        return total, total.new_tensor(len(targets))

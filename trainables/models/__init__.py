@@ -1,0 +1,1 @@
+"""The networks, one file a family; `trainables.registry` names them."""

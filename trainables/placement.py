@@ -1,0 +1,85 @@
+"""Batch norm and dropout put after named layers of any network.
+
+A placed layer replaces the module it follows by a `Placed` sequence, so the network stays plain modules (it exports,
+and `state_dict` keys say what was put where). The order is layer, batch norm, dropout.
+"""
+
+from collections import Counter, OrderedDict
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from datasets.component import did_you_mean
+
+if TYPE_CHECKING:
+    from trainables.models.base import Model
+
+
+class PlacementError(ValueError):
+    """A layer that cannot be followed by what was asked; `faults` lists every one."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class Placed(nn.Sequential):
+    """A layer and what was placed after it, as `layer`, `bn`, `dropout`."""
+
+
+def place(network: nn.Module, settings: "Model", image_shape: tuple[int, int, int]) -> None:
+    """Put batch norm and dropout where `settings` says, in place; PlacementError names every wrong layer."""
+    sites = list(dict.fromkeys((*settings.bn_after, *settings.dropout_after)))
+    if not sites:
+        return
+    shapes, calls = _trace(network, image_shape)
+    faults = [
+        *(_fault("model.bn_after", site, shapes, calls) for site in settings.bn_after),
+        *(_fault("model.dropout_after", site, shapes, calls) for site in settings.dropout_after),
+    ]
+    if found := [fault for fault in faults if fault]:
+        raise PlacementError(found)
+    for site in sites:
+        layers = OrderedDict(layer=network.get_submodule(site))
+        if site in settings.bn_after:
+            shape = shapes[site]
+            layers["bn"] = nn.BatchNorm2d(shape[1]) if len(shape) == 4 else nn.BatchNorm1d(shape[1])
+        if site in settings.dropout_after:
+            layers["dropout"] = nn.Dropout(settings.dropout_rate)
+        parent, _, child = site.rpartition(".")
+        setattr(network.get_submodule(parent), child, Placed(layers))
+
+
+def _trace(network: nn.Module, image_shape: tuple[int, int, int]) -> tuple[dict[str, torch.Size], Counter[str]]:
+    """Output shape and number of calls of every named module in one evaluation pass of two blank pictures."""
+    shapes: dict[str, torch.Size] = {}
+    calls: Counter[str] = Counter()
+
+    def hook(name: str) -> object:
+        def record(module: nn.Module, inputs: object, output: object) -> None:
+            calls[name] += 1
+            if isinstance(output, Tensor):
+                shapes[name] = output.shape
+
+        return record
+
+    handles = [m.register_forward_hook(hook(name)) for name, m in network.named_modules() if name]  # type: ignore[arg-type]
+    training = network.training
+    device = next(network.parameters()).device
+    with torch.no_grad():
+        network.eval()(torch.zeros(2, *image_shape, device=device))
+    network.train(training)
+    for handle in handles:
+        handle.remove()
+    return shapes, calls
+
+
+def _fault(key: str, site: str, shapes: dict[str, torch.Size], calls: Counter[str]) -> str | None:
+    if site not in shapes:
+        return f"{key}: no layer {site!r} in this network; {did_you_mean(site, shapes)}"
+    if calls[site] > 1:
+        return f"{key}: layer {site!r} is used {calls[site]} times in one pass, so nothing can be placed after it"
+    if key == "model.bn_after" and len(shapes[site]) not in (2, 4):
+        return f"{key}: layer {site!r} gives {len(shapes[site])} dimensions; batch norm needs (N, C) or (N, C, H, W)"
+    return None

@@ -1,0 +1,127 @@
+"""Did every setting take effect? A switch that did nothing is an error, so each trial checks its own.
+
+`after_first_epoch` probes a copy of the network with real training pictures; `at_end` looks back over what the trial
+recorded. Both return sentences, one a fault; an empty list is a verified trial.
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from trainables.placement import Placed
+
+if TYPE_CHECKING:
+    from trainables.learner import Learner
+
+PROBE_ROWS = 32
+
+
+def after_first_epoch(learner: "Learner", initial: dict[str, Tensor]) -> list[str]:
+    """Faults of placement, precision, inputs, loss weights and optimizer; `initial` is the model's first state."""
+    rows = torch.arange(min(PROBE_ROWS, len(learner.labels["train"])), device=learner.device)
+    with torch.random.fork_rng(devices=[learner.device] if learner.device.type == "cuda" else []):
+        torch.manual_seed(0)
+        probe = _probe(learner, rows)
+    return [
+        *_placement(learner, probe),
+        *_inputs(learner, rows),
+        *_loss(learner, rows, probe["logits"]),
+        *_optimizer(learner, initial),
+    ]
+
+
+def at_end(learner: "Learner", rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Faults of the learning-rate trace and of what the sampler drew, over the recorded epochs."""
+    config = learner.config
+    faults = []
+    for row in rows:
+        expected = config.schedule.lr(row["epoch"], config.training.epochs, config.optimizer.lr)
+        if row["lr"] != expected:
+            faults.append(f"schedule.name: {config.schedule.name} gives {expected} in epoch {row['epoch']}, not {row['lr']}")
+    counts = torch.tensor(learner.info.counts["train"], dtype=torch.float64)
+    expected = config.sampler.expected(learner.info.counts["train"])
+    share = torch.tensor(expected, dtype=torch.float64)
+    drawn = learner.drawn.double()
+    slack = 6 * (drawn.sum() * share * (1 - share)).sqrt() + 1  # six standard deviations of a binomial
+    if ((drawn - drawn.sum() * share).abs() > slack).any():
+        faults.append(f"sampler.name: {config.sampler.name} drew {drawn.tolist()} rows a class, expected {share.tolist()}")
+    if config.sampler.name == "uniform" and not torch.equal(drawn, counts * learner.epoch):
+        faults.append(f"sampler.name: uniform drew {drawn.tolist()} rows a class in {learner.epoch} epochs of {counts.tolist()}")
+    return faults
+
+
+def notes(learner: "Learner") -> list[str]:
+    """What could not show in this budget, which is no fault."""
+    unreached = learner.config.schedule.not_reached(learner.config.training.epochs)
+    return [unreached] if unreached else []
+
+
+def _probe(learner: "Learner", rows: Tensor) -> dict[str, Any]:
+    """One training-mode pass of a copy of the network; what each placed layer took and gave."""
+    network = copy.deepcopy(learner.network).train()
+    seen: dict[str, Any] = {"placed": {}}
+    for name, module in network.named_modules():
+        if isinstance(module, Placed):
+            for child, layer in module.named_children():
+                layer.register_forward_hook(_recorder(seen["placed"], f"{name}.{child}"))
+    with torch.no_grad(), learner._autocast():
+        seen["logits"] = network(learner.inputs("train", rows))
+    return seen
+
+
+def _recorder(seen: dict[str, tuple[Tensor, Tensor]], name: str) -> Any:
+    def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        seen[name] = (inputs[0].detach().clone(), output.detach().clone())
+
+    return record
+
+
+def _placement(learner: "Learner", probe: dict[str, Any]) -> list[str]:
+    model = learner.config.model
+    faults = []
+    for site in model.bn_after:
+        taken, given = probe["placed"].get(f"{site}.bn", (None, None))
+        if given is None or torch.equal(taken, given):
+            faults.append(f"model.bn_after: no batch norm worked after {site}")
+    for site in model.dropout_after:
+        taken, given = probe["placed"].get(f"{site}.dropout", (None, None))
+        if given is None or not ((given == 0) & (taken != 0)).any():
+            faults.append(f"model.dropout_after: no unit was dropped after {site}")
+    if learner.config.training.precision == "bf16" and probe["logits"].dtype != torch.bfloat16:
+        faults.append(f"training.precision: bf16 was asked for, the network computes in {probe['logits'].dtype}")
+    return faults
+
+
+def _inputs(learner: "Learner", rows: Tensor) -> list[str]:
+    faults = []
+    plain = learner.inputs("train", rows)
+    if not learner.config.augmentation.is_off and torch.equal(plain, learner.inputs("train", rows, 0)):
+        faults.append("augmentation: no training picture was changed")
+    raw = learner.images["train"][rows].float() / 255
+    if learner.config.training.normalize and torch.equal(plain, raw):
+        faults.append("training.normalize: the pictures reach the network as they were")
+    return faults
+
+
+def _loss(learner: "Learner", rows: Tensor, logits: Tensor) -> list[str]:
+    """Non-uniform class weights must change the criterion of a batch that holds several classes."""
+    weights = learner.task.weights
+    targets = learner.labels["train"][rows]
+    if weights is None or weights[targets].unique().numel() < 2:
+        return []
+    loss = learner.config.loss
+    weighted, plain = (terms[0] / terms[1] for terms in (loss.terms(logits.float(), targets, w) for w in (weights, None)))
+    return ["loss.name: the class weights did not reach the loss"] if torch.equal(weighted, plain) else []
+
+
+def _optimizer(learner: "Learner", initial: dict[str, Tensor]) -> list[str]:
+    still = [
+        name
+        for name, value in learner.network.named_parameters()
+        if value.requires_grad and torch.equal(value.detach().cpu(), initial[name])
+    ]
+    total = sum(1 for _ in learner.network.parameters())
+    return [f"optimizer.name: {learner.config.optimizer.name} moved no parameter"] if len(still) == total else []
