@@ -1,4 +1,4 @@
-"""The command line. Each command imports what it needs when it runs: `--help`, `list`, `status` and `report` stay light."""
+"""The command line. A command imports what it needs when it runs, so that `list`, `status` and `report` stay light."""
 
 import json
 import os
@@ -42,7 +42,9 @@ def _check_packages() -> None:
 
     found = Path(datasets.__file__ or "").resolve()
     if found != ROOT / "datasets" / "__init__.py":
-        message = f"error: `datasets` is {found}, another package; it must be {ROOT / 'datasets'}: start run_search.py itself"
+        message = (
+            f"error: `datasets` is {found}, another package; it must be {ROOT / 'datasets'}: start run_search.py itself"
+        )
         click.echo(f"{message} and take the other out of PYTHONPATH", err=True)
         sys.exit(REFUSED)
 
@@ -56,12 +58,21 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
 
 def data_options(command: Command) -> Command:
     for option in (
-        click.option("--data-root", type=click.Path(), envvar="DATA_ROOT", help="Folder of the data sets (or $DATA_ROOT)."),
-        click.option("--cache-dir", type=click.Path(), envvar="CACHE_DIR", help="Folder of decoded data (or $CACHE_DIR)."),
+        click.option(
+            "--data-root", type=click.Path(), envvar="DATA_ROOT", help="Folder of the data sets (or $DATA_ROOT)."
+        ),
+        click.option(
+            "--cache-dir", type=click.Path(), envvar="CACHE_DIR", help="Folder of decoded data (or $CACHE_DIR)."
+        ),
         click.option("--limit-train", type=click.IntRange(0), help="First N training examples; 0 = all."),
         click.option("--limit-eval", type=click.IntRange(0), help="First N of validation and of test; 0 = all."),
         click.option(
-            "--set", "settings", multiple=True, metavar="KEY=VALUE", callback=_pairs, help="A setting by its dotted name."
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="KEY=VALUE",
+            callback=_pairs,
+            help="A setting by its dotted name.",
         ),
     ):
         command = option(command)
@@ -74,7 +85,11 @@ def study_options(command: Command) -> Command:
         click.option("--epochs", type=int, help="Epochs of every trial; schedules keep their shape."),
         click.option("--samples", type=int, help="Configurations a search tries."),
         click.option(
-            "--levels", multiple=True, metavar="FACTOR=A,B", callback=_pairs, help="Restrict a factor to some levels, or add."
+            "--levels",
+            multiple=True,
+            metavar="FACTOR=A,B",
+            callback=_pairs,
+            help="Restrict a factor to some levels, or add.",
         ),
         click.option("--design", help="one_at_a_time, leave_one_out, ladder or factorial."),
         click.option("--sampler", help="tpe or random (searches)."),
@@ -98,6 +113,8 @@ def _given(raw: dict[str, Any]) -> dict[str, Any]:
             given["settings"][f"dataset.{name}"] = given.pop(name)
     if "levels" in given:
         given["levels"] = {factor: tuple(names.split(",")) for factor, names in raw["levels"].items()}
+    if Path(str(given["settings"].get("dataset.path", ""))).expanduser().is_dir():  # where the user stands, not the root
+        given["settings"]["dataset.path"] = str(Path(given["settings"]["dataset.path"]).expanduser().resolve())
     for name in ("data_root", "cache_dir"):
         if name in given:
             given[name] = str(Path(given[name]).expanduser().resolve())
@@ -107,13 +124,16 @@ def _given(raw: dict[str, Any]) -> dict[str, Any]:
 def _options(raw: dict[str, Any]) -> Any:
     from pydantic import ValidationError
 
-    from engine.options import Options
     from engine.errors import PlanError
+    from engine.options import Options
 
     try:
         return Options(**_given(raw))
     except ValidationError as error:
-        faults = [f"--{fault['loc'][0]}: {fault['msg']} (got {fault['input']!r})".replace("_", "-") for fault in error.errors()]
+        faults = [
+            f"--{fault['loc'][0]}: {fault['msg']} (got {fault['input']!r})".replace("_", "-")
+            for fault in error.errors()
+        ]
         raise PlanError(faults) from None
 
 
@@ -131,6 +151,14 @@ def _study(name: str) -> "AnyStudy":
 
 def _directory(study: "AnyStudy", out: str | None) -> Path:
     return Path(out or Path("results") / study.name).expanduser().resolve()
+
+
+def _existing(run_dir: Path) -> Path:
+    from engine.errors import PlanError
+
+    if not (run_dir / "study.json").is_file():
+        raise PlanError([f"{run_dir}: no run directory: it holds no study.json"])
+    return run_dir.resolve()
 
 
 def _console() -> "Console":
@@ -214,7 +242,7 @@ def resume(run_dir: Path, **raw: Any) -> None:
     from engine.launch import go_on
 
     _options(raw)
-    directory = run_dir.resolve()
+    directory = _existing(run_dir)
     _carry_out(directory, lambda: go_on(directory, _given(raw), sys.argv[1:], _console()))
 
 
@@ -223,7 +251,10 @@ def _carry_out(directory: Path, work: Callable[[], Any]) -> None:
     try:
         work()
     except KeyboardInterrupt:
-        click.echo(f"\ninterrupted; everything so far is saved. Go on with:\n  python run_search.py resume {directory}", err=True)
+        click.echo(
+            f"\ninterrupted; everything so far is saved. Go on with:\n  python run_search.py resume {directory}",
+            err=True,
+        )
         # Ray's and torch's own clean-up may wait for work that nobody needs any more.
         sys.stdout.flush()
         os._exit(INTERRUPTED)
@@ -252,7 +283,7 @@ def status(run_dir: Path) -> None:
     """Trials by state, best so far, time left; also while it runs."""
     from analysis.status import describe
 
-    for line in describe(run_dir.resolve()):
+    for line in describe(_existing(run_dir)):
         click.echo(line)
 
 
@@ -260,10 +291,7 @@ def status(run_dir: Path) -> None:
 @click.argument("run_dir", type=click.Path(path_type=Path))
 def report(run_dir: Path) -> None:
     """(Re)write RUN_DIR/report from the records alone, and print its first table."""
-    from analysis.store import read_study
-
-    read_study(run_dir.resolve())
-    _report(run_dir.resolve())
+    _report(_existing(run_dir))
 
 
 @main.command()
@@ -279,7 +307,7 @@ def rerun(run_dir: Path, trial: str) -> None:
             f"test accuracy {row['test_accuracy']:.3f}, use time {row['seconds']:.3f}"
         )
 
-    key, differences = again(run_dir.resolve(), trial, tell)
+    key, differences = again(_existing(run_dir), trial, tell)
     for difference in differences:
         click.echo(difference, err=True)
     click.echo(f"trial {key}: {'NOT ' if differences else ''}equal to its record, bit for bit")

@@ -12,7 +12,9 @@ def describe(run_dir: Path) -> list[str]:
     records = read_records(run_dir)
     trials, study = records.trials, records.study
     planned = len(study["trials"]) or (study["samples"] or 0) * len(study["seeds"])
-    counts = {status: int((trials["status"] == status).sum()) for status in (FINISHED, RUNNING, STOPPED, DIVERGED, FAILED)}
+    counts = {
+        status: int((trials["status"] == status).sum()) for status in (FINISHED, RUNNING, STOPPED, DIVERGED, FAILED)
+    }
     waiting = max(0, planned - len(trials))
     listed = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
     lines = [f"{study['name']}: {planned} trials planned: {', '.join(filter(None, (listed, f'{waiting} waiting')))}"]
@@ -26,8 +28,7 @@ def _best(records: Records) -> list[str]:
     done = records.trials.loc[records.trials["status"] == FINISHED]
     if metric not in done or done[metric].isna().all():
         return []
-    place = done[metric].idxmax() if maximised(metric) else done[metric].idxmin()
-    row = done.loc[place]
+    row = done.sort_values(metric, ascending=not maximised(metric)).iloc[0]
     return [f"best so far: {metric} {row[metric]:.4f}  {row['cell']}, seed {row['seed']}, trial {row['trial']}"]
 
 

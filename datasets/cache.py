@@ -122,10 +122,9 @@ def _build(settings: DatasetSettings, source: Source, contents: Contents, path: 
     rows = _in_order(source.rows, settings.split_seed)
     with tempfile.TemporaryFile(dir=path.parent) as pixels:  # nameless: nothing is left when the process is killed
         points, faults = _decode(settings, source, rows, pixels.fileno())
-        faults = [*source.faults, *contents.faults, *faults]
-        faults = list(dict.fromkeys(faults)) or changed_files(source, contents)
+        faults = [*source.faults, *contents.faults, *faults, *changed_files(source, contents)]
         if faults:
-            raise DataError(faults)
+            raise DataError(list(dict.fromkeys(faults)))
         images = np.memmap(pixels, np.uint8, "r", shape=(len(rows), *source.image_shape))
         splits = _by_split(rows, images, points)
         info = _describe(settings, source, splits)

@@ -70,9 +70,10 @@ def read_contents(source: Source, folder: Path) -> Contents:
 def changed_files(source: Source, contents: Contents) -> list[str]:
     """One fault for every file that is no longer what `read_contents` read."""
     faults = []
-    for name, file in source.files.items():
+    for name, stamp in contents.stamps.items():
+        file = source.files[name]
         try:
-            same = _stamp(file) == contents.stamps.get(name)
+            same = _stamp(file) == stamp
         except OSError:
             same = False
         if not same:

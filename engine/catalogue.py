@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from datasets.component import did_you_mean
 from datasets.registry import DATASETS
 from engine.options import Options
+from search_spaces.study import AnyStudy
 
 if TYPE_CHECKING:
     from datasets.summary import Summary
@@ -16,22 +17,20 @@ def catalogue(what: str) -> list[dict[str, str]]:
     if what == "studies":
         from search_spaces.registry import STUDIES
 
-        return [
-            {
-                "name": study.name,
-                "design": study.design if study.kind == "ablation" else "search",
-                "varies": ", ".join(factor.name for factor in study.factors) if study.kind == "ablation" else "",
-                "question": study.question,
-            }
-            if study.kind == "ablation"
-            else {"name": study.name, "design": "search", "varies": f"{len(study.space)} settings", "question": study.question}
-            for study in STUDIES.values()
-        ]
+        return [_study(study) for study in STUDIES.values()]
     if what == "workloads":
         from trainables.registry import WORKLOADS
 
         return [{"name": name, "what": text} for name, (_, text) in WORKLOADS.items()]
     return [{"name": name, "what": (kind.__doc__ or "").strip().splitlines()[0]} for name, kind in DATASETS.items()]
+
+
+def _study(study: AnyStudy) -> dict[str, str]:
+    if study.kind == "ablation":
+        design, varies = study.design, ", ".join(factor.name for factor in study.factors)
+    else:
+        design, varies = "search", f"{len(study.space)} settings"
+    return {"name": study.name, "design": design, "varies": varies, "question": study.question}
 
 
 def prepare_dataset(name: str, options: Options) -> "Summary":

@@ -143,10 +143,12 @@ def describe_plan(plan: Plan, console: Console) -> None:
             table.add_row(item.cell.name, *item.cell.levels.values(), epochs, trials, remark)
         console.print(table)
     made = forecast(plan)
-    console.print(f"{made.trials} trials, {made.finished} of them finished in {plan.directory}", highlight=False, soft_wrap=True)
+    console.print(
+        f"{made.trials} trials, {made.finished} of them finished in {plan.directory}", highlight=False, soft_wrap=True
+    )
     if made.trials > made.finished:
         console.print(
-            f"forecast: {duration(made.seconds)} with {made.concurrent} at a time ({made.probed} configurations timed here, "
-            f"load {os.getloadavg()[0]:.1f}), {made.memory / 2**30:.1f} GiB of memory, {made.disk / 2**20:.1f} MiB of disk",
+            f"forecast: {duration(made.seconds)}, {made.concurrent} at a time; {made.memory / 2**30:.1f} GiB memory, "
+            f"{made.disk / 2**20:.1f} MiB disk ({made.probed} configurations timed, load {os.getloadavg()[0]:.1f})",
             highlight=False,
         )

@@ -12,8 +12,8 @@ from rich.console import Console
 from analysis.schema import RunDirectory
 from analysis.store import read_log
 from datasets.component import did_you_mean
-from engine.options import Options
 from engine.errors import PlanError
+from engine.options import Options
 from engine.plan import Plan, Workbench, make_plan, objective
 from engine.progress import Progress
 from engine.record import check_free, claim, hold, rewrite
@@ -25,7 +25,7 @@ from trainables.trial import Trial, TrialSpec
 
 
 def start(study: AnyStudy, options: Options, directory: Path, command: list[str], console: Console) -> RunDirectory:
-    """Plan a study, claim its directory, run it to its end. PlanError before anything starts; else KeyboardInterrupt."""
+    """Plan a study, claim its directory, run it to its end; PlanError before anything starts."""
     check_free(directory)
     plan = make_plan(study, options, directory)
     _refuse_invalid(plan)
@@ -50,12 +50,12 @@ def go_on(directory: Path, given: dict[str, Any], command: list[str], console: C
 
 
 def read_request(directory: Path) -> tuple[RunDirectory, dict[str, Any]]:
-    """A run directory and its study.json; PlanError where there is none."""
+    """A run directory and its study.json; PlanError where that cannot be read."""
     run = RunDirectory(directory)
     try:
         return run, json.loads(run.study.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise PlanError([f"{directory}: no run directory: its study.json cannot be read ({error})"]) from None
+        raise PlanError([f"{directory}: its study.json cannot be read ({error})"]) from None
 
 
 def _run(plan: Plan, run: RunDirectory, command: list[str], console: Console) -> None:
@@ -97,7 +97,9 @@ def _refuse_changes(plan: Plan, run: RunDirectory, record: dict[str, Any]) -> No
 
 def _difference(spec: TrialSpec, event: dict[str, Any], record: dict[str, Any]) -> str:
     old, new = flatten(from_tree(event["config"])), flatten(from_tree(spec.config))
-    changed = [f"{key} from {old.get(key)!r} to {new.get(key)!r}" for key in {**old, **new} if old.get(key) != new.get(key)]
+    changed = [
+        f"{key} from {old.get(key)!r} to {new.get(key)!r}" for key in {**old, **new} if old.get(key) != new.get(key)
+    ]
     begun = f"trial {event['trial']} (cell {spec.cell!r}, seed {spec.seed}) was begun"
     if changed:
         return f"{begun} with other settings: {', '.join(changed)}"

@@ -11,7 +11,7 @@ from trainables.config import parse_value
 
 
 class Options(Component):
-    """Options of plan, run and resume; None is "as the study says". Paths are absolute text, so that JSON holds them."""
+    """Options of plan, run and resume; None is "as the study says". Paths are absolute, as text."""
 
     data_root: str | None = None
     cache_dir: str | None = None
@@ -43,7 +43,9 @@ class Options(Component):
 def apply(study: AnyStudy, options: Options) -> AnyStudy:
     """The study as the options change it; StudyError lists every option that does not fit it."""
     faults = [
-        f"--set {key}: the study varies it; use --levels or another study" for key in options.settings if key in study.varied
+        f"--set {key}: the study varies it; use --levels or another study"
+        for key in options.settings
+        if key in study.varied
     ]
     tree = study.model_dump(mode="json")
     tree["baseline"] |= options.settings
@@ -77,7 +79,9 @@ def _levels(study: AblationStudy, options: Options) -> tuple[list[Factor], list[
     """Factors restricted to the levels named, in the study's order; a new level of a one-setting factor is added."""
     factors, faults = [], []
     names = [factor.name for factor in study.factors]
-    faults += [f"--levels {name}: no such factor; {did_you_mean(name, names)}" for name in options.levels if name not in names]
+    faults += [
+        f"--levels {name}: no such factor; {did_you_mean(name, names)}" for name in options.levels if name not in names
+    ]
     for factor in study.factors:
         asked = options.levels.get(factor.name)
         if asked is None:
@@ -105,7 +109,9 @@ def _new_level(factor: Factor, name: str) -> Level | None:
     """A value that is not among the levels, where every level sets one and the same setting to a number."""
     values = [level.settings for level in factor.levels]
     value = parse_value(name)
-    numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for settings in values for v in settings.values())
+    numeric = all(
+        isinstance(v, int | float) and not isinstance(v, bool) for settings in values for v in settings.values()
+    )
     if len(factor.keys) != 1 or not numeric or not isinstance(value, int | float) or isinstance(value, bool):
         return None
     return Level(name=name, settings={next(iter(factor.keys)): value})

@@ -67,7 +67,9 @@ class Workbench:
         key = config.dataset.model_dump_json()
         if key not in self._prepared:
             try:
-                self._prepared[key] = prepare(config.dataset, _path(self.options.data_root), _path(self.options.cache_dir))
+                self._prepared[key] = prepare(
+                    config.dataset, _path(self.options.data_root), _path(self.options.cache_dir)
+                )
             except DataError as error:
                 self._prepared[key] = error
         found = self._prepared[key]
@@ -138,9 +140,10 @@ def make_plan(study: AnyStudy, options: Options, directory: Path) -> Plan:
         raise PlanError(error.faults) from None
     bench = Workbench(study, options)
     faults = _metric_faults(study)
+    cells: list[PlannedCell] = []
+    comparisons: tuple[Comparison, ...] = ()
     if isinstance(study, SearchStudy):
         baseline, more = _checked_search(study, bench)
-        cells, comparisons = [], ()
     else:
         layout = study.layout()
         cells, more = _checked_cells(study, bench, layout.cells)
@@ -156,7 +159,9 @@ def make_plan(study: AnyStudy, options: Options, directory: Path) -> Plan:
     return Plan(asked, study, options, bench, directory, baseline, tuple(cells), comparisons, tuple(trials))
 
 
-def _checked_cells(study: AblationStudy, bench: Workbench, cells: tuple[Cell, ...]) -> tuple[list[PlannedCell], list[str]]:
+def _checked_cells(
+    study: AblationStudy, bench: Workbench, cells: tuple[Cell, ...]
+) -> tuple[list[PlannedCell], list[str]]:
     """Cells with what is wrong: a fault of the first cell is the study's, one of another makes only that cell invalid.
 
     Settings that cannot be are always faults of the study; what cannot be had or placed is a matter of the cell.
@@ -189,7 +194,7 @@ def _checked_cells(study: AblationStudy, bench: Workbench, cells: tuple[Cell, ..
 
 
 def _checked_search(study: SearchStudy, bench: Workbench, draws: int = 64) -> tuple[TrialConfig | None, list[str]]:
-    """Resolve the baseline and `draws` random points, so that a wrong key, bound or condition shows before Ray starts."""
+    """Resolve the baseline and `draws` random points: a wrong key, bound or condition shows before Ray starts."""
     from engine.sampler import random_points
 
     faults: list[str] = []
@@ -241,7 +246,9 @@ def _metric_faults(study: AnyStudy) -> list[str]:
     faults = []
     for metric in (study.metric, *study.further_metrics):
         if metric not in (*known, "val_roughness", "val_jumps"):
-            faults.append(f"metric: {metric!r} is not recorded; {did_you_mean(metric, [*known, 'val_roughness', 'val_jumps'])}")
+            faults.append(
+                f"metric: {metric!r} is not recorded; {did_you_mean(metric, [*known, 'val_roughness', 'val_jumps'])}"
+            )
     if study.metric.endswith("_loss") and any(key.startswith("loss.") for key in study.varied):
         faults.append(f"metric: {study.metric} is the trained criterion, which this study varies; use test_reference")
     return faults
@@ -255,4 +262,3 @@ def objective(study: AnyStudy) -> tuple[str, bool]:
 
 def _path(text: str | None) -> Path | None:
     return None if text is None else Path(text)
-

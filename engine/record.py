@@ -61,7 +61,9 @@ def check_free(directory: Path) -> None:
     """PlanError where `directory` already holds a run or cannot be written."""
     run = RunDirectory(directory)
     if run.study.exists():
-        raise PlanError([f"--out {directory}: holds a run already; go on with `resume {directory}`, or choose another folder"])
+        raise PlanError(
+            [f"--out {directory}: holds a run already; go on with `resume {directory}`, or choose another folder"]
+        )
     try:
         directory.mkdir(parents=True, exist_ok=True)
         probe = directory / f".writable.{os.getpid()}"

@@ -36,7 +36,9 @@ class Recorder(Callback):
         self.log.append(event="start", time=now(), **names, **point, attempt=self.attempts[key])
         self.progress.started(key, spec["cell"], spec["seed"])
 
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
         key = trial.config["spec"]["trial"]
         for row in result["rows"]:
             if (key, row["epoch"]) not in self.written:
@@ -61,4 +63,3 @@ class Recorder(Callback):
         }
         self.log.append(event="end", time=now(), trial=key, **kept, execution=execution)
         self.progress.ended(key, end)
-

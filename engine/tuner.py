@@ -6,7 +6,6 @@ from the plan and the log.
 
 import os
 import platform
-
 import tempfile
 import time
 from collections.abc import Sequence
@@ -136,4 +135,3 @@ def _resources(plan: Plan) -> dict[str, float]:
     if gpus is None:
         gpus = 1.0 if torch.cuda.is_available() else 0.0
     return {"cpu": plan.options.cpus_per_trial, "gpu": gpus}
-

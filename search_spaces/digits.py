@@ -8,10 +8,18 @@ LONG_TAIL = AblationStudy(
     name="digits/long-tail",
     question="When training classes are long-tailed, does a class-balanced loss help, a weighted sampler, or both?",
     workload="digits",
-    baseline={"dataset.imbalance_factor": 50, "optimizer.name": "sgd", "optimizer.lr": 0.05, "optimizer.momentum": 0.9},
+    baseline={
+        "dataset.imbalance_factor": 50,
+        "optimizer.name": "adam",
+        "optimizer.lr": 0.001,
+        "training.batch_size": 32,
+    },
     design="factorial",
     factors=(
-        Factor.of("loss", {"ce": {"loss.name": "ce"}, "class_balanced": {"loss.name": "class_balanced"}}),
+        # β = (N − 1) / N, as the paper has it, for the hundred or so pictures of the most frequent digit
+        Factor.of(
+            "loss", {"ce": {"loss.name": "ce"}, "class_balanced": {"loss.name": "class_balanced", "loss.beta": 0.99}}
+        ),
         Factor.of("sampler", {"uniform": {"sampler.name": "uniform"}, "weighted": {"sampler.name": "weighted"}}),
     ),
     epochs=30,

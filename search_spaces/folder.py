@@ -15,7 +15,9 @@ ABLATION = AblationStudy(
         Factor.of("momentum", {"off": {}, "0.9": {"optimizer.momentum": 0.9}}),
         Factor.of("weight_decay", {"off": {}, "5e-4": {"optimizer.weight_decay": 5e-4}}),
         Factor.of("schedule", {"constant": {"schedule.name": "constant"}, "cosine": {"schedule.name": "cosine"}}),
-        Factor.of("augmentation", {"off": {}, "on": {"augmentation.flip": True, "augmentation.crop_scale": [0.5, 1.0]}}),
+        Factor.of(
+            "augmentation", {"off": {}, "on": {"augmentation.flip": True, "augmentation.crop_scale": [0.5, 1.0]}}
+        ),
         Factor.of("dropout", {"off": {}, "0.5": {"model.dropout_after": ["relu_fc1"], "model.dropout_rate": 0.5}}),
     ),
     epochs=30,

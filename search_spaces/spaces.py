@@ -24,7 +24,8 @@ class Parameter(Component):
     """One dotted setting that a search varies; `when` names the values other parameters must have for it to exist."""
 
     key: str
-    when: dict[str, tuple[Any, ...]] = {}
+    # not strict about the pair itself: `Number` looks at its values before they are checked, when JSON is lists
+    when: dict[str, Annotated[tuple[Any, ...], Field(strict=False)]] = {}
 
     def active(self, chosen: Mapping[str, Any]) -> bool:
         return all(key in chosen and chosen[key] in values for key, values in self.when.items())
@@ -56,7 +57,8 @@ class Number(Parameter):
 
     @property
     def bounds(self) -> tuple[float, float]:
-        assert self.low is not None and self.high is not None
+        assert self.low is not None
+        assert self.high is not None
         return self.low, self.high
 
     def suggest(self, trial: "optuna.Trial") -> Any:
@@ -160,7 +162,9 @@ def order_faults(space: Space) -> list[str]:
         if parameter.key in before:
             faults.append(f"space: {parameter.key} stands twice")
         faults += [
-            f"space: {parameter.key} depends on {key}, which must stand before it" for key in parameter.when if key not in before
+            f"space: {parameter.key} depends on {key}, which must stand before it"
+            for key in parameter.when
+            if key not in before
         ]
         before.append(parameter.key)
     return faults

@@ -106,7 +106,7 @@ def parse_study(tree: dict[str, Any], where: str) -> AnyStudy:
 def read_study(path: Path) -> AnyStudy:
     """A user's own study, from YAML. Numbers are YAML 1.2's, so that 1e-3 is a number."""
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a subclass of SafeLoader)
+        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise StudyError([f"{path}: cannot be read: {error}"]) from None
     if not isinstance(tree, dict):

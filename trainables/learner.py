@@ -165,9 +165,7 @@ class Learner:
         self.epoch, self.first_loss, self.drawn = state["epoch"], state["first_loss"], state["drawn"]
 
 
-def build_network(
-    config: "TrialConfig", image_shape: tuple[int, int, int], outputs: int, seed: int
-) -> torch.nn.Module:
+def build_network(config: "TrialConfig", image_shape: tuple[int, int, int], outputs: int, seed: int) -> torch.nn.Module:
     """The network of `config`: built bare, weights drawn from named seeds, then batch norm and dropout placed."""
     network = config.model.build(image_shape, outputs)
     initialize(network, config.model, seed)

@@ -24,13 +24,15 @@ def inverse_frequency(counts: Sequence[int]) -> list[float]:
 
 
 def effective_number(counts: Sequence[int], beta: float) -> list[float]:
-    """Weights ∝ (1 − β) / (1 − β^n_c) that sum to the number of classes (Cui et al. 2019, eq. 5). Absent classes get 0."""
+    """Weights ∝ (1 − β) / (1 − β^n_c) (Cui et al. 2019, eq. 5) that sum to the number of classes; 0 for absent ones."""
     weights = [(1 - beta) / (1 - beta**n) if n else 0.0 for n in counts]
     return [w * len(counts) / sum(weights) for w in weights]
 
 
 class Loss(Component):
     """A criterion over logits (N, C) and integer targets (N,)."""
+
+    name: str
 
     def class_weights(self, counts: Sequence[int]) -> list[float] | None:
         """One weight a class, or None where the loss has none."""

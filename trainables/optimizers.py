@@ -19,6 +19,7 @@ class Optimizer(Component):
     """Settings that every optimizer has; field names are torch's argument names."""
 
     torch_class: ClassVar[str]
+    name: str
     lr: LearningRate
     weight_decay: WeightDecay = 0.0
 

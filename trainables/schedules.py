@@ -24,6 +24,7 @@ def epochs_of(share: float, epochs: int) -> int:
 class Schedule(Component):
     """A schedule, optionally after a linear warm-up over `warmup` (share of the budget)."""
 
+    name: str
     warmup: Annotated[float, Field(ge=0, lt=1), Range(0.0, 0.2)] = 0.0
 
     def lr(self, epoch: int, epochs: int, base_lr: float) -> float:
@@ -40,7 +41,7 @@ class Schedule(Component):
     def not_reached(self, epochs: int) -> str | None:
         """Why the schedule cannot show in a budget of `epochs`, or None when it does."""
         rates = {self.lr(epoch, epochs, 1.0) for epoch in range(1, epochs + 1)}
-        return f"schedule {self.name}: not reached in {epochs} epochs" if len(rates) == 1 else None  # type: ignore[attr-defined]
+        return f"schedule {self.name}: not reached in {epochs} epochs" if len(rates) == 1 else None
 
 
 class Constant(Schedule):

@@ -35,9 +35,7 @@ class Classification:
         return {**sums, "confusion": torch.zeros(self.classes**2, dtype=torch.int64, device=device)}
 
     @torch.no_grad()
-    def add(
-        self, totals: dict[str, Tensor], terms: tuple[Tensor, Tensor], logits: Tensor, targets: Tensor
-    ) -> None:
+    def add(self, totals: dict[str, Tensor], terms: tuple[Tensor, Tensor], logits: Tensor, targets: Tensor) -> None:
         totals["loss"] += terms[0]
         totals["loss_count"] += terms[1]
         totals["ce"] += cross_entropy(logits, targets, reduction="sum")

@@ -51,7 +51,9 @@ class Trial:
         self.folder = Path(spec.directory) / "checkpoints" / spec.trial
         dataset = open_dataset(self.config.dataset, Path(spec.dataset_file))
         if dataset.info.fingerprint != spec.fingerprint:
-            raise RuntimeError(f"the data changed: fingerprint {dataset.info.fingerprint}, planned with {spec.fingerprint}")
+            raise RuntimeError(
+                f"the data changed: fingerprint {dataset.info.fingerprint}, planned with {spec.fingerprint}"
+            )
         self.labels = dataset.splits["test"].labels
         self.learner = Learner(self.config, dataset, spec.seed, self.device)
         self.initial = {name: value.detach().cpu().clone() for name, value in self.learner.network.named_parameters()}
@@ -88,14 +90,20 @@ class Trial:
         if selection.rule == "epoch":
             return selection.epoch if any(row["epoch"] == selection.epoch for row in self.rows) else None
         sign = -1 if selection.metric.endswith("accuracy") else 1
-        scored = [(sign * row[selection.metric], row["epoch"]) for row in self.rows if row[selection.metric] is not None]
+        scored = [
+            (sign * row[selection.metric], row["epoch"]) for row in self.rows if row[selection.metric] is not None
+        ]
         return min(scored)[1] if scored else None
 
     def _save(self) -> None:
         """Last state, and the model of the selected epoch; a kill between the files leaves a consistent pair."""
         selected = self.selected_epoch() == self.learner.epoch
         if selected:
-            model = {"epoch": self.learner.epoch, "model": self.learner.network.state_dict(), "config": self.spec.config}
+            model = {
+                "epoch": self.learner.epoch,
+                "model": self.learner.network.state_dict(),
+                "config": self.spec.config,
+            }
             checkpoint.save(model, self.folder / "best.new.pt")
         last = self.folder / "last.pt"
         if last.exists():

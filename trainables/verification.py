@@ -40,16 +40,21 @@ def at_end(learner: "Learner", rows: Sequence[dict[str, Any]]) -> list[str]:
     for row in rows:
         expected = config.schedule.lr(row["epoch"], config.training.epochs, config.optimizer.lr)
         if row["lr"] != expected:
-            faults.append(f"schedule.name: {config.schedule.name} gives {expected} in epoch {row['epoch']}, not {row['lr']}")
+            faults.append(
+                f"schedule.name: {config.schedule.name} gives {expected} in epoch {row['epoch']}, not {row['lr']}"
+            )
     counts = torch.tensor(learner.info.counts["train"], dtype=torch.float64)
-    expected = config.sampler.expected(learner.info.counts["train"])
-    share = torch.tensor(expected, dtype=torch.float64)
+    share = torch.tensor(config.sampler.expected(learner.info.counts["train"]), dtype=torch.float64)
     drawn = learner.drawn.double()
     slack = 6 * (drawn.sum() * share * (1 - share)).sqrt() + 1  # six standard deviations of a binomial
     if ((drawn - drawn.sum() * share).abs() > slack).any():
-        faults.append(f"sampler.name: {config.sampler.name} drew {drawn.tolist()} rows a class, expected {share.tolist()}")
+        faults.append(
+            f"sampler.name: {config.sampler.name} drew {drawn.tolist()} rows a class, expected shares {share.tolist()}"
+        )
     if config.sampler.name == "uniform" and not torch.equal(drawn, counts * learner.epoch):
-        faults.append(f"sampler.name: uniform drew {drawn.tolist()} rows a class in {learner.epoch} epochs of {counts.tolist()}")
+        faults.append(
+            f"sampler.name: uniform drew {drawn.tolist()} rows a class in {learner.epoch} epochs of {counts.tolist()}"
+        )
     return faults
 
 
@@ -113,7 +118,9 @@ def _loss(learner: "Learner", rows: Tensor, logits: Tensor) -> list[str]:
     if weights is None or weights[targets].unique().numel() < 2:
         return []
     loss = learner.config.loss
-    weighted, plain = (terms[0] / terms[1] for terms in (loss.terms(logits.float(), targets, w) for w in (weights, None)))
+    weighted, plain = (
+        terms[0] / terms[1] for terms in (loss.terms(logits.float(), targets, w) for w in (weights, None))
+    )
     return ["loss.name: the class weights did not reach the loss"] if torch.equal(weighted, plain) else []
 
 

@@ -24,6 +24,7 @@ LayerNames = Annotated[tuple[str, ...], BeforeValidator(_names)]
 class Model(Component):
     """A network's settings; layer names are those of `named_modules()` before anything was placed."""
 
+    name: str
     bn_after: LayerNames = ()
     dropout_after: LayerNames = ()
     dropout_rate: Annotated[float, Field(gt=0, lt=1), Range(0.05, 0.7)] = 0.5

@@ -14,7 +14,7 @@ Width = Annotated[int, Field(gt=0)]
 
 
 class SmallCNN(Model):
-    """Layers: conv1, relu1, pool1, conv2, …, flatten, fc1, relu_fc1, fc2. A pool is left out once a side would vanish."""
+    """Layers conv1, relu1, pool1, conv2, …, flatten, fc1, relu_fc1, fc2; no pool where a side would vanish."""
 
     name: Literal["small_cnn"] = "small_cnn"
     channels: tuple[Width, ...] = Field((16, 32), min_length=1)
