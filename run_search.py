@@ -113,12 +113,17 @@ def _given(raw: dict[str, Any]) -> dict[str, Any]:
             given["settings"][f"dataset.{name}"] = given.pop(name)
     if "levels" in given:
         given["levels"] = {factor: tuple(names.split(",")) for factor, names in raw["levels"].items()}
-    if Path(str(given["settings"].get("dataset.path", ""))).expanduser().is_dir():  # where the user stands, not the root
-        given["settings"]["dataset.path"] = str(Path(given["settings"]["dataset.path"]).expanduser().resolve())
     for name in ("data_root", "cache_dir"):
         if name in given:
-            given[name] = str(Path(given[name]).expanduser().resolve())
+            given[name] = _absolute(given[name])
+    path = given["settings"].get("dataset.path")
+    if isinstance(path, str) and not (Path(given.get("data_root", ROOT)) / path).is_dir() and Path(path).is_dir():
+        given["settings"]["dataset.path"] = _absolute(path)  # so that `resume` finds it from any folder
     return given
+
+
+def _absolute(path: str | Path) -> str:
+    return str(Path(path).expanduser().resolve())
 
 
 def _options(raw: dict[str, Any]) -> Any:
@@ -210,11 +215,11 @@ def prepare(dataset: str, **raw: Any) -> None:
 @study_options
 def plan(study: str, out: str | None, as_json: bool, **raw: Any) -> None:
     """Every cell and trial, what is finished, which cells cannot run and why, a forecast."""
+    asked, options = _study(study), _options(raw)
     from engine.forecast import describe_plan, plan_record
     from engine.plan import make_plan
 
-    asked = _study(study)
-    made = make_plan(asked, _options(raw), _directory(asked, out))
+    made = make_plan(asked, options, _directory(asked, out))
     if as_json:
         click.echo(json.dumps(plan_record(made), ensure_ascii=False))
     else:
@@ -227,11 +232,11 @@ def plan(study: str, out: str | None, as_json: bool, **raw: Any) -> None:
 @study_options
 def run(study: str, out: str | None, **raw: Any) -> None:
     """Carry a study out: a name of `list`, or a .yaml file."""
+    asked, options = _study(study), _options(raw)
+    directory = _directory(asked, out)
     from engine.launch import start
 
-    asked = _study(study)
-    directory = _directory(asked, out)
-    _carry_out(directory, lambda: start(asked, _options(raw), directory, sys.argv[1:], _console()))
+    _carry_out(directory, lambda: start(asked, options, directory, sys.argv[1:], _console()))
 
 
 @main.command()
@@ -239,10 +244,9 @@ def run(study: str, out: str | None, **raw: Any) -> None:
 @study_options
 def resume(run_dir: Path, **raw: Any) -> None:
     """Go on with a run; more --seeds, --samples or --levels extend it."""
+    directory, _ = _existing(run_dir), _options(raw)
     from engine.launch import go_on
 
-    _options(raw)
-    directory = _existing(run_dir)
     _carry_out(directory, lambda: go_on(directory, _given(raw), sys.argv[1:], _console()))
 
 

@@ -53,6 +53,8 @@ class Number(Parameter):
     def _ordered(self) -> Self:
         if self.low is None or self.high is None or not self.low < self.high or (self.log and self.low <= 0):
             raise ValueError(f"{self.key}: low {self.low} and high {self.high} are no range{' of logs' * self.log}")
+        if self.kind == "int" and not (self.low.is_integer() and self.high.is_integer()):
+            raise ValueError(f"{self.key}: low {self.low} and high {self.high} are no whole numbers")
         return self
 
     @property

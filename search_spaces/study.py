@@ -13,8 +13,8 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from datasets.component import Component, did_you_mean
 from search_spaces.designs import DESIGNS, Layout
-from search_spaces.factors import Factor
-from search_spaces.spaces import AnyParameter, order_faults
+from search_spaces.factors import Factor, Level
+from search_spaces.spaces import AnyParameter, Choice, Number, order_faults
 
 
 class StudyError(ValueError):
@@ -123,10 +123,22 @@ _Loader.add_implicit_resolver(
 )
 
 
+# What pydantic's locations name on the way to a field, by whose fields are allowed there.
+_OWNERS: dict[str | int, type[Component]] = {
+    "ablation": AblationStudy,
+    "search": SearchStudy,
+    "factors": Factor,
+    "levels": Level,
+    "float": Number,
+    "int": Number,
+    "choice": Choice,
+}
+
+
 def _sentence(where: str, fault: Any) -> str:
     key = ".".join(str(part) for part in fault["loc"] if part not in ("ablation", "search"))
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden":
-        owner = AblationStudy if fault["loc"][0] == "ablation" else SearchStudy
+        owner = next(_OWNERS[part] for part in reversed(fault["loc"][:-1]) if part in _OWNERS)
         message = f"unknown field; {did_you_mean(fault['loc'][-1], owner.model_fields)}"
     return f"{where}: {key + ': ' if key else ''}{message}" + ("" if "ctx" in fault else f" (got {fault['input']!r})")

@@ -101,9 +101,13 @@ def resolve(*layers: Mapping[str, Any]) -> TrialConfig:
                 tree[kind] = {key: value for key, value in tree[kind].items() if key in chosen.model_fields}
         for key, value in layer.items():
             faults += _assign(tree, key, value)
+    try:
+        config = from_tree(tree)
+    except ConfigError as error:
+        raise ConfigError(dict.fromkeys((*faults, *error.faults))) from None
     if faults:
         raise ConfigError(dict.fromkeys(faults))
-    return from_tree(tree)
+    return config
 
 
 def from_tree(tree: Mapping[str, Any]) -> TrialConfig:
@@ -174,15 +178,17 @@ def _sentence(fault: Any, tree: Mapping[str, Any]) -> str:
     key = ".".join((kind, *rest))
     value = fault["input"]
     if fault["type"] == "extra_forbidden":
-        return f"{key}: unknown setting (value {value!r}); {did_you_mean(key, _settings(kind, tree))}"
+        allowed = _settings(kind, tree) if rest else TrialConfig.model_fields
+        return f"{key}: unknown setting (value {value!r}); {did_you_mean(key, allowed)}"
     if fault["type"] == "union_tag_invalid":
         return f"{key}.name: unknown {kind} {value.get('name')!r}; {did_you_mean(value.get('name'), KINDS[kind])}"
     if fault["type"] == "union_tag_not_found":
         return f"{key}.name: not given; {did_you_mean('', KINDS[kind])}"
     if fault["type"] == "literal_error":
-        allowed = fault["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        return f"{key}: {value!r} is not a choice; {did_you_mean(value, allowed)}"
-    return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]} (got {value!r})"
+        choices = fault["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        return f"{key}: {value!r} is not a choice; {did_you_mean(value, choices)}"
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{key}: {message[0].lower()}{message[1:]} (got {value!r})"
 
 
 def parse_value(text: str) -> Any:

@@ -84,6 +84,10 @@ class Focal(Loss):
     gamma: Annotated[float, Field(gt=0), Range(0.5, 5.0)] = 2.0
 
     def terms(self, logits: "Tensor", targets: "Tensor", weights: "Tensor | None") -> "tuple[Tensor, Tensor]":
+        import torch
+
         log_p = logits.log_softmax(1).gather(1, targets[:, None])[:, 0]
-        total = -((1 - log_p.exp()) ** self.gamma * log_p).sum()
+        # above 0, where the power's gradient is infinite for γ < 1 and a sure prediction would make it NaN
+        rest = (-log_p.expm1()).clamp(min=torch.finfo(log_p.dtype).tiny)
+        total = -(rest**self.gamma * log_p).sum()
         return total, total.new_tensor(len(targets))

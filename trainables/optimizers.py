@@ -1,9 +1,9 @@
 """The optimizers: torch's own, with their defaults and the range a search looks in beside each setting."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from datasets.component import Component, Range
 
@@ -36,6 +36,12 @@ class SGD(Optimizer):
     lr: LearningRate = 0.01
     momentum: Annotated[float, Field(ge=0, lt=1), Range(0.0, 0.99)] = 0.0
     nesterov: bool = False
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Self:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov = True: needs a momentum above 0")
+        return self
 
 
 class Adam(Optimizer):

@@ -25,7 +25,11 @@ class PlacementError(ValueError):
 
 
 class Placed(nn.Sequential):
-    """A layer and what was placed after it, as `layer`, `bn`, `dropout`."""
+    """A layer and what was placed after it, as `layer`, `bn`, `dropout`; `site` is its name in the bare network."""
+
+    def __init__(self, site: str, layers: OrderedDict[str, nn.Module]) -> None:
+        super().__init__(layers)
+        self.site = site
 
 
 def place(network: nn.Module, settings: "Model", image_shape: tuple[int, int, int]) -> None:
@@ -40,7 +44,7 @@ def place(network: nn.Module, settings: "Model", image_shape: tuple[int, int, in
     ]
     if found := [fault for fault in faults if fault]:
         raise PlacementError(found)
-    for site in sites:
+    for site in sorted(sites, key=lambda name: -name.count(".")):  # inner ones first: a placed container changes paths
         layers = OrderedDict(layer=network.get_submodule(site))
         if site in settings.bn_after:
             shape = shapes[site]
@@ -48,7 +52,7 @@ def place(network: nn.Module, settings: "Model", image_shape: tuple[int, int, in
         if site in settings.dropout_after:
             layers["dropout"] = nn.Dropout(settings.dropout_rate)
         parent, _, child = site.rpartition(".")
-        setattr(network.get_submodule(parent), child, Placed(layers))
+        setattr(network.get_submodule(parent), child, Placed(site, layers))
 
 
 def _trace(network: nn.Module, image_shape: tuple[int, int, int]) -> tuple[dict[str, torch.Size], Counter[str]]:

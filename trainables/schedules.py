@@ -6,7 +6,7 @@ shortened by `--epochs` keeps the shape of its schedules. Closed forms are those
 
 import math
 from abc import abstractmethod
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -24,12 +24,14 @@ def epochs_of(share: float, epochs: int) -> int:
 class Schedule(Component):
     """A schedule, optionally after a linear warm-up over `warmup` (share of the budget)."""
 
+    rates: ClassVar[int] = 2
+    """how many different rates show that it works, warm-up left out"""
     name: str
     warmup: Annotated[float, Field(ge=0, lt=1), Range(0.0, 0.2)] = 0.0
 
     def lr(self, epoch: int, epochs: int, base_lr: float) -> float:
         """The rate used throughout `epoch` (1 … epochs)."""
-        warm = epochs_of(self.warmup, epochs) if self.warmup else 0
+        warm = self._warm(epochs)
         if epoch <= warm:
             return base_lr * epoch / (warm + 1)
         return self._lr(epoch - 1 - warm, epochs - warm, base_lr)
@@ -40,18 +42,20 @@ class Schedule(Component):
 
     def not_reached(self, epochs: int) -> str | None:
         """Why the schedule cannot show in a budget of `epochs`, or None when it does."""
-        rates = {self.lr(epoch, epochs, 1.0) for epoch in range(1, epochs + 1)}
-        return f"schedule {self.name}: not reached in {epochs} epochs" if len(rates) == 1 else None
+        after = epochs - self._warm(epochs)
+        rates = {self._lr(t, after, 1.0) for t in range(after)}
+        return f"schedule {self.name}: not reached in {epochs} epochs" if len(rates) < self.rates else None
+
+    def _warm(self, epochs: int) -> int:
+        return epochs_of(self.warmup, epochs) if self.warmup else 0
 
 
 class Constant(Schedule):
+    rates = 1
     name: Literal["constant"] = "constant"
 
     def _lr(self, t: int, epochs: int, base_lr: float) -> float:
         return base_lr
-
-    def not_reached(self, epochs: int) -> str | None:
-        return super().not_reached(epochs) if self.warmup else None
 
 
 class Step(Schedule):

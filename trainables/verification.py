@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trainables.learner import Learner
 
 PROBE_ROWS = 32
+PROBE_VALUES = 2**16  # that a placed layer is tried on: enough for the rarest dropout to drop some
 
 
 def after_first_epoch(learner: "Learner", initial: dict[str, Tensor]) -> list[str]:
@@ -28,7 +29,7 @@ def after_first_epoch(learner: "Learner", initial: dict[str, Tensor]) -> list[st
     return [
         *_placement(learner, probe),
         *_inputs(learner, rows),
-        *_loss(learner, rows, probe["logits"]),
+        *_loss(learner, rows),
         *_optimizer(learner, initial),
     ]
 
@@ -65,13 +66,14 @@ def notes(learner: "Learner") -> list[str]:
 
 
 def _probe(learner: "Learner", rows: Tensor) -> dict[str, Any]:
-    """One training-mode pass of a copy of the network; what each placed layer took and gave."""
+    """One training-mode pass of a copy of the network; what each placed layer makes of a ramp."""
     network = copy.deepcopy(learner.network).train()
     seen: dict[str, Any] = {"placed": {}}
-    for name, module in network.named_modules():
+    for module in network.modules():
         if isinstance(module, Placed):
             for child, layer in module.named_children():
-                layer.register_forward_hook(_recorder(seen["placed"], f"{name}.{child}"))
+                if child != "layer":
+                    layer.register_forward_hook(_recorder(seen["placed"], f"{module.site}.{child}"))
     with torch.no_grad(), learner._autocast():
         seen["logits"] = network(learner.inputs("train", rows))
     return seen
@@ -79,7 +81,11 @@ def _probe(learner: "Learner", rows: Tensor) -> dict[str, Any]:
 
 def _recorder(seen: dict[str, tuple[Tensor, Tensor]], name: str) -> Any:
     def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        seen[name] = (inputs[0].detach().clone(), output.detach().clone())
+        # Not its activations: they are all zero or NaN where training went badly, and that is no idle switch.
+        shape = inputs[0].shape[1:]
+        rows = max(2, PROBE_VALUES // shape.numel())
+        ramp = torch.linspace(1, 2, rows * shape.numel(), device=output.device).reshape(rows, *shape)
+        seen[name] = (ramp, module.forward(ramp))
 
     return record
 
@@ -92,8 +98,8 @@ def _placement(learner: "Learner", probe: dict[str, Any]) -> list[str]:
         if given is None or torch.equal(taken, given):
             faults.append(f"model.bn_after: no batch norm worked after {site}")
     for site in model.dropout_after:
-        taken, given = probe["placed"].get(f"{site}.dropout", (None, None))
-        if given is None or not ((given == 0) & (taken != 0)).any():
+        _, given = probe["placed"].get(f"{site}.dropout", (None, None))
+        if given is None or not (given == 0).any():
             faults.append(f"model.dropout_after: no unit was dropped after {site}")
     if learner.config.training.precision == "bf16" and probe["logits"].dtype != torch.bfloat16:
         faults.append(f"training.precision: bf16 was asked for, the network computes in {probe['logits'].dtype}")
@@ -111,15 +117,18 @@ def _inputs(learner: "Learner", rows: Tensor) -> list[str]:
     return faults
 
 
-def _loss(learner: "Learner", rows: Tensor, logits: Tensor) -> list[str]:
-    """Non-uniform class weights must change the criterion of a batch that holds several classes."""
-    weights = learner.task.weights
-    targets = learner.labels["train"][rows]
-    if weights is None or weights[targets].unique().numel() < 2:
-        return []
+def _loss(learner: "Learner", rows: Tensor) -> list[str]:
+    """Class weights that differ must change the criterion of a batch that holds several classes."""
     loss = learner.config.loss
+    weights = loss.class_weights(learner.info.counts["train"])
+    targets = learner.labels["train"][rows]
+    held = [weights[label] for label in targets.tolist()] if weights else [1.0]
+    if max(held) < 1.001 * min(held):  # less than rounding shows
+        return []
+    # Not the network's outputs: their loss is 0, however it is weighted, where training has come to its end.
+    logits = torch.arange(len(rows) * learner.task.classes, device=rows.device).reshape(len(rows), -1).sin()
     weighted, plain = (
-        terms[0] / terms[1] for terms in (loss.terms(logits.float(), targets, w) for w in (weights, None))
+        terms[0] / terms[1] for terms in (learner.task.terms(logits, targets), loss.terms(logits, targets, None))
     )
     return ["loss.name: the class weights did not reach the loss"] if torch.equal(weighted, plain) else []
 

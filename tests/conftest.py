@@ -1,0 +1,56 @@
+"""Shared by all tests: a cache folder of their own, the command line as a subprocess, one Ray for the whole session."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Decoded data of this session: neither read from the user's cache folder nor left in it."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["CACHE_DIR"] = str(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cli(cache_dir: Path) -> Cli:
+    """`cli("run", "digits/long-tail", …)` from the project's root; `env` adds variables."""
+
+    def call(*arguments: object, env: dict[str, str] | None = None, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(ROOT / "run_search.py"), *map(str, arguments)]
+        return subprocess.run(command, cwd=cwd, env={**os.environ, **(env or {})}, capture_output=True, text=True, check=False)
+
+    return call
+
+
+@pytest.fixture
+def cli_here(cache_dir: Path) -> Cli:
+    """The same command line in this process, for commands that start nothing: no import is paid twice."""
+    from click.testing import CliRunner
+
+    from run_search import main
+
+    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+        done = CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+        return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[None]:
+    """The session's one Ray, for tests that run studies in this process."""
+    from engine.tuner import ray_started
+
+    with ray_started():
+        yield
