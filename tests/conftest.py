@@ -26,9 +26,13 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cli(cache_dir: Path) -> Cli:
     """`cli("run", "digits/long-tail", …)` from the project's root; `env` adds variables."""
 
-    def call(*arguments: object, env: dict[str, str] | None = None, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    def call(
+        *arguments: object, env: dict[str, str] | None = None, cwd: Path = ROOT
+    ) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(ROOT / "run_search.py"), *map(str, arguments)]
-        return subprocess.run(command, cwd=cwd, env={**os.environ, **(env or {})}, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            command, cwd=cwd, env={**os.environ, **(env or {})}, capture_output=True, text=True, check=False
+        )
 
     return call
 

@@ -103,7 +103,9 @@ def test_a_trial_whose_process_is_killed_goes_on_in_the_same_run(undisturbed: Pa
     assert_same_outcome(run, undisturbed)
 
 
-def test_ctrl_c_saves_everything_and_prints_the_command_that_goes_on(undisturbed: Path, tmp_path: Path, cli: Cli) -> None:
+def test_ctrl_c_saves_everything_and_prints_the_command_that_goes_on(
+    undisturbed: Path, tmp_path: Path, cli: Cli
+) -> None:
     run = tmp_path / "run"
     driver = begin(run)
     wait_for_lines(driver, run / "log.jsonl", 30)

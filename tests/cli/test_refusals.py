@@ -1,4 +1,4 @@
-"""Whatever cannot work ends with exit status 2 and one message a fault, before Ray starts and before a file is written."""
+"""Whatever cannot work ends with exit status 2 and one message a fault, before Ray starts and any file is written."""
 
 import os
 import subprocess
@@ -30,7 +30,9 @@ def refused(done: "subprocess.CompletedProcess[str]", *needles: str) -> list[str
 
 @pytest.mark.parametrize("command", ["plan", "run"])
 def test_unknown_study_names_the_nearest(command: str, cli_here: Cli) -> None:
-    assert len(refused(cli_here(command, "digits/long-tial"), "digits/long-tial", "did you mean 'digits/long-tail'?")) == 1
+    assert (
+        len(refused(cli_here(command, "digits/long-tial"), "digits/long-tial", "did you mean 'digits/long-tail'?")) == 1
+    )
 
 
 def test_unknown_setting_names_the_nearest(cli_here: Cli, tmp_path: Path) -> None:

@@ -12,13 +12,37 @@ from tests.cli.test_refusals import loaded
 from tests.conftest import ROOT, Cli
 from tests.records import epoch_rows, events
 
-TRIAL_COLUMNS = "trial cell seed status epochs selected_epoch seconds node device verified error execution".split()
-EPOCH_COLUMNS = "trial epoch lr train_loss val_loss test_loss train_accuracy val_accuracy test_accuracy seconds".split()
+TRIAL_COLUMNS = [
+    "trial",
+    "cell",
+    "seed",
+    "status",
+    "epochs",
+    "selected_epoch",
+    "seconds",
+    "node",
+    "device",
+    "verified",
+    "error",
+    "execution",
+]
+EPOCH_COLUMNS = [
+    "trial",
+    "epoch",
+    "lr",
+    "train_loss",
+    "val_loss",
+    "test_loss",
+    "train_accuracy",
+    "val_accuracy",
+    "test_accuracy",
+    "seconds",
+]
 COLUMNS = {
-    "ranking": "rank cell n n_failed n_diverged metric mean std ci_low ci_high min max val_mean val_std test_mean test_std "
-    "reference loss sampler",
-    "ablation": "factor level baseline_level metric n_pairs n_failed n_diverged baseline_mean level_mean delta ci_low ci_high "
-    "p_value p_holm p_permutation effect_size verdict reference",
+    "ranking": "rank cell n n_failed n_diverged metric mean std ci_low ci_high min max val_mean val_std test_mean "
+    "test_std reference loss sampler",
+    "ablation": "factor level baseline_level metric n_pairs n_failed n_diverged baseline_mean level_mean delta ci_low "
+    "ci_high p_value p_holm p_permutation effect_size verdict reference",
     "effects": "factor level metric n_pairs delta ci_low ci_high p_value",
     "interactions": "factor_a level_a factor_b level_b metric n_pairs interaction ci_low ci_high p_value",
 }
@@ -98,7 +122,9 @@ def test_another_process_and_another_order_give_bit_equal_rows(long_tail: Path, 
     """The second process runs the last seeds' trials in another design, so in another order and other company."""
     run = tmp_path / "other"
     levels = ("--levels", "sampler=uniform,weighted", "--design", "one_at_a_time")
-    done = cli("run", "digits/long-tail", "--seeds", "4", "--epochs", "5", *levels, "--max-concurrent", "1", "--out", run)
+    done = cli(
+        "run", "digits/long-tail", "--seeds", "4", "--epochs", "5", *levels, "--max-concurrent", "1", "--out", run
+    )
     assert done.returncode == 0, done.stderr
     before, after = epoch_rows(long_tail), epoch_rows(run)
     assert len(after) == 3 * 4 * 5
@@ -129,32 +155,37 @@ def test_plan_knows_what_is_finished(long_tail: Path, cli: Cli) -> None:
     assert plan["forecast"]["seconds"] > 0
 
 
-def test_a_users_own_study_runs_from_a_file_as_plan_prints_it(tmp_path: Path, cli: Cli) -> None:
+def test_a_users_own_study_runs_from_a_file_as_plan_prints_it(tmp_path: Path, cli_here: Cli, local_ray: None) -> None:
     import yaml
 
     file = tmp_path / "mine.yaml"
     file.write_text(
         "name: mine\nquestion: Does momentum help?\nworkload: digits\nepochs: 2\nseeds: 1\ndesign: one_at_a_time\n"
         "baseline: {optimizer.name: sgd, optimizer.lr: 5e-2}\n"
-        "factors:\n- name: momentum\n  levels:\n  - {name: 'off'}\n  - {name: '0.9', settings: {optimizer.momentum: 0.9}}\n"
+        "factors:\n- name: momentum\n  levels:\n  - {name: 'off'}\n"
+        "  - {name: '0.9', settings: {optimizer.momentum: 0.9}}\n"
     )
-    printed = json.loads(cli("plan", file, "--json").stdout)["study"]
+    printed = json.loads(cli_here("plan", file, "--json").stdout)["study"]
     assert printed["baseline"]["optimizer.lr"] == 0.05
     file.write_text(yaml.safe_dump(printed))
     run = tmp_path / "run"
-    done = cli("run", file, "--levels", "momentum=off,0.9,0.5", "--limit-train", "64", "--limit-eval", "40", "--out", run)
+    done = cli_here(
+        "run", file, "--levels", "momentum=off,0.9,0.5", "--limit-train", "64", "--limit-eval", "40", "--out", run
+    )
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(run / "report" / "ablation.csv", dtype={"level": str})
     assert list(table["level"]) == ["0.9", "0.5"]
     assert set(table["verdict"]) == {"too few runs"}
 
 
-def test_a_search_runs_extends_and_never_repeats_a_configuration(tmp_path: Path, cli: Cli) -> None:
+def test_a_search_runs_extends_and_never_repeats_a_configuration(
+    tmp_path: Path, cli_here: Cli, local_ray: None
+) -> None:
     run = tmp_path / "search"
     small = ("--epochs", "1", "--limit-train", "64", "--limit-eval", "40")
-    assert cli("run", "digits/search", *small, "--samples", "3", "--out", run).returncode == 0
+    assert cli_here("run", "digits/search", *small, "--samples", "3", "--out", run).returncode == 0
     first = pd.read_parquet(run / "trials.parquet")
-    assert cli("resume", run, "--samples", "5").returncode == 0
+    assert cli_here("resume", run, "--samples", "5").returncode == 0
     trials = pd.read_parquet(run / "trials.parquet")
     assert list(trials["trial"])[:3] == list(first["trial"])
     assert len(trials) == trials["cell"].nunique() == 5
@@ -165,11 +196,11 @@ def test_a_search_runs_extends_and_never_repeats_a_configuration(tmp_path: Path,
     assert len(starts) == 5
 
 
-def test_a_hopeless_learning_rate_is_a_result_and_not_a_failure(tmp_path: Path, cli: Cli) -> None:
+def test_a_hopeless_learning_rate_is_a_result_and_not_a_failure(tmp_path: Path, cli_here: Cli, local_ray: None) -> None:
     run = tmp_path / "run"
     small = ("--epochs", "3", "--seeds", "1", "--limit-train", "128", "--limit-eval", "40")
     hopeless = ("--set", "optimizer.name=sgd", "--set", "optimizer.lr=1e9")
-    done = cli("run", "digits/long-tail", *small, *hopeless, "--out", run)
+    done = cli_here("run", "digits/long-tail", *small, *hopeless, "--out", run)
     assert done.returncode == 0, done.stderr
     trials = pd.read_parquet(run / "trials.parquet")
     assert (trials["status"] == "diverged").all()

@@ -1,0 +1,1 @@
+"""Claims about speed, each a ratio against a named peer that is measured in the same run."""

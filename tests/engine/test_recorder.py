@@ -1,0 +1,110 @@
+"""What the driver writes: each (trial, epoch) once, whatever is reported how often."""
+
+import io
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from analysis.schema import RunDirectory
+from engine.errors import PlanError
+from engine.progress import Progress, duration
+from engine.record import Log, hold
+from engine.recorder import Recorder
+from tests.records import events
+
+
+def recorder(folder: Path) -> tuple[Recorder, io.StringIO]:
+    out = io.StringIO()
+    progress = Progress(Console(file=out, width=200), total=2, total_epochs=6, metric="test_accuracy", maximise=True)
+    progress.__enter__()
+    return Recorder(Log(RunDirectory(folder)), RunDirectory(folder), progress, threads=1), out
+
+
+def trial(key: str) -> Any:
+    return SimpleNamespace(
+        config={"spec": {"trial": key, "cell": "c", "seed": 0, "config": {}}}, get_error=lambda: "lost"
+    )
+
+
+def row(epoch: int) -> dict[str, Any]:
+    return {"epoch": epoch, "train_loss": 1.0 / epoch, "test_accuracy": 0.5}
+
+
+END = {"status": "finished", "selected_epoch": 2, "verified": True, "error": None, "seconds": 1.0, "selected": row(2)}
+
+
+def test_rows_reported_again_after_a_restart_are_written_once(tmp_path: Path) -> None:
+    ear, out = recorder(tmp_path)
+    ear.on_trial_start(0, [], trial("a"))
+    ear.on_trial_result(0, [], trial("a"), {"rows": [row(1)], "end": None})
+    ear.on_trial_start(0, [], trial("a"))
+    ear.on_trial_result(0, [], trial("a"), {"rows": [row(1), row(2)], "end": END})
+    assert [e["epoch"] for e in events(tmp_path) if e["event"] == "epoch"] == [1, 2]
+    last = events(tmp_path)[-1]
+    assert last["event"] == "end"
+    assert last["execution"]["attempts"] == 2
+    assert "selected" not in last
+    assert "[1/2] c seed 0: finished, test_accuracy 0.5000 at epoch 2" in out.getvalue()
+
+
+def test_a_new_driver_knows_the_rows_of_the_old_one(tmp_path: Path) -> None:
+    first, _ = recorder(tmp_path)
+    first.on_trial_start(0, [], trial("a"))
+    first.on_trial_result(0, [], trial("a"), {"rows": [row(1)], "end": None})
+    second, _ = recorder(tmp_path)
+    second.on_trial_start(0, [], trial("a"))
+    second.on_trial_result(0, [], trial("a"), {"rows": [row(1), row(2)], "end": None})
+    assert [e["epoch"] for e in events(tmp_path) if e["event"] == "epoch"] == [1, 2]
+
+
+def test_a_trial_whose_process_is_lost_for_good_is_recorded_as_failed(tmp_path: Path) -> None:
+    ear, out = recorder(tmp_path)
+    ear.on_trial_start(0, [], trial("a"))
+    ear.on_trial_error(0, [], trial("a"))
+    assert events(tmp_path)[-1]["status"] == "failed"
+    assert events(tmp_path)[-1]["error"] == "lost"
+    assert "failed" in out.getvalue()
+
+
+def test_a_torn_last_line_is_cut_before_the_next_is_written(tmp_path: Path) -> None:
+    log = Log(RunDirectory(tmp_path))
+    log.append(event="session", time="now")
+    log.close()
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"event": "epo')
+    Log(RunDirectory(tmp_path)).append(event="session", time="later")
+    assert [e["time"] for e in events(tmp_path)] == ["now", "later"]
+
+
+def test_only_one_driver_holds_a_run(tmp_path: Path) -> None:
+    lock = hold(RunDirectory(tmp_path))
+    with pytest.raises(PlanError, match="another process is running this study"):
+        hold(RunDirectory(tmp_path))
+    lock.release()
+    hold(RunDirectory(tmp_path)).release()
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(4.4, "4 s"), (61, "1 min 01 s"), (7260, "2 h 01 min")])
+def test_durations_read_as_people_say_them(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_a_terminal_shows_counts_best_and_what_runs() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=120)
+    with Progress(console, total=3, total_epochs=6, metric="test_accuracy", maximise=True) as progress:
+        progress.started("a", "baseline", 0)
+        progress.epoch("a", row(1))
+        progress.ended("a", END)
+        progress.started("b", "momentum=0.9", 1)
+        progress.ended("b", {**END, "status": "diverged", "selected": None})
+        progress.started("c", "momentum=0.9", 2)
+        console.print(progress._table())
+    text = out.getvalue()
+    assert "2/3 trials done, 1 running" in text
+    assert "1 failed or diverged" in text
+    assert "test_accuracy 0.5000" in text
+    assert "momentum=0.9 seed 2, epoch 0" in text

@@ -1,0 +1,115 @@
+"""The search's sampler: nothing twice, nothing forgotten, outcomes told for what they are."""
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from ray.tune.search import Searcher
+
+from engine.options import Options
+from engine.plan import Workbench
+from engine.sampler import StudySampler, samples_of
+from search_spaces.spaces import Choice, Number
+from search_spaces.study import SearchStudy
+
+SMALL = SearchStudy(
+    name="small",
+    workload="digits",
+    epochs=1,
+    samples=40,
+    space=(
+        Choice(key="optimizer.name", choices=("sgd", "adam", "rmsprop")),
+        Choice(key="training.batch_size", choices=(16, 32)),
+        Choice(key="model.bn_after", choices=([], ["conv1"])),
+    ),
+)
+OPEN = SearchStudy(name="open", workload="digits", epochs=1, samples=6, space=(Number(key="optimizer.lr"),))
+State = optuna.trial.TrialState
+
+
+def sampler(study: SearchStudy, folder: Path, events: list[dict[str, Any]] | None = None) -> StudySampler:
+    return StudySampler(Workbench(study, Options()), study, folder, events or [])
+
+
+def drawn(searcher: StudySampler) -> list[dict[str, Any]]:
+    """Everything that the sampler proposes, without outcomes."""
+    found = []
+    while (config := searcher.suggest(f"ray{len(found)}")) != Searcher.FINISHED:
+        found.append(config)
+    return found
+
+
+def end(value: float | None, status: str = "finished") -> dict[str, Any]:
+    selected = None if value is None else {"epoch": 1, "val_accuracy": value}
+    return {"end": {"status": status, "selected_epoch": 1, "selected": selected}}
+
+
+@pytest.mark.parametrize("name", ["tpe", "random"])
+def test_a_finite_space_is_enumerated_once(name: str, tmp_path: Path) -> None:
+    study = SMALL.model_copy(update={"sampler": name})
+    assert samples_of(study) == 12
+    cells = [config["spec"]["cell"] for config in drawn(sampler(study, tmp_path))]
+    assert len(cells) == len(set(cells)) == 12
+
+
+def test_outcomes_are_told_as_values_or_as_failures(tmp_path: Path) -> None:
+    searcher = sampler(OPEN, tmp_path)
+    for i, result in enumerate([end(0.4), end(None, "diverged"), end(0.7), None]):
+        searcher.suggest(f"ray{i}")
+        searcher.on_trial_complete(f"ray{i}", result, error=result is None)
+    assert [trial.state for trial in searcher.study.trials] == [State.COMPLETE, State.FAIL, State.COMPLETE, State.FAIL]
+    assert searcher.study.best_value == 0.7
+
+
+def test_seeds_of_a_configuration_follow_each_other_and_their_mean_is_told(tmp_path: Path) -> None:
+    searcher = sampler(OPEN.model_copy(update={"seeds": 2}), tmp_path)
+    first, second = searcher.suggest("a"), searcher.suggest("b")
+    assert first["spec"]["cell"] == second["spec"]["cell"]
+    assert (first["spec"]["seed"], second["spec"]["seed"]) == (0, 1)
+    searcher.on_trial_complete("b", end(0.2))
+    assert searcher.study.trials[0].state == State.RUNNING
+    searcher.on_trial_complete("a", end(0.4))
+    assert searcher.study.best_value == pytest.approx(0.3)
+
+
+def log_of(configs: list[dict[str, Any]], values: dict[int, float | None]) -> list[dict[str, Any]]:
+    """The events that a driver would have written for these proposals, of which `values` have ended."""
+    events: list[dict[str, Any]] = []
+    for i, config in enumerate(configs):
+        trial = config["spec"]["trial"]
+        common = {"trial": trial, "cell": config["spec"]["cell"], "seed": 0, "point": config["point"]}
+        events.append({"event": "start", **common})
+        if i in values:
+            value = values[i]
+            status = "diverged" if value is None else "finished"
+            events.append({"event": "epoch", "trial": trial, "epoch": 1, "val_accuracy": value})
+            events.append(
+                {"event": "end", "trial": trial, "status": status, "selected_epoch": None if value is None else 1}
+            )
+    return events
+
+
+def test_a_resumed_search_knows_every_proposal_and_outcome(tmp_path: Path) -> None:
+    before = sampler(OPEN, tmp_path)
+    configs = [before.suggest(f"ray{i}") for i in range(4)]
+    after = sampler(OPEN, tmp_path, log_of(configs, {0: 0.4, 1: None, 2: 0.7}))
+    assert [t.state for t in after.study.trials] == [State.COMPLETE, State.FAIL, State.COMPLETE, State.RUNNING]
+    assert [t.params for t in after.study.trials] == [t.params for t in before.study.trials]
+    rest = drawn(after)
+    assert rest[0]["spec"] == configs[3]["spec"], "the unfinished trial goes on first"
+    assert len(rest) == 1 + OPEN.samples - 4
+    assert not {config["spec"]["trial"] for config in rest[1:]} & {config["spec"]["trial"] for config in configs}
+
+
+def test_a_failed_trial_is_tried_again_on_resume(tmp_path: Path) -> None:
+    configs = [sampler(OPEN, tmp_path).suggest("a")]
+    events = log_of(configs, {0: 0.5})
+    events[-1]["status"] = "failed"
+    again = sampler(OPEN, tmp_path, events).suggest("a")
+    assert again["spec"]["trial"] == configs[0]["spec"]["trial"]
+
+
+def test_the_same_search_proposes_the_same_configurations(tmp_path: Path) -> None:
+    points = [[config["point"] for config in drawn(sampler(OPEN, tmp_path))] for _ in range(2)]
+    assert points[0] == points[1]
