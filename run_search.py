@@ -67,6 +67,9 @@ def data_options(command: Command) -> Command:
         click.option("--limit-train", type=click.IntRange(0), help="First N training examples; 0 = all."),
         click.option("--limit-eval", type=click.IntRange(0), help="First N of validation and of test; 0 = all."),
         click.option(
+            "--drop-leaks", is_flag=True, default=None, help="Leave out training copies of held-out pictures."
+        ),
+        click.option(
             "--set",
             "settings",
             multiple=True,
@@ -111,6 +114,8 @@ def _given(raw: dict[str, Any]) -> dict[str, Any]:
     for name in ("limit_train", "limit_eval"):
         if name in given:
             given["settings"][f"dataset.{name}"] = given.pop(name)
+    if given.pop("drop_leaks", False):
+        given["settings"]["dataset.drop_leaks"] = True
     if "levels" in given:
         given["levels"] = {factor: tuple(names.split(",")) for factor, names in raw["levels"].items()}
     for name in ("data_root", "cache_dir"):
@@ -195,17 +200,24 @@ def list_command(what: str, as_json: bool) -> None:
 
 @main.command()
 @click.argument("dataset")
+@click.option(
+    "--write-lists", type=click.Path(path_type=Path), help="faces: write the lists of crops; animals: the CSV."
+)
 @data_options
-def prepare(dataset: str, **raw: Any) -> None:
-    """Decode, validate and cache a data set; counts per class and split."""
-    from engine.catalogue import prepare_dataset
+def prepare(dataset: str, write_lists: Path | None, **raw: Any) -> None:
+    """Decode, validate, audit and cache a data set; counts per class and split."""
+    from engine.catalogue import prepare_dataset, write_dataset_lists
 
-    table = prepare_dataset(dataset, _options(raw))
+    options = _options(raw)
+    table = prepare_dataset(dataset, options)
     widths = [max(len(row[i]) for row in (table.header, *table.rows)) for i in range(len(table.header))]
     for first, *counts in (table.header, *table.rows):
         click.echo("  ".join([first.ljust(widths[0]), *(n.rjust(w) for n, w in zip(counts, widths[1:], strict=True))]))
     for name, value in table.facts:
         click.echo(f"{name}: {value}")
+    if write_lists:
+        for file in write_dataset_lists(dataset, options, write_lists.resolve()):
+            click.echo(f"written: {file}")
 
 
 @main.command()
@@ -304,14 +316,9 @@ def report(run_dir: Path) -> None:
 def rerun(run_dir: Path, trial: str) -> None:
     """Train one trial alone, without Ray, and hold its numbers against the record."""
     from engine.launch import again
+    from engine.progress import epoch_line
 
-    def tell(row: dict[str, Any]) -> None:
-        click.echo(
-            f"epoch {row['epoch']}, loss {row['train_loss']:.4f}, train accuracy {row['train_accuracy']:.3f}, "
-            f"test accuracy {row['test_accuracy']:.3f}, use time {row['seconds']:.3f}"
-        )
-
-    key, differences = again(_existing(run_dir), trial, tell)
+    key, differences = again(_existing(run_dir), trial, lambda row: click.echo(epoch_line(row)))
     for difference in differences:
         click.echo(difference, err=True)
     click.echo(f"trial {key}: {'NOT ' if differences else ''}equal to its record, bit for bit")

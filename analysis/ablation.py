@@ -69,7 +69,7 @@ def _comparison(records: Records, comparison: dict[str, Any], metric: str) -> di
         "baseline_level": comparison["baseline_level"],
         "n_failed": records.count(cell, FAILED),
         "n_diverged": records.count(cell, DIVERGED),
-        "reference": own.get("reference"),
+        "reference": own.get("reference") if metric == records.study["metric"] else None,
         "statistics": paired(both.iloc[:, 0].to_numpy(), both.iloc[:, 1].to_numpy()),
         "identical": bool(own.get("identical_to")) or records.resolve(cell) == records.resolve(baseline),
         "baseline_diverged": records.count(baseline, DIVERGED),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from analysis.ablation import BETTER, UNSTABLE, WORSE
+from analysis.ablation import BETTER, MINIMUM_PAIRS, UNSTABLE, WORSE
 from analysis.schema import DIVERGED, FAILED, counterpart
 from analysis.statistics import half_width
 from analysis.store import Records, metric_columns
@@ -69,7 +69,8 @@ def curve_panels(records: Records) -> list[str]:
 
 def curves_svg(curves: pd.DataFrame, cells: Sequence[str], metrics: Sequence[str]) -> str:
     """One panel a metric; a line and a 95 % band a cell, at most `MAXIMUM_CURVES` of `cells`, which come best first."""
-    shown = [cell for cell in cells if cell in set(curves["cell"])][:MAXIMUM_CURVES]
+    drawable = set(curves["cell"].unique())
+    shown = [cell for cell in cells if cell in drawable][:MAXIMUM_CURVES]
     figure = _figure(5.6 * max(1, len(metrics)), 3.5 + 0.19 * ((len(shown) + 1) // 2))
     for axes, metric in zip(np.atleast_1d(figure.subplots(1, len(metrics))), metrics, strict=True):
         _curves(axes, curves.loc[curves["metric"] == metric], shown)
@@ -86,7 +87,9 @@ def _curves(axes: "Axes", rows: pd.DataFrame, cells: Sequence[str]) -> None:
         line = rows.loc[rows["cell"] == cell]
         marker = "o" if len(line) == 1 else None
         axes.plot(line["epoch"], line["mean"], color=colour, linewidth=1.5, marker=marker, label=_short(cell))
-        axes.fill_between(line["epoch"], line["ci_low"], line["ci_high"], color=colour, alpha=0.15, linewidth=0)
+        # Two seeds' interval is thirteen standard errors wide on either side and would flatten every curve.
+        band = line.loc[line["n"] >= MINIMUM_PAIRS]
+        axes.fill_between(band["epoch"], band["ci_low"], band["ci_high"], color=colour, alpha=0.15, linewidth=0)
     means = rows.loc[rows["cell"].isin(list(cells)), "mean"]
     if len(means) and means.min() > 0 and means.max() > 10 * means.min():
         axes.set_yscale("log")
@@ -97,7 +100,7 @@ def _curves(axes: "Axes", rows: pd.DataFrame, cells: Sequence[str]) -> None:
 
 def ablation_svg(table: pd.DataFrame) -> str:
     """Difference and 95 % interval of every comparison, around a line at zero, coloured by verdict."""
-    figure = _figure(6.0, 0.9 + 0.34 * max(1, len(table)))
+    figure = _figure(6.4, 0.9 + 0.36 * max(1, len(table)))
     axes = figure.subplots()
     for place, row in enumerate(rows_of(table)):
         colour = VERDICT_COLOURS.get(row["verdict"], NEUTRAL)
@@ -107,7 +110,7 @@ def ablation_svg(table: pd.DataFrame) -> str:
             axes.plot(row["delta"], place, "o", color=colour, markersize=6)
     axes.axvline(0, color=INK, linewidth=0.8)
     labels = [comparison_label(row) for row in rows_of(table)]
-    axes.set_yticks(range(len(labels)), [_short(label, 34) for label in labels])
+    axes.set_yticks(range(len(labels)), [_short(label, 48).replace(", ", ",\n", 1) for label in labels])
     axes.set_ylim(max(0, len(labels) - 1) + 0.6, -0.6)
     if len(table):
         axes.set_xlabel(f"difference in {metric_label(str(table['metric'].iloc[0]))}")
@@ -121,7 +124,10 @@ def comparison_label(row: Mapping[str, Any]) -> str:
     """What a row compares: `loss = focal`, or in a ladder, where the baseline changes, `+ dropout against + BN`."""
     if row["factor"] == "ladder":
         return f"{row['level']} against {row['baseline_level']}"
-    return f"{row['factor']} = {row['level']}"
+    factors, levels = row["factor"].split(" + "), row["level"].split(" + ")
+    if len(factors) != len(levels):
+        return f"{row['factor']} = {row['level']}"
+    return ", ".join(f"{factor} = {level}" for factor, level in zip(factors, levels, strict=True))
 
 
 def _short(text: str, length: int = 40) -> str:

@@ -56,6 +56,10 @@ def ranking_table(records: Records) -> pd.DataFrame:
     for split in ("val", "test"):
         beside = _by_cell(records, counterpart(metric, split), FINISHED, ["mean", "std"]).reindex(source)
         table[f"{split}_mean"], table[f"{split}_std"] = beside["mean"].to_numpy(), beside["std"].to_numpy()
+    seen = table["cell"].isin(records.seen_validation)
+    if seen.any():
+        table.loc[seen, ["val_mean", "val_std"]] = float("nan")
+        table["note"] = seen.map({True: "validation was trained on", False: ""})
     table["reference"] = pd.Series([cell.get("reference") for cell in records.cells.values()], dtype="str")
     stopped = _by_cell(records, metric, STOPPED, ["mean"]).reindex(source)["mean"].to_numpy()
     order = _order(table.assign(stopped=stopped), maximised(metric))

@@ -126,10 +126,11 @@ def _page(records: Records, tables: dict[str, pd.DataFrame], cells: Sequence[str
         },
         effects=_comparisons(tables["effects"]) if "effects" in tables else None,
         interactions=_interactions(tables["interactions"]) if "interactions" in tables else None,
-        ranking=_ranking(tables["ranking"]),
+        ranking=_ranking(tables["ranking"], "test" if records.is_search else "validation"),
         ranking_left_out=max(0, len(tables["ranking"]) - RANKING_ROWS),
         is_search=records.is_search,
         curves=curves,
+        curves_shown=figures.MAXIMUM_CURVES,
         curves_left_out=max(0, len(cells) - figures.MAXIMUM_CURVES),
         per_class=_per_class(tables["per_class"]) if "per_class" in tables else None,
         failures=_failures(records),
@@ -218,32 +219,27 @@ def _interactions(table: pd.DataFrame) -> Sheet:
     return Sheet(heads, rows)
 
 
-def _ranking(table: pd.DataFrame) -> Sheet:
-    """The best rows, with the settings of each; the best mean stands out."""
+def _ranking(table: pd.DataFrame, beside: str) -> Sheet:
+    """The best rows, with the split that was not ranked by beside, and the settings of each."""
     table = table.head(RANKING_ROWS)
     places = _places(table["mean"])
     settings = [str(name) for name in table if name not in RANKING_COLUMNS]
     broken = bool((table["n_failed"] + table["n_diverged"]).sum())
     heads = [("", "num"), ("cell", "text"), ("n", "num")]
     heads += [("failed", "num"), ("diverged", "num")] if broken else []
-    heads += [("mean", "num"), ("95 % interval", "num"), ("std", "num"), ("validation", "num"), ("test", "num")]
+    heads += [("mean", "num"), ("95 % interval", "num"), ("std", "num"), (beside, "num")]
     heads += [(name, "text") for name in settings]
+    other = "test_mean" if beside == "test" else "val_mean"
     rows = []
     for row in rows_of(table):
         best = "num best" if row["rank"] == 1 and pd.notna(row["mean"]) else "num"
         cells = [(str(row["rank"]), "num faint"), (row["cell"], "text"), _count(row["n"])]
         cells += [_count(row["n_failed"]), _count(row["n_diverged"])] if broken else []
         cells += [(_fixed(row["mean"], places), best), (_band(row, places), "num")]
-        cells += [(_fixed(row[name], places), "num") for name in ("std", "val_mean", "test_mean")]
-        cells += [(_setting(row[name]), "text") for name in settings]
+        cells += [(_fixed(row[name], places), "num") for name in ("std", other)]
+        cells += [(wording.setting(row[name]), "text") for name in settings]
         rows.append(cells)
     return Sheet(heads, rows)
-
-
-def _setting(value: Any) -> str:
-    if value is None or (not isinstance(value, str) and pd.isna(value)):
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _per_class(table: pd.DataFrame) -> Sheet:
@@ -310,4 +306,3 @@ def _listed(mapping: Any) -> str:
     if not isinstance(mapping, dict):
         return str(mapping)
     return ", ".join(f"{name} {value}" for name, value in mapping.items())
-

@@ -43,10 +43,11 @@ def _best(epochs: pd.DataFrame, metric: str) -> pd.Series:
     sign = -1.0 if maximised(metric) else 1.0
     if metric not in epochs:
         return pd.Series(dtype="int64", name="epoch", index=pd.Index([], name="trial"))
-    value = epochs[metric].astype("float64") * sign
-    usable = epochs.loc[np.isfinite(value), ["trial", "epoch"]].assign(value=value)
+    rows = epochs[["trial", "epoch"]].assign(value=epochs[metric].to_numpy("float64") * sign)
+    usable = rows.loc[np.isfinite(rows["value"].to_numpy())]
     ordered = usable.sort_values(["value", "epoch"], kind="stable")
-    return ordered.drop_duplicates("trial").set_index("trial")["epoch"]
+    first: pd.Series = ordered.drop_duplicates("trial").set_index("trial")["epoch"]
+    return first
 
 
 def steadiness(epochs: pd.DataFrame) -> pd.DataFrame:

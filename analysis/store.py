@@ -45,6 +45,15 @@ class Records:
     def _by_cell(self) -> dict[str, pd.DataFrame]:
         return {str(cell): rows for cell, rows in self.trials.groupby("cell", sort=False)}
 
+    @cached_property
+    def seen_validation(self) -> set[str]:
+        """Cells that trained on their validation data: what they score there says nothing."""
+        flag = self.trials.get("config/dataset.train_on_validation")
+        if flag is None:
+            return set()
+        own = set(self.trials.loc[flag.astype("boolean").fillna(False), "cell"])
+        return {cell for cell in self.cells if self.resolve(cell) in own}
+
     def resolve(self, cell: str) -> str:
         """The cell whose trials stand for `cell`: itself, unless it resolved to another cell's configuration."""
         seen = {cell}
@@ -86,7 +95,7 @@ def read_log(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _parse(line: bytes) -> dict[str, Any]:
-    event = json.loads(line)
+    event = json.loads(line.decode())
     if not isinstance(event, dict) or not isinstance(event.get("event"), str):
         raise ValueError("not a JSON object with an `event`")
     return event

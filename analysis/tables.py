@@ -124,12 +124,12 @@ def _console_ablation(table: pd.DataFrame) -> "Table":
     columns: dict[str, Callable[[dict[str, Any]], str]] = {
         "factor": lambda row: str(row["factor"]),
         "level": lambda row: str(row["level"]),
-        "against": lambda row: str(row["baseline_level"]),
+        **({"against": lambda row: str(row["baseline_level"])} if "ladder" in set(table["factor"]) else {}),
         "n": lambda row: str(row["n_pairs"]),
         "baseline": lambda row: number(row["baseline_mean"], 3),
         "mean": lambda row: number(row["level_mean"], 3),
         "delta [95 %]": lambda row: (
-            f"{number(row['delta'], 3, True)} {interval(row['ci_low'], row['ci_high'], 2, True)}".strip()
+            f"{number(row['delta'], 3, True)} {interval(row['ci_low'], row['ci_high'], 2)}".strip()
         ),
         "p_holm": lambda row: number(row["p_holm"], 2),
         "verdict": lambda row: str(row["verdict"]),

@@ -6,14 +6,16 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.ablation import IDENTICAL, TOO_FEW, UNSTABLE
+from analysis.ablation import IDENTICAL, MINIMUM_PAIRS, TOO_FEW, UNSTABLE
 from analysis.figures import comparison_label
+from analysis.ranking import COLUMNS as RANKING_COLUMNS
 from analysis.schema import DIVERGED, FAILED, FINISHED, RUNNING, STATUSES
 from analysis.statistics import EXACT_PAIRS, SIGNIFICANCE, smallest_p
 from analysis.store import Records
 from analysis.tables import interval, metric_label, number, rows_of
 
 SENTENCE_DIGITS = 2
+INTERACTING = "they interact"
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,24 @@ class Answer:
 
 
 def answers(records: Records, tables: Mapping[str, pd.DataFrame]) -> list[Answer]:
-    """A search's winner; a factorial's main effects and interactions; else every comparison."""
+    """A search's winner; a factorial's main effects and interactions; else every comparison.
+
+    Where factors interact, a main effect averages over what differs, so the cells speak for themselves instead.
+    """
     if records.is_search:
         return _search(records, tables["ranking"])
+    comparisons = [_comparison(records, row) for row in rows_of(tables["ablation"])]
     if "effects" in tables:
+        interactions = [_interaction(row) for row in rows_of(tables["interactions"])]
         effects = [_comparison(records, row, averaged=True) for row in rows_of(tables["effects"])]
-        return effects + [_interaction(row) for row in rows_of(tables["interactions"])]
-    return [_comparison(records, row) for row in rows_of(tables["ablation"])]
+        interacting = any(answer.verdict == INTERACTING for answer in interactions)
+        comparisons = [*(comparisons if interacting else effects), *interactions]
+    return [*comparisons, *map(_seen, sorted(records.seen_validation))]
+
+
+def _seen(cell: str) -> Answer:
+    text = "trains on the validation pictures, so its validation figures are left out and chose nothing"
+    return Answer(cell, text)
 
 
 def _comparison(records: Records, row: Mapping[str, Any], averaged: bool = False) -> Answer:
@@ -71,10 +84,12 @@ def _same_as(records: Records, row: Mapping[str, Any]) -> str:
 
 def _interaction(row: Mapping[str, Any]) -> Answer:
     subject = f"{row['factor_a']} = {row['level_a']} with {row['factor_b']} = {row['level_b']}"
-    if pd.isna(row["p_value"]):
-        return Answer(subject, "too few complete seeds to tell whether they interact", TOO_FEW)
+    if not row["n_pairs"]:
+        return Answer(subject, "no seed has finished all cells that would tell whether they interact", TOO_FEW)
     text = f"interaction {_difference(row, 'interaction')} over {_plural(row['n_pairs'], 'seed')}"
-    verdict = "they interact" if row["p_value"] < SIGNIFICANCE else "no clear interaction"
+    if row["n_pairs"] < MINIMUM_PAIRS:
+        return Answer(subject, text, TOO_FEW)
+    verdict = INTERACTING if row["p_value"] < SIGNIFICANCE else "no clear interaction"
     return Answer(subject, text, verdict, f"p {p_text(row['p_value'])}, not corrected")
 
 
@@ -87,7 +102,9 @@ def _search(records: Records, ranking: pd.DataFrame) -> list[Answer]:
     if pd.notna(best["test_mean"]):
         text += f"; {number(best['test_mean'], 3)} in test, which did not choose it"
     runs = _plural(best["n"], "run")
-    return [Answer(str(best["cell"]), f"{text}; {runs}, of {_plural(len(ranking), 'configuration')}")]
+    settings = {name: setting(value) for name, value in best.items() if name not in RANKING_COLUMNS}
+    note = ", ".join(f"{name} = {value}" for name, value in settings.items() if value)
+    return [Answer(str(best["cell"]), f"{text}; {runs}, of {_plural(len(ranking), 'configuration')}", note=note)]
 
 
 def progress(records: Records) -> str:
@@ -119,6 +136,13 @@ def permutation_floor(n_seeds: int) -> str:
     how = f"2/2^{n_seeds}" if n_seeds <= EXACT_PAIRS else "random flips"
     below = " and so cannot reach 0.05" if floor >= SIGNIFICANCE else ""
     return f"{number(floor)} ({how}) with {n_seeds} seeds{below}"
+
+
+def setting(value: Any) -> str:
+    """A setting of a configuration; empty where it does not apply."""
+    if value is None or (not isinstance(value, str) and pd.isna(value)):
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def finished_any(records: Records) -> bool:

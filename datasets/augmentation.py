@@ -217,7 +217,7 @@ def apply(images: Tensor, draws: Draws) -> Tensor:
             images = images.flip(axis).where(flips.to(images.device)[:, None, None, None], images)
     if draws.rotation is not None or draws.translate is not None or draws.crop is not None:
         images = _resample(images, draws)
-    return _jitter(images, draws)
+    return jitter(images, draws)
 
 
 def _resample(images: Tensor, draws: Draws) -> Tensor:
@@ -242,7 +242,7 @@ def _resample(images: Tensor, draws: Draws) -> Tensor:
     return grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def _jitter(images: Tensor, draws: Draws) -> Tensor:
+def jitter(images: Tensor, draws: Draws) -> Tensor:
     """Brightness, contrast, saturation, hue; on grey images the last two change nothing."""
 
     def column(values: Tensor) -> Tensor:

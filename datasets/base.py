@@ -6,7 +6,7 @@ from the cache by every trial.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -36,16 +36,40 @@ class DatasetInfo:
     name: str
     classes: tuple[str, ...]
     image_shape: tuple[int, int, int]
-    """(channels, height, width)"""
+    """(channels, height, width) as stored; what the network sees is `input_shape`"""
     counts: Mapping[str, tuple[int, ...]]
-    """split → examples of each class, after long tail and limits"""
+    """split → examples of each class, after all that `subset_fields` name"""
     mean: tuple[float, ...]
-    """per channel in [0, 1], of the whole training split, before long tail and limits"""
+    """per channel in [0, 1], of what the network sees of the whole training split, before any subset"""
     std: tuple[float, ...]
     fingerprint: str
     """hex digest of pixels, labels, points, splits, order and class names; of no path, long tail or limit"""
     n_points: int = 0
     """landmarks of each example; 0 for a set without"""
+    crop: int = 0
+    """side of the central square that the network sees of a stored picture; 0 = all of it"""
+    flip_pairs: tuple[tuple[int, int], ...] = ()
+    """landmarks that change places when a picture is mirrored"""
+    seen: tuple[str, ...] = ()
+    """splits that are trained on besides "train": their scores choose nothing"""
+    dropped: int = 0
+    """training rows that `drop_leaks` took out"""
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of what the network sees."""
+        return (self.image_shape[0], self.crop, self.crop) if self.crop else self.image_shape
+
+
+def central_crop(images: Any, crop: int) -> Any:
+    """The central square of images (…, H, W), an array's or a tensor's view; all of them where `crop` is 0.
+
+    Where the margins cannot be equal, the left and the upper one are a pixel narrower.
+    """
+    if not crop:
+        return images
+    top, left = (images.shape[-2] - crop) // 2, (images.shape[-1] - crop) // 2
+    return images[..., top : top + crop, left : left + crop]
 
 
 @dataclass(frozen=True)
@@ -57,9 +81,12 @@ class Examples:
     labels: npt.NDArray[np.int64]
     """(N,)"""
     points: npt.NDArray[np.float32] | None
-    """(N, n_points, 2) as x, y in pixels of the image, NaN where an example has none; None for a set without"""
+    """(N, n_points, 2) as x, y in pixels of what the network sees (of the central crop, where there is one), NaN where
+    an example has none; None for a set without. Continuous: pixel i spans i to i + 1"""
     paths: Sequence[str]
     """where each example came from, relative to the source, with forward slashes; read from the file on demand"""
+    aspects: npt.NDArray[np.float32] | None = None
+    """(N,) width of a stored pixel over its height in the photo it was cut from; None for a set without landmarks"""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -81,6 +108,8 @@ class Row:
     """its name: unique in the source, the same on every machine, with forward slashes"""
     label: int
     split: str
+    file: str = ""
+    """the name in `Source.files` of what it is cut from, where several rows share it: they are decoded together"""
 
 
 @dataclass(frozen=True)
@@ -89,6 +118,10 @@ class Record:
 
     image: npt.NDArray[np.uint8]
     points: npt.NDArray[np.float32] | None = None
+    aspect: float = 1.0
+    """width of a pixel of the image over its height, in the photo it was cut from"""
+    side: int = 0
+    """the shorter side of the original, in its own pixels; 0 = no picture of the user's"""
 
 
 @dataclass(frozen=True)
@@ -106,6 +139,13 @@ class Source:
     """digest of what is read from elsewhere than `files`"""
     n_points: int = 0
     faults: tuple[str, ...] = ()
+    crop: int = 0
+    """as in DatasetInfo, and so `flip_pairs`"""
+    flip_pairs: tuple[tuple[int, int], ...] = ()
+    notes: tuple[str, ...] = ()
+    """what is no fault, but worth a line in the audit"""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """the numbers in the notes, for programs"""
 
 
 class DatasetSettings(Component):
@@ -113,7 +153,9 @@ class DatasetSettings(Component):
 
     place_fields: ClassVar[frozenset[str]] = frozenset()
     """settings that say where the data lies, not what it is: the fingerprint stands for them in a trial's identity"""
-    subset_fields: ClassVar[frozenset[str]] = frozenset({"imbalance_factor", "limit_train", "limit_eval"})
+    subset_fields: ClassVar[frozenset[str]] = frozenset(
+        {"imbalance_factor", "limit_train", "limit_eval", "train_on_validation", "drop_leaks"}
+    )
     """settings that choose among decoded rows: changing one decodes nothing again"""
 
     name: str = ""
@@ -126,6 +168,10 @@ class DatasetSettings(Component):
     """the first N training examples, after the long tail; 0 = all"""
     limit_eval: int = Field(default=0, ge=0)
     """the first N examples of validation and of test; 0 = all"""
+    train_on_validation: bool = False
+    """training rows = training and validation, in one fixed shuffle; validation stays as it is, but counts as seen"""
+    drop_leaks: bool = False
+    """leave out training pictures that are also in validation or test, or in training under another class"""
 
     def reading(self) -> dict[str, Any]:
         """The settings that decide what decoding yields, as JSON values: with the files' content, the cache's key."""
@@ -138,3 +184,7 @@ class DatasetSettings(Component):
     def read(self, source: Source, row: Row) -> Record:
         """Decodes one row; called from several threads. Raises DataError naming the file that cannot be decoded."""
         raise NotImplementedError
+
+    def read_together(self, source: Source, rows: Sequence[Row]) -> Iterator[Record]:
+        """Decodes the rows of one file, in their order; a set with many rows a file opens it here, once."""
+        return (self.read(source, row) for row in rows)

@@ -7,10 +7,10 @@ is named by the content of the sources and the settings that decode them, so it 
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
@@ -19,9 +19,10 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from datasets import arrow_file
-from datasets.base import DataError, Dataset, DatasetInfo, DatasetSettings, Examples, Record, Row, Source
+from datasets.base import DataError, Dataset, DatasetInfo, DatasetSettings, Examples, Record, Row, Source, central_crop
 from datasets.content import Contents, changed_files, n_threads, read_contents
-from datasets.splits import SPLITS, class_order, first_of_each_class, long_tail_counts, shuffled
+from datasets.splits import SPLITS, shuffled
+from datasets.subset import class_counts, subset
 
 _CHUNK = 1024
 
@@ -38,6 +39,10 @@ class Prepared:
     """before long tail and limits"""
     decoded: bool
     """False when the file was there already"""
+    notes: tuple[str, ...] = ()
+    """what the source itself has to say to an audit"""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """the numbers in it"""
 
 
 def prepare(settings: DatasetSettings, data_root: Path | None = None, cache_dir: Path | None = None) -> Prepared:
@@ -60,13 +65,14 @@ def prepare(settings: DatasetSettings, data_root: Path | None = None, cache_dir:
             if opened is None:
                 _build(settings, source, contents, path)
                 opened = arrow_file.open_file(path)
-    return Prepared(path, subset(opened, settings).info, opened.info, decoded)
+    return Prepared(path, subset(opened, settings).info, opened.info, decoded, source.notes, source.counts)
 
 
 def open_dataset(settings: DatasetSettings, arrow_path: Path) -> Dataset:
     """The data set as `settings` subset it, from a file that `prepare` made for the same reading settings.
 
-    Maps the file and copies nothing but the rows of a long tail. Raises DataError when the file is absent or damaged.
+    Maps the file and copies nothing but the training rows, where a long tail, dropped leaks or the validation rows
+    change them. Raises DataError when the file is absent or damaged.
     """
     try:
         return subset(arrow_file.open_file(arrow_path), settings)
@@ -121,16 +127,16 @@ def _build(settings: DatasetSettings, source: Source, contents: Contents, path: 
     """Decodes into a raw file, then rewrites it as Arrow; memory holds no more than the pictures in the threads."""
     rows = _in_order(source.rows, settings.split_seed)
     with tempfile.TemporaryFile(dir=path.parent) as pixels:  # nameless: nothing is left when the process is killed
-        points, faults = _decode(settings, source, rows, pixels.fileno())
+        columns, faults = _decode(settings, source, rows, pixels.fileno())
         faults = [*source.faults, *contents.faults, *faults, *changed_files(source, contents)]
         if faults:
             raise DataError(list(dict.fromkeys(faults)))
         images = np.memmap(pixels, np.uint8, "r", shape=(len(rows), *source.image_shape))
-        splits = _by_split(rows, images, points)
+        splits, origins = _by_split(rows, images, columns)
         info = _describe(settings, source, splits)
         temporary = path.with_suffix(".tmp")  # one name is enough under the lock, and a killed build's is overwritten
         with temporary.open("wb") as stream:
-            arrow_file.write(stream, info, splits)
+            arrow_file.write(stream, info, splits, origins)
         temporary.replace(path)
 
 
@@ -139,28 +145,60 @@ def _in_order(rows: Sequence[Row], seed: int) -> list[Row]:
     return [row for split in SPLITS for row in mixed if row.split == split]
 
 
-def _decode(
-    settings: DatasetSettings, source: Source, rows: Sequence[Row], pixels: int
-) -> tuple[npt.NDArray[np.float32] | None, list[str]]:
-    """Writes image i to its place in the file `pixels`; returns all points and all faults."""
-    points = np.full((len(rows), source.n_points, 2), np.nan, dtype=np.float32) if source.n_points else None
+@dataclass(frozen=True)
+class _Columns:
+    """All that is decoded besides pixels, a row an example."""
+
+    points: npt.NDArray[np.float32] | None
+    aspects: npt.NDArray[np.float32] | None
+    digests: npt.NDArray[np.uint64]
+    sides: npt.NDArray[np.int32]
+
+    @staticmethod
+    def empty(n: int, n_points: int) -> "_Columns":
+        return _Columns(
+            points=np.full((n, n_points, 2), np.nan, dtype=np.float32) if n_points else None,
+            aspects=np.ones(n, dtype=np.float32) if n_points else None,
+            digests=np.zeros(n, dtype=np.uint64),
+            sides=np.zeros(n, dtype=np.int32),
+        )
+
+    def put(self, i: int, record: Record) -> None:
+        self.digests[i], self.sides[i] = arrow_file.picture_digest(record.image), record.side
+        if self.points is not None and record.points is not None:
+            self.points[i] = record.points
+        if self.aspects is not None:
+            self.aspects[i] = record.aspect
+
+
+def _decode(settings: DatasetSettings, source: Source, rows: Sequence[Row], pixels: int) -> tuple[_Columns, list[str]]:
+    """Writes image i to its place in the file `pixels`; returns all the rest and all faults."""
+    columns = _Columns.empty(len(rows), source.n_points)
     size = int(np.prod(source.image_shape))
 
-    def decode(i: int) -> list[str]:
+    def decode(places: list[int]) -> list[str]:
         try:
-            record = settings.read(source, rows[i])
+            records = settings.read_together(source, [rows[i] for i in places])
+            for i, record in zip(places, records, strict=True):
+                _check(record, source, rows[i])
+                _write_at(pixels, record.image.tobytes(), i * size)
+                columns.put(i, record)
         except DataError as error:
             return error.faults
-        _check(record, source, rows[i])
-        _write_at(pixels, record.image.tobytes(), i * size)
-        if points is not None and record.points is not None:
-            points[i] = record.points
         return []
 
+    together: dict[str, list[int]] = {}
+    for i, row in enumerate(rows):
+        together.setdefault(f"file {row.file}" if row.file else f"row {i}", []).append(i)
     with ThreadPoolExecutor(n_threads()) as pool:
-        chunks = (range(start, min(start + _CHUNK, len(rows))) for start in range(0, len(rows), _CHUNK))
-        faults = [fault for chunk in chunks for found in pool.map(decode, chunk) for fault in found]
-    return points, faults
+        faults = [
+            fault for chunk in _chunks([*together.values()]) for found in pool.map(decode, chunk) for fault in found
+        ]
+    return columns, faults
+
+
+def _chunks(groups: Sequence[list[int]]) -> Iterator[Sequence[list[int]]]:
+    return (groups[start : start + _CHUNK] for start in range(0, len(groups), _CHUNK))
 
 
 def _check(record: Record, source: Source, row: Row) -> None:
@@ -176,33 +214,37 @@ def _write_at(file: int, content: bytes, offset: int) -> None:
 
 
 def _by_split(
-    rows: Sequence[Row], images: npt.NDArray[np.uint8], points: npt.NDArray[np.float32] | None
-) -> dict[str, Examples]:
-    splits, start = {}, 0
+    rows: Sequence[Row], images: npt.NDArray[np.uint8], columns: _Columns
+) -> tuple[dict[str, Examples], dict[str, arrow_file.Origins]]:
+    splits, origins, start = {}, {}, 0
     for name in SPLITS:
         own = [row for row in rows if row.split == name]
         place = slice(start, start + len(own))
         splits[name] = Examples(
             images=images[place],
             labels=np.array([row.label for row in own], dtype=np.int64),
-            points=None if points is None else points[place],
+            points=None if columns.points is None else columns.points[place],
             paths=[row.path for row in own],
+            aspects=None if columns.aspects is None else columns.aspects[place],
         )
+        origins[name] = arrow_file.Origins(columns.digests[place], columns.sides[place])
         start += len(own)
-    return splits
+    return splits, origins
 
 
 def _describe(settings: DatasetSettings, source: Source, splits: dict[str, Examples]) -> DatasetInfo:
-    mean, std = channel_statistics(splits["train"].images)
+    mean, std = channel_statistics(central_crop(splits["train"].images, source.crop))
     return DatasetInfo(
         name=settings.name,
         classes=source.classes,
         image_shape=source.image_shape,
-        counts={name: _counts(rows.labels, len(source.classes)) for name, rows in splits.items()},
+        counts={name: class_counts(rows.labels, len(source.classes)) for name, rows in splits.items()},
         mean=mean,
         std=std,
         fingerprint=arrow_file.fingerprint(source.classes, source.image_shape, source.n_points, splits),
         n_points=source.n_points,
+        crop=source.crop,
+        flip_pairs=source.flip_pairs,
     )
 
 
@@ -219,34 +261,3 @@ def channel_statistics(images: npt.NDArray[np.uint8]) -> tuple[tuple[float, ...]
     mean = share @ values
     std = np.sqrt((share * (values - mean[:, None]) ** 2).sum(axis=1))
     return tuple(mean.tolist()), tuple(std.tolist())
-
-
-def _counts(labels: npt.NDArray[np.int64], n_classes: int) -> tuple[int, ...]:
-    return tuple(np.bincount(labels, minlength=n_classes).tolist())
-
-
-def subset(opened: arrow_file.Opened, settings: DatasetSettings) -> Dataset:
-    """Long tail of the training split, then the limits."""
-    info = opened.info
-    splits = dict(opened.splits)
-    if settings.imbalance_factor > 1:
-        order = class_order(info.classes, settings.split_seed)
-        kept = long_tail_counts(info.counts["train"], settings.imbalance_factor, order)
-        splits["train"] = _taken(splits["train"], first_of_each_class(splits["train"].labels, kept))
-    for name, limit in zip(SPLITS, (settings.limit_train, settings.limit_eval, settings.limit_eval), strict=True):
-        if 0 < limit < len(splits[name]):
-            splits[name] = _first(splits[name], limit)
-    counts = {name: _counts(rows.labels, len(info.classes)) for name, rows in splits.items()}
-    return Dataset(replace(info, counts=counts), splits)
-
-
-def _taken(rows: Examples, kept: npt.NDArray[np.int64]) -> Examples:
-    assert isinstance(rows.paths, arrow_file.ArrowPaths)
-    points = None if rows.points is None else rows.points[kept]
-    return Examples(rows.images[kept], rows.labels[kept], points, rows.paths.taken(kept))
-
-
-def _first(rows: Examples, n: int) -> Examples:
-    assert isinstance(rows.paths, arrow_file.ArrowPaths)
-    points = None if rows.points is None else rows.points[:n]
-    return Examples(rows.images[:n], rows.labels[:n], points, rows.paths.taken(np.arange(n)))

@@ -7,9 +7,10 @@ import os
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
-from datasets.base import Row, Source
+from datasets.base import DataError, Row, Source
 from datasets.splits import SPLITS, hash_split
 
 EXTENSIONS = (".jpg", ".jpeg", ".png")
@@ -18,6 +19,25 @@ LAYOUT = (
     "CLASS/*.jpg (or .jpeg, .png, in any case), or train/CLASS/*.jpg, test/CLASS/*.jpg and, if there is one, "
     "validation/CLASS/*.jpg (or val/, valid/)"
 )
+
+
+def find_folder(path: str, data_root: Path | None, layout: str) -> Path:
+    """The absolute folder that `path` means: below the data root if it is there, else as the shell would take it.
+
+    Raises DataError saying where it was looked for, which name is near and which layout is expected.
+    """
+    given = Path(path).expanduser()
+    tried = [base / given for base in (data_root, Path.cwd()) if base is not None and (path or base == data_root)]
+    for folder in tried:
+        if folder.is_dir():
+            return folder.absolute()
+    names = [entry.name for base in {folder.parent for folder in tried} if base.is_dir() for entry in base.iterdir()]
+    close = get_close_matches(given.name, names, n=1)
+    places = " or ".join(dict.fromkeys(str(folder) for folder in tried))
+    raise DataError(
+        f"no such folder: {places} (dataset.path = {path!r}, --data-root {data_root})"
+        f"{f'; did you mean {close[0]}?' if close else ''}; expected layout: {layout}"
+    )
 
 
 @dataclass(frozen=True)
@@ -35,24 +55,14 @@ def class_folder_source(
 ) -> Source:
     """The rows and the faults of a tree of class folders, classes in the order of their names.
 
-    Splits on disk are kept. What is missing is taken out of the training pictures by `hash_split`: `test` of all of
-    them, `validation` of the rest.
+    Splits on disk are kept; what is missing is taken out of the training pictures, see `complete_splits`.
     """
     pictures, faults = find_pictures(root)
-    splits_on_disk = {picture.split for picture in pictures}
-    rates = {
-        "test": 0 if "test" in splits_on_disk else test,
-        "validation": 0 if "val" in splits_on_disk else validation,
-    }
     classes = tuple(sorted({picture.class_name for picture in pictures}))
     labels = {name: label for label, name in enumerate(classes)}
+    splits = complete_splits([(picture.path, picture.split) for picture in pictures], seed, test, validation)
     rows = [
-        Row(
-            path=picture.path,
-            label=labels[picture.class_name],
-            split=picture.split if picture.split in ("val", "test") else hash_split(picture.path, seed, **rates),
-        )
-        for picture in pictures
+        Row(picture.path, labels[picture.class_name], split) for picture, split in zip(pictures, splits, strict=True)
     ]
     return Source(
         root=root,
@@ -60,8 +70,21 @@ def class_folder_source(
         image_shape=image_shape,
         rows=tuple(rows),
         files={picture.path: picture.file for picture in pictures},
-        faults=(*faults, *_class_faults(root, classes, rows)),
+        faults=(*faults, *class_faults(root, classes, rows)),
     )
+
+
+def complete_splits(
+    given: Sequence[tuple[str, str | None]], seed: int, test: float = 0.2, validation: float = 0.15
+) -> list[str]:
+    """The split of every (name, split that its source says or None).
+
+    What the source says is kept, but for training rows where it has no test or validation at all: those are drawn out
+    of them by `hash_split`, `test` of all of them, `validation` of the rest.
+    """
+    present = {split for _, split in given}
+    rates = {"test": 0 if "test" in present else test, "validation": 0 if "val" in present else validation}
+    return [split if split in ("val", "test") else hash_split(name, seed, **rates) for name, split in given]
 
 
 def find_pictures(root: Path) -> tuple[list[Picture], list[str]]:
@@ -130,7 +153,8 @@ def _split_faults(root: Path, split_of: dict[str, str | None]) -> list[str]:
     return faults
 
 
-def _class_faults(root: Path, classes: Sequence[str], rows: Sequence[Row]) -> list[str]:
+def class_faults(root: Path, classes: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    """What keeps these rows from being trained and judged on; `root` only names them."""
     faults = []
     if len(classes) < 2:
         found = f"only the class {classes[0]}" if classes else "no pictures in class folders"

@@ -3,14 +3,13 @@
 Pictures are resized to a square without keeping their aspect ratio, as the usual recipes for these sets do.
 """
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from datasets.base import DataError, DatasetSettings, Record, Row, Source
-from datasets.folders import LAYOUT, class_folder_source
+from datasets.folders import LAYOUT, class_folder_source, find_folder
 
 
 class ImageFolder(DatasetSettings):
@@ -29,28 +28,14 @@ class ImageFolder(DatasetSettings):
     def source(self, data_root: Path | None) -> Source:
         """The tree at `path`; its faults are in the result, only a missing folder raises."""
         shape = (self.channels, self.image_size, self.image_size)
-        return class_folder_source(find_folder(self.path, data_root), shape, self.split_seed)
+        if not self.path and data_root is None:
+            raise DataError(
+                f"image_folder: name the folder by --set dataset.path=DIR or --data-root DIR; layout: {LAYOUT}"
+            )
+        return class_folder_source(find_folder(self.path, data_root, LAYOUT), shape, self.split_seed)
 
     def read(self, source: Source, row: Row) -> Record:
         """The decoded and resized picture."""
-        from datasets.pictures import decode_picture
+        from datasets.pictures import picture_record
 
-        return Record(decode_picture(source.files[row.path], self.channels, self.image_size))
-
-
-def find_folder(path: str, data_root: Path | None) -> Path:
-    """The absolute folder that `path` means: below the data root if it is there, else as the shell would take it."""
-    if not path and data_root is None:
-        raise DataError(f"image_folder: name the folder by --set dataset.path=DIR or --data-root DIR; layout: {LAYOUT}")
-    given = Path(path).expanduser()
-    tried = [base / given for base in (data_root, Path.cwd()) if base is not None and (path or base == data_root)]
-    for folder in tried:
-        if folder.is_dir():
-            return folder.absolute()
-    names = [entry.name for base in {folder.parent for folder in tried} if base.is_dir() for entry in base.iterdir()]
-    close = get_close_matches(given.name, names, n=1)
-    places = " or ".join(dict.fromkeys(str(folder) for folder in tried))
-    raise DataError(
-        f"no such folder: {places} (dataset.path = {path!r}, --data-root {data_root})"
-        f"{f'; did you mean {close[0]}?' if close else ''}; expected layout: {LAYOUT}"
-    )
+        return picture_record(source.files[row.path], self.channels, self.image_size)

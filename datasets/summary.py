@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from datasets.audit import audit
 from datasets.cache import Prepared
 from datasets.splits import SPLITS
 
@@ -17,7 +18,7 @@ class Summary:
 
 
 def summary(prepared: Prepared) -> Summary:
-    """Examples of each class and split as a trial sees them, and the facts of the whole data set."""
+    """Examples of each class and split as a trial sees them, and the facts and the audit of the whole data set."""
     info = prepared.info
     counts = [info.counts[split] for split in SPLITS]
     rows = [(name, *(str(n[label]) for n in counts)) for label, name in enumerate(info.classes)]
@@ -25,12 +26,13 @@ def summary(prepared: Prepared) -> Summary:
     channels, height, width = info.image_shape
     facts = (
         ("data set", info.name),
-        ("image", f"{channels} × {height} × {width}"),
+        ("image", f"{channels} × {height} × {width}" + (f", of which {info.crop} × {info.crop}" if info.crop else "")),
         *((("landmarks", str(info.n_points)),) if info.n_points else ()),
         ("mean", " ".join(f"{value:.4f}" for value in info.mean)),
         ("std", " ".join(f"{value:.4f}" for value in info.std)),
         ("fingerprint", info.fingerprint),
         ("cache file", f"{prepared.path} ({prepared.path.stat().st_size / 1e6:.1f} MB)"),
         ("decoded", "now" if prepared.decoded else "before"),
+        *(("audit", line) for line in audit(prepared).lines or ("nothing doubtful found",)),
     )
     return Summary(("class", *SPLITS), (*rows, total), facts)

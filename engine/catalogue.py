@@ -3,8 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from datasets.animals import Animals, write_csv
+from datasets.base import DatasetSettings
 from datasets.component import did_you_mean
+from datasets.faces import Faces, write_lists
 from datasets.registry import DATASETS
+from engine.errors import PlanError
 from engine.options import Options
 from search_spaces.study import AnyStudy
 
@@ -37,11 +41,28 @@ def prepare_dataset(name: str, options: Options) -> "Summary":
     """Decode and check a data set by name, with `dataset.…` settings; ConfigError or DataError lists every fault."""
     from datasets.cache import prepare
     from datasets.summary import summary
-    from engine.errors import PlanError
+
+    folder = Path(options.cache_dir) if options.cache_dir else None
+    return summary(prepare(_settings(name, options), _root(options), folder))
+
+
+def write_dataset_lists(name: str, options: Options, folder: Path) -> list[Path]:
+    """The list files that a data set can write of itself; PlanError for one that has none."""
+    settings, root = _settings(name, options), _root(options)
+    if isinstance(settings, Faces):
+        return list(write_lists(settings, root, folder))
+    if isinstance(settings, Animals):
+        return [write_csv(settings, root, folder)]
+    raise PlanError([f"--write-lists: {name} has no list files; allowed: faces, animals"])
+
+
+def _settings(name: str, options: Options) -> DatasetSettings:
     from trainables.config import resolve
 
     if name not in DATASETS:
         raise PlanError([f"data set {name!r} is unknown; {did_you_mean(name, DATASETS)}"])
-    config = resolve({"dataset.name": name, "model.name": "small_cnn"}, options.settings)
-    folder = Path(options.cache_dir) if options.cache_dir else None
-    return summary(prepare(config.dataset, Path(options.data_root) if options.data_root else None, folder))
+    return resolve({"dataset.name": name, "model.name": "small_cnn"}, options.settings).dataset
+
+
+def _root(options: Options) -> Path | None:
+    return Path(options.data_root) if options.data_root else None

@@ -26,8 +26,9 @@ from search_spaces.study import SearchStudy
 from trainables.config import TrialConfig
 from trainables.learner import Learner
 
-STEPS = 3
-PROBE_SECONDS = 30.0  # cells beyond this budget are taken to be like the first
+STEPS = 2
+SHOWN_FACTORS = 4
+PROBE_SECONDS = 15.0  # cells beyond this budget are taken to be like the first
 
 
 @dataclass(frozen=True)
@@ -135,12 +136,14 @@ def describe_plan(plan: Plan, console: Console) -> None:
             tree = parameter.model_dump(mode="json", exclude={"key", "kind"}, exclude_defaults=True)
             console.print(f"  {parameter.key}: {json.dumps(tree)}", highlight=False, markup=False, soft_wrap=True)
     else:
-        table = Table("cell", *(factor.name for factor in study.factors), "epochs", "trials", "remark", box=None)
+        shown = study.factors if len(study.factors) <= SHOWN_FACTORS else ()  # a ladder's rungs say it by their names
+        table = Table("cell", *(factor.name for factor in shown), "epochs", "trials", "remark", box=None)
         for item in plan.cells:
             remark = f"identical to {item.identical_to}" if item.identical_to else item.invalid or ""
             trials = str(study.seeds) if item.runs else "-"
             epochs = str(item.config.training.epochs) if item.config else "-"
-            table.add_row(item.cell.name, *item.cell.levels.values(), epochs, trials, remark)
+            levels = (item.cell.levels[factor.name] for factor in shown)
+            table.add_row(item.cell.name, *levels, epochs, trials, remark)
         console.print(table)
     made = forecast(plan)
     console.print(

@@ -15,6 +15,7 @@ from analysis.schema import counterpart, maximised
 from datasets.base import DataError
 from datasets.cache import Prepared, prepare
 from datasets.component import did_you_mean
+from engine.checks import metric_faults, network_faults, setting_faults
 from engine.errors import PlanError
 from engine.options import Options, apply
 from search_spaces.designs import Cell, Comparison
@@ -83,11 +84,10 @@ class Workbench:
             info = self.data(config).info
         except DataError as error:
             return error.faults
-        shape, classes = info.image_shape, len(info.classes)
-        key = f"{config.model.model_dump_json()} {shape} {classes}"
+        key = f"{config.model.model_dump_json()} {config.loss.task} {info.input_shape} {info.classes} {info.n_points}"
         if key not in self._networks:
-            self._networks[key] = _network_faults(config, shape, classes)
-        return self._networks[key] + _selection_faults(config) + config.augmentation.faults(shape[0])
+            self._networks[key] = network_faults(config, info)
+        return self._networks[key] + setting_faults(config, info)
 
     def spec(self, cell: str, config: TrialConfig, seed: int, directory: Path) -> TrialSpec:
         prepared = self.data(config)
@@ -139,17 +139,18 @@ def make_plan(study: AnyStudy, options: Options, directory: Path) -> Plan:
     except StudyError as error:
         raise PlanError(error.faults) from None
     bench = Workbench(study, options)
-    faults = _metric_faults(study)
     cells: list[PlannedCell] = []
     comparisons: tuple[Comparison, ...] = ()
     if isinstance(study, SearchStudy):
-        baseline, more = _checked_search(study, bench)
+        baseline, faults = _checked_search(study, bench)
     else:
         layout = study.layout()
-        cells, more = _checked_cells(study, bench, layout.cells)
+        cells, faults = _checked_cells(study, bench, layout.cells)
         baseline, comparisons = cells[0].config, layout.comparisons
-    if faults + more or baseline is None:
-        raise PlanError(faults + more)
+    if baseline is not None:
+        faults += metric_faults(study, baseline)
+    if faults or baseline is None:
+        raise PlanError(faults)
     trials = [
         bench.spec(cell.cell.name, cell.config, seed, directory)
         for seed in range(study.seeds)
@@ -213,45 +214,6 @@ def _checked_search(study: SearchStudy, bench: Workbench, draws: int = 64) -> tu
         if faults:
             break
     return baseline, faults
-
-
-def _network_faults(config: TrialConfig, shape: tuple[int, int, int], classes: int) -> list[str]:
-    import torch
-
-    from trainables.learner import build_network
-    from trainables.placement import PlacementError
-
-    try:
-        with torch.device("meta"):
-            network = build_network(config, shape, classes, seed=0)
-            network.eval()(torch.zeros(2, *shape))
-    except PlacementError as error:
-        return error.faults
-    except Exception as error:  # whatever a network says of pictures it cannot take
-        return [f"model.name: {config.model.name} cannot take pictures of {shape}: {error}"]
-    return []
-
-
-def _selection_faults(config: TrialConfig) -> list[str]:
-    selection = config.selection
-    if selection.rule == "epoch" and not 1 <= selection.epoch <= config.training.epochs:
-        return [f"selection.epoch: {selection.epoch} is outside 1 … {config.training.epochs}, the epochs of the trial"]
-    return []
-
-
-def _metric_faults(study: AnyStudy) -> list[str]:
-    from trainables.tasks import Classification
-
-    known = [f"{split}_{name}" for split in ("test", "val", "train") for name in Classification.METRICS]
-    faults = []
-    for metric in (study.metric, *study.further_metrics):
-        if metric not in (*known, "val_roughness", "val_jumps"):
-            faults.append(
-                f"metric: {metric!r} is not recorded; {did_you_mean(metric, [*known, 'val_roughness', 'val_jumps'])}"
-            )
-    if study.metric.endswith("_loss") and any(key.startswith("loss.") for key in study.varied):
-        faults.append(f"metric: {study.metric} is the trained criterion, which this study varies; use test_reference")
-    return faults
 
 
 def objective(study: AnyStudy) -> tuple[str, bool]:

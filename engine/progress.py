@@ -88,6 +88,19 @@ class Progress:
         return table
 
 
+def epoch_line(row: dict[str, Any]) -> str:
+    """One epoch in the form that training logs have had for long; landmark errors are in pixels."""
+    names = ("accuracy", "error_px") if "train_accuracy" in row else ("error_px",)
+    figures = [
+        f"{split} {name.partition('_')[0]} {row[f'{split}_{name}']:.3f}"
+        for name in names
+        for split in ("train", "test")
+        if row.get(f"{split}_{name}") is not None
+    ]
+    loss = "diverged" if row["train_loss"] is None else f"{row['train_loss']:.4f}"
+    return ", ".join([f"epoch {row['epoch']}", f"loss {loss}", *figures, f"use time {row['seconds']:.3f}"])
+
+
 def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -10,7 +10,7 @@ from typing import Any
 from ray.tune import Callback
 
 from analysis.schema import RunDirectory
-from engine.progress import Progress
+from engine.progress import Progress, epoch_line
 from engine.record import Log, now, program
 
 
@@ -44,6 +44,7 @@ class Recorder(Callback):
             if (key, row["epoch"]) not in self.written:
                 self.written.add((key, row["epoch"]))
                 self.log.append(event="epoch", trial=key, **row)
+                self._line(key, row)
                 self.progress.epoch(key, row)
         if result["end"] is not None:
             self._end(key, result["end"])
@@ -52,6 +53,13 @@ class Recorder(Callback):
         """The trial's process was lost more often than Ray may retry."""
         error = {"status": "failed", "selected_epoch": None, "verified": False, "error": str(trial.get_error())}
         self._end(trial.config["spec"]["trial"], {**error, "node": platform.node()})
+
+    def _line(self, key: str, row: dict[str, Any]) -> None:
+        """The epoch for human eyes, in artifacts/TRIAL/epochs.log."""
+        file = self.run.artifacts / key / "epochs.log"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("a", encoding="utf-8") as lines:
+            lines.write(epoch_line(row) + "\n")
 
     def _end(self, key: str, end: dict[str, Any]) -> None:
         kept = {name: value for name, value in end.items() if name not in ("notes", "selected")}

@@ -46,6 +46,7 @@ class Training(Component):
     batch_size: Annotated[int, Range(16, 256, log=True)] = Field(64, ge=2)
     precision: Literal["fp32", "bf16"] = "fp32"
     normalize: bool = True
+    mixup: Annotated[float, Field(ge=0)] = 0.0
 
 
 class Selection(Component):
@@ -68,7 +69,10 @@ class TrialConfig(Component):
     schedule: Schedule
     training: Training
     selection: Selection
+    diagnostics: bool = False
 
+
+SINGLE = {"diagnostics"}  # settings that are no group of settings
 
 DEFAULTS: dict[str, Any] = {
     "loss.name": "ce",
@@ -92,7 +96,7 @@ def resolve(*layers: Mapping[str, Any]) -> TrialConfig:
     A layer that chooses another component (`optimizer.name: adam`) keeps the earlier settings which that component also
     has and drops the others (a momentum); a setting of that same layer that it lacks is an error.
     """
-    tree: dict[str, Any] = {kind: {} for kind in TrialConfig.model_fields}
+    tree: dict[str, Any] = {kind: {} for kind in TrialConfig.model_fields if kind not in SINGLE}
     faults: list[str] = []
     for layer in (DEFAULTS, *layers):
         for kind, registry in KINDS.items():
@@ -121,7 +125,14 @@ def from_tree(tree: Mapping[str, Any]) -> TrialConfig:
 def flatten(config: TrialConfig) -> dict[str, Any]:
     """Every setting by its dotted name."""
     tree = config.model_dump(mode="json")
-    return {f"{kind}.{key}": value for kind, settings in tree.items() for key, value in settings.items()}
+    flat: dict[str, Any] = {}
+    for kind, settings in tree.items():
+        flat |= (
+            {f"{kind}.{key}": value for key, value in settings.items()}
+            if isinstance(settings, dict)
+            else {kind: settings}
+        )
+    return flat
 
 
 def domain(key: str, component: str | None = None) -> Range | None:
@@ -139,7 +150,7 @@ def _owners(kind: str) -> list[type[Component]]:
     if kind in KINDS:
         return list(KINDS[kind].values())
     field = TrialConfig.model_fields.get(kind)
-    return [field.annotation] if field and isinstance(field.annotation, type) else []
+    return [field.annotation] if field and kind not in SINGLE and isinstance(field.annotation, type) else []
 
 
 def _name(owner: type[Component]) -> str | None:
@@ -149,8 +160,11 @@ def _name(owner: type[Component]) -> str | None:
 
 def _assign(tree: dict[str, Any], key: str, value: Any) -> list[str]:
     kind, _, rest = key.partition(".")
+    if key in SINGLE:
+        tree[key] = value
+        return []
     if kind not in tree:
-        return [f"{key}: unknown setting (value {value!r}); {did_you_mean(kind, tree)}"]
+        return [f"{key}: unknown setting (value {value!r}); {did_you_mean(kind, TrialConfig.model_fields)}"]
     if not rest:
         return [f"{key}: names a group of settings; choose one of {', '.join(_settings(kind, tree))}"]
     *path, last = rest.split(".")

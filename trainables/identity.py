@@ -22,10 +22,12 @@ CHOOSERS = {"datasets.registry", "trainables.registry", "trainables.config"}
 
 
 def trial_key(config: TrialConfig, seed: int, fingerprint: str) -> str:
-    """Twelve hex digits. Where the data lies is no part of it: the fingerprint stands for that."""
+    """Twelve hex digits. Where data and weights lie is no part of it: their content stands for that."""
     tree = config.model_dump(mode="json")
     for place in config.dataset.place_fields:
         tree["dataset"].pop(place)
+    if files := tree["model"].get("weights_file"):
+        tree["model"]["weights_file"] = {name: _content(file) for name, file in files.items()}
     return _digest(json.dumps([tree, seed, fingerprint, code_version(config)], sort_keys=True))
 
 
@@ -78,6 +80,12 @@ def _syntax(module: str) -> str:
             kept = [item for item in body if not (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))]
             node.body = kept or [ast.Pass()]  # type: ignore[attr-defined]
     return ast.unparse(tree)
+
+
+@cache
+def _content(file: str) -> str:
+    with Path(file).open("rb") as stream:
+        return hashlib.file_digest(stream, "blake2b").hexdigest()
 
 
 def _digest(text: str) -> str:

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from datasets.augmentation import augment
 from datasets.seeds import derive_seed
-from trainables.initializers import initialize
-from trainables.placement import place
-from trainables.tasks import Classification
+from trainables.networks import build_network
+from trainables.pictures import Pictures
+from trainables.tasks import TASKS, Batch, Totals
 
 if TYPE_CHECKING:
     from datasets.base import Dataset
     from trainables.config import TrialConfig
 
 EVALUATION_PIXELS = 2**22  # of one evaluation batch: large enough to amortise calls, small enough for any cache
+PROBE_PIXELS = 2**19  # of a training step that is only timed
 
 
 class Learner:
@@ -32,79 +32,94 @@ class Learner:
     def __init__(self, config: "TrialConfig", dataset: "Dataset", seed: int, device: torch.device) -> None:
         self.config, self.seed, self.device = config, seed, device
         self.info = dataset.info
-        self.images = {name: _tensor(part.images, device) for name, part in dataset.splits.items()}
-        self.labels = {name: _tensor(part.labels, device) for name, part in dataset.splits.items()}
-        self.network = build_network(config, self.info.image_shape, len(self.info.classes), seed).to(device)
-        self.task = Classification(config.loss, self.info.counts["train"], device)
-        self.optimizer = config.optimizer.build(self.network.parameters())
-        shift, scale = (self.info.mean, self.info.std) if config.training.normalize else ((0.0,), (1.0,))
-        self.shift = torch.tensor(shift, dtype=torch.float32, device=device).view(1, -1, 1, 1)
-        self.scale = torch.tensor(scale, dtype=torch.float32, device=device).view(1, -1, 1, 1)
+        self.pictures = Pictures(config, dataset, device)
+        self.network = build_network(config, self.info, seed).to(device)
+        self.task = TASKS[config.loss.task](config.loss, config.model, self.info, self.pictures.mean_shape())
+        self.phase = config.optimizer.at(1, config.training.epochs)
+        self.optimizer = self.phase.build(self.network.parameters())
         self.epoch = 0
         self.first_loss: float | None = None
         self.drawn = torch.zeros(len(self.info.classes), dtype=torch.int64)  # training rows seen of each class
 
+    @property
+    def labels(self) -> dict[str, Tensor]:
+        """Labels of each split, (N,) int64 on the device."""
+        return {name: rows.labels for name, rows in self.pictures.splits.items()}
+
     def train_epoch(self) -> dict[str, float]:
         """One pass over the training rows: metrics of the pictures as trained on (augmented, weights moving)."""
         self.epoch += 1
-        training = self.config.training
-        self._set_lr(self.config.schedule.lr(self.epoch, training.epochs, self.config.optimizer.lr))
-        order = self.config.sampler.order(self.labels["train"].cpu(), self._generator("order"))
-        self.drawn += torch.bincount(self.labels["train"].cpu()[order], minlength=len(self.drawn))
-        totals = self.task.totals(self.device)
+        self._enter_phase()
+        labels = self.labels["train"].cpu()
+        order = self.config.sampler.order(labels, self._generator("order"))
+        self.drawn += torch.bincount(labels[order], minlength=len(self.drawn))
+        totals = self.task.totals()
         self.network.train()
         with self._dropout_seeded():
-            for number, rows in enumerate(batches(order.to(self.device), training.batch_size)):
+            for number, rows in enumerate(batches(order.to(self.device), self.config.training.batch_size)):
                 loss = self.step(rows, number, totals)
                 if self.first_loss is None:
                     self.first_loss = float(loss)
         return self.task.metrics(totals)
 
-    def step(self, rows: Tensor, number: int, totals: dict[str, Tensor]) -> Tensor:
-        images, targets = self.inputs("train", rows, number), self.labels["train"][rows]
-        with self._autocast():
-            logits = self.network(images)
-        logits = logits.float()
-        terms = self.task.terms(logits, targets)
-        loss = terms[0] / terms[1]
+    def step(self, rows: Tensor, number: int, totals: Totals) -> Tensor:
+        """Train on the given training rows as batch `number` of the epoch; the loss before the step."""
+        batch = self.pictures.for_training(rows, self._seed("augmentation", number))
+        outputs = self.forward(batch.images)
+        terms = self.task.criterion(outputs, batch)
+        loss = torch.stack([term.value for term in terms.values()]).sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
-        self.task.add(totals, (terms[0].detach(), terms[1]), logits.detach(), targets)
+        self.task.add(totals, terms, _detached(outputs), batch)
         return loss.detach()
+
+    def forward(self, images: Tensor) -> Any:
+        """The network's outputs in float32, computed in the trial's precision."""
+        with self.autocast():
+            outputs = self.network(images)
+        return _mapped(outputs, lambda tensor: tensor.float())
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """The trial's precision."""
+        enabled = self.config.training.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
     def inputs(self, split: str, rows: Tensor, batch: int | None = None) -> Tensor:
         """Pictures as the network sees them, (B, C, H, W) float32; augmented with batch `batch`'s draws if given."""
-        images = self.images[split][rows].float().div_(255)
-        if batch is not None:
-            images = augment(images, self.config.augmentation, self._seed("augmentation", batch))
-        return (images - self.shift) / self.scale
+        if batch is None:
+            return self.pictures.for_evaluation(split, rows).images
+        return self.pictures.for_training(rows, self._seed("augmentation", batch)).images
 
     @torch.no_grad()
     def evaluate(self, split: str) -> dict[str, float]:
-        totals = self.task.totals(self.device)
-        for rows, logits in self._outputs(split):
-            targets = self.labels[split][rows]
-            self.task.add(totals, self.task.terms(logits, targets), logits, targets)
+        totals = self.task.totals()
+        for outputs, batch in self.outputs(split):
+            self.task.add(totals, self.task.criterion(outputs, batch), outputs, batch)
         return self.task.metrics(totals)
 
     @torch.no_grad()
+    def predictions(self, split: str) -> dict[str, Tensor]:
+        """What the task records of each example, on the CPU, in the split's own order, with the true values."""
+        found: dict[str, list[Tensor]] = {}
+        for outputs, batch in self.outputs(split):
+            truth = {"labels": batch.labels, **({} if batch.points is None else {"true_points": batch.points})}
+            for name, values in {**self.task.columns(outputs, batch), **truth}.items():
+                found.setdefault(name, []).append(values.cpu())
+        return {name: torch.cat(parts) for name, parts in found.items()}
+
     def scores(self, split: str) -> Tensor:
         """Softmax probabilities, (N, C) float32 on the CPU, in the split's own order."""
-        return torch.cat([logits.softmax(1).cpu() for _, logits in self._outputs(split)])
+        return self.predictions(split)["scores"]
 
-    def _outputs(self, split: str) -> Iterator[tuple[Tensor, Tensor]]:
+    def outputs(self, split: str, limit: int | None = None) -> Iterator[tuple[Any, Batch]]:
+        """Evaluation-mode outputs of the split (or its first `limit` rows), batch by batch."""
         self.network.eval()
-        images = self.images[split]
-        size = max(1, EVALUATION_PIXELS // images[0].numel())
+        images = self.pictures.splits[split].images[:limit]
+        size = self._affordable(EVALUATION_PIXELS)
         for rows in torch.arange(len(images), device=self.device).split(size):
-            with self._autocast():
-                logits = self.network(self.inputs(split, rows))
-            yield rows, logits.float()
-
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        enabled = self.config.training.precision == "bf16"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
+            batch = self.pictures.for_evaluation(split, rows)
+            yield self.forward(batch.images), batch
 
     @contextlib.contextmanager
     def _dropout_seeded(self) -> Iterator[None]:
@@ -120,9 +135,13 @@ class Learner:
     def _generator(self, *purpose: str | int) -> torch.Generator:
         return torch.Generator().manual_seed(self._seed(*purpose))
 
-    def _set_lr(self, lr: float) -> None:
+    def _enter_phase(self) -> None:
+        """The optimizer and rate of this epoch; a new optimizer starts without the old one's moments."""
+        epochs, settings = self.config.training.epochs, self.config.optimizer
+        if (phase := settings.at(self.epoch, epochs)) != self.phase:
+            self.phase, self.optimizer = phase, phase.build(self.network.parameters())
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = settings.lr_at(self.epoch, epochs, self.config.schedule)
 
     @property
     def lr(self) -> float:
@@ -130,25 +149,35 @@ class Learner:
         return self.optimizer.param_groups[0]["lr"]
 
     def time_step(self, steps: int) -> tuple[float, int]:
-        """(seconds, rows) of a training step: the mean of `steps` real ones after one that warms up."""
+        """(seconds, rows) of a training step: the mean of `steps` real ones after one that warms up.
+
+        Large pictures are timed on fewer rows than a batch has, so that a forecast takes seconds.
+        """
         self.network.train()
-        rows = torch.arange(min(self.config.training.batch_size, len(self.labels["train"])), device=self.device)
-        totals = self.task.totals(self.device)
-        self.step(rows, 0, totals)
+        held = min(self.config.training.batch_size, len(self.labels["train"]))
+        rows = torch.arange(min(held, self._affordable(PROBE_PIXELS)), device=self.device)
+        totals = self.task.totals()
+        float(self.step(rows, 0, totals))
         began = time.perf_counter()
         for number in range(steps):
-            self.step(rows, number, totals)
-        float(totals["loss"])  # waits for the device
+            loss = self.step(rows, number, totals)
+        float(loss)  # waits for the device
         return (time.perf_counter() - began) / steps, len(rows)
+
+    def _affordable(self, pixels: int) -> int:
+        """How many pictures have about so many values, at least two."""
+        return max(2, pixels // self.pictures.splits["train"].images[0].numel())
 
     @torch.no_grad()
     def time_evaluation(self) -> tuple[float, int]:
-        """(seconds, rows) of one evaluation batch of the test split, after one that warms up."""
-        next(self._outputs("test"))
+        """(seconds, rows) of one evaluation batch of the test split."""
+        limit = self._affordable(4 * PROBE_PIXELS)
         began = time.perf_counter()
-        rows, logits = next(self._outputs("test"))
-        float(logits.sum())
-        return time.perf_counter() - began, len(rows)
+        outputs, batch = next(self.outputs("test", limit))
+        totals = self.task.totals()
+        self.task.add(totals, self.task.criterion(outputs, batch), outputs, batch)
+        self.task.metrics(totals)  # waits for the device
+        return time.perf_counter() - began, len(batch.labels)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -160,17 +189,10 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.network.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.first_loss, self.drawn = state["epoch"], state["first_loss"], state["drawn"]
-
-
-def build_network(config: "TrialConfig", image_shape: tuple[int, int, int], outputs: int, seed: int) -> torch.nn.Module:
-    """The network of `config`: built bare, weights drawn from named seeds, then batch norm and dropout placed."""
-    network = config.model.build(image_shape, outputs)
-    initialize(network, config.model, seed)
-    place(network, config.model, image_shape)
-    return network
+        self.network.load_state_dict(state["model"])
+        self._enter_phase()
+        self.optimizer.load_state_dict(state["optimizer"])
 
 
 def batches(order: Tensor, size: int) -> list[Tensor]:
@@ -181,10 +203,12 @@ def batches(order: Tensor, size: int) -> list[Tensor]:
     return parts
 
 
-def _tensor(array: Any, device: torch.device) -> Tensor:
-    """`array` on the device; on the CPU it stays the memory-mapped file, which nothing here writes to."""
-    import warnings
+def _mapped(outputs: Any, change: Any) -> Any:
+    """`change` on every tensor of a network's outputs: a tensor, or tuples and lists of them."""
+    if isinstance(outputs, Tensor):
+        return change(outputs)
+    return type(outputs)(_mapped(part, change) for part in outputs)
 
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(array).to(device)
+
+def _detached(outputs: Any) -> Any:
+    return _mapped(outputs, lambda tensor: tensor.detach())

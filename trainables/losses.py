@@ -1,11 +1,13 @@
-"""Classification losses. Each returns a sum and a count, so that batches and epochs average alike: sum / count.
+"""The losses. Each returns a sum and a count, so that batches and epochs average alike: sum / count.
+
+A loss says which task it trains: classification, landmarks, or both at once.
 
 Class weights come from the counts of the training rows at hand, never from what a sampler draws.
 """
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -30,20 +32,27 @@ def effective_number(counts: Sequence[int], beta: float) -> list[float]:
 
 
 class Loss(Component):
-    """A criterion over logits (N, C) and integer targets (N,)."""
+    """Settings of a criterion; `task` names the one of `trainables.tasks` that computes it."""
 
+    task: ClassVar[str]
     name: str
 
     def class_weights(self, counts: Sequence[int]) -> list[float] | None:
         """One weight a class, or None where the loss has none."""
         return None
 
+
+class ClassificationLoss(Loss):
+    """A criterion over logits (N, C) and integer targets (N,)."""
+
+    task = "classification"
+
     @abstractmethod
     def terms(self, logits: "Tensor", targets: "Tensor", weights: "Tensor | None") -> "tuple[Tensor, Tensor]":
         """(sum, count), both 0-dimensional; their quotient is the batch's loss."""
 
 
-class CrossEntropy(Loss):
+class CrossEntropy(ClassificationLoss):
     """torch's cross entropy; with class weights torch's weighted mean (the count is the weights' sum)."""
 
     name: Literal["ce"] = "ce"
@@ -60,7 +69,7 @@ class CrossEntropy(Loss):
         return total, total.new_tensor(len(targets)) if weights is None else weights[targets].sum()
 
 
-class ClassBalanced(Loss):
+class ClassBalanced(ClassificationLoss):
     """Class-balanced cross entropy (Cui et al. 2019): effective-number weights, weighted sum over batch size."""
 
     name: Literal["class_balanced"] = "class_balanced"
@@ -77,7 +86,7 @@ class ClassBalanced(Loss):
         return total, total.new_tensor(len(targets))
 
 
-class Focal(Loss):
+class Focal(ClassificationLoss):
     """Focal loss −(1 − p_t)^γ log p_t over the softmax (Lin et al. 2017), averaged over the batch."""
 
     name: Literal["focal"] = "focal"
@@ -91,3 +100,35 @@ class Focal(Loss):
         rest = (-log_p.expm1()).clamp(min=torch.finfo(log_p.dtype).tiny)
         total = -(rest**self.gamma * log_p).sum()
         return total, total.new_tensor(len(targets))
+
+
+TaskWeight = Annotated[float, Field(gt=0), Range(0.25, 8.0, log=True)]
+PointsKind = Literal["smooth_l1", "mse"]
+
+
+class FaceLoss(CrossEntropy):
+    """class_weight · CE + points_weight · landmark loss, the latter over the faces of the batch, in pixels of the crop.
+
+    `weighting: as_listed` gives each class the share of itself, as the source's listing has it; `inverse` that of the
+    other, as its text intends.
+    """
+
+    task = "faces"
+    name: Literal["face"] = "face"  # type: ignore[assignment]
+    weighting: Literal["none", "inverse", "as_listed"] = "none"  # type: ignore[assignment]
+    class_weight: TaskWeight = 2.0
+    points_weight: TaskWeight = 1.0
+    points: PointsKind = "smooth_l1"
+
+    def class_weights(self, counts: Sequence[int]) -> list[float] | None:
+        if self.weighting == "as_listed":
+            return [n / sum(counts) for n in counts]
+        return super().class_weights(counts)
+
+
+class PointsLoss(Loss):
+    """Landmark loss alone: torch's mean over coordinates, in pixels of the crop."""
+
+    task = "landmarks"
+    name: Literal["points"] = "points"
+    points: PointsKind = "mse"

@@ -1,11 +1,16 @@
-"""The optimizers: torch's own, with their defaults and the range a search looks in beside each setting."""
+"""The optimizers: torch's own, with their defaults and the range a search looks in beside each setting.
 
+An optimizer is asked by epoch which one is at work and at which rate, so that a switch of optimizers is one too.
+"""
+
+from abc import abstractmethod
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from datasets.component import Component, Range
+from trainables.schedules import Schedule, epochs_of
 
 if TYPE_CHECKING:
     import torch
@@ -16,12 +21,33 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Optimizer(Component):
-    """Settings that every optimizer has; field names are torch's argument names."""
+    """What trains the weights, epoch by epoch (counted from 1)."""
 
-    torch_class: ClassVar[str]
     name: str
     lr: LearningRate
     weight_decay: WeightDecay = 0.0
+
+    @abstractmethod
+    def at(self, epoch: int, epochs: int) -> "TorchOptimizer":
+        """The one at work in `epoch` of `epochs`."""
+
+    def lr_at(self, epoch: int, epochs: int, schedule: Schedule) -> float:
+        """The rate used throughout `epoch`."""
+        return schedule.lr(epoch, epochs, self.lr)
+
+    def not_reached(self, epochs: int, schedule: Schedule) -> list[str]:
+        """What cannot show in a budget of `epochs`."""
+        unreached = schedule.not_reached(epochs)
+        return [unreached] if unreached else []
+
+
+class TorchOptimizer(Optimizer):
+    """One of torch's, from the first epoch to the last; field names are torch's argument names."""
+
+    torch_class: ClassVar[str]
+
+    def at(self, epoch: int, epochs: int) -> "TorchOptimizer":
+        return self
 
     def build(self, parameters: "Iterable[torch.nn.Parameter]") -> "torch.optim.Optimizer":
         import torch
@@ -30,7 +56,7 @@ class Optimizer(Component):
         return getattr(torch.optim, self.torch_class)(parameters, **arguments)
 
 
-class SGD(Optimizer):
+class SGD(TorchOptimizer):
     torch_class = "SGD"
     name: Literal["sgd"] = "sgd"
     lr: LearningRate = 0.01
@@ -44,7 +70,7 @@ class SGD(Optimizer):
         return self
 
 
-class Adam(Optimizer):
+class Adam(TorchOptimizer):
     torch_class = "Adam"
     name: Literal["adam"] = "adam"
     lr: Annotated[float, Field(gt=0), Range(1e-5, 1e-1, log=True)] = 0.001
@@ -58,10 +84,39 @@ class AdamW(Adam):
     weight_decay: WeightDecay = 0.01
 
 
-class RMSprop(Optimizer):
+class RMSprop(TorchOptimizer):
     torch_class = "RMSprop"
     name: Literal["rmsprop"] = "rmsprop"
     lr: Annotated[float, Field(gt=0), Range(1e-5, 1e-1, log=True)] = 0.01
     alpha: Decay = 0.99
     momentum: Annotated[float, Field(ge=0, lt=1), Range(0.0, 0.99)] = 0.0
     eps: float = Field(1e-8, gt=0)
+
+
+class AdamThenSGD(Optimizer):
+    """Adam up to and with epoch `switch` (share of the budget), then SGD at a fixed rate with fresh momentum.
+
+    The learning-rate schedule runs over Adam's epochs; SGD keeps `sgd_lr`.
+    """
+
+    name: Literal["adam_then_sgd"] = "adam_then_sgd"
+    lr: Annotated[float, Field(gt=0), Range(1e-5, 1e-1, log=True)] = 0.001
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    eps: float = Field(1e-8, gt=0)
+    switch: Annotated[float, Field(gt=0, lt=1), Range(0.5, 0.95)] = 0.8
+    sgd_lr: Annotated[float, Field(gt=0), Range(1e-6, 1e-3, log=True)] = 0.00001
+    sgd_momentum: Annotated[float, Field(ge=0, lt=1), Range(0.0, 0.99)] = 0.9
+
+    def at(self, epoch: int, epochs: int) -> TorchOptimizer:
+        if epoch <= epochs_of(self.switch, epochs):
+            return Adam(lr=self.lr, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay)
+        return SGD(lr=self.sgd_lr, momentum=self.sgd_momentum, weight_decay=self.weight_decay)
+
+    def lr_at(self, epoch: int, epochs: int, schedule: Schedule) -> float:
+        first = epochs_of(self.switch, epochs)
+        return schedule.lr(epoch, first, self.lr) if epoch <= first else self.sgd_lr
+
+    def not_reached(self, epochs: int, schedule: Schedule) -> list[str]:
+        first = epochs_of(self.switch, epochs)
+        switch = [f"optimizer {self.name}: its switch is not reached in {epochs} epochs"] if first >= epochs else []
+        return [*super().not_reached(first, schedule), *switch]

@@ -1,20 +1,82 @@
-"""A trial's test predictions at its selected epoch: one row a picture, as Parquet."""
+"""What a finished trial leaves beside its rows, as Parquet: test predictions, landmarks, features, diagnostics."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
+from torch import Tensor, nn
 
 from trainables.checkpoint import write_whole
 
+if TYPE_CHECKING:
+    from trainables.learner import Learner
 
-def write_predictions(path: Path, targets: np.ndarray, scores: np.ndarray) -> None:
-    """`targets` (N,) int, `scores` (N, C) probabilities → columns index, target, prediction, score_0 … score_{C−1}."""
-    columns = {
-        "index": np.arange(len(targets)),
-        "target": np.asarray(targets),
-        "prediction": scores.argmax(1),
-        **{f"score_{i}": scores[:, i] for i in range(scores.shape[1])},
+FEATURE_ROWS = 500  # of each split: enough for an embedding, small beside a checkpoint
+
+
+def write_outputs(learner: "Learner", run: Path, trial: str, diagnostics: list[dict[str, Any]]) -> None:
+    """Files of one trial under the run directory `run`, from the learner's present (selected) weights."""
+    found = learner.predictions("test")
+    artifacts = run / "artifacts" / trial
+    if "scores" in found:
+        _write(run / "predictions" / f"{trial}.parquet", prediction_columns(found["labels"], found["scores"]))
+    if "points" in found:
+        _write(artifacts / "landmarks.parquet", landmark_columns(found))
+        if "scores" not in found:
+            _write(run / "predictions" / f"{trial}.parquet", landmark_columns(found))
+    _write(artifacts / "features.parquet", feature_columns(learner))
+    if diagnostics:
+        _write(artifacts / "diagnostics.parquet", {name: [row[name] for row in diagnostics] for name in diagnostics[0]})
+
+
+def prediction_columns(labels: Tensor, scores: Tensor) -> dict[str, Any]:
+    """index, target, prediction, score_0 … score_{C−1}: one row a test picture; `scores` (N, C) probabilities."""
+    return {
+        "index": range(len(labels)),
+        "target": labels.numpy(),
+        "prediction": scores.argmax(1).numpy(),
+        **{f"score_{i}": scores[:, i].numpy() for i in range(scores.shape[1])},
     }
+
+
+def landmark_columns(found: dict[str, Tensor]) -> dict[str, Any]:
+    """index, then true_x0, true_y0, x0, y0, …: one row a test picture with true landmarks, in pixels of the crop."""
+    present = found["true_points"].isfinite().all(2).all(1)
+    columns: dict[str, Any] = {"index": torch.arange(len(present))[present].numpy()}
+    for i in range(found["points"].shape[1]):
+        for name, points in (("true_", found["true_points"]), ("", found["points"])):
+            columns[f"{name}x{i}"], columns[f"{name}y{i}"] = points[present, i].numpy().T
+    return columns
+
+
+@torch.no_grad()
+def feature_columns(learner: "Learner") -> dict[str, Any]:
+    """split, index, label, feature: what enters the last layer, for the first pictures of each split."""
+    columns: dict[str, list[Any]] = {"split": [], "index": [], "label": [], "feature": []}
+    kept: list[Tensor] = []
+    last = learner.network.get_submodule(learner.config.model.output_layers[0])
+    handle = last.register_forward_pre_hook(_keeper(kept))
+    for split in learner.pictures.splits:
+        kept.clear()
+        labels = torch.cat([batch.labels for _, batch in learner.outputs(split, FEATURE_ROWS)]).cpu()
+        features = torch.cat(kept).float().cpu()
+        columns["split"] += [split] * len(labels)
+        columns["index"] += range(len(labels))
+        columns["label"] += labels.tolist()
+        columns["feature"] += list(features.numpy())
+    handle.remove()
+    return columns
+
+
+def _keeper(kept: list[Tensor]) -> Any:
+    def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        value = inputs[0].detach()
+        kept.append(value.mean((2, 3)) if value.ndim == 4 else value)
+
+    return keep
+
+
+def _write(path: Path, columns: dict[str, Any]) -> None:
     write_whole(path, lambda temporary: pq.write_table(pa.table(columns), temporary))

@@ -3,18 +3,48 @@
 Importing this module imports no torch: components build lazily.
 """
 
-from trainables.losses import ClassBalanced, CrossEntropy, Focal, Loss
+from trainables.losses import ClassBalanced, CrossEntropy, FaceLoss, Focal, Loss, PointsLoss
 from trainables.models.base import Model
-from trainables.models.resnet import ResNet18
+from trainables.models.expression_cnn import ExpressionCNN
+from trainables.models.googlenet import GoogLeNet
+from trainables.models.nin import NiN
+from trainables.models.resnet import ResNet18, ResNet34, ResNet50
 from trainables.models.small_cnn import SmallCNN
-from trainables.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
+from trainables.models.stage3 import Stage1, Stage3
+from trainables.models.ultranet import UltraNet18
+from trainables.models.vgg import VGG19
+from trainables.optimizers import SGD, Adam, AdamThenSGD, AdamW, Optimizer, RMSprop
 from trainables.schedules import Constant, Cosine, MultiStep, Schedule, Step
 
-LOSSES: dict[str, type[Loss]] = {"ce": CrossEntropy, "class_balanced": ClassBalanced, "focal": Focal}
+LOSSES: dict[str, type[Loss]] = {
+    "ce": CrossEntropy,
+    "class_balanced": ClassBalanced,
+    "focal": Focal,
+    "face": FaceLoss,
+    "points": PointsLoss,
+}
 
-MODELS: dict[str, type[Model]] = {"small_cnn": SmallCNN, "resnet18": ResNet18}
+MODELS: dict[str, type[Model]] = {
+    "small_cnn": SmallCNN,
+    "expression_cnn": ExpressionCNN,
+    "resnet18": ResNet18,
+    "resnet34": ResNet34,
+    "resnet50": ResNet50,
+    "ultranet18": UltraNet18,
+    "vgg19": VGG19,
+    "nin": NiN,
+    "googlenet": GoogLeNet,
+    "stage3": Stage3,
+    "stage1": Stage1,
+}
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop}
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "sgd": SGD,
+    "adam": Adam,
+    "adamw": AdamW,
+    "rmsprop": RMSprop,
+    "adam_then_sgd": AdamThenSGD,
+}
 
 SCHEDULES: dict[str, type[Schedule]] = {"constant": Constant, "step": Step, "multistep": MultiStep, "cosine": Cosine}
 
@@ -23,5 +53,10 @@ WORKLOADS: dict[str, tuple[str, str]] = {
     "digits": ("trainables.digits:DigitsSmallCNN", "scikit-learn's 8 × 8 digits, small CNN"),
     "digits/resnet18": ("trainables.digits:DigitsResNet18", "scikit-learn's 8 × 8 digits, ResNet18 with a small stem"),
     "folder": ("trainables.folder:FolderSmallCNN", "any class-folder set, small CNN"),
+    "faces": ("trainables.faces:FacesStage3", "faces and non-faces with landmarks, stage-3 network"),
+    "landmarks": ("trainables.faces:LandmarksStage1", "landmarks of face crops, stage-1 network"),
+    "animals": ("trainables.animals:AnimalsVGG19", "photos of animals, VGG19"),
+    "expressions": ("trainables.expressions:ExpressionsCNN", "facial expressions, baseline CNN"),
+    "eurosat": ("trainables.eurosat:EuroSATUltraNet18", "satellite tiles, UltraNet18"),
     "folder/resnet18": ("trainables.folder:FolderResNet18", "any class-folder set, ResNet18"),
 }

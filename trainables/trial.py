@@ -15,10 +15,10 @@ from typing import Any
 import torch
 
 from datasets.cache import open_dataset
-from trainables import checkpoint, verification
+from trainables import checkpoint, diagnostics, verification
 from trainables.config import TrialConfig, from_tree
 from trainables.learner import Learner
-from trainables.predictions import write_predictions
+from trainables.predictions import write_outputs
 
 DIVERGENCE = 1000.0  # an epoch's mean training loss above this multiple of the first batch's ends the trial
 
@@ -54,10 +54,10 @@ class Trial:
             raise RuntimeError(
                 f"the data changed: fingerprint {dataset.info.fingerprint}, planned with {spec.fingerprint}"
             )
-        self.labels = dataset.splits["test"].labels
         self.learner = Learner(self.config, dataset, spec.seed, self.device)
         self.initial = {name: value.detach().cpu().clone() for name, value in self.learner.network.named_parameters()}
         self.rows: list[dict[str, Any]] = []
+        self.layers: list[dict[str, Any]] = []  # diagnostics, a row a layer and epoch
         self.reported = 0
         self._restore()
 
@@ -71,12 +71,15 @@ class Trial:
 
     def _epoch(self) -> None:
         start = time.perf_counter()
+        before = diagnostics.weights_of(self.learner.network) if self.config.diagnostics else {}
         metrics = {"train": self.learner.train_epoch()}
         metrics |= {split: self.learner.evaluate(split) for split in ("val", "test")}
         row: dict[str, Any] = {"epoch": self.learner.epoch, "lr": self.learner.lr}
         row |= {f"{split}_{name}": _finite(value) for split, part in metrics.items() for name, value in part.items()}
         row["seconds"] = round(time.perf_counter() - start, 6)
         self.rows.append(row)
+        if before:
+            self.layers += diagnostics.layer_rows(self.learner, before)
         if self.learner.epoch == 1 and (faults := verification.after_first_epoch(self.learner, self.initial)):
             raise VerificationError(faults)
         if not self._diverged():
@@ -125,10 +128,10 @@ class Trial:
             self.rows = []
 
     def state_dict(self) -> dict[str, Any]:
-        return {"learner": self.learner.state_dict(), "rows": self.rows}
+        return {"learner": self.learner.state_dict(), "rows": self.rows, "layers": self.layers}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.rows = state["rows"]
+        self.rows, self.layers = state["rows"], state["layers"]
         self.learner.load_state_dict(state["learner"])
 
     def _adopt_best(self, epoch: int | None) -> bool:
@@ -159,8 +162,7 @@ class Trial:
         best = checkpoint.load(self.folder / "best.pt")
         if best is not None:
             self.learner.network.load_state_dict(best["model"])
-            target = Path(self.spec.directory) / "predictions" / f"{self.spec.trial}.parquet"
-            write_predictions(target, self.labels, self.learner.scores("test").numpy())
+            write_outputs(self.learner, Path(self.spec.directory), self.spec.trial, self.layers)
         (self.folder / "previous.pt").unlink(missing_ok=True)
         epoch = self.selected_epoch()
         selected = next((row for row in self.rows if row["epoch"] == epoch), None)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from datasets.base import central_crop
+from trainables.networks import build_network
 from trainables.placement import Placed
 
 if TYPE_CHECKING:
@@ -28,9 +30,11 @@ def after_first_epoch(learner: "Learner", initial: dict[str, Tensor]) -> list[st
         probe = _probe(learner, rows)
     return [
         *_placement(learner, probe),
+        *_outputs(learner, probe["outputs"]),
         *_inputs(learner, rows),
         *_loss(learner, rows),
         *_optimizer(learner, initial),
+        *_initial_weights(learner, initial),
     ]
 
 
@@ -39,7 +43,7 @@ def at_end(learner: "Learner", rows: Sequence[dict[str, Any]]) -> list[str]:
     config = learner.config
     faults = []
     for row in rows:
-        expected = config.schedule.lr(row["epoch"], config.training.epochs, config.optimizer.lr)
+        expected = config.optimizer.lr_at(row["epoch"], config.training.epochs, config.schedule)
         if row["lr"] != expected:
             faults.append(
                 f"schedule.name: {config.schedule.name} gives {expected} in epoch {row['epoch']}, not {row['lr']}"
@@ -61,8 +65,8 @@ def at_end(learner: "Learner", rows: Sequence[dict[str, Any]]) -> list[str]:
 
 def notes(learner: "Learner") -> list[str]:
     """What could not show in this budget, which is no fault."""
-    unreached = learner.config.schedule.not_reached(learner.config.training.epochs)
-    return [unreached] if unreached else []
+    config = learner.config
+    return config.optimizer.not_reached(config.training.epochs, config.schedule)
 
 
 def _probe(learner: "Learner", rows: Tensor) -> dict[str, Any]:
@@ -74,8 +78,8 @@ def _probe(learner: "Learner", rows: Tensor) -> dict[str, Any]:
             for child, layer in module.named_children():
                 if child != "layer":
                     layer.register_forward_hook(_recorder(seen["placed"], f"{module.site}.{child}"))
-    with torch.no_grad(), learner._autocast():
-        seen["logits"] = network(learner.inputs("train", rows))
+    with torch.no_grad(), learner.autocast():
+        seen["outputs"] = network(learner.inputs("train", rows))
     return seen
 
 
@@ -101,8 +105,19 @@ def _placement(learner: "Learner", probe: dict[str, Any]) -> list[str]:
         _, given = probe["placed"].get(f"{site}.dropout", (None, None))
         if given is None or not (given == 0).any():
             faults.append(f"model.dropout_after: no unit was dropped after {site}")
-    if learner.config.training.precision == "bf16" and probe["logits"].dtype != torch.bfloat16:
-        faults.append(f"training.precision: bf16 was asked for, the network computes in {probe['logits'].dtype}")
+    return faults
+
+
+def _outputs(learner: "Learner", outputs: Any) -> list[str]:
+    """Of a training-mode pass: its precision, the heads that should be there, the ReLU behind the last layer."""
+    faults, model = [], learner.config.model
+    first = outputs[0] if isinstance(outputs, tuple) else outputs
+    if learner.config.training.precision == "bf16" and first.dtype != torch.bfloat16:
+        faults.append(f"training.precision: bf16 was asked for, the network computes in {first.dtype}")
+    if model.auxiliary_weight and not (isinstance(outputs, tuple) and outputs[1]):
+        faults.append(f"model.name: {model.name} trained without its auxiliary heads")
+    if model.relu_on_output and (first < 0).any():
+        faults.append("model.relu_on_output: the last layer gives values below 0")
     return faults
 
 
@@ -111,15 +126,18 @@ def _inputs(learner: "Learner", rows: Tensor) -> list[str]:
     plain = learner.inputs("train", rows)
     if not learner.config.augmentation.is_off and torch.equal(plain, learner.inputs("train", rows, 0)):
         faults.append("augmentation: no training picture was changed")
-    raw = learner.images["train"][rows].float() / 255
+    raw = central_crop(learner.pictures.splits["train"].images[rows], learner.info.crop).float() / 255
     if learner.config.training.normalize and torch.equal(plain, raw):
         faults.append("training.normalize: the pictures reach the network as they were")
+    if learner.config.training.mixup and learner.pictures.for_training(rows, 0).second is None:
+        faults.append("training.mixup: the pictures were not mixed")
     return faults
 
 
 def _loss(learner: "Learner", rows: Tensor) -> list[str]:
     """Class weights that differ must change the criterion of a batch that holds several classes."""
-    loss = learner.config.loss
+    loss: Any = learner.config.loss
+    task: Any = learner.task
     weights = loss.class_weights(learner.info.counts["train"])
     targets = learner.labels["train"][rows]
     held = [weights[label] for label in targets.tolist()] if weights else [1.0]
@@ -128,7 +146,7 @@ def _loss(learner: "Learner", rows: Tensor) -> list[str]:
     # Not the network's outputs: their loss is 0, however it is weighted, where training has come to its end.
     logits = torch.arange(len(rows) * learner.task.classes, device=rows.device).reshape(len(rows), -1).sin()
     weighted, plain = (
-        terms[0] / terms[1] for terms in (learner.task.terms(logits, targets), loss.terms(logits, targets, None))
+        terms[0] / terms[1] for terms in (task.class_terms(logits, targets), loss.terms(logits, targets, None))
     )
     return ["loss.name: the class weights did not reach the loss"] if torch.equal(weighted, plain) else []
 
@@ -141,3 +159,18 @@ def _optimizer(learner: "Learner", initial: dict[str, Tensor]) -> list[str]:
     ]
     total = sum(1 for _ in learner.network.parameters())
     return [f"optimizer.name: {learner.config.optimizer.name} moved no parameter"] if len(still) == total else []
+
+
+def _initial_weights(learner: "Learner", initial: dict[str, Tensor]) -> list[str]:
+    """Truncated-normal layers start with that deviation; pretrained ones with other weights than a fresh network's."""
+    model = learner.config.model
+    large = {name: value for name, value in initial.items() if value.ndim > 1 and value.numel() >= 1000}
+    if getattr(model, "pretrained", False):
+        scratch = learner.config.model_copy(update={"model": model.model_copy(update={"pretrained": False})})
+        fresh = build_network(scratch, learner.info, learner.seed).state_dict()
+        same = [name for name, value in large.items() if name in fresh and torch.equal(fresh[name], value)]
+        return ["model.pretrained: every layer started as a fresh network's"] if len(same) == len(large) else []
+    if model.initial_weights == "truncated_normal":
+        wrong = [name for name, value in large.items() if not 0.008 < float(value.std()) < 0.012]
+        return [f"model.initial_weights: {name} did not start with deviation 0.01" for name in wrong]
+    return []

@@ -34,7 +34,9 @@ def study(cells: Iterable[str] = ("baseline",), seeds: Iterable[int] = (0, 1, 2)
         "factors": [
             {
                 "name": "loss",
-                "levels": [{"name": level["loss"], "settings": {"loss.name": level["loss"]}} for level in levels.values()],
+                "levels": [
+                    {"name": level["loss"], "settings": {"loss.name": level["loss"]}} for level in levels.values()
+                ],
             }
         ],
         "cells": [cell(name, levels[name]) for name in names],
@@ -163,7 +165,7 @@ def end(cell: str, seed: int, status: str = "finished", **changes: Any) -> dict[
 def trial(
     cell: str, seed: int, outcome: Outcome, metric: str = METRIC, config: Mapping[str, Any] | None = None
 ) -> list[dict[str, Any]]:
-    """A trial whose validation is best at BEST_EPOCH, where the metric is `outcome` on test and 0.01 more in validation."""
+    """A trial whose validation is best at BEST_EPOCH: there the metric is `outcome`, and 0.01 more in validation."""
     broken = isinstance(outcome, str)
     value = 0.5 if isinstance(outcome, str) else outcome
     epochs = 4 if broken else EPOCHS

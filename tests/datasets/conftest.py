@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.datasets.face_cases import LANDMARKS
+from tests.datasets.makers import make_faces
+
 WriteTree = Callable[[Path, Mapping[str, int]], Path]
 
 
@@ -36,3 +39,23 @@ def tree(tmp_path: Path, write_tree: WriteTree) -> Path:
 @pytest.fixture
 def cache_dir(tmp_path: Path) -> Path:
     return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with generated faces, to be read only."""
+    return make_faces(tmp_path_factory.mktemp("faces"))
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> Path:
+    """A data root with the source's example face, the first of twenty like it in photos of their own."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "root" / "faces" / "photos"
+    folder.mkdir(parents=True)
+    lines = []
+    for i in range(20):
+        Image.fromarray(rng.integers(0, 256, (480, 640), dtype=np.uint8)).save(folder / f"{i}.png", compress_level=0)
+        lines.append(f"{i}.png 153 210 221 277{LANDMARKS}")
+    (folder / "label.txt").write_text("\n".join(lines) + "\n")
+    return tmp_path / "root"

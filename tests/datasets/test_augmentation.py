@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, RandomResizedCrop
-from torchvision.transforms import functional as F
+from torchvision.transforms import functional as F  # noqa: N812
 
 from datasets.augmentation import Augmentation, Draws, apply, augment, draw, generators
 

@@ -281,7 +281,7 @@ def logged(self, source, row):
         file.write(row.path + "\\n")
     time.sleep(0.02 if mode.name == "slow" else 0)
     return read(self, source, row)
-def half(stream, info, splits):
+def half(stream, *_):
     stream.write(b"ARROW1 and no more")
     stream.flush()
     log.write_text("writing")

@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import struct
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -18,6 +16,7 @@ from datasets.cache import open_dataset, prepare
 from datasets.image_folder import ImageFolder
 from datasets.pictures import decode_picture
 from datasets.splits import hash_split
+from tests.datasets.makers import png_header
 
 WriteTree = Callable[..., Path]
 SETTINGS = ImageFolder(image_size=8)
@@ -144,14 +143,7 @@ def test_every_fault_is_named_at_once(tree: Path, cache_dir: Path) -> None:
     assert not list(cache_dir.glob("*.arrow"))
 
 
-def png_header(width: int, height: int) -> bytes:
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    data = b"IDAT" + zlib.compress(b"")
-    chunks = (struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in (header, data))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
-
-
-@pytest.mark.parametrize("side", [7_072, 10_000, 60_000])
+@pytest.mark.parametrize("side", [7_072, 10_000, 60_000, 100_000])
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_giant_is_refused_from_its_header(side: int, tree: Path, cache_dir: Path) -> None:
     (tree / "cat" / "giant.png").write_bytes(png_header(side, side))

@@ -1,6 +1,6 @@
 """Contracts that every data set and every sampler keeps; a new one is covered by its line in the registry.
 
-A new data set adds one line to `LAYOUTS`: what a small copy of its folder looks like.
+A new data set adds one line to `LAYOUTS`: what writes a small copy of its folder below a data root.
 """
 
 import subprocess
@@ -13,13 +13,21 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from datasets.base import DatasetSettings
+from datasets.base import DataError, DatasetSettings
 from datasets.cache import open_dataset, prepare
 from datasets.registry import DATASETS
 from datasets.samplers import SAMPLERS
 from datasets.splits import SPLITS
+from tests.datasets.makers import make_animals, make_eurosat, make_expressions, make_faces
 
-LAYOUTS = {"digits": {}, "image_folder": {"cat": 30, "dog": 30, "emu": 30}}
+LAYOUTS: dict[str, Callable[[Path], Path]] = {
+    "digits": lambda root: root,
+    "image_folder": lambda root: make_animals(root) / "animals",
+    "faces": make_faces,
+    "animals": make_animals,
+    "expressions": make_expressions,
+    "eurosat": make_eurosat,
+}
 
 
 def test_neither_registry_is_empty_and_every_data_set_has_a_small_copy() -> None:
@@ -36,8 +44,8 @@ def test_names_agree_with_the_registry_and_unknown_settings_are_refused(kind: di
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_a_data_set_keeps_what_it_promises(name: str, tmp_path: Path, write_tree: Callable[..., Path]) -> None:
-    root = write_tree(tmp_path / "data", LAYOUTS[name])
+def test_a_data_set_keeps_what_it_promises(name: str, tmp_path: Path) -> None:
+    root = LAYOUTS[name](tmp_path / "data")
     settings = DATASETS[name]()
     prepared = prepare(settings, root, tmp_path / "cache")
     dataset = open_dataset(settings, prepared.path)
@@ -53,17 +61,45 @@ def test_a_data_set_keeps_what_it_promises(name: str, tmp_path: Path, write_tree
         assert rows.images.dtype == np.uint8
         assert rows.labels.dtype == np.int64
         assert info.counts[split] == tuple(np.bincount(rows.labels, minlength=len(info.classes)))
-        assert (rows.points is None) == (info.n_points == 0)
+        assert (rows.points is None) == (rows.aspects is None) == (info.n_points == 0)
+        if rows.points is not None and rows.aspects is not None:
+            assert rows.points.shape == (len(rows), info.n_points, 2)
+            assert (rows.points.dtype, rows.aspects.dtype) == (np.float32, np.float32)
+            assert (rows.aspects > 0).all()
     assert min(info.counts["train"]) > 0
+    assert info.input_shape[0] == info.image_shape[0]
+    assert (info.seen, info.dropped) == ((), 0)
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_the_same_content_elsewhere_has_the_same_fingerprint(
-    name: str, tmp_path: Path, write_tree: Callable[..., Path]
-) -> None:
+def test_a_data_set_can_train_on_validation_drop_leaks_and_be_cut(name: str, tmp_path: Path) -> None:
+    root = LAYOUTS[name](tmp_path / "data")
+    settings = DATASETS[name](train_on_validation=True, drop_leaks=True, limit_eval=2, limit_train=20)
+    prepared = prepare(settings, root, tmp_path / "cache")
+    dataset = open_dataset(settings, prepared.path)
+    assert dataset.info == prepared.info
+    assert (dataset.info.seen, prepared.full.seen) == (("val",), ())
+    assert [len(dataset.splits[split]) for split in SPLITS] == [20, 2, 2]
+    for rows in dataset.splits.values():
+        assert len(rows.paths) == len(rows.images) == len(rows.labels)
+        assert rows.aspects is None or len(rows.aspects) == len(rows)
+    joined = open_dataset(DATASETS[name](train_on_validation=True), prepared.path).info
+    both = zip(prepared.full.counts["train"], prepared.full.counts["val"], strict=True)
+    assert joined.counts["train"] == tuple(map(sum, both))
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_folder_that_is_not_there_is_a_data_error(name: str, tmp_path: Path) -> None:
+    if "path" in DATASETS[name].place_fields:
+        with pytest.raises(DataError, match=r"no such folder: .*expected layout"):
+            DATASETS[name].model_validate({"path": "nowhere"}).source(tmp_path)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_the_same_content_elsewhere_has_the_same_fingerprint(name: str, tmp_path: Path) -> None:
     settings = DATASETS[name]()
     prints = [
-        prepare(settings, write_tree(tmp_path / place, LAYOUTS[name]), tmp_path / f"cache {place}").info.fingerprint
+        prepare(settings, LAYOUTS[name](tmp_path / place), tmp_path / f"cache {place}").info.fingerprint
         for place in ("a", "b")
     ]
     assert prints[0] == prints[1]
@@ -78,6 +114,8 @@ def test_the_same_content_elsewhere_has_the_same_fingerprint(
         ("limit_train", -1),
         ("limit_eval", 1.5),
         ("split_seed", -1),
+        ("drop_leaks", 1),
+        ("train_on_validation", "yes"),
     ],
 )
 def test_settings_outside_their_domain_are_refused(name: str, setting: str, value: object) -> None:
@@ -95,7 +133,9 @@ def test_a_sampler_orders_an_epoch_by_its_generator_alone(name: str) -> None:
     assert not orders[0].equal(orders[2])
 
 
-@pytest.mark.parametrize("module", ["datasets.registry", "datasets.samplers", "datasets.augmentation"])
+@pytest.mark.parametrize(
+    "module", ["datasets.registry", "datasets.samplers", "datasets.augmentation", "datasets.augmentation_points"]
+)
 def test_looking_up_a_name_imports_nothing_heavy(module: str) -> None:
     heavy = "{'torch', 'torchvision', 'sklearn', 'pyarrow', 'PIL', 'pandas', 'ray'}"
     code = f"import sys, {module}; print({heavy} & set(sys.modules))"

@@ -30,7 +30,7 @@ def trial(key: str) -> Any:
 
 
 def row(epoch: int) -> dict[str, Any]:
-    return {"epoch": epoch, "train_loss": 1.0 / epoch, "test_accuracy": 0.5}
+    return {"epoch": epoch, "train_loss": 1.0 / epoch, "train_accuracy": 0.75, "test_accuracy": 0.5, "seconds": 63.388}
 
 
 END = {"status": "finished", "selected_epoch": 2, "verified": True, "error": None, "seconds": 1.0, "selected": row(2)}
@@ -43,6 +43,9 @@ def test_rows_reported_again_after_a_restart_are_written_once(tmp_path: Path) ->
     ear.on_trial_start(0, [], trial("a"))
     ear.on_trial_result(0, [], trial("a"), {"rows": [row(1), row(2)], "end": END})
     assert [e["epoch"] for e in events(tmp_path) if e["event"] == "epoch"] == [1, 2]
+    lines = (tmp_path / "artifacts" / "a" / "epochs.log").read_text().splitlines()
+    assert lines[0] == "epoch 1, loss 1.0000, train accuracy 0.750, test accuracy 0.500, use time 63.388"
+    assert len(lines) == 2
     last = events(tmp_path)[-1]
     assert last["event"] == "end"
     assert last["execution"]["attempts"] == 2

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from typing import get_args
 
 import pytest
 import torch
@@ -10,7 +11,14 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from datasets.samplers import weighted_order
-from trainables.losses import ClassBalanced, CrossEntropy, Focal, Loss, effective_number, inverse_frequency
+from trainables.losses import (
+    ClassBalanced,
+    ClassificationLoss,
+    CrossEntropy,
+    Focal,
+    effective_number,
+    inverse_frequency,
+)
 from trainables.registry import LOSSES
 
 COUNTS = (50, 20, 5, 1)
@@ -24,28 +32,31 @@ def batch(n: int = 23, classes: int = 4, seed: int = 0, allowed: Sequence[int] |
     return logits, labels[torch.randint(len(labels), (n,), generator=generator)]
 
 
-def value(loss: Loss, logits: Tensor, targets: Tensor, counts: Sequence[int] = COUNTS) -> Tensor:
+def value(loss: ClassificationLoss, logits: Tensor, targets: Tensor, counts: Sequence[int] = COUNTS) -> Tensor:
     weights = loss.class_weights(counts)
     total, count = loss.terms(logits, targets, None if weights is None else torch.tensor(weights, dtype=logits.dtype))
     assert total.ndim == count.ndim == 0
     return total / count
 
 
-def variants() -> list[Loss]:
-    """Every registered loss as it is by default, and with each of its switches on."""
+def variants() -> list[ClassificationLoss]:
+    """Every registered loss over logits as it is by default, and with each of its switches on."""
     made = []
     for loss in LOSSES.values():
-        made.append(loss())
-        if "label_smoothing" in loss.model_fields:
-            made.append(loss.model_validate({"label_smoothing": 0.1}))
-        if "weighting" in loss.model_fields:
-            made.append(loss.model_validate({"weighting": "inverse"}))
+        if issubclass(loss, ClassificationLoss):
+            made.append(loss())
+            if "label_smoothing" in loss.model_fields:
+                made.append(loss.model_validate({"label_smoothing": 0.1}))
+            if "weighting" in loss.model_fields:
+                weightings = get_args(loss.model_fields["weighting"].annotation)
+                made += [loss.model_validate({"weighting": name}) for name in weightings[1:]]
     return made
 
 
 def test_the_registry_of_losses_is_not_empty() -> None:
     assert LOSSES
     assert all(loss().name == name for name, loss in LOSSES.items())
+    assert variants()
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
@@ -113,7 +124,7 @@ def test_of_two_classes_each_has_the_share_of_the_other() -> None:
 
 
 @pytest.mark.parametrize("loss", variants(), ids=repr)
-def test_a_class_without_training_rows_leaves_the_loss_finite(loss: Loss) -> None:
+def test_a_class_without_training_rows_leaves_the_loss_finite(loss: ClassificationLoss) -> None:
     weights = loss.class_weights(WITH_ABSENT)
     assert weights is None or (weights[1] == 0 and all(map(math.isfinite, weights)))
     logits, targets = batch(allowed=[0, 2, 3])
@@ -121,7 +132,7 @@ def test_a_class_without_training_rows_leaves_the_loss_finite(loss: Loss) -> Non
 
 
 @pytest.mark.parametrize("loss", variants(), ids=repr)
-def test_an_epoch_s_value_is_the_value_of_all_its_rows_at_once(loss: Loss) -> None:
+def test_an_epoch_s_value_is_the_value_of_all_its_rows_at_once(loss: ClassificationLoss) -> None:
     logits, targets = batch(n=50)
     weights = loss.class_weights(COUNTS)
     tensor = None if weights is None else torch.tensor(weights, dtype=torch.float64)
@@ -131,7 +142,7 @@ def test_an_epoch_s_value_is_the_value_of_all_its_rows_at_once(loss: Loss) -> No
 
 
 @pytest.mark.parametrize("loss", variants(), ids=repr)
-def test_every_loss_falls_when_the_target_s_logit_rises(loss: Loss) -> None:
+def test_every_loss_falls_when_the_target_s_logit_rises(loss: ClassificationLoss) -> None:
     logits, targets = batch()
     logits.requires_grad_()
     value(loss, logits, targets).backward()

@@ -6,8 +6,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from trainables.optimizers import SGD, Adam, AdamThenSGD, TorchOptimizer
 from trainables.registry import OPTIMIZERS
+from trainables.schedules import Constant, Cosine
 
+TORCH_S = [name for name, optimizer in OPTIMIZERS.items() if issubclass(optimizer, TorchOptimizer)]
 # (optimizer, setting): torch's default → ours
 OWN_DEFAULTS = {("sgd", "lr"): 0.01}  # torch's 1e-3 came late (2.4); before it SGD had none, and 0.01 is the usual one
 
@@ -17,11 +20,11 @@ def arguments(name: str) -> dict[str, inspect.Parameter]:
 
 
 def test_the_registry_of_optimizers_is_not_empty() -> None:
-    assert OPTIMIZERS
+    assert TORCH_S
     assert all(optimizer().name == name for name, optimizer in OPTIMIZERS.items())
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", TORCH_S)
 def test_every_setting_is_an_argument_of_torch_s_class_with_its_default(name: str) -> None:
     theirs = arguments(name)
     for setting, default in OPTIMIZERS[name]():
@@ -30,24 +33,54 @@ def test_every_setting_is_an_argument_of_torch_s_class_with_its_default(name: st
             assert default == OWN_DEFAULTS.get((name, setting), theirs[setting].default), setting
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_settings_reach_torch_s_optimizer_and_a_step_moves_the_parameters(name: str) -> None:
+@pytest.mark.parametrize("name", TORCH_S)
+def test_settings_reach_torch_s_optimizer(name: str) -> None:
     settings = OPTIMIZERS[name].model_validate({"lr": 0.05, "weight_decay": 0.25})
-    weight = torch.nn.Parameter(torch.ones(3))
-    optimizer = settings.build([weight])
+    optimizer = settings.build([torch.nn.Parameter(torch.ones(3))])
     assert type(optimizer) is getattr(torch.optim, settings.torch_class)
-    assert {key: optimizer.param_groups[0][key] for key, _ in settings if key != "name"} == dict(
-        (key, value) for key, value in settings if key != "name"
-    )
+    for key, value in settings:
+        assert key == "name" or optimizer.param_groups[0][key] == value
+
+
+@pytest.mark.parametrize("epoch", [1, 10])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_step_goes_against_the_gradient_in_the_first_and_in_the_last_epoch(name: str, epoch: int) -> None:
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer = OPTIMIZERS[name]().at(epoch, 10).build([weight])
     weight.sum().backward()
     optimizer.step()
     assert (weight < 1).all()
 
 
+@pytest.mark.parametrize("name", TORCH_S)
+def test_an_optimizer_of_torch_s_is_at_work_from_the_first_epoch_to_the_last_at_the_schedule_s_rate(name: str) -> None:
+    settings = OPTIMIZERS[name].model_validate({"lr": 0.5})
+    assert all(settings.at(epoch, 9) == settings for epoch in range(1, 10))
+    assert [settings.lr_at(epoch, 9, Cosine()) for epoch in (1, 5, 9)] == [
+        Cosine().lr(epoch, 9, 0.5) for epoch in (1, 5, 9)
+    ]
+
+
+@pytest.mark.parametrize(("share", "epochs", "last"), [(0.8, 250, 200), (0.875, 400, 350), (0.5, 4, 2), (0.1, 2, 1)])
+def test_adam_hands_over_to_sgd_after_its_share_of_the_epochs(share: float, epochs: int, last: int) -> None:
+    settings = AdamThenSGD(switch=share, lr=0.01, sgd_lr=0.001, sgd_momentum=0.5, weight_decay=0.1)
+    assert settings.at(last, epochs) == Adam(lr=0.01, weight_decay=0.1)
+    assert settings.at(last + 1, epochs) == SGD(lr=0.001, momentum=0.5, weight_decay=0.1)
+    assert settings.lr_at(last, epochs, Constant()) == 0.01
+    assert settings.lr_at(last + 1, epochs, Cosine()) == settings.lr_at(epochs, epochs, Cosine()) == 0.001
+    assert settings.not_reached(epochs, Constant()) == []
+
+
+def test_a_hand_over_that_the_budget_is_too_short_for_is_noted() -> None:
+    assert AdamThenSGD().not_reached(1, Constant()) == [
+        "optimizer adam_then_sgd: its switch is not reached in 1 epochs"
+    ]
+
+
 def test_nesterov_without_momentum_is_refused_before_torch_would() -> None:
     with pytest.raises(ValidationError, match="nesterov = True: needs a momentum above 0"):
         OPTIMIZERS["sgd"].model_validate({"nesterov": True})
-    settings = OPTIMIZERS["sgd"].model_validate({"nesterov": True, "momentum": 0.9})
+    settings = SGD(nesterov=True, momentum=0.9)
     assert settings.build([torch.nn.Parameter(torch.ones(1))]).param_groups[0]["nesterov"]
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from datasets.component import Range
 from trainables.config import (
     KINDS,
+    SINGLE,
     ConfigError,
     TrialConfig,
     domain,
@@ -33,6 +34,8 @@ def faults(*layers: dict[str, Any]) -> list[str]:
 def owners() -> Iterator[tuple[str, dict[str, str], type[BaseModel]]]:
     """Every group of settings: its kind, what chooses it, its class."""
     for kind, field in TrialConfig.model_fields.items():
+        if kind in SINGLE:
+            continue
         if kind in KINDS:
             yield from ((kind, {f"{kind}.name": name}, owner) for name, owner in KINDS[kind].items())
         else:
@@ -62,7 +65,9 @@ def test_every_kind_of_component_has_choices_that_call_themselves_as_the_registr
             assert getattr(resolve(DIGITS, {f"{kind}.name": name}), kind).name == name
 
 
-@pytest.mark.parametrize(("kind", "chosen", "owner"), owners(), ids=lambda value: getattr(value, "__name__", None))
+@pytest.mark.parametrize(
+    ("kind", "chosen", "owner"), list(owners()), ids=lambda value: getattr(value, "__name__", None)
+)
 def test_an_unknown_setting_is_refused_with_the_nearest_name(kind: str, chosen: dict[str, str], owner: Any) -> None:
     near = list(owner.model_fields)[-1]
     (fault,) = faults(chosen, {f"{kind}.{near}x": 1})
@@ -73,7 +78,7 @@ def test_an_unknown_setting_is_refused_with_the_nearest_name(kind: str, chosen: 
 def test_an_unknown_group_is_refused_with_the_nearest_name() -> None:
     assert "did you mean 'optimizer'?" in faults({"optimzer.lr": 0.1})[0]
     tree = resolve(DIGITS).model_dump(mode="json")
-    with pytest.raises(ConfigError, match="optimzer: unknown setting .* did you mean 'optimizer'"):
+    with pytest.raises(ConfigError, match=r"optimzer: unknown setting .* did you mean 'optimizer'"):
         from_tree({**tree, "optimzer": {}})
 
 
@@ -87,9 +92,8 @@ def test_an_unknown_component_is_refused_with_the_nearest_name(kind: str) -> Non
 
 @pytest.mark.parametrize("name", [None, 5, ["sgd"], True])
 def test_a_component_s_name_that_is_no_text_is_refused(name: object) -> None:
-    assert faults({"optimizer.name": name}) == [
-        f"optimizer.name: unknown optimizer {name!r}; allowed: {', '.join(KINDS['optimizer'])}"
-    ]
+    (fault,) = faults({"optimizer.name": name})
+    assert fault.startswith(f"optimizer.name: unknown optimizer {name!r}; allowed: {', '.join(KINDS['optimizer'])}")
 
 
 @pytest.mark.parametrize(

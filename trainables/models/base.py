@@ -1,7 +1,10 @@
-"""What every network's settings share: where batch norm and dropout stand, and how weights start."""
+"""What every network's settings share: where batch norm and dropout stand, how weights start, what the last layer is.
+
+Settings import no torch: `build` does, and network classes of our own stand in `trainables.models.networks`.
+"""
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -22,18 +25,72 @@ LayerNames = Annotated[tuple[str, ...], BeforeValidator(_names)]
 
 
 class Model(Component):
-    """A network's settings; layer names are those of `named_modules()` before anything was placed."""
+    """A network's settings; layer names are those of `named_modules()` before anything was placed.
+
+    A network maps (B, C, H, W) float32 pictures to logits (B, outputs). `landmarks` and `auxiliary_weight` say which
+    give more: (logits, points) in every mode, or (logits, [auxiliary logits, …]) in training mode only.
+    """
+
+    smallest: ClassVar[int] = 1
+    """the shortest side of a picture that the network can take, in pixels"""
+    classifies: ClassVar[bool] = True
+    """whether it gives class logits; one that does not gives points (B, 2 L) alone"""
+    landmarks: ClassVar[bool] = False
+    """whether it gives L landmarks as x, y in pixels of the picture: `points` = 2 L coordinates must be asked for"""
+    auxiliary_weight: ClassVar[float] = 0.0
+    """the training loss adds this many times the loss of each auxiliary head's logits; 0.0 where there is no head"""
+    output_layers: ClassVar[tuple[str, ...]] = ("fc",)
+    """the last layers, that of the class logits first; what enters it is the feature that embeddings show"""
 
     name: str
     bn_after: LayerNames = ()
     dropout_after: LayerNames = ()
     dropout_rate: Annotated[float, Field(gt=0, lt=1), Range(0.05, 0.7)] = 0.5
-    initial_weights: Literal["default"] = "default"
+    initial_weights: Literal["default", "truncated_normal"] = "default"
+    relu_on_output: bool = False
+
+    def build(self, image_shape: tuple[int, int, int], outputs: int, points: int = 0) -> "nn.Module":
+        """The network for (C, H, W) pictures, nothing placed, weights not yet ours; ValueError where it cannot be.
+
+        `outputs` is the number of classes, `points` that of landmark coordinates (two a landmark). `relu_on_output`
+        makes the output layers end in a ReLU without renaming them.
+        """
+        if fault := self.misfit(image_shape, points):
+            raise ValueError(fault)
+        network = self.bare(image_shape, outputs, points)
+        if self.relu_on_output:
+            from trainables.models.networks.rectified import rectify
+
+            for layer in self.output_layers:
+                rectify(network, layer)
+        return network
+
+    def misfit(self, image_shape: tuple[int, int, int], points: int = 0) -> str | None:
+        """Why `build` would refuse, or None; needs no torch, so a plan can ask."""
+        _, height, width = image_shape
+        if points and not self.landmarks:
+            return f"model.name: {self.name} has no landmark branch, so it cannot give {points} landmark coordinates"
+        if self.landmarks and (points < 2 or points % 2):
+            return f"model.name: {self.name} needs a data set with landmarks; {points} coordinates are no x, y pairs"
+        if min(height, width) < self.smallest:
+            return (
+                f"model.name: {self.name} needs pictures of at least {self.smallest} × {self.smallest} pixels, "
+                f"not {height} × {width}"
+            )
+        return None
 
     @abstractmethod
-    def build(self, image_shape: tuple[int, int, int], outputs: int) -> "nn.Module":
-        """The bare network for (C, H, W) pictures, ending in a `Linear` of `outputs` units."""
+    def bare(self, image_shape: tuple[int, int, int], outputs: int, points: int) -> "nn.Module":
+        """The network as its source has it, for a shape and points that fit."""
 
-    def initialize(self, module: "nn.Module") -> None:
-        """Draw one leaf module's own parameters from torch's global generator, as the network's source does."""
+    def initialize(self, module: "nn.Module", name: str) -> None:
+        """Draw the leaf module `name`'s own parameters from torch's global generator, as the network's source does."""
         module.reset_parameters()  # type: ignore[operator]
+
+    def missing_weights(self) -> str | None:
+        """Why the pretrained weights asked for cannot be had on this machine, or None; downloads nothing."""
+        return None
+
+    def load_weights(self, network: "nn.Module") -> list[str]:
+        """Load the pretrained weights asked for over those drawn; the layers that they leave as drawn, by name."""
+        return []

@@ -16,11 +16,13 @@ Width = Annotated[int, Field(gt=0)]
 class SmallCNN(Model):
     """Layers conv1, relu1, pool1, conv2, …, flatten, fc1, relu_fc1, fc2; no pool where a side would vanish."""
 
+    output_layers = ("fc2",)
+
     name: Literal["small_cnn"] = "small_cnn"
     channels: tuple[Width, ...] = Field((16, 32), min_length=1)
     hidden: Width = 64
 
-    def build(self, image_shape: tuple[int, int, int], outputs: int) -> "nn.Module":
+    def bare(self, image_shape: tuple[int, int, int], outputs: int, points: int) -> "nn.Module":
         from torch import nn
 
         fan_in, height, width = image_shape

@@ -1,0 +1,123 @@
+"""What is doubtful about a data set that has no fault: copies across splits or classes, tiny pictures, rare classes.
+
+Reads the digests and sizes that decoding left in the cache file, never the pictures: 20,000 of them take milliseconds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from datasets import arrow_file
+from datasets.cache import Prepared
+from datasets.splits import SPLITS
+from datasets.subset import leaked
+
+TINY = 8
+"""a picture with a shorter side than this, in its own pixels, is named"""
+RARE = 10
+"""a class with fewer training examples than this is named"""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Counts over the whole data set, before any subset, and the same in sentences."""
+
+    across_splits: int
+    """groups of identical pictures of which some lie in one split and some in another"""
+    across_classes: int
+    """groups of identical pictures of which some are of one class and some of another"""
+    leaked: int
+    """training rows that `drop_leaks` takes out"""
+    tiny: int
+    """pictures of fewer than 8 pixels a side, before they were resized"""
+    rare: tuple[str, ...]
+    """classes with fewer than 10 training examples, or none to validate or to test on"""
+    counts: Mapping[str, int]
+    """what the source counted of itself, e.g. faces that leave room for fewer non-faces than asked for"""
+    lines: tuple[str, ...]
+    """one sentence a finding, with an example; first what the source says of itself"""
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Every row of the file, split after split."""
+
+    paths: tuple[arrow_file.ArrowPaths, ...]
+    splits: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    digests: npt.NDArray[np.uint64]
+    sides: npt.NDArray[np.int32]
+
+    def path(self, row: int) -> str:
+        split = int(self.splits[row])
+        return self.paths[split][row - int(np.searchsorted(self.splits, split))]
+
+
+def audit(prepared: Prepared) -> Audit:
+    """Looks through a prepared data set; raises what `arrow_file.open_file` does when its file is gone."""
+    opened = arrow_file.open_file(prepared.path)
+    rows, classes = _rows(opened), opened.info.classes
+    training = opened.splits["train"].labels
+    held_out = np.concatenate([opened.origins[name].digests for name in ("val", "test")])
+    n_leaked = int(leaked(opened.origins["train"].digests, training, held_out).sum())
+    splits, classes_mixed = _mixed(rows, rows.splits), _mixed(rows, rows.labels)
+    tiny = np.flatnonzero((rows.sides > 0) & (rows.sides < TINY))
+    rare = _rare(classes, opened.info.counts)
+    lines = [*prepared.notes]
+    if splits:
+        lines.append(f"{_groups(splits)} across splits, e.g. {_example(rows, splits[0], rows.splits)}")
+    if classes_mixed:
+        lines.append(f"{_groups(classes_mixed)} across classes, e.g. {_example(rows, classes_mixed[0], rows.labels)}")
+    if n_leaked:
+        lines.append(f"--drop-leaks would leave out {n_leaked} of {len(training)} training pictures")
+    if len(tiny):
+        smallest = int(tiny[rows.sides[tiny].argmin()])
+        example = f"{rows.path(smallest)} ({rows.sides[smallest]})"
+        lines.append(f"{len(tiny)} pictures of fewer than {TINY} pixels a side, e.g. {example}")
+    lines += rare.values()
+    return Audit(len(splits), len(classes_mixed), n_leaked, len(tiny), tuple(rare), prepared.counts, tuple(lines))
+
+
+def _rows(opened: arrow_file.Opened) -> _Rows:
+    parts, origins = [opened.splits[name] for name in SPLITS], [opened.origins[name] for name in SPLITS]
+    return _Rows(
+        paths=tuple(part.paths for part in parts if isinstance(part.paths, arrow_file.ArrowPaths)),
+        splits=np.repeat(np.arange(len(SPLITS)), [len(part) for part in parts]),
+        labels=np.concatenate([part.labels for part in parts]),
+        digests=np.concatenate([origin.digests for origin in origins]),
+        sides=np.concatenate([origin.sides for origin in origins]),
+    )
+
+
+def _mixed(rows: _Rows, kinds: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
+    """The groups of equal pictures in which not all are of one kind: row numbers, ascending, the first group first."""
+    order = np.lexsort((np.arange(len(kinds)), rows.digests))
+    starts = np.flatnonzero(np.diff(rows.digests[order])) + 1
+    groups = [group for group in np.split(order, starts) if len(group) > 1]
+    mixed = [group for group in groups if (kinds[group] != kinds[group[0]]).any()]
+    return sorted(mixed, key=lambda group: int(group[0]))
+
+
+def _groups(groups: Sequence[npt.NDArray[np.int64]]) -> str:
+    n = sum(map(len, groups))
+    return f"{len(groups)} groups of identical pictures ({n} files)" if len(groups) > 1 else f"{n} identical pictures"
+
+
+def _example(rows: _Rows, group: npt.NDArray[np.int64], kinds: npt.NDArray[np.int64]) -> str:
+    other = next(int(row) for row in group if kinds[row] != kinds[group[0]])
+    pair = (int(group[0]), other)
+    return " = ".join(f"{rows.path(row)} ({SPLITS[rows.splits[row]]})" for row in pair)
+
+
+def _rare(classes: Sequence[str], counts: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
+    """Class → sentence, for classes that are hardly there."""
+    told = {}
+    for label, name in enumerate(classes):
+        n = {split: counts[split][label] for split in SPLITS}
+        if sum(n.values()) and (n["train"] < RARE or not n["val"] or not n["test"]):
+            told[name] = f"class {name} has few examples: " + ", ".join(
+                f"{count} {split}" for split, count in n.items()
+            )
+    return told

@@ -1,0 +1,95 @@
+"""What can be wrong with a configuration or a metric before anything runs, one sentence a fault."""
+
+from typing import TYPE_CHECKING
+
+from datasets.augmentation_points import point_faults
+from datasets.component import did_you_mean
+from search_spaces.study import AnyStudy
+from trainables.config import TrialConfig
+from trainables.registry import LOSSES
+
+if TYPE_CHECKING:
+    from datasets.base import DatasetInfo
+
+CURVES = ("val_roughness", "val_jumps")  # made of a trial's epochs
+
+
+def network_faults(config: TrialConfig, info: "DatasetInfo") -> list[str]:
+    """Whether the network can be: built on the meta device, weights and all layers asked for."""
+    import torch
+
+    from trainables.networks import build_network
+    from trainables.placement import PlacementError
+
+    if missing := config.model.missing_weights():
+        return [missing]
+    try:
+        with torch.device("meta"):
+            network = build_network(config, info, seed=0)
+            network.eval()(torch.zeros(2, *info.input_shape))
+    except PlacementError as error:
+        return error.faults
+    except ValueError as error:
+        return [str(error)]
+    except Exception as error:  # whatever a network says of pictures it cannot take
+        return [f"model.name: {config.model.name} cannot take pictures of {info.input_shape}: {error}"]
+    return []
+
+
+def setting_faults(config: TrialConfig, info: "DatasetInfo") -> list[str]:
+    """Settings that do not go together, or do nothing with these pictures."""
+    return [
+        *_task_faults(config, info),
+        *_selection_faults(config),
+        *config.augmentation.faults(info.image_shape[0]),
+    ]
+
+
+def _task_faults(config: TrialConfig, info: "DatasetInfo") -> list[str]:
+    loss, model, faults = config.loss, config.model, []
+    wanted = "classification" if not model.landmarks else "faces" if model.classifies else "landmarks"
+    if loss.task != wanted:
+        fitting = [name for name, kind in LOSSES.items() if kind.task == wanted]
+        faults.append(
+            f"loss.name: {loss.name} does not train what {model.name} gives; {did_you_mean(loss.name, fitting)}"
+        )
+    if config.training.mixup and loss.task != "classification":
+        faults.append(
+            f"training.mixup: {config.training.mixup} has no meaning for landmarks: a mixed target is undefined"
+        )
+    if info.n_points:
+        faults += point_faults(config.augmentation, info.flip_pairs)
+    return faults
+
+
+def _selection_faults(config: TrialConfig) -> list[str]:
+    selection, faults = config.selection, []
+    if selection.rule == "epoch" and not 1 <= selection.epoch <= config.training.epochs:
+        faults.append(
+            f"selection.epoch: {selection.epoch} is outside 1 … {config.training.epochs}, the epochs of the trial"
+        )
+    if config.dataset.train_on_validation and selection.rule == "best":
+        faults.append(
+            "dataset.train_on_validation: true, so validation cannot choose; selection.rule must be last or epoch"
+        )
+    if selection.rule == "best" and config.loss.task == "landmarks" and "accuracy" in selection.metric:
+        faults.append(
+            f"selection.metric: {selection.metric} is not recorded for landmarks; allowed: val_reference, val_loss"
+        )
+    return faults
+
+
+def metric_faults(study: AnyStudy, baseline: TrialConfig) -> list[str]:
+    """A metric that is not recorded, or that the study's own factors change the meaning of."""
+    from trainables.tasks import TASKS
+
+    names = TASKS[baseline.loss.task].METRICS
+    known = [*(f"{split}_{name}" for split in ("test", "val", "train") for name in names), *CURVES]
+    faults = [
+        f"metric: {metric!r} is not recorded; {did_you_mean(metric, known)}"
+        for metric in (study.metric, *study.further_metrics)
+        if metric not in known
+    ]
+    if study.metric.endswith("_loss") and any(key.startswith("loss.") for key in study.varied):
+        faults.append(f"metric: {study.metric} is the trained criterion, which this study varies; use test_reference")
+    return faults

@@ -1,0 +1,199 @@
+"""Studies as users write them: YAML that comes back as it was meant, or a list of everything that is wrong with it."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from search_spaces.factors import Factor, Level
+from search_spaces.registry import STUDIES
+from search_spaces.study import AblationStudy, SearchStudy, StudyError, parse_study, read_study
+
+ABLATION = """
+name: mine
+question: Does momentum help?
+workload: digits
+baseline: {optimizer.lr: 1e-3, training.batch_size: 32}
+design: one_at_a_time
+factors:
+  - name: momentum
+    levels:
+      - name: "off"
+      - {name: "0.9", settings: {optimizer.momentum: 9e-1}}
+epochs: 3
+"""
+SEARCH = """
+name: mine
+workload: digits
+space:
+  - {kind: choice, key: optimizer.name, choices: [sgd, adam]}
+  - {kind: float, key: optimizer.lr, low: 1e-4, high: 1E-1, log: true}
+  - {kind: float, key: optimizer.momentum, when: {optimizer.name: [sgd]}}
+  - {kind: int, key: model.hidden, low: 8, high: 64}
+epochs: 3
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "study.yaml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def faults(tmp_path: Path, text: str) -> list[str]:
+    """What is wrong, without the file's name, which every fault begins with."""
+    file = written(tmp_path, text)
+    with pytest.raises(StudyError) as caught:
+        read_study(file)
+    assert all(fault.startswith(f"{file}: ") for fault in caught.value.faults)
+    return [fault.removeprefix(f"{file}: ") for fault in caught.value.faults]
+
+
+def changed(text: str, **changes: Any) -> str:
+    return yaml.safe_dump({**yaml.safe_load(text), **changes}, sort_keys=False)
+
+
+def test_an_ablation_is_read_as_it_is_written(tmp_path: Path) -> None:
+    study = read_study(written(tmp_path, ABLATION))
+    assert isinstance(study, AblationStudy)
+    assert study.baseline == {"optimizer.lr": 0.001, "training.batch_size": 32}
+    assert study.factors == (Factor.of("momentum", {"off": {}, "0.9": {"optimizer.momentum": 0.9}}),)
+    assert (study.seeds, study.metric) == (5, "test_accuracy")
+    assert [cell.name for cell in study.layout().cells] == ["baseline", "momentum=0.9"]
+
+
+def test_a_search_is_read_as_it_is_written(tmp_path: Path) -> None:
+    study = read_study(written(tmp_path, SEARCH))
+    assert isinstance(study, SearchStudy)
+    assert study.space[1].bounds == (1e-4, 1e-1)
+    assert study.space[2].when == {"optimizer.name": ("sgd",)}
+    assert study.varied == {"optimizer.name", "optimizer.lr", "optimizer.momentum", "model.hidden"}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 1e-3),
+        ("1E5", 1e5),
+        ("-1e-3", -1e-3),
+        ("+2.5e3", 2500.0),
+        (".5e1", 5.0),
+        ("1.e2", 100.0),
+        ("1_000", 1000),
+    ],
+)
+def test_numbers_are_numbers_however_they_are_written(text: str, value: float, tmp_path: Path) -> None:
+    study = read_study(written(tmp_path, ABLATION.replace("1e-3", text)))
+    assert study.baseline["optimizer.lr"] == value
+    assert not isinstance(study.baseline["optimizer.lr"], str)
+
+
+@pytest.mark.parametrize("text", ["e5", "1e", "resnet18", "3e-4x", "'1e-3'"])
+def test_what_only_looks_like_a_number_stays_text(text: str, tmp_path: Path) -> None:
+    study = read_study(written(tmp_path, ABLATION.replace("1e-3", text)))
+    assert study.baseline["optimizer.lr"] == text.strip("'")
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_comes_back_from_the_json_that_a_file_of_it_holds(name: str, tmp_path: Path) -> None:
+    study = STUDIES[name]
+    tree = study.model_dump(mode="json")
+    for again in (read_study(written(tmp_path, json.dumps(tree))), parse_study(tree, "here")):
+        assert again.model_dump(mode="json") == tree
+        assert type(again) is type(study)
+
+
+def test_a_study_comes_back_from_yaml(tmp_path: Path) -> None:
+    for text in (ABLATION, SEARCH):
+        study = read_study(written(tmp_path, text))
+        assert read_study(written(tmp_path, yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False))) == study
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new", "fault"),
+    [
+        (ABLATION, "epochs:", "epochs: 3\nmetrc: test_ce\nepochs:", "metrc: unknown field; .*did you mean 'metric'"),
+        (ABLATION, "    levels:", "    levls: 1\n    levels:", "factors.0.levls: unknown field; .*mean 'levels'"),
+        (ABLATION, ", settings:", ", setings:", "factors.0.levels.1.setings: unknown field; .*mean 'settings'"),
+        (SEARCH, "low: 1e-4", "lw: 1e-4", "space.1.*lw: unknown field; .*mean 'low'"),
+        (SEARCH, "choices:", "choces:", "space.0.*choces: unknown field; .*mean 'choices'"),
+        (SEARCH, "epochs:", "sampls: 3\nepochs:", "sampls: unknown field; .*mean 'samples'"),
+        (SEARCH, "epochs:", "design: ladder\nepochs:", "design: unknown field"),
+    ],
+)
+def test_an_unknown_field_is_named_with_the_nearest(text: str, old: str, new: str, fault: str, tmp_path: Path) -> None:
+    found = faults(tmp_path, text.replace(old, new))
+    assert [each for each in found if re.match(fault, each)], found
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"design": "factrial"}, "design 'factrial' is unknown; allowed: .*did you mean 'factorial'"),
+        ({"epochs": 0}, "epochs: .*greater than or equal to 1"),
+        ({"epochs": "3"}, "epochs: .*valid integer"),
+        ({"seeds": True}, "seeds: .*valid integer"),
+        ({"factors": []}, "factors: .*at least 1 item"),
+        ({"workload": None}, "workload: .*valid string"),
+        ({"references": {"momentum=0,9": "97 %"}}, "references name no cell: momentum=0,9; .*mean 'momentum=0.9'"),
+        ({"kind": "grid"}, ".*'grid'.*'ablation', 'search'"),
+    ],
+    ids=str,
+)
+def test_a_field_that_cannot_be_is_refused_by_name(changes: dict[str, Any], fault: str, tmp_path: Path) -> None:
+    (found,) = faults(tmp_path, changed(ABLATION, **changes))
+    assert re.match(fault, found), found
+
+
+def level(name: str) -> dict[str, Any]:
+    return {"name": name, "settings": {"optimizer.lr": 0.1}}
+
+
+def test_a_level_a_factor_and_a_parameter_that_stand_twice_are_refused(tmp_path: Path) -> None:
+    twice = {"name": "lr", "levels": [level("a"), level("a")]}
+    assert "factor 'lr' names a level twice: a, a" in faults(tmp_path, changed(ABLATION, factors=[twice]))[0]
+    factor = {"name": "lr", "levels": [level("a"), level("b")]}
+    assert faults(tmp_path, changed(ABLATION, factors=[factor, factor])) == ["a factor stands twice: lr, lr"]
+    parameter = {"kind": "choice", "key": "optimizer.name", "choices": ["sgd"]}
+    assert faults(tmp_path, changed(SEARCH, space=[parameter, parameter])) == ["space: optimizer.name stands twice"]
+
+
+def test_every_fault_is_reported_at_once(tmp_path: Path) -> None:
+    text = changed(ABLATION, epochs=0, seeds=1.5, metrc="x").replace("workload: digits\n", "")
+    assert {fault.split(":")[0] for fault in faults(tmp_path, text)} == {"epochs", "seeds", "metrc", "workload"}
+
+
+def test_a_design_that_does_not_fit_its_factors_is_refused(tmp_path: Path) -> None:
+    factor = {"name": "lr", "levels": [level("a"), level("b"), level("c")]}
+    (fault,) = faults(tmp_path, changed(ABLATION, design="ladder", factors=[factor]))
+    assert "takes factors of two levels" in fault
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b", "just text", "a: [1", "name: !!python/name:os.system x"])
+def test_a_file_that_is_no_study_is_refused(text: str, tmp_path: Path) -> None:
+    (fault,) = faults(tmp_path, text)
+    assert "cannot be read" in fault or "a study is a mapping" in fault
+
+
+def test_a_file_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="cannot be read"):
+        read_study(tmp_path / "absent.yaml")
+    (tmp_path / "latin.yaml").write_bytes(b"name: \xff")
+    with pytest.raises(StudyError, match="cannot be read"):
+        read_study(tmp_path / "latin.yaml")
+
+
+def test_a_date_where_json_has_none_is_refused_and_no_crash(tmp_path: Path) -> None:
+    (fault,) = faults(tmp_path, ABLATION.replace("1e-3", "2024-01-01"))
+    assert "date" in fault
+
+
+def test_a_level_without_a_name_and_a_factor_of_one_level_are_refused() -> None:
+    with pytest.raises(ValidationError, match="at least 1 character"):
+        Level(name="")
+    with pytest.raises(ValidationError, match="at least 2 items"):
+        Factor.of("alone", {"only": {}})

@@ -1,0 +1,143 @@
+"""A trial's key names its numbers: what changes them changes it, and nothing else does."""
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datasets.component import Component
+from tests.conftest import ROOT
+from trainables.config import resolve
+from trainables.identity import code_version, configuration_key, trial_key
+
+DIGITS = {"dataset.name": "digits", "model.name": "small_cnn"}
+FOLDER = {"dataset.name": "image_folder", "model.name": "small_cnn"}
+KEY = """
+from trainables.config import resolve
+from trainables.identity import code_version, configuration_key, trial_key
+config = resolve({!r})
+print(trial_key(config, 3, "f00d"), configuration_key(config), code_version(config))
+"""
+
+
+def elsewhere(root: Path, settings: dict[str, Any], hash_seed: int = 1) -> list[str]:
+    """trial key, configuration key and code version as another process computes them from the code in `root`."""
+    environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": ""}
+    code = [sys.executable, "-c", KEY.format(settings)]
+    return subprocess.check_output(code, cwd=root, env=environment, text=True).split()
+
+
+@pytest.mark.parametrize("settings", [DIGITS, {**FOLDER, "dataset.path": "pets", "optimizer.name": "adam"}], ids=str)
+def test_another_process_computes_the_same_keys(settings: dict[str, Any]) -> None:
+    config = resolve(settings)
+    here = [trial_key(config, 3, "f00d"), configuration_key(config), code_version(config)]
+    assert elsewhere(ROOT, settings, 1) == elsewhere(ROOT, settings, 2) == here
+    assert [len(key) for key in here] == [12, 8, 12]
+
+
+def test_seed_and_data_are_part_of_it() -> None:
+    config = resolve(DIGITS)
+    keys = {trial_key(config, seed, data) for seed in (0, 1) for data in ("f00d", "beef")}
+    assert len(keys) == 4
+
+
+def other(value: Any) -> Any:
+    """Another value, whatever it is."""
+    if isinstance(value, bool):
+        return not value
+    return value + 1 if isinstance(value, int | float) else f"not {value}"
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # the changed values need not be allowed ones
+@pytest.mark.parametrize("settings", [DIGITS, {**FOLDER, "dataset.path": "pets"}], ids=str)
+def test_every_setting_is_part_of_it_but_where_the_data_lies(settings: dict[str, Any]) -> None:
+    config = resolve(settings)
+    key, unseen = trial_key(config, 0, "f00d"), set()
+    for kind, group in config:
+        changes = [({kind: other(group)}, kind)]
+        if isinstance(group, Component):
+            changes = [({kind: group.model_copy(update={n: other(v)})}, f"{kind}.{n}") for n, v in group]
+        for change, setting in changes:
+            if trial_key(config.model_copy(update=change), 0, "f00d") == key:
+                unseen.add(setting)
+    assert unseen == {f"dataset.{place}" for place in config.dataset.place_fields}
+
+
+def test_a_cell_s_key_tells_configurations_apart_and_knows_no_seed() -> None:
+    settings = [DIGITS, {**DIGITS, "optimizer.lr": 0.02}, {**DIGITS, "optimizer.lr": 0.01}]
+    plain, faster, the_default = (configuration_key(resolve(each)) for each in settings)
+    assert plain == the_default != faster
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    for package in ("datasets", "trainables"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def version(root: Path, settings: dict[str, Any] = DIGITS) -> str:
+    return elsewhere(root, settings)[2]
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_a_copy_of_the_code_elsewhere_has_the_same_version(copied: Path) -> None:
+    assert version(copied) == code_version(resolve(DIGITS))
+
+
+def test_comments_docstrings_and_layout_are_not_code(copied: Path) -> None:
+    before = version(copied)
+    losses = copied / "trainables" / "losses.py"
+    edit(losses, '"""', '"""In other words: ')
+    edit(losses, "    name: str\n", '    name: str\n    """what it is called"""\n')
+    edit(losses, "from abc import", "# a remark\n\n\nfrom abc import")
+    edit(copied / "trainables" / "learner.py", "        self.epoch += 1\n", "        self.epoch  +=  1  # the next\n")
+    assert version(copied) == before
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        ("trainables/losses.py", "if n else 0.0", "if n else 0.5"),
+        ("trainables/learner.py", "self.epoch += 1", "self.epoch += 2"),
+        ("trainables/models/small_cnn.py", "3, padding=1", "5, padding=2"),
+        ("trainables/models/base.py", "= 0.5", "= 0.4"),
+        ("datasets/digits.py", "255 / 16", "254 / 16"),
+        ("datasets/seeds.py", ">> 1", ">> 2"),
+        ("datasets/splits.py", "round(test", "int(test"),
+    ],
+)
+def test_a_change_of_code_that_a_trial_uses_changes_its_version(copied: Path, module: str, old: str, new: str) -> None:
+    edit(copied / module, old, new)
+    assert version(copied) != code_version(resolve(DIGITS))
+
+
+def test_a_change_of_code_that_a_trial_does_not_use_leaves_its_version(copied: Path) -> None:
+    resnet, before = {**DIGITS, "model.name": "resnet18"}, version(copied)
+    edit(copied / "trainables/models/resnet.py", "64, 3, stride=1", "32, 3, stride=1")
+    edit(copied / "datasets/image_folder.py", "= Field(default=64", "= Field(default=32")
+    edit(copied / "trainables/registry.py", "LOSSES", "MORE: dict = {}\n\nLOSSES")
+    assert version(copied) == before
+    assert version(copied, resnet) != code_version(resolve(resnet))
+    assert version(copied, FOLDER) != code_version(resolve(FOLDER))
+
+
+@pytest.mark.parametrize("package", ["datasets", "trainables"])
+def test_all_imports_among_the_packages_have_the_form_that_identity_follows(package: str) -> None:
+    files = list((ROOT / package).rglob("*.py"))
+    assert files
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                assert not {alias.name.split(".")[0] for alias in node.names} & {"datasets", "trainables"}, file
+            assert not (isinstance(node, ast.ImportFrom) and node.level), file

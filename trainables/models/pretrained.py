@@ -1,0 +1,174 @@
+"""Networks that ImageNet weights exist for: torchvision's download by default, or a local state dict of the same keys.
+
+The pictures stay normalised by the training set's own mean and deviation, as without pretraining: torchvision's
+`transform_input` and preprocessing presets are not used.
+"""
+
+import os
+from abc import abstractmethod
+from collections.abc import Collection, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from urllib.request import Request, urlopen
+
+from pydantic import AfterValidator, model_validator
+
+from datasets.component import did_you_mean
+from trainables.models.base import Model
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+SOURCE = "https://download.pytorch.org/models/"
+FILES = {
+    "resnet18": "resnet18-f37072fd.pth",
+    "resnet34": "resnet34-b627a593.pth",
+    "resnet50": "resnet50-0676ba61.pth",
+    "vgg19": "vgg19-dcbb9e9d.pth",
+    "vgg19_bn": "vgg19_bn-c79401a0.pth",
+    "googlenet": "googlenet-1378be20.pth",
+}
+"""torchvision's IMAGENET1K_V1 weights by architecture; the name holds the content's hash"""
+SHOWN = 10  # keys of a kind that an error lists
+
+
+class WeightsError(ValueError):
+    """Pretrained weights that cannot be had or do not fit the network."""
+
+
+def _local(files: dict[str, str]) -> dict[str, str]:
+    """Known architectures only; paths made absolute, as a trial runs in a directory of its own."""
+    for architecture in files:
+        if architecture not in FILES:
+            raise ValueError(f"unknown architecture {architecture!r}; {did_you_mean(architecture, FILES)}")
+    return {architecture: str(Path(file).expanduser().absolute()) for architecture, file in files.items()}
+
+
+class PretrainedModel(Model):
+    """`weights_file` maps an architecture to a local file; only the file that this network loads is kept."""
+
+    stem_layer: ClassVar[str]
+    """the convolution that sees the pictures: its weights depend on their channels"""
+    untrained: ClassVar[tuple[str, ...]] = ()
+    """modules that no pretraining reaches; a file may hold them or not"""
+
+    pretrained: bool = False
+    weights_file: Annotated[dict[str, str], AfterValidator(_local)] = {}
+
+    @property
+    @abstractmethod
+    def architecture(self) -> str:
+        """Whose weights fit: a key of `FILES`."""
+
+    @model_validator(mode="after")
+    def _files_in_effect(self) -> Self:
+        kept = {name: file for name, file in self.weights_file.items() if self.pretrained and name == self.architecture}
+        object.__setattr__(self, "weights_file", kept)
+        return self
+
+    def missing_weights(self) -> str | None:
+        if not self.pretrained:
+            return None
+        name = self.architecture
+        if name in self.weights_file:
+            file = self.weights_file[name]
+            return None if Path(file).is_file() else f"model.weights_file.{name}: no file {file}"
+        if (cache_directory() / FILES[name]).is_file() or reachable(SOURCE + FILES[name]):
+            return None
+        return (
+            f"model.pretrained: the ImageNet weights of {name} are not in {cache_directory()} and {SOURCE} does not "
+            "answer; let torchvision download them where there is internet, or give a file: "
+            f"--set model.weights_file.{name}=FILE"
+        )
+
+    def load_weights(self, network: "nn.Module") -> list[str]:
+        if not self.pretrained:
+            return []
+        name = self.architecture
+        source = self.weights_file.get(name, FILES[name])
+        state = _read(source) if name in self.weights_file else _torchvision(name)
+        try:
+            return load(network, state, {self.stem_layer, *self.output_layers}, self.untrained)
+        except WeightsError as error:
+            raise WeightsError(f"{source} does not hold the weights of {name}: {error}") from None
+
+
+def load(
+    network: "nn.Module", state: "Mapping[str, Tensor]", may_differ: Collection[str], untrained: Collection[str] = ()
+) -> list[str]:
+    """Load `state` into the bare `network`; the layers left as they were: those `untrained`, and those of `may_differ`
+    whose shapes differ. WeightsError lists every other key that is missing, unexpected or of another shape."""
+    own = network.state_dict()
+    mismatched = [key for key in own if key in state and own[key].shape != state[key].shape]
+    left = {layer for key in mismatched if (layer := key.rpartition(".")[0]) in may_differ}
+    left |= {name for name, module in network.named_modules() if _within(name, untrained) and _owns_parameters(module)}
+
+    def concerned(keys: Collection[str]) -> list[str]:
+        return [key for key in keys if key.rpartition(".")[0] not in left and not _within(key, untrained)]
+
+    faults = {
+        # counted since torch 0.4.1 and of no effect at evaluation or at a fixed momentum: older files lack it
+        "missing": [key for key in concerned(own) if key not in state and not key.endswith("num_batches_tracked")],
+        "unexpected": [key for key in concerned(state) if key not in own],
+        "of another shape": [
+            f"{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}" for key in concerned(mismatched)
+        ],
+    }
+    if any(faults.values()):
+        raise WeightsError("; ".join(f"{_listed(keys)} {kind}" for kind, keys in faults.items() if keys))
+    network.load_state_dict({key: state[key] for key in concerned(state)}, strict=False)
+    return [name for name, _ in network.named_modules() if name in left]
+
+
+def cache_directory() -> Path:
+    """Where torch.hub keeps downloads, found as torch.hub finds it but without importing torch."""
+    default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch"
+    return Path(os.environ.get("TORCH_HOME", default)).expanduser() / "hub" / "checkpoints"
+
+
+@cache
+def reachable(url: str) -> bool:
+    """Whether `url` answers, asked once a process, through the proxies of the environment; transfers no content."""
+    try:
+        with urlopen(Request(url, method="HEAD"), timeout=3):
+            return True
+    except OSError:
+        return False
+
+
+def _torchvision(architecture: str) -> "Mapping[str, Tensor]":
+    from torchvision.models import get_model_weights
+
+    try:
+        return get_model_weights(architecture)["IMAGENET1K_V1"].get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        raise WeightsError(
+            f"model.pretrained: the download of {architecture}'s weights failed ({error}); "
+            f"give a file: --set model.weights_file.{architecture}=FILE"
+        ) from error
+
+
+def _read(file: str) -> "dict[str, Tensor]":
+    import torch
+
+    try:
+        state: Any = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged or foreign file makes of zip, pickle and torch
+        reason = str(error).partition("\n")[0]
+        raise WeightsError(f"{file} cannot be read as a state dict: {reason}") from error
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise WeightsError(f"{file} holds no state dict (names to tensors), but {type(state).__name__}")
+    return state
+
+
+def _within(name: str, parents: Collection[str]) -> bool:
+    return any(name == parent or name.startswith(f"{parent}.") for parent in parents)
+
+
+def _owns_parameters(module: "nn.Module") -> bool:
+    return any(True for _ in module.parameters(recurse=False))
+
+
+def _listed(keys: list[str]) -> str:
+    return ", ".join(keys[:SHOWN]) + (f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else "")
