@@ -197,3 +197,14 @@ def test_a_level_without_a_name_and_a_factor_of_one_level_are_refused() -> None:
         Level(name="")
     with pytest.raises(ValidationError, match="at least 2 items"):
         Factor.of("alone", {"only": {}})
+
+
+def test_off_and_on_are_names_of_levels_and_true_is_a_value(tmp_path: Path) -> None:
+    text = ABLATION.replace('name: "off"', "name: off").replace(
+        "{optimizer.momentum: 9e-1}", "{augmentation.flip: true}"
+    )
+    study = read_study(written(tmp_path, text))
+    assert isinstance(study, AblationStudy)
+    off, on = study.factors[0].levels
+    assert off.name == "off"
+    assert on.settings == {"augmentation.flip": True}

@@ -106,12 +106,15 @@ def test_every_network_has_the_output_layers_that_it_names(name: str) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_every_network_s_rows_are_independent_in_evaluation(name: str) -> None:
     model = MODELS[name]()
-    built, generator = started(model, 0).eval(), torch.Generator().manual_seed(0)
-    images = torch.rand(3, *fitting(model), generator=generator)
+    built, images = started(model, 0), torch.rand(3, *fitting(model), generator=torch.Generator().manual_seed(0))
+    for norm in [module for module in built.modules() if isinstance(module, nn.BatchNorm2d)]:
+        norm.momentum = None  # one training pass sets the running statistics, without which deep networks fade out
     with torch.no_grad():
+        built.train()(images)
+        built.eval()
         all_three, alone = (torch.cat(_parts(built(rows)), 1) for rows in (images, images[1:2]))
-    assert all_three[1:2].allclose(alone, atol=1e-5, rtol=1e-4)
-    assert not all_three[0:1].equal(alone)
+    itself, another = ((all_three[row] - alone[0]).abs().max() for row in (1, 0))
+    assert itself < 0.01 * another
 
 
 def _parts(outputs: Tensor | tuple[Tensor, ...]) -> list[Tensor]:
