@@ -54,7 +54,11 @@ BETTER, WORSE, UNCLEAR = "better", "worse", "no clear difference"
 
 
 def ablation_table(records: Records, metric: str) -> pd.DataFrame:
-    """One row a comparison of the study, in its order."""
+    """One row a comparison of the study, in its order.
+
+    `identical` is a comparison of a configuration with itself; a cell that equals some third cell is compared by that
+    cell's trials.
+    """
     rows = [_comparison(records, comparison, metric) for comparison in records.study.get("comparisons", [])]
     return _judged(rows, metric)
 
@@ -71,7 +75,7 @@ def _comparison(records: Records, comparison: dict[str, Any], metric: str) -> di
         "n_diverged": records.count(cell, DIVERGED),
         "reference": own.get("reference") if metric == records.study["metric"] else None,
         "statistics": paired(both.iloc[:, 0].to_numpy(), both.iloc[:, 1].to_numpy()),
-        "identical": bool(own.get("identical_to")) or records.resolve(cell) == records.resolve(baseline),
+        "identical": records.resolve(cell) == records.resolve(baseline),
         "baseline_diverged": records.count(baseline, DIVERGED),
     }
 

@@ -105,7 +105,7 @@ def test_a_cell_that_resolved_to_another_level_takes_its_trials(tmp_path):
     study["cells"][2]["identical_to"] = "loss=much"
     made = table(tmp_path, {"baseline": BASE, "loss=much": MUCH}, study)
     assert made.loc["twin", "delta"] == made.loc["much", "delta"]
-    assert made["verdict"].to_dict() == {"much": "better", "twin": "identical"}
+    assert made["verdict"].to_dict() == {"much": "better", "twin": "better"}
 
 
 def test_a_ladder_compares_each_rung_with_the_one_before_and_with_the_first(tmp_path):
