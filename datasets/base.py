@@ -6,6 +6,7 @@ from the cache by every trial.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -177,13 +178,13 @@ class DatasetSettings(Component):
         """The settings that decide what decoding yields, as JSON values: with the files' content, the cache's key."""
         return self.model_dump(mode="json", exclude=set(self.place_fields | self.subset_fields))
 
+    @abstractmethod
     def source(self, data_root: Path | None) -> Source:
         """What there is to read; raises DataError when there is nothing, saying which layout is expected where."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, source: Source, row: Row) -> Record:
         """Decodes one row; called from several threads. Raises DataError naming the file that cannot be decoded."""
-        raise NotImplementedError
 
     def read_together(self, source: Source, rows: Sequence[Row]) -> Iterator[Record]:
         """Decodes the rows of one file, in their order; a set with many rows a file opens it here, once."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-import unicodedata
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from datasets.base import Row
 from datasets.face_boxes import Box, free_boxes, widened
 from datasets.face_lists import TEST_LIST, TRAIN_LIST, Line, Points, on_photos, photo_sizes, read_lines, same_landmarks
 from datasets.folders import EXTENSIONS
-from datasets.names import file_of
+from datasets.names import file_of, relative_name
 from datasets.seeds import derive_seed, stable_unit
 from datasets.splits import hash_split
 
@@ -226,13 +225,8 @@ def _files_below(root: Path, folder: str, faults: list[str]) -> list[str]:
         seen = [name for name in folders if name.startswith(".") or os.path.realpath(Path(here, name)) in entered]
         folders[:] = [name for name in folders if name not in seen]
         for file in (Path(here, name) for name in files if not name.startswith(".")):
-            path = unicodedata.normalize("NFC", file.relative_to(root).as_posix())
-            try:
-                path.encode()
-            except UnicodeEncodeError:
-                faults.append(f"{file!r}: the name is not valid UTF-8; rename the file")
-                continue
-            found.append(path)
+            if (path := relative_name(file, root, faults)) is not None:
+                found.append(path)
     return sorted(found)
 
 

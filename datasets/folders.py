@@ -4,13 +4,13 @@ Nothing is decoded here. Names are brought to Unicode's NFC form, so that the sa
 """
 
 import os
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
 from datasets.base import DataError, Row, Source
+from datasets.names import relative_name
 from datasets.splits import SPLITS, hash_split
 
 EXTENSIONS = (".jpg", ".jpeg", ".png")
@@ -126,13 +126,8 @@ def _pictures(root: Path, folder: str, split: str | None, faults: list[str]) -> 
         if not entry.name.lower().endswith(EXTENSIONS) or entry.is_dir():
             continue
         file = Path(entry.path)
-        path = unicodedata.normalize("NFC", file.relative_to(root).as_posix())
-        try:
-            path.encode()
-        except UnicodeEncodeError:
-            faults.append(f"{file!r}: the name is not valid UTF-8; rename the file")
-            continue
-        pictures.append(Picture(path, file, path.split("/")[-2], split))
+        if (path := relative_name(file, root, faults)) is not None:
+            pictures.append(Picture(path, file, path.split("/")[-2], split))
     if not pictures and len(faults) == n_faults:
         faults.append(f"{folder}: empty class folder; pictures end in {', '.join(EXTENSIONS)} (in any case)")
     return pictures

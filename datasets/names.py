@@ -28,3 +28,14 @@ def file_of(root: Path, path: str) -> Path:
     """The file that a name in NFC form means: on disk it may stand decomposed, as older Apple systems wrote it."""
     decomposed = root / unicodedata.normalize("NFD", path)
     return decomposed if not (root / path).exists() and decomposed.exists() else root / path
+
+
+def relative_name(file: Path, root: Path, faults: list[str]) -> str | None:
+    """`file` below `root` with forward slashes, in NFC form; None, and a fault, where the name is not valid UTF-8."""
+    path = unicodedata.normalize("NFC", file.relative_to(root).as_posix())
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        faults.append(f"{file!r}: the name is not valid UTF-8; rename the file")
+        return None
+    return path

@@ -105,7 +105,7 @@ def plan_record(plan: Plan) -> dict[str, Any]:
     """The plan as plain data; `study` is in the schema that a user's YAML file has."""
     finished = {event["trial"] for event in read_log(RunDirectory(plan.directory).log) if event["event"] == "end"}
     return {
-        "study": plan.asked_with_options(),
+        "study": plan.study.model_dump(mode="json"),
         "directory": str(plan.directory),
         "cells": [
             {

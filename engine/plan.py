@@ -117,10 +117,6 @@ class Plan:
     trials: tuple[TrialSpec, ...]
     """Seed by seed, so that a run cut short leaves complete pairs; a search's trials are proposed while it runs."""
 
-    def asked_with_options(self) -> dict[str, Any]:
-        """The study as it will run, in the schema of a user's YAML file."""
-        return self.study.model_dump(mode="json")
-
     @property
     def invalid(self) -> list[PlannedCell]:
         return [cell for cell in self.cells if cell.invalid]
