@@ -7,60 +7,21 @@ from the plan and the log.
 import os
 import platform
 import tempfile
-import time
 from collections.abc import Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.schema import RunDirectory
+from engine.cluster import ray_started
 from engine.plan import Plan
 from engine.record import Log, now
 from search_spaces.study import SearchStudy
 from trainables.trial import TrialSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from engine.progress import Progress
 
 RETRIES = 3  # of a trial whose process was lost; exceptions inside a trial are not retried
-ATTEMPTS = 3  # at starting Ray, which times out now and then under load
-
-ENVIRONMENT = {
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "TUNE_WARN_THRESHOLD_S": "60",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_DEDUP_LOGS": "0",
-}
-
-
-@contextmanager
-def ray_started() -> "Iterator[None]":
-    """A private local Ray for the length of the block; one that is already up is used and left alone."""
-    os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
-    import ray
-
-    if ray.is_initialized():
-        yield
-        return
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="error")
-            break
-        except Exception:
-            ray.shutdown()
-            if attempt == ATTEMPTS:
-                raise
-            time.sleep(2 * attempt)
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def unfinished(plan: Plan, events: Sequence[dict[str, Any]]) -> list[TrialSpec]:
