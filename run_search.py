@@ -95,10 +95,20 @@ def study_options(command: Command) -> Command:
             help="Restrict a factor to some levels, or add.",
         ),
         click.option("--design", help="one_at_a_time, leave_one_out, ladder or factorial."),
-        click.option("--sampler", help="tpe or random (searches)."),
+        click.option("--sampler", help="tpe, random, qmc, grid or cmaes (searches)."),
+        click.option("--trial-scheduler", help="none, asha, hyperband, median or pbt (searches)."),
+        click.option("--objectives", metavar="A,B", help="Several metrics to search by, such as val_accuracy,seconds."),
+        click.option(
+            "--enqueue",
+            type=click.Path(exists=True, dir_okay=False),
+            help="File of configurations to try first.",
+        ),
+        click.option("--reuse-from", type=click.Path(), help="Run directory whose finished trials are taken over."),
+        click.option("--time-budget", metavar="8h", help="Stop after so long; `resume` goes on."),
         click.option("--cpus-per-trial", type=float, help="CPUs of a trial, and its torch threads (default 1)."),
         click.option("--gpus-per-trial", type=float, help="GPUs of a trial (default: 1 where there is one)."),
         click.option("--max-concurrent", type=int, help="Trials at a time (default: as many as fit)."),
+        click.option("--address", help="auto or HOST:PORT of a Ray cluster (default: local, a private Ray)."),
         click.option("--skip-invalid", is_flag=True, default=None, help="Run the other cells where some cannot run."),
     ):
         command = option(command)
@@ -118,13 +128,28 @@ def _given(raw: dict[str, Any]) -> dict[str, Any]:
         given["settings"]["dataset.drop_leaks"] = True
     if "levels" in given:
         given["levels"] = {factor: tuple(names.split(",")) for factor, names in raw["levels"].items()}
-    for name in ("data_root", "cache_dir"):
+    if "objectives" in given:
+        given["objectives"] = tuple(raw["objectives"].split(","))
+    if "enqueue" in given:
+        given["enqueue"] = _configurations(Path(raw["enqueue"]))
+    for name in ("data_root", "cache_dir", "reuse_from"):
         if name in given:
             given[name] = _absolute(given[name])
     path = given["settings"].get("dataset.path")
     if isinstance(path, str) and not (Path(given.get("data_root", ROOT)) / path).is_dir() and Path(path).is_dir():
         given["settings"]["dataset.path"] = _absolute(path)  # so that `resume` finds it from any folder
     return given
+
+
+def _configurations(path: Path) -> tuple[dict[str, Any], ...]:
+    """The file of `--enqueue`: a list of mappings from setting to value."""
+    from engine.errors import PlanError
+    from search_spaces.study import read_yaml
+
+    found = read_yaml(path)
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        raise PlanError([f"--enqueue {path}: holds no list of configurations, each a mapping from setting to value"])
+    return tuple(found)
 
 
 def _absolute(path: str | Path) -> str:
@@ -311,12 +336,33 @@ def report(run_dir: Path) -> None:
 
 
 @main.command()
+@click.argument("run_a", type=click.Path(path_type=Path))
+@click.argument("run_b", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the tables as CSV, Markdown and LaTeX.")
+def compare(run_a: Path, run_b: Path, out: Path | None) -> None:
+    """Two runs side by side: cells, effects, and what differs between the runs."""
+    from analysis.compare import compare_runs
+    from analysis.tables import console_table
+
+    comparison = compare_runs(run_a, run_b)
+    for name, run_dir in (("A", run_a), ("B", run_b)):
+        click.echo(f"{name}: {run_dir}")
+    for table in comparison.tables.values():
+        _console().print(console_table(table))
+    for note in comparison.notes:
+        click.echo(note)
+    if out:
+        comparison.write(out)
+        click.echo(f"written: {out.resolve()}")
+
+
+@main.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.argument("trial")
 def rerun(run_dir: Path, trial: str) -> None:
     """Train one trial alone, without Ray, and hold its numbers against the record."""
-    from engine.launch import again
     from engine.progress import epoch_line
+    from engine.replay import again
 
     key, differences = again(_existing(run_dir), trial, lambda row: click.echo(epoch_line(row)))
     for difference in differences:

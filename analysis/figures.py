@@ -1,17 +1,18 @@
-"""Learning curves with their band over seeds, and the forest plot of an ablation, as SVG for light and dark pages.
+"""Learning curves with their band over seeds, the forest plot of an ablation and the Pareto front of a search, as SVG
+for light and dark pages.
 
 Ink is `currentColor`, so a figure takes the text colour of the page that holds it and is black on its own.
 """
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from analysis.ablation import BETTER, MINIMUM_PAIRS, UNSTABLE, WORSE
-from analysis.schema import DIVERGED, FAILED, counterpart
+from analysis.schema import DIVERGED, FAILED, SPLITS, counterpart, maximised
 from analysis.statistics import half_width
 from analysis.store import Records, metric_columns
 from analysis.tables import metric_label, rows_of
@@ -118,6 +119,49 @@ def ablation_svg(table: pd.DataFrame) -> str:
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     return _svg(figure)
+
+
+def pareto_svg(cells: pd.DataFrame, objectives: Sequence[str], front: Sequence[str]) -> str:
+    """Every cell in the plane of the first two objectives, the front filled; of two objectives also its outline.
+
+    With more than two a cell of the front may look dominated in this plane, so no line is drawn.
+    """
+    across, up = objectives[:2]
+    figure = _figure(6.4, 4.0)
+    axes = figure.subplots()
+    ahead = cells["cell"].isin(list(front))
+    rest, best = cells.loc[~ahead], cells.loc[ahead].sort_values([across, up], kind="stable")
+    if len(objectives) == 2:
+        # Between two points, the one that is better in `across` says what can be had in `up`.
+        where: Literal["pre", "post"] = "pre" if maximised(across) else "post"
+        axes.step(best[across], best[up], where=where, color=COLOURS[0], linewidth=1.2, alpha=0.6)
+    axes.plot(rest[across], rest[up], "o", color=NEUTRAL, markersize=5, alpha=0.7, label="other cells")
+    axes.plot(best[across], best[up], "o", color=COLOURS[0], markersize=7, label="not dominated")
+    if len(best) <= MAXIMUM_CURVES:
+        for row in rows_of(best):
+            axes.annotate(
+                _short(row["cell"], 20),
+                (row[across], row[up]),
+                xytext=(5, 5),
+                textcoords="offset points",
+                fontsize=8,
+                color=INK,
+            )
+    for name, set_scale in ((across, axes.set_xscale), (up, axes.set_yscale)):
+        if not maximised(name) and 0 < 10 * cells[name].min() < cells[name].max():
+            set_scale("log")
+    axes.set_xlabel(_objective_label(across))
+    axes.set_ylabel(_objective_label(up))
+    _bare(axes)
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower left", ncols=2, frameon=False, fontsize=9)
+    return _svg(figure)
+
+
+def _objective_label(metric: str) -> str:
+    split = metric.partition("_")[0]
+    where = f" ({split})" if split in SPLITS else ""
+    return f"{metric_label(metric)}{where}, {'larger' if maximised(metric) else 'smaller'} is better"
 
 
 def comparison_label(row: Mapping[str, Any]) -> str:

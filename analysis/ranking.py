@@ -1,6 +1,8 @@
 """Cells in order of merit. An ablation is ranked by its primary metric, a search by the validation counterpart.
 
-Only finished trials enter the figures; a cell without one comes last, with nulls, but is listed and counted.
+Only finished trials enter the figures; a cell without one comes last, with nulls, but is listed and counted. A cell
+with trials that a scheduler stopped comes after those without: a value after 3 epochs is not comparable with one after
+20, and the seeds that were let go on flatter their cell.
 """
 
 from collections.abc import Sequence
@@ -30,6 +32,8 @@ COLUMNS = (
     "test_std",
     "reference",
 )
+# Behind the settings, and only where a trial was stopped; the mean is of the ranked metric at the epochs they reached.
+STOPPED_COLUMNS = ("n_stopped", "stopped_mean", "stopped_epochs")
 
 
 def ranked_metric(records: Records) -> str:
@@ -61,9 +65,12 @@ def ranking_table(records: Records) -> pd.DataFrame:
         table.loc[seen, ["val_mean", "val_std"]] = float("nan")
         table["note"] = seen.map({True: "validation was trained on", False: ""})
     table["reference"] = pd.Series([cell.get("reference") for cell in records.cells.values()], dtype="str")
-    stopped = _by_cell(records, metric, STOPPED, ["mean"]).reindex(source)["mean"].to_numpy()
-    order = _order(table.assign(stopped=stopped), maximised(metric))
-    table = table.join(_settings(records)).loc[order].reset_index(drop=True)
+    stopped = _stopped(records, metric, source)
+    order = _order(table.join(stopped), maximised(metric))
+    table = table.join(settings_columns(records))
+    if stopped["n_stopped"].any():
+        table = table.join(stopped)
+    table = table.loc[order].reset_index(drop=True)
     table["rank"] = range(1, len(table) + 1)
     return table[[*COLUMNS, *(name for name in table if name not in COLUMNS)]]
 
@@ -77,14 +84,30 @@ def _by_cell(records: Records, metric: str, status: str, figures: Sequence[str])
     return pd.DataFrame({figure: by_cell.agg(figure) for figure in figures})
 
 
+def _stopped(records: Records, metric: str, cells: Sequence[str]) -> pd.DataFrame:
+    """How many trials of each cell were stopped, the mean of their metric and of the epochs that they trained."""
+    figures = _by_cell(records, metric, STOPPED, ["size", "mean"]).reindex(list(cells))
+    epochs = _by_cell(records, "epochs", STOPPED, ["mean"]).reindex(list(cells))
+    columns = (figures["size"].fillna(0).astype("int64"), figures["mean"], epochs["mean"])
+    return pd.DataFrame({name: column.to_numpy() for name, column in zip(STOPPED_COLUMNS, columns, strict=True)})
+
+
 def _order(table: pd.DataFrame, maximise: bool) -> pd.Index:
-    """Finished cells by mean, then those that a trial scheduler stopped by how far they had got, then the rest."""
+    """Cells whose trials finished by mean, then those with some stopped, then those with all stopped, then the rest."""
     sign = -1 if maximise else 1
-    keys = pd.DataFrame({"mean": sign * table["mean"], "stopped": sign * table["stopped"]})
-    return keys.sort_values(["mean", "stopped"], na_position="last", kind="stable").index
+    keys = pd.DataFrame(
+        {
+            "nothing": table["mean"].isna(),
+            "cut": table["n_stopped"] > 0,
+            "mean": sign * table["mean"],
+            "stopped": sign * table["stopped_mean"],
+        }
+    )
+    keys.loc[keys["nothing"], "cut"] = False
+    return keys.sort_values(["nothing", "cut", "mean", "stopped"], na_position="last", kind="stable").index
 
 
-def _settings(records: Records) -> pd.DataFrame:
+def settings_columns(records: Records) -> pd.DataFrame:
     """A column a factor (ablation) or a varied setting (search), a row a cell in the order of `records.cells`."""
     if records.is_search:
         first = records.trials.drop_duplicates("cell").set_index("cell").reindex(list(records.cells))

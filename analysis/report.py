@@ -6,7 +6,7 @@ It works on a run of any state and says what it cannot tell yet. Each file is re
 import json
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ import pandas as pd
 
 from analysis import figures, wording
 from analysis.ablation import ablation_table, effects_table, interactions_table
+from analysis.pareto import cell_objectives, measured, objectives_of, pareto_table
 from analysis.predictions import confusion_and_per_class
 from analysis.ranking import COLUMNS as RANKING_COLUMNS
-from analysis.ranking import ranking_table
+from analysis.ranking import STOPPED_COLUMNS, ranking_table
 from analysis.schema import DIVERGED, FAILED, FINISHED, RunDirectory
 from analysis.store import Records, replace, write_parquet
-from analysis.tables import rows_of, write_table
+from analysis.tables import reached, rows_of, write_table
 
 SEARCH_CELLS = 100
 RANKING_ROWS = 50
@@ -29,10 +30,11 @@ CLASS_CELLS = 8
 
 
 def report_tables(records: Records) -> dict[str, pd.DataFrame]:
-    """The tables that records alone give, by file name: ranking, and for an ablation the comparisons."""
+    """The tables that records alone give, by file name: ranking; for an ablation the comparisons, for a search of
+    several objectives the Pareto front."""
     tables = {"ranking": ranking_table(records)}
     if records.is_search:
-        return tables
+        return tables | ({"pareto": pareto_table(records)} if len(objectives_of(records)) > 1 else {})
     metric = str(records.study["metric"])
     tables["ablation"] = ablation_table(records, metric)
     for further in records.study.get("further_metrics", []):
@@ -60,7 +62,7 @@ def write_report(run_dir: Path) -> Path:
     for name, svg in drawings.items():
         _write(run.report / "figures" / f"{name}.svg", svg)
     page = run.report / "index.html"
-    _write(page, _page(records, tables, cells, drawings.get("ablation")))
+    _write(page, _page(records, tables, cells, drawings))
     return page
 
 
@@ -82,6 +84,9 @@ def _draw(records: Records, tables: dict[str, pd.DataFrame], cells: Sequence[str
         drawings["curves"] = figures.curves_svg(tables["curves"], cells, panels)
     if "ablation" in tables and tables["ablation"]["delta"].notna().any():
         drawings["ablation"] = figures.ablation_svg(tables["ablation"])
+    if "pareto" in tables and len(tables["pareto"]):
+        front = list(tables["pareto"]["cell"])
+        drawings["pareto"] = figures.pareto_svg(cell_objectives(records), objectives_of(records), front)
     return drawings
 
 
@@ -93,7 +98,7 @@ class Sheet:
     rows: list[list[tuple[str, str]]]
 
 
-def _page(records: Records, tables: dict[str, pd.DataFrame], cells: Sequence[str], forest: str | None) -> str:
+def _page(records: Records, tables: dict[str, pd.DataFrame], cells: Sequence[str], drawings: Mapping[str, str]) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -118,7 +123,7 @@ def _page(records: Records, tables: dict[str, pd.DataFrame], cells: Sequence[str
         anything=wording.finished_any(records),
         answers=wording.answers(records, tables),
         primary=study["metric"],
-        forest=Markup(forest) if forest else None,
+        drawings={name: Markup(svg) for name, svg in drawings.items()},
         comparisons={
             name.removeprefix("ablation_"): _comparisons(table)
             for name, table in tables.items()
@@ -127,6 +132,10 @@ def _page(records: Records, tables: dict[str, pd.DataFrame], cells: Sequence[str
         effects=_comparisons(tables["effects"]) if "effects" in tables else None,
         interactions=_interactions(tables["interactions"]) if "interactions" in tables else None,
         ranking=_ranking(tables["ranking"], "test" if records.is_search else "validation"),
+        stopped_early=wording.stopped_early(records),
+        pareto=_pareto(tables["pareto"], measured(records)) if "pareto" in tables else None,
+        pareto_in_words=_pareto_in_words(records, tables),
+        pareto_left_out=max(0, len(tables.get("pareto", ())) - RANKING_ROWS),
         ranking_left_out=max(0, len(tables["ranking"]) - RANKING_ROWS),
         is_search=records.is_search,
         curves=curves,
@@ -222,11 +231,13 @@ def _interactions(table: pd.DataFrame) -> Sheet:
 def _ranking(table: pd.DataFrame, beside: str) -> Sheet:
     """The best rows, with the split that was not ranked by beside, and the settings of each."""
     table = table.head(RANKING_ROWS)
-    places = _places(table["mean"])
-    settings = [str(name) for name in table if name not in RANKING_COLUMNS]
+    places = _places(table["mean"] if table["mean"].notna().any() else table.get("stopped_mean", table["mean"]))
+    settings = [str(name) for name in table if name not in (*RANKING_COLUMNS, *STOPPED_COLUMNS)]
     broken = bool((table["n_failed"] + table["n_diverged"]).sum())
+    stopped = "n_stopped" in table
     heads = [("", "num"), ("cell", "text"), ("n", "num")]
     heads += [("failed", "num"), ("diverged", "num")] if broken else []
+    heads += [("stopped", "num")] if stopped else []
     heads += [("mean", "num"), ("95 % interval", "num"), ("std", "num"), (beside, "num")]
     heads += [(name, "text") for name in settings]
     other = "test_mean" if beside == "test" else "val_mean"
@@ -235,10 +246,40 @@ def _ranking(table: pd.DataFrame, beside: str) -> Sheet:
         best = "num best" if row["rank"] == 1 and pd.notna(row["mean"]) else "num"
         cells = [(str(row["rank"]), "num faint"), (row["cell"], "text"), _count(row["n"])]
         cells += [_count(row["n_failed"]), _count(row["n_diverged"])] if broken else []
-        cells += [(_fixed(row["mean"], places), best), (_band(row, places), "num")]
+        cells += [_count(row["n_stopped"])] if stopped else []
+        mean = (_fixed(row["mean"], places), best)
+        if stopped and pd.isna(row["mean"]) and pd.notna(row["stopped_mean"]):
+            mean = (reached(row, _fixed(row["stopped_mean"], places)), "num faint")
+        cells += [mean, (_band(row, places), "num")]
         cells += [(_fixed(row[name], places), "num") for name in ("std", other)]
         cells += [(wording.setting(row[name]), "text") for name in settings]
         rows.append(cells)
+    return Sheet(heads, rows)
+
+
+def _pareto_in_words(records: Records, tables: Mapping[str, pd.DataFrame]) -> str:
+    if "pareto" not in tables:
+        return ""
+    return wording.pareto_in_words(tables["pareto"], objectives_of(records), len(cell_objectives(records)))
+
+
+def _pareto(table: pd.DataFrame, metrics: Sequence[str]) -> Sheet:
+    """The front: cell, number of runs, mean of each metric, varied settings."""
+    table = table.head(RANKING_ROWS)
+    settings = [str(name) for name in table if name not in ("cell", "n", *metrics)]
+    heads = [
+        ("cell", "text"),
+        ("n", "num"),
+        *((name, "num") for name in metrics),
+        *((name, "text") for name in settings),
+    ]
+    places = {name: _places(table[name]) for name in metrics}
+    rows = [
+        [(row["cell"], "text"), _count(row["n"])]
+        + [(_fixed(row[name], places[name]), "num") for name in metrics]
+        + [(wording.setting(row[name]), "text") for name in settings]
+        for row in rows_of(table)
+    ]
     return Sheet(heads, rows)
 
 

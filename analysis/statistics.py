@@ -1,10 +1,12 @@
-"""Paired statistics over seeds: t-test, t interval, exact sign-flip permutation test, Holm's correction.
+"""Paired statistics over seeds: t-test, t interval, exact sign-flip permutation test, Holm's correction; and Welch's
+t-test where two runs share no seeds.
 
 Differences that are equal up to the rounding of their operands count as equal: a t-test on rounding noise would report
 p = 1e-30 where nothing but a constant was seen.
 """
 
 from dataclasses import dataclass
+from math import comb
 
 import numpy as np
 import pandas as pd
@@ -88,6 +90,47 @@ def sign_flip_p(differences: NDArray[np.float64]) -> float:
     null = np.asarray(result.null_distribution)
     reached = int((null >= float(np.abs(differences.mean())) - 1e-12 * float(np.abs(differences).max())).sum())
     return reached / len(null) if exact else (reached + 1) / (len(null) + 1)
+
+
+@dataclass(frozen=True)
+class Unpaired:
+    """One sample against an independent one; None where their sizes allow no statement."""
+
+    baseline_mean: float | None = None
+    level_mean: float | None = None
+    delta: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    p_value: float | None = None
+
+
+def unpaired(baseline: NDArray[np.float64], level: NDArray[np.float64]) -> Unpaired:
+    """Welch's t-test and 95 % interval of `mean(level) - mean(baseline)`, two arrays of any lengths.
+
+    Where neither sample varies the test is undefined: the interval is then the point and the p-value that of the exact
+    permutation test (1 when the samples are equal).
+    """
+    means = {
+        "baseline_mean": float(baseline.mean()) if len(baseline) else None,
+        "level_mean": float(level.mean()) if len(level) else None,
+    }
+    if not len(baseline) or not len(level):
+        return Unpaired(**means)
+    noise = 16 * float(np.finfo(np.float64).eps) * float(max(np.abs(baseline).max(), np.abs(level).max()))
+    delta = float(level.mean() - baseline.mean())
+    if min(len(baseline), len(level)) < 2:
+        return Unpaired(**means, delta=delta)
+    if max(np.ptp(baseline), np.ptp(level)) <= noise:
+        delta = 0.0 if abs(delta) <= noise else delta
+        # Only the observed split of the pooled values is as extreme, and its mirror image where the sizes are equal.
+        reached = 2 if len(baseline) == len(level) else 1
+        p_value = reached / comb(len(baseline) + len(level), len(level)) if delta else 1.0
+        return Unpaired(**means, delta=delta, ci_low=delta, ci_high=delta, p_value=p_value)
+    test = stats.ttest_ind(level, baseline, equal_var=False)
+    interval = test.confidence_interval(CONFIDENCE)
+    return Unpaired(
+        **means, delta=delta, ci_low=float(interval.low), ci_high=float(interval.high), p_value=float(test.pvalue)
+    )
 
 
 def smallest_p(n_pairs: int) -> float:

@@ -1,6 +1,6 @@
 """The study's answer in plain sentences, one a factor level, with what was seen and how sure it is."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,8 @@ import pandas as pd
 from analysis.ablation import IDENTICAL, MINIMUM_PAIRS, TOO_FEW, UNSTABLE
 from analysis.figures import comparison_label
 from analysis.ranking import COLUMNS as RANKING_COLUMNS
-from analysis.schema import DIVERGED, FAILED, FINISHED, RUNNING, STATUSES
+from analysis.ranking import STOPPED_COLUMNS
+from analysis.schema import DIVERGED, FAILED, FINISHED, RUNNING, STATUSES, STOPPED, maximised
 from analysis.statistics import EXACT_PAIRS, SIGNIFICANCE, smallest_p
 from analysis.store import Records
 from analysis.tables import interval, metric_label, number, rows_of
@@ -101,10 +102,36 @@ def _search(records: Records, ranking: pd.DataFrame) -> list[Answer]:
     text = f"best {metric_label(best['metric'])} in validation, {number(best['mean'], 3)}"
     if pd.notna(best["test_mean"]):
         text += f"; {number(best['test_mean'], 3)} in test, which did not choose it"
-    runs = _plural(best["n"], "run")
-    settings = {name: setting(value) for name, value in best.items() if name not in RANKING_COLUMNS}
+    text += f"; {_plural(best['n'], 'run')}, of {_plural(len(ranking), 'configuration')}"
+    if "n_stopped" in ranking:
+        text += f", {(ranking['n_stopped'] > 0).sum()} of them stopped early"
+    own = {*RANKING_COLUMNS, *STOPPED_COLUMNS}
+    settings = {name: setting(value) for name, value in best.items() if name not in own}
     note = ", ".join(f"{name} = {value}" for name, value in settings.items() if value)
-    return [Answer(str(best["cell"]), f"{text}; {runs}, of {_plural(len(ranking), 'configuration')}", note=note)]
+    return [Answer(str(best["cell"]), text, note=note)]
+
+
+def stopped_early(records: Records) -> str:
+    """What a trial scheduler stopped, and how the ranking treats it; empty where it stopped nothing."""
+    rows = records.trials.loc[records.trials["status"] == STOPPED]
+    if rows.empty:
+        return ""
+    where = f"{_plural(len(rows), 'trial')} of {_plural(rows['cell'].nunique(), 'cell')}"
+    were = "was" if len(rows) == 1 else "were"
+    return f"{where} {were} stopped early by the trial scheduler: such cells stand behind those whose trials finished."
+
+
+def pareto_in_words(table: pd.DataFrame, objectives: Sequence[str], considered: int) -> str:
+    """What the front is, and which way each objective is better."""
+    ways = [f"{name} ({'larger' if maximised(name) else 'smaller'} is better)" for name in objectives]
+    listed = f"{', '.join(ways[:-1])} and {ways[-1]}"
+    if table.empty:
+        return f"No cell has finished with {listed}."
+    are = "is" if len(table) == 1 else "are"
+    return (
+        f"{len(table)} of {_plural(considered, 'finished cell')} {are} not dominated in {listed}: "
+        "no other is at least as good in all of them and better in one."
+    )
 
 
 def progress(records: Records) -> str:

@@ -1,11 +1,13 @@
 """Decodes a data set once per machine into a memory-mapped file that every trial opens in a millisecond.
 
-`prepare` is for the driver (it looks at every source file), `open_dataset` for the trials (it looks at none). The file
-is named by the content of the sources and the settings that decode them, so it never goes stale: it is found or made.
+`prepare` is for the driver (it looks at every source file), `open_dataset` for the trials (it looks at none), and
+`open_or_prepare` for trials on another machine than the driver's. The file is named by the content of the sources and
+the settings that decode them, so it never goes stale: it is found or made.
 """
 
 import json
 import os
+import platform
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -80,6 +82,28 @@ def open_dataset(settings: DatasetSettings, arrow_path: Path) -> Dataset:
         raise DataError(f"{arrow_path}: no such cache file; prepare the data set on this machine first") from error
     except arrow_file.DamagedFileError as error:
         raise DataError(f"{error}; prepare the data set again") from error
+
+
+def open_or_prepare(
+    settings: DatasetSettings, file: Path, data_root: Path | None = None, cache_dir: Path | None = None
+) -> Dataset:
+    """`open_dataset` on any node: where the driver's `file` is not, this node makes its own, once, and keeps it.
+
+    Raises DataError, naming the node, where neither the file nor the data are here, or the data are others.
+    """
+    if file.exists():
+        return open_dataset(settings, file)
+    try:
+        own = cache_folder(cache_dir, []) / file.name
+        if not own.exists():
+            made = prepare(settings, data_root, cache_dir).path
+            if made.name != file.name:
+                place = "its data" if data_root is None else f"the data under {data_root}"
+                raise DataError(f"{place} are not those that the study was planned with ({made.name}, not {file.name})")
+        return open_dataset(settings, own)
+    except DataError as error:
+        where = f"node {platform.node()}, which has no {file}"
+        raise DataError([f"{where}: {fault}" for fault in error.faults]) from error
 
 
 def cache_folder(cache_dir: Path | None, data_folders: Sequence[Path]) -> Path:

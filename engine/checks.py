@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from datasets.augmentation_points import point_faults
 from datasets.component import did_you_mean
-from search_spaces.study import AnyStudy
+from search_spaces.study import AnyStudy, SearchStudy
 from trainables.config import TrialConfig
 from trainables.registry import LOSSES
 
@@ -68,6 +68,11 @@ def _selection_faults(config: TrialConfig) -> list[str]:
         faults.append(
             f"selection.epoch: {selection.epoch} is outside 1 … {config.training.epochs}, the epochs of the trial"
         )
+    if config.training.patience and selection.rule != "best":
+        faults.append(
+            f"training.patience: {config.training.patience} waits for a better selection metric, and selection.rule is "
+            f"{selection.rule}; allowed with it: best"
+        )
     if config.dataset.train_on_validation and selection.rule == "best":
         faults.append(
             "dataset.train_on_validation: true, so validation cannot choose; selection.rule must be last or epoch"
@@ -90,6 +95,13 @@ def metric_faults(study: AnyStudy, baseline: TrialConfig) -> list[str]:
         for metric in (study.metric, *study.further_metrics)
         if metric not in known
     ]
+    if isinstance(study, SearchStudy):
+        allowed = [*(f"val_{name}" for name in names), "seconds"]
+        faults += [
+            f"objectives: {metric!r} may not be one; {did_you_mean(metric, allowed)}"
+            for metric in study.objectives
+            if metric not in allowed
+        ]
     if study.metric.endswith("_loss") and any(key.startswith("loss.") for key in study.varied):
         faults.append(f"metric: {study.metric} is the trained criterion, which this study varies; use test_reference")
     return faults

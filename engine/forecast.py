@@ -18,10 +18,13 @@ from rich.table import Table
 from analysis.schema import RunDirectory
 from analysis.store import read_log
 from datasets.cache import open_dataset
+from engine.cluster import LOCAL
+from engine.history import History
 from engine.plan import Plan
 from engine.progress import duration
 from engine.sampler import samples_of
-from engine.tuner import concurrency, unfinished
+from engine.standing import standing
+from engine.tuner import concurrency
 from search_spaces.study import SearchStudy
 from trainables.config import TrialConfig
 from trainables.learner import Learner
@@ -54,15 +57,9 @@ class Forecast:
 
 def forecast(plan: Plan) -> Forecast:
     """Time, memory and disk of what the plan still lacks."""
-    events = list(read_log(RunDirectory(plan.directory).log))
-    if isinstance(plan.study, SearchStudy):
-        done = sum(event["event"] == "end" and event["status"] != "failed" for event in events)
-        total = samples_of(plan.study) * plan.study.seeds
-        configs = [plan.baseline] * (total - done)
-    else:
-        cells = {item.cell.name: item.config for item in plan.cells}
-        configs = [config for spec in unfinished(plan, events) if (config := cells[spec.cell]) is not None]
-        total, done = len(plan.trials), len(plan.trials) - len(configs)
+    history = History.read(read_log(RunDirectory(plan.directory).log))
+    now = standing(plan, history)
+    total, done, configs = now.total, now.done, now.configs(plan)
     torch.set_num_threads(plan.options.threads)
     costs: dict[str, Cost] = {}
     began = time.monotonic()
@@ -90,7 +87,7 @@ def probe(plan: Plan, config: TrialConfig) -> Cost:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     state = learner.state_dict()
     model = _bytes(state["model"])
-    return Cost(epoch, peak, 2 * model + _bytes(state["optimizer"]))
+    return Cost(epoch, peak, 2 * model + _bytes(state["average"]) + _bytes(state["optimizer"]))
 
 
 def _bytes(tree: Any) -> int:
@@ -103,7 +100,7 @@ def _bytes(tree: Any) -> int:
 
 def plan_record(plan: Plan) -> dict[str, Any]:
     """The plan as plain data; `study` is in the schema that a user's YAML file has."""
-    finished = {event["trial"] for event in read_log(RunDirectory(plan.directory).log) if event["event"] == "end"}
+    finished = History.read(read_log(RunDirectory(plan.directory).log)).ends
     return {
         "study": plan.study.model_dump(mode="json"),
         "directory": str(plan.directory),
@@ -150,8 +147,11 @@ def describe_plan(plan: Plan, console: Console) -> None:
         f"{made.trials} trials, {made.finished} of them finished in {plan.directory}", highlight=False, soft_wrap=True
     )
     if made.trials > made.finished:
+        address = plan.options.address
+        where = "" if address in (None, LOCAL) else f" on this machine (the cluster {address} is not asked)"
         console.print(
-            f"forecast: {duration(made.seconds)}, {made.concurrent} at a time; {made.memory / 2**30:.1f} GiB memory, "
-            f"{made.disk / 2**20:.1f} MiB disk ({made.probed} configurations timed, load {os.getloadavg()[0]:.1f})",
+            f"forecast{where}: {duration(made.seconds)}, {made.concurrent} at a time; "
+            f"{made.memory / 2**30:.1f} GiB memory, {made.disk / 2**20:.1f} MiB disk "
+            f"({made.probed} configurations timed, load {os.getloadavg()[0]:.1f})",
             highlight=False,
         )

@@ -1,13 +1,24 @@
 """What a user asks of a study on the command line, apart from the study itself."""
 
+import re
 from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from datasets.component import Component, did_you_mean
 from search_spaces.factors import Factor, Level
 from search_spaces.study import AblationStudy, AnyStudy, StudyError, parse_study
+from search_spaces.trial_schedulers import TRIAL_SCHEDULERS
 from trainables.config import parse_value
+
+UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of a duration as people write it: 8h, 1h30m, 90s."""
+    if not re.fullmatch(r"(\d+(\.\d+)?[dhms])+", text):
+        raise ValueError("not a duration such as 8h, 90m, 1h30m or 45s")
+    return sum(float(number) * UNITS[unit] for number, unit in re.findall(r"([\d.]+)([dhms])", text))
 
 
 class Options(Component):
@@ -22,9 +33,16 @@ class Options(Component):
     levels: dict[str, tuple[str, ...]] = {}
     design: str | None = None
     sampler: str | None = None
+    trial_scheduler: str | None = None
+    objectives: tuple[str, ...] | None = None
+    enqueue: tuple[dict[str, Any], ...] | None = None
+    reuse_from: str | None = None
+    time_budget: Annotated[float, Field(gt=0)] | None = None
+    """seconds"""
     cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
     gpus_per_trial: Annotated[float, Field(ge=0)] | None = None
     max_concurrent: Annotated[int, Field(ge=1)] | None = None
+    address: str | None = None
     skip_invalid: bool = False
 
     def extended(self, given: dict[str, Any]) -> Self:
@@ -34,10 +52,21 @@ class Options(Component):
         merged["levels"] = {**self.levels, **given.get("levels", {})}
         return type(self).model_validate(merged)
 
+    @field_validator("time_budget", mode="before")
+    @classmethod
+    def _seconds(cls, value: Any) -> Any:
+        return seconds_of(value) if isinstance(value, str) else value
+
     @property
     def threads(self) -> int:
         """A trial's torch threads."""
         return max(1, int(self.cpus_per_trial))
+
+
+NO_OPTION = {
+    "search": "a search, which has a space and no design",
+    "ablation": "an ablation, whose every cell is run in full",
+}
 
 
 def apply(study: AnyStudy, options: Options) -> AnyStudy:
@@ -52,16 +81,19 @@ def apply(study: AnyStudy, options: Options) -> AnyStudy:
     for name in ("seeds", "epochs"):
         if (value := getattr(options, name)) is not None:
             tree[name] = value
-    only = {"search": ("samples", "sampler"), "ablation": ("design",)}
+    only = {"search": ("samples", "sampler", "trial_scheduler", "objectives", "enqueue"), "ablation": ("design",)}
     for kind, names in only.items():
         for name in names:
             value = getattr(options, name)
             if value is None:
                 continue
+            option = f"--{name.replace('_', '-')}"
             if study.kind != kind:
-                article = "a search" if study.kind == "search" else "an ablation"
-                faults.append(f"--{name}: {study.name} is {article}, which has no {name}")
-            tree[name] = value
+                faults.append(f"{option}: {study.name} is {NO_OPTION[study.kind]}")
+            elif name == "trial_scheduler":
+                faults += _choose_scheduler(tree, value)
+            else:
+                tree[name] = value
     if isinstance(study, AblationStudy):
         factors, more = _levels(study, options)
         faults += more
@@ -73,6 +105,15 @@ def apply(study: AnyStudy, options: Options) -> AnyStudy:
     if faults:
         raise StudyError(faults)
     return parse_study(tree, study.name)
+
+
+def _choose_scheduler(tree: dict[str, Any], name: str) -> list[str]:
+    """The scheduler of that name, with the study's own settings where it is the study's own."""
+    if name not in TRIAL_SCHEDULERS:
+        return [f"--trial-scheduler: {name!r} is unknown; {did_you_mean(name, TRIAL_SCHEDULERS)}"]
+    if tree["trial_scheduler"]["name"] != name:
+        tree["trial_scheduler"] = {"name": name}
+    return []
 
 
 def _levels(study: AblationStudy, options: Options) -> tuple[list[Factor], list[str]]:

@@ -57,6 +57,15 @@ class Workbench:
         module, _, name = WORKLOADS[self.study.workload][0].partition(":")
         return getattr(importlib.import_module(module), name)
 
+    @cached_property
+    def population(self) -> str | None:
+        """What a trial of a population is, beside its own configuration: how the population is made and bred."""
+        study = self.study
+        if not isinstance(study, SearchStudy) or study.trial_scheduler.name != "pbt":
+            return None
+        parts = {"space", "samples", "sampler", "trial_scheduler", "enqueue", "metric", "epochs"}
+        return study.model_dump_json(include=parts)
+
     def config(self, settings: Mapping[str, Any]) -> TrialConfig:
         """A cell's or a sample's configuration; `--epochs` has the last word."""
         forced = {"training.epochs": self.options.epochs} if self.options.epochs else {}
@@ -92,7 +101,7 @@ class Workbench:
     def spec(self, cell: str, config: TrialConfig, seed: int, directory: Path) -> TrialSpec:
         prepared = self.data(config)
         return TrialSpec(
-            trial=trial_key(config, seed, prepared.info.fingerprint),
+            trial=trial_key(config, seed, prepared.info.fingerprint, self.population),
             cell=cell,
             seed=seed,
             config=config.model_dump(mode="json"),
@@ -120,11 +129,6 @@ class Plan:
     @property
     def invalid(self) -> list[PlannedCell]:
         return [cell for cell in self.cells if cell.invalid]
-
-    @property
-    def size(self) -> int:
-        """How many trials the plan has in all."""
-        return self.study.samples * self.study.seeds if isinstance(self.study, SearchStudy) else len(self.trials)
 
 
 def make_plan(study: AnyStudy, options: Options, directory: Path) -> Plan:
@@ -174,6 +178,11 @@ def _checked_cells(
             faults += [f"{cell.name}: {fault}" if planned else fault for fault in error.faults if fault not in faults]
             planned.append(PlannedCell(cell, None, reference=reference))
             continue
+        if config.training.patience:
+            faults.append(
+                f"{cell.name}: training.patience: {config.training.patience} ends trials early, and an ablation gives "
+                f"every cell its whole budget; allowed: 0"
+            )
         found = bench.faults(config)
         if found and cell is cells[0]:
             faults += found
@@ -216,6 +225,11 @@ def objective(study: AnyStudy) -> tuple[str, bool]:
     """(metric, maximise) that a search proposes and ranks by: the validation counterpart of its metric."""
     metric = counterpart(study.metric, "val")
     return metric, maximised(metric)
+
+
+def objectives(study: SearchStudy) -> list[tuple[str, bool]]:
+    """What a search proposes by: its objectives where it has any."""
+    return [(metric, maximised(metric)) for metric in study.objectives] or [objective(study)]
 
 
 def _path(text: str | None) -> Path | None:

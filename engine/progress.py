@@ -56,6 +56,16 @@ class Progress:
         if not self.live:
             self.console.print(self._line(cell, seed, end, value), highlight=False, markup=False, soft_wrap=True)
 
+    def paused(self, trial: str) -> None:
+        """The trial waits for the others of its population."""
+        self.running.pop(trial, None)
+
+    def enlarged(self, trial: str) -> None:
+        """The trial ran out of memory, and is left for later."""
+        cell, seed, _ = self.running.pop(trial, (trial, 0, 0))
+        text = f"{cell} seed {seed}: out of memory; it is tried once more with a larger share of the machine"
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
     def _line(self, cell: str, seed: int, end: dict[str, Any], value: float | None) -> str:
         width = len(str(self.total))
         text = f"[{self.done:{width}}/{self.total}] {cell} seed {seed}: {end['status']}"

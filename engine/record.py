@@ -12,14 +12,15 @@ import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
 from analysis.schema import RunDirectory
 from analysis.store import read_log, repair_tail
 from engine.errors import PlanError
-from engine.plan import Plan
+from engine.history import History
+from engine.plan import Plan, objectives
 from search_spaces.study import AblationStudy, SearchStudy
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,16 +36,20 @@ class Log:
 
     def __init__(self, run: RunDirectory) -> None:
         repair_tail(run.log)
-        self.events = list(read_log(run.log))
+        self.history = History.read(read_log(run.log))
         self._file = os.open(run.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        os.fsync(self._file)
+        os.close(self._file)
 
     def append(self, **event: Any) -> None:
         line = json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n"
         os.write(self._file, line.encode())
-
-    def close(self) -> None:
-        os.fsync(self._file)
-        os.close(self._file)
+        self.history.add(event)
 
 
 def hold(run: RunDirectory) -> FileLock:
@@ -77,8 +82,7 @@ def claim(plan: Plan, command: list[str]) -> RunDirectory:
     """Write study.json, atomically and only where there is none: of two drivers, one gets the directory."""
     check_free(plan.directory)
     run = RunDirectory(plan.directory)
-    temporary = run.root / f".study.{os.getpid()}.json"
-    temporary.write_text(json.dumps(study_record(plan, command), indent=1, ensure_ascii=False), encoding="utf-8")
+    temporary = _written_aside(run, study_record(plan, command))
     try:
         os.link(temporary, run.study)
     except FileExistsError:
@@ -88,20 +92,21 @@ def claim(plan: Plan, command: list[str]) -> RunDirectory:
     return run
 
 
-def rewrite(plan: Plan, run: RunDirectory, command: list[str]) -> None:
+def rewrite(plan: Plan, run: RunDirectory, command: list[str], before: dict[str, Any]) -> None:
     """study.json of a resumed run: what is asked now; when and where it was first asked stays."""
-    before = json.loads(run.study.read_text(encoding="utf-8"))
-    kept = {key: before[key] for key in ("created_at", "command") if key in before}
+    kept: dict[str, Any] = {key: before[key] for key in ("created_at", "command") if key in before}
+    _written_aside(run, {**study_record(plan, command), **kept, "resumed_at": now()}).replace(run.study)
+
+
+def _written_aside(run: RunDirectory, record: dict[str, Any]) -> Path:
     temporary = run.root / f".study.{os.getpid()}.json"
-    record = {**study_record(plan, command), **kept, "resumed_at": now()}
     temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
-    temporary.replace(run.study)
+    return temporary
 
 
 def study_record(plan: Plan, command: list[str]) -> dict[str, Any]:
     """study.json: what was asked, what it resolved to, and where it ran. `request` alone suffices to plan it again."""
     study, info = plan.study, plan.bench.data(plan.baseline).info
-    search = isinstance(study, SearchStudy)
     return {
         "format": 1,
         "name": study.name,
@@ -122,8 +127,7 @@ def study_record(plan: Plan, command: list[str]) -> dict[str, Any]:
             for item in plan.cells
         ],
         "comparisons": [vars(item) for item in plan.comparisons],
-        "space": study.model_dump(mode="json")["space"] if search else [],
-        "samples": study.samples if isinstance(study, SearchStudy) else None,
+        **(_search_record(study) if isinstance(study, SearchStudy) else {"space": [], "samples": None}),
         "seeds": list(range(study.seeds)),
         "epochs": plan.baseline.training.epochs,
         "metric": study.metric,
@@ -147,6 +151,11 @@ def study_record(plan: Plan, command: list[str]) -> dict[str, Any]:
         "machine": {"node": platform.node(), "cpus": os.cpu_count(), "system": platform.platform()},
         "created_at": now(),
     }
+
+
+def _search_record(study: SearchStudy) -> dict[str, Any]:
+    tree = study.model_dump(mode="json", include={"space", "samples", "sampler", "trial_scheduler"})
+    return {**tree, "objectives": [metric for metric, _ in objectives(study)]}
 
 
 def git_state() -> dict[str, Any]:

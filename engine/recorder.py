@@ -10,18 +10,29 @@ from typing import Any
 from ray.tune import Callback
 
 from analysis.schema import RunDirectory
+from engine.feeder import Feeder
 from engine.progress import Progress, epoch_line
 from engine.record import Log, now, program
 
+PAUSED = "paused"  # the end of a part of a trial, which is none of the log
+
 
 class Recorder(Callback):
-    def __init__(self, log: Log, run: RunDirectory, progress: Progress, threads: int) -> None:
-        self.log, self.run, self.progress, self.threads = log, run, progress, threads
-        self.written = {(event["trial"], event["epoch"]) for event in log.events if event["event"] == "epoch"}
-        self.attempts: dict[str, int] = {}
-        for event in log.events:
-            if event["event"] == "start":
-                self.attempts[event["trial"]] = self.attempts.get(event["trial"], 0) + 1
+    """`share` is what a trial has of the machine; with `retries`, one that runs out of memory is left to a larger."""
+
+    def __init__(
+        self,
+        log: Log,
+        run: RunDirectory,
+        progress: Progress,
+        threads: int,
+        feeder: Feeder | None = None,
+        share: dict[str, float] | None = None,
+        retries: bool = False,
+    ) -> None:
+        self.log, self.history, self.run, self.progress, self.threads = log, log.history, run, progress, threads
+        self.started: set[str] = set()
+        self.feeder, self.share, self.retries = feeder or Feeder(), share or {}, retries
 
     def __getstate__(self) -> dict[str, Any]:
         """Ray pickles its callbacks into an experiment state that nothing reads; files and terminals do not pickle."""
@@ -30,10 +41,15 @@ class Recorder(Callback):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         spec = trial.config["spec"]
         key = spec["trial"]
-        self.attempts[key] = self.attempts.get(key, 0) + 1
+        if spec["begins"] and key in self.started:  # the next part of one and the same attempt
+            self.progress.started(key, spec["cell"], spec["seed"])
+            return
+        self.started.add(key)
         point = {"point": trial.config["point"]} if "point" in trial.config else {}
         names = {name: spec[name] for name in ("trial", "cell", "seed", "config")}
-        self.log.append(event="start", time=now(), **names, **point, attempt=self.attempts[key])
+        continues = {"continues": spec["continues"]} if spec.get("continues") else {}
+        attempt = self.history.attempts.get(key, 0) + 1
+        self.log.append(event="start", time=now(), **names, **point, **continues, attempt=attempt)
         self.progress.started(key, spec["cell"], spec["seed"])
 
     def on_trial_result(
@@ -41,18 +57,25 @@ class Recorder(Callback):
     ) -> None:
         key = trial.config["spec"]["trial"]
         for row in result["rows"]:
-            if (key, row["epoch"]) not in self.written:
-                self.written.add((key, row["epoch"]))
+            if row["epoch"] not in self.history.rows.get(key, {}):
                 self.log.append(event="epoch", trial=key, **row)
                 self._line(key, row)
                 self.progress.epoch(key, row)
-        if result["end"] is not None:
+        if result["end"] is not None and result["end"]["status"] == PAUSED:
+            self.progress.paused(key)
+            self.feeder.away(key)
+        elif result["end"] is not None:
             self._end(key, result["end"])
+        elif result.get("done"):  # the trial scheduler's decision
+            (self.run.checkpoints / key / "previous.pt").unlink(missing_ok=True)
+            self._end(key, result["standing"])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The trial's process was lost more often than Ray may retry."""
-        error = {"status": "failed", "selected_epoch": None, "verified": False, "error": str(trial.get_error())}
-        self._end(trial.config["spec"]["trial"], {**error, "node": platform.node()})
+        text = str(trial.get_error())
+        error = {"status": "failed", "selected_epoch": None, "verified": False, "error": text, "node": platform.node()}
+        # The words of Ray's memory monitor, which kills a worker before the machine is out of memory.
+        self._end(trial.config["spec"]["trial"], {**error, "out_of_memory": "running low on memory" in text})
 
     def _line(self, key: str, row: dict[str, Any]) -> None:
         """The epoch for human eyes, in artifacts/TRIAL/epochs.log."""
@@ -62,12 +85,20 @@ class Recorder(Callback):
             lines.write(epoch_line(row) + "\n")
 
     def _end(self, key: str, end: dict[str, Any]) -> None:
-        kept = {name: value for name, value in end.items() if name not in ("notes", "selected")}
+        if end.get("out_of_memory") and self.retries:
+            self.log.append(event="enlarged", time=now(), trial=key, error=end["error"], share=self.share)
+            self.progress.enlarged(key)
+            self.feeder.away(key)
+            return
+        kept = {name: value for name, value in end.items() if name not in ("notes", "selected", "out_of_memory")}
         execution = {
-            "attempts": self.attempts[key],
+            "attempts": self.history.attempts[key],
             "threads": self.threads,
+            "resources": self.share,
             "notes": end.get("notes", []),
+            **({"lineage": lineage} if (lineage := self.history.lineage(key)) else {}),
             "rerun": f"{program()} rerun {self.run.root} {key}",
         }
         self.log.append(event="end", time=now(), trial=key, **kept, execution=execution)
         self.progress.ended(key, end)
+        self.feeder.over(key)

@@ -1,26 +1,28 @@
 """Proposes a search's configurations: a Ray `Searcher` over an Optuna study, rebuilt from the log on every start.
 
 A configuration is never proposed twice, a finite space ends when it is exhausted, and every outcome is told for what it
-is: a diverged or failed trial as FAIL, never as a value.
+is: a stopped trial as PRUNED at its step, a diverged or failed one as FAIL, never as a value.
 """
 
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import optuna
-from ray.tune.search import Searcher
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
 
 from datasets.seeds import derive_seed
-from engine.plan import Workbench, objective
-from search_spaces.spaces import Settings, Space, grid, size, suggest
+from engine.feeder import Feeder
+from engine.history import History
+from engine.plan import Workbench, objectives
+from search_spaces.spaces import Settings, Space, encoded, grid, size, suggest, suggest_at
 from search_spaces.study import SearchStudy
 from trainables.identity import configuration_key
 from trainables.trial import TrialSpec
 
-TRIES = 200  # asks for a configuration that was not proposed before, until the space counts as exhausted
+TRIES = 200  # draws of a configuration that was not proposed before; of a finite space, one by one afterwards
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -39,116 +41,219 @@ def samples_of(study: SearchStudy) -> int:
 
 @dataclass
 class Proposal:
-    """A configuration and how its trials ended; Optuna hears the mean over seeds once all are in."""
+    """A configuration and its trials, a seed each; Optuna hears how it went once all are over."""
 
-    trial: optuna.Trial
-    seeds: int
-    values: list[float] = field(default_factory=list)
-    lost: int = 0
+    point: Settings
+    trials: list[str]
+    asked: optuna.Trial | None = None
+    """None once it was told"""
+    open: set[str] = field(default_factory=set)
 
 
-class StudySampler(Searcher):
-    """Feeds a run's unfinished trials first, then new proposals until the study has its number of samples."""
+class StudySampler(Feeder):
+    """Feeds a run's unfinished trials first, then new proposals until the study has its number of samples.
 
-    def __init__(self, bench: Workbench, study: SearchStudy, directory: Path, events: Iterable[dict[str, Any]]) -> None:
+    `place` says where a trial begins (see `Continuations`); `journal` is the file that Optuna's own tools can open.
+    """
+
+    def __init__(
+        self,
+        bench: Workbench,
+        study: SearchStudy,
+        directory: Path,
+        history: History,
+        place: Callable[[TrialSpec], TrialSpec] = lambda spec: spec,
+        journal: Path | None = None,
+    ) -> None:
         super().__init__()
-        self.bench, self.space, self.directory = bench, study.space, directory
-        self.samples, self.seeds = samples_of(study), study.seeds
-        self.metric_name, self.maximise = objective(study)
+        self.bench, self.definition, self.space, self.directory = bench, study, study.space, directory
+        self.samples, self.objectives = samples_of(study), objectives(study)
+        self.history, self.place = history, place
         self.proposals: dict[str, Proposal] = {}
-        self.waiting: deque[tuple[TrialSpec, Settings]] = deque()
-        self.running: dict[str, str] = {}
-        self._sampler_name = study.sampler
-        self.study = optuna.create_study(direction="maximize" if self.maximise else "minimize")
-        self._replay(list(events))
-        kinds = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
-        # Seeded by how many proposals came before, so that a resumed search does not repeat its first draws.
-        seed = derive_seed(0, "sampler", len(self.proposals)) % 2**32
-        extra = {"constant_liar": True} if study.sampler == "tpe" else {}
-        self.study.sampler = kinds[study.sampler](seed=seed, **extra)
+        self.study = optuna.create_study(
+            study_name=study.name,
+            storage=_storage(journal),
+            directions=["maximize" if maximise else "minimize" for _, maximise in self.objectives],
+        )
+        self._replay()
+        self._draw = self._sampler()
 
-    def suggest(self, trial_id: str) -> Any:
-        """The next trial's Ray config, or FINISHED."""
-        if not self.waiting and not self._propose():
-            return Searcher.FINISHED
-        spec, point = self.waiting.popleft()
-        self.running[trial_id] = spec.cell
-        return {"spec": spec.to_dict(), "point": point}
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        cell = self.running.pop(trial_id, None)
-        end = (result or {}).get("end") if not error else None
-        if cell is not None:
-            self._hear(cell, end["selected"][self.metric_name] if end and end.get("selected") else None)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Ray pickles its searcher into an experiment state that nothing reads."""
-        return {}
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing to save: the log holds every proposal and outcome."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore: `__init__` replays the log."""
-
-    def _hear(self, cell: str, value: float | None) -> None:
-        proposal = self.proposals[cell]
-        if value is None:
-            proposal.lost += 1
-        else:
-            proposal.values.append(value)
-        if len(proposal.values) + proposal.lost == proposal.seeds:
-            if proposal.lost:
-                self.study.tell(proposal.trial, state=optuna.trial.TrialState.FAIL)
-            else:
-                self.study.tell(proposal.trial, sum(proposal.values) / len(proposal.values))
-
-    def _propose(self) -> bool:
+    def refill(self) -> bool:
         """Queue one new configuration with all its seeds; False when there is none left to try."""
         if len(self.proposals) >= self.samples:
             return False
+        for point in self.definition.enqueue:
+            if not self._proposed(point) and self._adopt(self._asked(point)):
+                return True
+        return self._draw() or (size(self.space) is not None and self._enumerate(grid(self.space)))
+
+    def over(self, trial: str) -> None:
+        """Take note that one of this search's trials has its end in the log."""
+        for proposal in self.proposals.values():
+            if trial in proposal.open:
+                proposal.open.discard(trial)
+                if not proposal.open:
+                    self._tell(proposal)
+
+    def _tell(self, proposal: Proposal) -> None:
+        trial, state, values = proposal.asked, *self._outcome(proposal)
+        proposal.asked = None
+        assert trial is not None
+        for step, value in self._trace(proposal).items():
+            trial.report(value, step)
+        if state == TrialState.COMPLETE:
+            self.study.tell(trial, values)
+        else:
+            self.study.tell(trial, state=state)
+
+    def _outcome(self, proposal: Proposal) -> tuple[TrialState, list[float] | None]:
+        """What Optuna is told: the objectives' means over the seeds, or that there are none."""
+        ends = [self.history.ends.get(trial) for trial in proposal.trials]
+        results = [self._values(trial) for trial in proposal.trials]
+        if any(values is None for values in results):
+            return TrialState.FAIL, None
+        if any(end and end["status"] == "stopped" for end in ends):
+            return TrialState.PRUNED, None
+        return TrialState.COMPLETE, [_mean(column) for column in zip(*filter(None, results), strict=True)]
+
+    def _values(self, trial: str) -> list[float] | None:
+        """The objectives of an ended trial; None of one that diverged, failed or has none."""
+        end, row = self.history.ends.get(trial), self.history.selected(trial)
+        if end is None or row is None or end["status"] == "diverged":
+            return None
+        measured = {**row, "seconds": end["seconds"]}
+        values: list[Any] = [measured.get(metric) for metric, _ in self.objectives]
+        return None if any(value is None for value in values) else values
+
+    def _trace(self, proposal: Proposal) -> dict[int, float]:
+        """The one objective by epoch, as the mean over the seeds that came so far."""
+        if len(self.objectives) > 1:
+            return {}
+        metric = self.objectives[0][0]
+        rows = [self.history.rows.get(trial, {}) for trial in proposal.trials]
+        steps = {
+            epoch: [part[epoch].get(metric) for part in rows]
+            for epoch in rows[0]
+            if all(epoch in part for part in rows)
+        }
+        return {epoch: _mean(values) for epoch, values in sorted(steps.items()) if None not in values}
+
+    def _sampler(self) -> Callable[[], bool]:
+        """The study's way to a next proposal: whether it found one."""
+        name = self.definition.sampler
+        if name == "grid":
+            return lambda: self._enumerate(grid(self.space))
+        if name == "qmc":
+            return lambda: self._enumerate(self._sobol(len(self.proposals)))
+        if name == "cmaes":
+            # Its state lives in Optuna's storage, which a resumption rebuilds: it starts warm from what is known.
+            known = self.study.get_trials(states=(TrialState.COMPLETE,))
+            self.study.sampler = optuna.samplers.CmaEsSampler(
+                seed=self._seed(), warn_independent_sampling=False, source_trials=known or None
+            )
+            return self._ask
+        kind = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}[name]
+
+        def seeded() -> bool:
+            # By how many proposals came before, so that a search in two parts draws what one in a piece would.
+            self.study.sampler = kind(seed=self._seed())
+            return self._ask()
+
+        return seeded
+
+    def _seed(self) -> int:
+        return derive_seed(0, "sampler", len(self.proposals)) % 2**32
+
+    def _ask(self) -> bool:
+        return any(self._adopt(self.study.ask()) for _ in range(TRIES if size(self.space) is None else TRIES // 10))
+
+    def _enumerate(self, points: Iterator[Settings]) -> bool:
+        return any(self._adopt(self._asked(point)) for point in points if not self._proposed(point))
+
+    def _sobol(self, start: int) -> Iterator[Settings]:
+        """Points of a scrambled Sobol sequence from the `start`-th on."""
+        from scipy.stats import qmc
+
+        sequence = qmc.Sobol(len(self.space), rng=derive_seed(0, "sobol") % 2**32)
+        sequence.fast_forward(start)
         for _ in range(TRIES):
-            if self._adopt(self.study.ask()):
-                return True
-        if size(self.space) is None:
-            return False
-        for point in grid(self.space):
-            self.study.enqueue_trial(_encoded(self.space, point))
-            if self._adopt(self.study.ask()):
-                return True
-        return False
+            yield suggest_at(self.space, sequence.random(1)[0].tolist())
+
+    def _asked(self, point: Settings) -> optuna.Trial:
+        self.study.enqueue_trial(encoded(self.space, point))
+        return self.study.ask()
+
+    def _proposed(self, point: Settings) -> bool:
+        """Whether some configuration that was proposed has all these values."""
+        return any(
+            all(key in known.point and known.point[key] == value for key, value in point.items())
+            for known in self.proposals.values()
+        )
 
     def _adopt(self, trial: optuna.Trial) -> bool:
         """Take an asked trial up as a new cell, unless its configuration was proposed before."""
         point = suggest(self.space, trial)
-        config = self.bench.config(point)
-        cell = configuration_key(config)
+        cell = cell_of(self.definition, self.bench, point)
         if cell in self.proposals:
-            self.study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            self.study.tell(trial, state=TrialState.FAIL)
             return False
-        self.proposals[cell] = Proposal(trial, self.seeds)
-        self.waiting.extend((self.bench.spec(cell, config, seed, self.directory), point) for seed in range(self.seeds))
+        self._queue(cell, point, trial)
         return True
 
-    def _replay(self, events: list[dict[str, Any]]) -> None:
-        """Ask again for every configuration of the log, in its order, and tell how each of its trials ended."""
-        ends = {event["trial"]: event for event in events if event["event"] == "end"}
-        rows = {(event["trial"], event["epoch"]): event for event in events if event["event"] == "epoch"}
-        for event in events:
-            if event["event"] == "start" and event["cell"] not in self.proposals:
-                self.study.enqueue_trial(_encoded(self.space, event["point"]))
-                self._adopt(self.study.ask())
-        unfinished = deque[tuple[TrialSpec, Settings]]()
-        for spec, point in self.waiting:
-            end = ends.get(spec.trial)
-            if end is None or end["status"] == "failed":
-                unfinished.append((spec, point))
+    def _queue(self, cell: str, point: Settings, trial: optuna.Trial | None) -> Proposal:
+        config = self.bench.config(point)
+        specs = [self.bench.spec(cell, config, seed, self.directory) for seed in range(self.definition.seeds)]
+        proposal = Proposal(point, [spec.trial for spec in specs], trial)
+        for spec in specs:
+            if spec.trial not in self.history.ends:
+                proposal.open.add(spec.trial)
+                self.put(self.place(spec), point)
+        self.proposals[cell] = proposal
+        return proposal
+
+    def _replay(self) -> None:
+        """Tell a new Optuna study of every configuration of the log, in its order, and how it went."""
+        for event in self.history.starts.values():
+            cell, point = event["cell"], event.get("point")
+            if point is None or cell in self.proposals:
+                continue
+            proposal = self._queue(cell, point, None)
+            if proposal.open:
+                proposal.asked = self._asked(point)
+                suggest(self.space, proposal.asked)
             else:
-                selected = rows.get((spec.trial, end["selected_epoch"]), {})
-                self._hear(spec.cell, selected.get(self.metric_name))
-        self.waiting = unfinished
+                self._add(proposal)
+
+    def _add(self, proposal: Proposal) -> None:
+        """An ended proposal in one step: asking and reporting anew would write a line for each epoch."""
+        state, values = self._outcome(proposal)
+        trace = self._trace(proposal)
+        if state == TrialState.PRUNED and trace:
+            values = [trace[max(trace)]]
+        self.study.add_trial(
+            optuna.trial.create_trial(
+                state=state,
+                values=values,
+                params=encoded(self.space, proposal.point),
+                distributions={p.key: p.distribution() for p in self.space if p.key in proposal.point},
+                intermediate_values=trace,
+            )
+        )
 
 
-def _encoded(space: Space, point: Settings) -> dict[str, Any]:
-    """A point as Optuna's own parameters."""
-    return {parameter.key: parameter.encode(point[parameter.key]) for parameter in space if parameter.key in point}
+def cell_of(study: SearchStudy, bench: Workbench, point: Settings) -> str:
+    """A configuration's name; the same for every budget, unless the search varies that."""
+    return configuration_key(bench.config(point), budget="training.epochs" in study.varied)
+
+
+def _storage(journal: Path | None) -> optuna.storages.BaseStorage | None:
+    """A fresh journal: what it held before stands in the log, from which it is written again."""
+    if journal is None:
+        return None
+    journal.unlink(missing_ok=True)
+    return optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+
+
+def _mean(values: Any) -> float:
+    numbers = list(values)
+    return sum(numbers) / len(numbers)

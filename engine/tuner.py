@@ -5,71 +5,77 @@ from the plan and the log.
 """
 
 import os
-import platform
+import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis.schema import RunDirectory
-from engine.cluster import ray_started
-from engine.plan import Plan
-from engine.record import Log, now
+from engine.cluster import nodes, ray_started, room
+from engine.plan import Plan, objective
+from engine.record import Log
+from engine.standing import Standing
 from search_spaces.study import SearchStudy
-from trainables.trial import TrialSpec
 
 if TYPE_CHECKING:
+    from engine.feeder import Deadline, Feeder
     from engine.progress import Progress
+    from engine.trial_schedulers import LoggedScheduler
 
 RETRIES = 3  # of a trial whose process was lost; exceptions inside a trial are not retried
+LARGER = 2.0  # the share, times which a trial that ran out of memory is tried once more
 
 
-def unfinished(plan: Plan, events: Sequence[dict[str, Any]]) -> list[TrialSpec]:
-    """The plan's trials that have no outcome in the log; failed ones run again."""
-    done = {event["trial"] for event in events if event["event"] == "end" and event["status"] != "failed"}
-    return [spec for spec in plan.trials if spec.trial not in done]
+def carry_out(plan: Plan, run: RunDirectory, log: Log, standing: Standing, progress: "Progress") -> None:
+    """Run what the log lacks; KeyboardInterrupt and a spent time budget leave all written, and `resume` goes on.
+
+    A trial that runs out of memory is tried once more, after the others, with a larger share of the machine.
+    """
+    from engine.feeder import Deadline
+
+    deadline = Deadline(plan.options.time_budget)
+    with ray_started(plan.options.address, run.root), tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch:
+        for turn, larger in enumerate((False, True)):
+            share = _share(plan, LARGER if larger else 1.0)
+            left = log.history.enlarged - set(log.history.ends) if larger else None
+            if left is None or (left and not deadline.stop_all()):
+                _fit(plan, run, log, standing, progress, Path(scratch) / str(turn), share, left, deadline)
 
 
-def carry_out(plan: Plan, run: RunDirectory, progress: "Progress", command: list[str]) -> None:
-    """Run what the log lacks. KeyboardInterrupt leaves everything written; `resume` goes on from there."""
-    log = Log(run)
-    log.append(event="session", time=now(), command=command, node=platform.node(), pid=os.getpid())
-    try:
-        search = isinstance(plan.study, SearchStudy)
-        todo = [] if search else unfinished(plan, log.events)
-        if search or todo:
-            with ray_started(), tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch:
-                _fit(plan, run, log, todo, progress, Path(scratch))
-    finally:
-        log.close()
-
-
-def _fit(plan: Plan, run: RunDirectory, log: Log, todo: list[TrialSpec], progress: "Progress", scratch: Path) -> None:
+def _fit(
+    plan: Plan,
+    run: RunDirectory,
+    log: Log,
+    standing: Standing,
+    progress: "Progress",
+    scratch: Path,
+    share: dict[str, float],
+    only: set[str] | None,
+    deadline: "Deadline",
+) -> None:
+    """One Tuner over the trials of `only`, or over all but those that ran out of memory before."""
     from ray import tune
 
     from engine.recorder import Recorder
-    from engine.sampler import StudySampler
 
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    search_alg, space, samples = None, {}, 1
-    if isinstance(plan.study, SearchStudy):
-        search_alg = StudySampler(plan.bench, plan.study, run.root, log.events)
-        samples = search_alg.samples * search_alg.seeds
-    else:
-        space = {"spec": tune.grid_search([spec.to_dict() for spec in todo])}
+    scheduler = _scheduler(plan, log)
+    feeder = _feeder(plan, run, log, standing, scheduler.pending if scheduler else {}, only)
     tuner = tune.Tuner(
-        tune.with_resources(plan.bench.trainable, _resources(plan)),
-        param_space=space,
+        tune.with_resources(plan.bench.trainable, share),
         tune_config=tune.TuneConfig(
-            num_samples=samples,
-            search_alg=search_alg,
+            num_samples=sys.maxsize,  # the feeder knows when to end
+            search_alg=feeder,
+            scheduler=scheduler,
             reuse_actors=True,
-            max_concurrent_trials=plan.options.max_concurrent,
+            # Without a number Ray starts the processes of a searcher's trials one after another.
+            max_concurrent_trials=plan.options.max_concurrent or max(1, room(share)),
         ),
         run_config=tune.RunConfig(
             name="trials",
             storage_path=str(scratch),
-            callbacks=[Recorder(log, run, progress, plan.options.threads)],
+            callbacks=[Recorder(log, run, progress, plan.options.threads, feeder, share, retries=only is None)],
+            stop=deadline,
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             verbose=0,
@@ -78,21 +84,48 @@ def _fit(plan: Plan, run: RunDirectory, log: Log, todo: list[TrialSpec], progres
     tuner.fit()
 
 
-def concurrency(plan: Plan) -> int:
-    """How many trials this machine can hold at a time."""
-    resources = _resources(plan)
-    fits = int((os.cpu_count() or 1) / resources["cpu"])
-    if resources["gpu"]:
-        import torch
+def _scheduler(plan: Plan, log: Log) -> "LoggedScheduler | None":
+    study = plan.study
+    if not isinstance(study, SearchStudy) or study.trial_scheduler.name in ("none", "pbt"):
+        return None
+    from engine.trial_schedulers import Decisions, LoggedScheduler
 
-        fits = min(fits, int(torch.cuda.device_count() / resources["gpu"]))
+    metric, maximise = objective(study)
+    decisions = Decisions(study.trial_scheduler, plan.baseline.training.epochs, metric, maximise)
+    return LoggedScheduler(decisions, log.history)
+
+
+def _feeder(
+    plan: Plan, run: RunDirectory, log: Log, standing: Standing, pending: dict[str, int], only: set[str] | None
+) -> "Feeder":
+    from engine.feeder import Feeder
+    from engine.population import Population
+    from engine.sampler import StudySampler
+
+    study, journal = plan.study, run.root / "optuna.journal"
+    feeder: Feeder
+    if not isinstance(study, SearchStudy):
+        feeder = Feeder(standing.todo)
+    elif study.trial_scheduler.name == "pbt":
+        feeder = Population(plan.bench, study, run.root, log, standing.places.place, journal)
+    else:
+        feeder = StudySampler(plan.bench, study, run.root, log.history, standing.places.place, journal)
+    feeder.keep(lambda trial: trial in only if only is not None else trial not in log.history.enlarged)
+    feeder.end_at(pending)
+    return feeder
+
+
+def concurrency(plan: Plan) -> int:
+    """How many trials fit at a time into the Ray that is up, or into this machine where none is."""
+    fits = room(_share(plan))
     return max(1, min(fits, plan.options.max_concurrent or fits))
 
 
-def _resources(plan: Plan) -> dict[str, float]:
-    import torch
-
-    gpus = plan.options.gpus_per_trial
+def _share(plan: Plan, times: float = 1.0) -> dict[str, float]:
+    """What of a machine a trial has; never more than all of the largest, nor a part of more than one GPU."""
+    machines, gpus = nodes(), plan.options.gpus_per_trial
     if gpus is None:
-        gpus = 1.0 if torch.cuda.is_available() else 0.0
-    return {"cpu": plan.options.cpus_per_trial, "gpu": gpus}
+        gpus = 1.0 if any(machine["gpu"] >= 1 for machine in machines) else 0.0
+    largest = max(machine["cpu"] for machine in machines)
+    cpus = min(plan.options.cpus_per_trial * times, max(plan.options.cpus_per_trial, largest))
+    return {"cpu": cpus, "gpu": min(gpus * times, max(gpus, 1.0))}

@@ -6,12 +6,13 @@ hold is not part of the configuration at all.
 
 import itertools
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from datasets.component import Component
+from datasets.component import Component, did_you_mean
 from trainables.config import domain
 
 if TYPE_CHECKING:
@@ -73,6 +74,34 @@ class Number(Parameter):
         """`value` as Optuna stores it."""
         return value
 
+    def distribution(self) -> "optuna.distributions.BaseDistribution":
+        import optuna
+
+        low, high = self.bounds
+        if self.kind == "int":
+            return optuna.distributions.IntDistribution(int(low), int(high), log=self.log)
+        return optuna.distributions.FloatDistribution(low, high, log=self.log)
+
+    def holds(self, value: Any) -> bool:
+        """Whether `value` is one of those the parameter can have."""
+        low, high = self.bounds
+        whole = self.kind == "float" or isinstance(value, int)
+        return isinstance(value, int | float) and not isinstance(value, bool) and whole and low <= value <= high
+
+    def at(self, share: float) -> Any:
+        """The value at `share` (0 … 1) of the range, on its scale."""
+        low, high = self.bounds
+        if self.kind == "int":
+            low, high = low - 0.5, high + 0.5  # whole numbers have equal parts of the range
+        value = math.exp(math.log(low) + share * math.log(high / low)) if self.log else low + share * (high - low)
+        return self.clipped(value)
+
+    def clipped(self, value: float) -> Any:
+        """The value of the range that is nearest."""
+        low, high = self.bounds
+        value = min(high, max(low, value))
+        return round(value) if self.kind == "int" else value
+
     def ray_domain(self) -> Any:
         from ray import tune
 
@@ -96,6 +125,19 @@ class Choice(Parameter):
         """`value` as Optuna stores it: JSON text, since its categories must be scalars."""
         return json.dumps(value)
 
+    def distribution(self) -> "optuna.distributions.BaseDistribution":
+        import optuna
+
+        return optuna.distributions.CategoricalDistribution([self.encode(choice) for choice in self.choices])
+
+    def holds(self, value: Any) -> bool:
+        """Whether `value` is one of those the parameter can have."""
+        return self.encode(value) in map(self.encode, self.choices)
+
+    def at(self, share: float) -> Any:
+        """The choice at `share` (0 … 1) of the list."""
+        return self.choices[min(len(self.choices) - 1, int(share * len(self.choices)))]
+
     def ray_domain(self) -> Any:
         from ray import tune
 
@@ -113,6 +155,41 @@ def suggest(space: Space, trial: "optuna.Trial") -> Settings:
         if parameter.active(chosen):
             chosen[parameter.key] = parameter.suggest(trial)
     return chosen
+
+
+def suggest_at(space: Space, shares: Sequence[float]) -> Settings:
+    """The configuration at a point of the unit cube, a coordinate a parameter; inactive ones are left out."""
+    chosen: Settings = {}
+    for parameter, share in zip(space, shares, strict=True):
+        if parameter.active(chosen):
+            chosen[parameter.key] = parameter.at(share)
+    return chosen
+
+
+def encoded(space: Space, point: Settings) -> Settings:
+    """A point as Optuna's own parameters."""
+    return {parameter.key: parameter.encode(point[parameter.key]) for parameter in space if parameter.key in point}
+
+
+def point_faults(space: Space, point: Mapping[str, Any]) -> list[str]:
+    """Why a configuration, whole or in part, is none of the space."""
+    known = {parameter.key: parameter for parameter in space}
+    faults = [f"{key}: not in the space; {did_you_mean(key, known)}" for key in point if key not in known]
+    for key, value in point.items():
+        if key in known and not known[key].holds(value):
+            allowed = known[key].model_dump(mode="json", include={"low", "high", "choices"})
+            faults.append(f"{key}: {value!r} is outside of the space; allowed: {json.dumps(allowed)}")
+        elif key in known and known[key].when and not known[key].active(point):
+            faults.append(f"{key}: exists only where {json.dumps(known[key].when)}")
+    return faults
+
+
+def mutable(key: str) -> bool:
+    """Whether a setting may change while a trial trains: not its pictures, its network or its budget."""
+    return key.split(".")[0] in ("optimizer", "schedule", "loss", "augmentation", "training") and key not in (
+        "training.epochs",
+        "training.patience",
+    )
 
 
 def to_ray(space: Space) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from datasets.component import Component, did_you_mean
 from search_spaces.designs import DESIGNS, Layout
 from search_spaces.factors import Factor, Level
-from search_spaces.spaces import AnyParameter, Choice, Number, order_faults
+from search_spaces.spaces import AnyParameter, Choice, Number, mutable, order_faults, point_faults
+from search_spaces.trial_schedulers import AnyTrialScheduler, NoScheduler
 
 
 class StudyError(ValueError):
@@ -68,20 +69,62 @@ class AblationStudy(Study):
         return {key for factor in self.factors for key in factor.keys}
 
 
+SAMPLERS = ("tpe", "random", "qmc", "grid", "cmaes")
+
+
 class SearchStudy(Study):
-    """Configurations proposed by a sampler; they are ranked by the validation counterpart of `metric`."""
+    """Configurations proposed by a sampler; they are ranked by the validation counterpart of `metric`.
+
+    With two or more `objectives` the search looks for the configurations that none beats in all of them. Those of
+    `enqueue` are tried first; what one leaves out is drawn.
+    """
 
     kind: Literal["search"] = "search"
     space: tuple[AnyParameter, ...] = Field(min_length=1)
     samples: Annotated[int, Field(ge=1)] = 20
-    sampler: Literal["tpe", "random"] = "tpe"
+    sampler: str = "tpe"
+    trial_scheduler: AnyTrialScheduler = NoScheduler()
+    objectives: tuple[str, ...] = ()
+    enqueue: tuple[dict[str, Any], ...] = ()
     seeds: Annotated[int, Field(ge=1)] = 1
 
     @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if faults := order_faults(self.space):
+    def _fits_together(self) -> Self:
+        faults = [*order_faults(self.space), *self._sampler_faults(), *self._scheduler_faults()]
+        for point in self.enqueue:
+            faults += point_faults(self.space, point)
+        if faults:
             raise ValueError("; ".join(faults))
         return self
+
+    def _sampler_faults(self) -> list[str]:
+        if self.sampler not in SAMPLERS:
+            return [f"sampler {self.sampler!r} is unknown; {did_you_mean(self.sampler, SAMPLERS)}"]
+        ranges = [parameter.key for parameter in self.space if isinstance(parameter, Number)]
+        if self.sampler == "grid" and ranges:
+            return [f"sampler grid: takes choices only, and {', '.join(ranges)} are ranges; use qmc, random or tpe"]
+        unfit = [parameter.key for parameter in self.space if isinstance(parameter, Choice) or parameter.when]
+        if self.sampler == "cmaes" and (unfit or len(ranges) < 2):
+            what = f"{', '.join(unfit)} are not" if unfit else "there is one"
+            return [f"sampler cmaes: takes two or more ranges without conditions, and {what}; use tpe"]
+        if self.sampler == "cmaes" and len(self.objectives) > 1:
+            return ["sampler cmaes: has one objective; use tpe, random, qmc or grid for several"]
+        return []
+
+    def _scheduler_faults(self) -> list[str]:
+        name, faults = self.trial_scheduler.name, []
+        if name != "none" and len(self.objectives) > 1:
+            faults.append(f"trial_scheduler {name}: compares trials by one metric, and there are several objectives")
+        if name == "pbt":
+            if self.sampler != "random":
+                faults.append(f"trial_scheduler pbt: its population is drawn by sampler random, not {self.sampler}")
+            if not any(isinstance(parameter, Number) and mutable(parameter.key) for parameter in self.space):
+                faults.append("trial_scheduler pbt: the space has no range of numbers that may change during training")
+            if self.samples < 4:
+                faults.append(f"trial_scheduler pbt: --samples {self.samples} is no population; allowed: 4 and more")
+        if len(set(self.objectives)) < len(self.objectives):
+            faults.append(f"objectives: one stands twice in {', '.join(self.objectives)}")
+        return faults
 
     @property
     def varied(self) -> set[str]:
@@ -104,14 +147,19 @@ def parse_study(tree: dict[str, Any], where: str) -> AnyStudy:
 
 
 def read_study(path: Path) -> AnyStudy:
-    """A user's own study, from YAML. Numbers are YAML 1.2's, so that 1e-3 is a number."""
-    try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise StudyError([f"{path}: cannot be read: {error}"]) from None
+    """A user's own study, from YAML."""
+    tree = read_yaml(path)
     if not isinstance(tree, dict):
         raise StudyError([f"{path}: a study is a mapping with name, workload, epochs, and factors or space"])
     return parse_study(tree, str(path))
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML (or JSON) file holds. Numbers are YAML 1.2's, so that 1e-3 is a number."""
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise StudyError([f"{path}: cannot be read: {error}"]) from None
 
 
 class _Loader(yaml.SafeLoader):

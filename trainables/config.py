@@ -47,6 +47,12 @@ class Training(Component):
     precision: Literal["fp32", "bf16"] = "fp32"
     normalize: bool = True
     mixup: Annotated[float, Field(ge=0)] = 0.0
+    clip_norm: Annotated[float, Field(ge=0), Range(0.1, 10.0, log=True)] = 0.0
+    """what the total gradient norm is clipped to before each step; 0 clips nothing"""
+    ema: Annotated[float, Field(ge=0, lt=1), Range(0.9, 0.9999)] = 0.0
+    """decay a step of the averaged weights that are evaluated, selected and saved; 0 evaluates the trained ones"""
+    patience: int = Field(0, ge=0)
+    """epochs without a better selection metric after which a search's trial ends; 0 waits for ever"""
 
 
 class Selection(Component):

@@ -21,19 +21,29 @@ ENTRY = "trainables.trial"
 CHOOSERS = {"datasets.registry", "trainables.registry", "trainables.config"}
 
 
-def trial_key(config: TrialConfig, seed: int, fingerprint: str) -> str:
-    """Twelve hex digits. Where data and weights lie is no part of it: their content stands for that."""
+def trial_key(config: TrialConfig, seed: int, fingerprint: str, population: str | None = None) -> str:
+    """Twelve hex digits. Where data and weights lie is no part of it: their content stands for that.
+
+    `population` describes the population that a trial is a member of, whose others it may take over from.
+    """
     tree = config.model_dump(mode="json")
     for place in config.dataset.place_fields:
         tree["dataset"].pop(place)
     if files := tree["model"].get("weights_file"):
         tree["model"]["weights_file"] = {name: _content(file) for name, file in files.items()}
-    return _digest(json.dumps([tree, seed, fingerprint, code_version(config)], sort_keys=True))
+    parts = [tree, seed, fingerprint, code_version(config), *([population] if population else [])]
+    return _digest(json.dumps(parts, sort_keys=True))
 
 
-def configuration_key(config: TrialConfig) -> str:
-    """Equal for configurations that are one cell: eight hex digits of everything but seed, data and code."""
-    return _digest(json.dumps(config.model_dump(mode="json"), sort_keys=True))[:8]
+def configuration_key(config: TrialConfig, budget: bool = True) -> str:
+    """Equal for configurations that are one cell: eight hex digits of everything but seed, data and code.
+
+    Without `budget`, the number of epochs is left out too, and a cell keeps its name when it is given more.
+    """
+    tree = config.model_dump(mode="json")
+    if not budget:
+        del tree["training"]["epochs"]
+    return _digest(json.dumps(tree, sort_keys=True))[:8]
 
 
 def code_version(config: TrialConfig) -> str:

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from datasets.seeds import derive_seed
+from trainables.averaging import averaged
+from trainables.clipping import GradientClip
 from trainables.networks import build_network
 from trainables.pictures import Pictures
 from trainables.tasks import TASKS, Batch, Totals
@@ -37,6 +39,9 @@ class Learner:
         self.task = TASKS[config.loss.task](config.loss, config.model, self.info, self.pictures.mean_shape())
         self.phase = config.optimizer.at(1, config.training.epochs)
         self.optimizer = self.phase.build(self.network.parameters())
+        clip_norm, ema = config.training.clip_norm, config.training.ema
+        self.clip = GradientClip(clip_norm, device) if clip_norm else None
+        self.average = averaged(self.network, ema) if ema else None
         self.epoch = 0
         self.first_loss: float | None = None
         self.drawn = torch.zeros(len(self.info.classes), dtype=torch.int64)  # training rows seen of each class
@@ -45,6 +50,11 @@ class Learner:
     def labels(self) -> dict[str, Tensor]:
         """Labels of each split, (N,) int64 on the device."""
         return {name: rows.labels for name, rows in self.pictures.splits.items()}
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that is evaluated and saved: the averaged one, or the trained one where none is averaged."""
+        return self.network if self.average is None else self.average.module
 
     def train_epoch(self) -> dict[str, float]:
         """One pass over the training rows: metrics of the pictures as trained on (augmented, weights moving)."""
@@ -65,19 +75,23 @@ class Learner:
     def step(self, rows: Tensor, number: int, totals: Totals) -> Tensor:
         """Train on the given training rows as batch `number` of the epoch; the loss before the step."""
         batch = self.pictures.for_training(rows, self._seed("augmentation", number))
-        outputs = self.forward(batch.images)
+        outputs = self.forward(self.network, batch.images)
         terms = self.task.criterion(outputs, batch)
         loss = torch.stack([term.value for term in terms.values()]).sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        if self.clip is not None:
+            self.clip(self.network.parameters())
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.network)
         self.task.add(totals, terms, _detached(outputs), batch)
         return loss.detach()
 
-    def forward(self, images: Tensor) -> Any:
+    def forward(self, network: nn.Module, images: Tensor) -> Any:
         """The network's outputs in float32, computed in the trial's precision."""
         with self.autocast():
-            outputs = self.network(images)
+            outputs = network(images)
         return _mapped(outputs, lambda tensor: tensor.float())
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
@@ -114,12 +128,12 @@ class Learner:
 
     def outputs(self, split: str, limit: int | None = None) -> Iterator[tuple[Any, Batch]]:
         """Evaluation-mode outputs of the split (or its first `limit` rows), batch by batch."""
-        self.network.eval()
+        network = self.evaluated.eval()
         images = self.pictures.splits[split].images[:limit]
         size = self._affordable(EVALUATION_PIXELS)
         for rows in torch.arange(len(images), device=self.device).split(size):
             batch = self.pictures.for_evaluation(split, rows)
-            yield self.forward(batch.images), batch
+            yield self.forward(network, batch.images), batch
 
     @contextlib.contextmanager
     def _dropout_seeded(self) -> Iterator[None]:
@@ -183,6 +197,8 @@ class Learner:
         return {
             "model": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "clip": None if self.clip is None else self.clip.state_dict(),
             "epoch": self.epoch,
             "first_loss": self.first_loss,
             "drawn": self.drawn,
@@ -192,7 +208,26 @@ class Learner:
         self.epoch, self.first_loss, self.drawn = state["epoch"], state["first_loss"], state["drawn"]
         self.network.load_state_dict(state["model"])
         self._enter_phase()
+        # Its state is the checkpoint's, its settings are the configuration's: those of a fork differ.
+        settings = [{name: value for name, value in g.items() if name != "params"} for g in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
+        for group, own in zip(self.optimizer.param_groups, settings, strict=True):
+            group.update(own)
+        if self.clip is not None and state["clip"] is not None:
+            self.clip.load_state_dict(state["clip"])
+        if self.average is not None:
+            # A fork's parent may have averaged nothing: then the average starts from the weights it hands on.
+            self.average = averaged(self.network, self.config.training.ema)
+            if state["average"] is not None:
+                self.average.load_state_dict(state["average"])
+
+    def evaluated_state(self) -> dict[str, Tensor]:
+        """State dict of the network that is evaluated; its keys are those of `network`, averaged or not."""
+        return self.evaluated.state_dict()
+
+    def load_evaluated(self, state: dict[str, Tensor]) -> None:
+        """Evaluate such weights from now on; the trained weights of an averaged network stay as they are."""
+        self.evaluated.load_state_dict(state)
 
 
 def batches(order: Tensor, size: int) -> list[Tensor]:

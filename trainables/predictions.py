@@ -56,7 +56,7 @@ def feature_columns(learner: "Learner") -> dict[str, Any]:
     """split, index, label, feature: what enters the last layer, for the first pictures of each split."""
     columns: dict[str, list[Any]] = {"split": [], "index": [], "label": [], "feature": []}
     kept: list[Tensor] = []
-    last = learner.network.get_submodule(learner.config.model.output_layers[0])
+    last = learner.evaluated.get_submodule(learner.config.model.output_layers[0])
     handle = last.register_forward_pre_hook(_keeper(kept))
     for split in learner.pictures.splits:
         kept.clear()

@@ -6,8 +6,10 @@ carries its epoch rows: whatever died, the next attempt continues from the last 
 
 import math
 import platform
+import shutil
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,12 @@ DIVERGENCE = 1000.0  # an epoch's mean training loss above this multiple of the 
 
 @dataclass(frozen=True)
 class TrialSpec:
-    """What a trial is (`trial` is its key) and where it reads and writes; every field survives JSON."""
+    """What a trial is (`trial` is its key) and where it reads and writes; every field survives JSON.
+
+    `until` ends it early, as stopped, at an epoch that a trial scheduler chose. `continues` is the key of the same
+    trial with fewer epochs: its checkpoint is where this one begins. A member of a population runs in parts: each
+    `begins` after an epoch, from the weights of `donor` if it has one, and a part before the last ends with a `pause`.
+    """
 
     trial: str
     cell: str
@@ -35,20 +42,29 @@ class TrialSpec:
     fingerprint: str
     directory: str
     threads: int = 1
+    until: int | None = None
+    continues: str | None = None
+    begins: int = 0
+    donor: str | None = None
+    pause: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
 class Trial:
-    """Runs one specification an epoch at a time. `advance` returns what is new; the last result holds `end`."""
+    """Runs one specification an epoch at a time. `advance` returns what is new; the last result holds `end`.
+
+    After a restart the first `advance` only reports what the checkpoint holds: whoever decides by rows whether a trial
+    goes on decides on each before the next is trained.
+    """
 
     def __init__(self, spec: TrialSpec, device: torch.device | None = None) -> None:
         torch.set_num_threads(spec.threads)
         self.spec = spec
         self.config: TrialConfig = from_tree(spec.config)
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.folder = Path(spec.directory) / "checkpoints" / spec.trial
+        self.folder = self._checkpoints(spec.trial)
         dataset = open_dataset(self.config.dataset, Path(spec.dataset_file))
         if dataset.info.fingerprint != spec.fingerprint:
             raise RuntimeError(
@@ -58,16 +74,22 @@ class Trial:
         self.initial = {name: value.detach().cpu().clone() for name, value in self.learner.network.named_parameters()}
         self.rows: list[dict[str, Any]] = []
         self.layers: list[dict[str, Any]] = []  # diagnostics, a row a layer and epoch
+        self.dataset = dataset
         self.reported = 0
         self._restore()
 
     def advance(self) -> dict[str, Any]:
-        """Train and evaluate one epoch; `rows` are those not yet reported, `end` is there once the trial is over."""
-        if self.learner.epoch < self.config.training.epochs and not self._diverged():
+        """Train and evaluate one epoch.
+
+        `rows` are those not yet reported, `end` is there once the trial is over, `standing` is what its end would be if
+        it were stopped here.
+        """
+        if not self._over() and self.reported == len(self.rows):
             self._epoch()
         end = self._end() if self._over() else None
+        standing = None if end else self._stopped()
         new, self.reported = self.rows[self.reported :], len(self.rows)
-        return {"rows": new, "end": end}
+        return {"rows": new, "end": end, "standing": standing}
 
     def _epoch(self) -> None:
         start = time.perf_counter()
@@ -104,7 +126,7 @@ class Trial:
         if selected:
             model = {
                 "epoch": self.learner.epoch,
-                "model": self.learner.network.state_dict(),
+                "model": self.learner.evaluated_state(),
                 "config": self.spec.config,
             }
             checkpoint.save(model, self.folder / "best.new.pt")
@@ -116,29 +138,56 @@ class Trial:
             (self.folder / "best.new.pt").replace(self.folder / "best.pt")
 
     def _restore(self) -> None:
-        """Continue from the newest whole checkpoint whose selected model is at hand too."""
-        for name in ("last.pt", "previous.pt"):
-            state = checkpoint.load(self.folder / name)
+        """Continue from the newest whole checkpoint whose selected model is at hand too, if need be of `continues`."""
+        if not self._adopt(self.folder) and self.spec.continues:
+            self._adopt(self._checkpoints(self.spec.continues))
+        if self.learner.epoch < self.spec.begins and not self._adopt(self.folder, [f"epoch-{self.spec.begins}.pt"]):
+            raise RuntimeError(f"no checkpoint of epoch {self.spec.begins} is left, after which this part begins")
+
+    def _adopt(self, folder: Path, names: Sequence[str] = ("last.pt", "previous.pt")) -> bool:
+        for name in names:
+            state = checkpoint.load(folder / name)
             if state is None:
                 continue
             self.rows = state["rows"]
-            if self.selected_epoch() is None or self._adopt_best(self.selected_epoch()):
+            if self.selected_epoch() is None or self._adopt_best(folder, self.selected_epoch()):
                 self.load_state_dict(state)
-                return
+                return True
             self.rows = []
+        return False
+
+    def _checkpoints(self, trial: str) -> Path:
+        return Path(self.spec.directory) / "checkpoints" / trial
 
     def state_dict(self) -> dict[str, Any]:
         return {"learner": self.learner.state_dict(), "rows": self.rows, "layers": self.layers}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.rows, self.layers = state["rows"], state["layers"]
-        self.learner.load_state_dict(state["learner"])
+        taken_over = self.spec.donor and state["learner"]["epoch"] == self.spec.begins
+        self.learner.load_state_dict(self._donated() if taken_over else state["learner"])
 
-    def _adopt_best(self, epoch: int | None) -> bool:
+    def _donated(self) -> dict[str, Any]:
+        """The learner of the donor where this part begins."""
+        state = checkpoint.load(generation_file(Path(self.spec.directory), str(self.spec.donor), self.spec.begins))
+        if state is None:
+            raise RuntimeError(f"the weights of trial {self.spec.donor} after epoch {self.spec.begins} cannot be read")
+        return state["learner"]
+
+    def _pause(self) -> dict[str, Any]:
+        """Keep this epoch's state for the members of the population that take it over, and for the next part."""
+        kept = generation_file(Path(self.spec.directory), self.spec.trial, self.learner.epoch)
+        checkpoint.write_whole(kept, lambda temporary: shutil.copyfile(self.folder / "last.pt", temporary))
+        return self._stopped() | {"status": "paused"}
+
+    def _adopt_best(self, folder: Path, epoch: int | None) -> bool:
         for name in ("best.pt", "best.new.pt"):
-            state = checkpoint.load(self.folder / name)
+            state = checkpoint.load(folder / name)
             if state and state["epoch"] == epoch:
-                (self.folder / name).replace(self.folder / "best.pt")
+                if folder == self.folder:
+                    (folder / name).replace(folder / "best.pt")
+                else:
+                    checkpoint.save({**state, "config": self.spec.config}, self.folder / "best.pt")
                 return True
         return False
 
@@ -151,30 +200,70 @@ class Trial:
         return lost or first is None or not math.isfinite(first) or loss > DIVERGENCE * first
 
     def _over(self) -> bool:
-        return self._diverged() or self.learner.epoch >= self.config.training.epochs
+        last = self.spec.until or self.config.training.epochs
+        return self._diverged() or self.learner.epoch >= last or self._out_of_patience()
+
+    def _out_of_patience(self) -> bool:
+        """Whether so many epochs have passed since the selection metric's best."""
+        patience = self.config.training.patience
+        best = self.selected_epoch()
+        return bool(patience and best is not None and self.learner.epoch - best >= patience)
 
     def _end(self) -> dict[str, Any]:
-        end: dict[str, Any] = {"status": "finished", "selected_epoch": None, "verified": False, "error": None}
         if self._diverged():
-            return end | self._where() | {"status": "diverged", "error": f"diverged in epoch {self.learner.epoch}"}
-        if faults := verification.at_end(self.learner, self.rows):
+            lost = {"status": "diverged", "error": f"diverged in epoch {self.learner.epoch}"}
+            return self._stopped() | {"selected_epoch": None, "selected": None, "verified": False} | lost
+        if self.spec.until and self.learner.epoch < self.config.training.epochs:
+            return self._pause() if self.spec.pause else self._stopped()
+        if faults := verification.at_end(self.learner, self._own_rows()):
             raise VerificationError(faults)
         best = checkpoint.load(self.folder / "best.pt")
         if best is not None:
-            self.learner.network.load_state_dict(best["model"])
-            write_outputs(self.learner, Path(self.spec.directory), self.spec.trial, self.layers)
+            learner = self._learner_of(from_tree(best["config"]))
+            learner.load_evaluated(best["model"])
+            write_outputs(learner, Path(self.spec.directory), self.spec.trial, self.layers)
         (self.folder / "previous.pt").unlink(missing_ok=True)
+        return self._stopped() | {"status": "finished"}
+
+    def _learner_of(self, config: TrialConfig) -> Learner:
+        """One that the selected model fits: a member of a population may have taken over another network since."""
+        same = config.model == self.config.model
+        return self.learner if same else Learner(config, self.dataset, self.spec.seed, self.device)
+
+    def _own_rows(self) -> list[dict[str, Any]]:
+        """Those trained with the settings of now."""
+        return [row for row in self.rows if row["epoch"] > self.spec.begins]
+
+    def _stopped(self) -> dict[str, Any]:
+        """The end of a trial that somebody else stops now."""
         epoch = self.selected_epoch()
-        selected = next((row for row in self.rows if row["epoch"] == epoch), None)
-        return end | self._where() | {"selected_epoch": epoch, "verified": True, "selected": selected}
+        faults = verification.at_end(self.learner, self._own_rows())
+        return {
+            "status": "stopped",
+            "selected_epoch": epoch,
+            "selected": next((row for row in self.rows if row["epoch"] == epoch), None),
+            "verified": bool(self.rows) and not faults,
+            "error": "; ".join(faults) or None,
+            **self._where(),
+        }
 
     def _where(self) -> dict[str, Any]:
         return {
             "seconds": round(sum(row["seconds"] for row in self.rows), 6),
             "node": platform.node(),
             "device": torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu",
-            "notes": verification.notes(self.learner),
+            "notes": [*verification.notes(self.learner), *self._early()],
         }
+
+    def _early(self) -> list[str]:
+        epochs = self.config.training.epochs
+        early = self._out_of_patience() and self.learner.epoch < epochs
+        return [f"training.patience: ended after epoch {self.learner.epoch} of {epochs}"] if early else []
+
+
+def generation_file(directory: Path, trial: str, epoch: int) -> Path:
+    """A member's checkpoint where a generation of its population ended."""
+    return directory / "checkpoints" / trial / f"epoch-{epoch}.pt"
 
 
 class VerificationError(RuntimeError):

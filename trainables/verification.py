@@ -4,14 +4,17 @@
 recorded. Both return sentences, one a fault; an empty list is a verified trial.
 """
 
+import contextlib
 import copy
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from datasets.base import central_crop
+from trainables.learner import batches
 from trainables.networks import build_network
 from trainables.placement import Placed
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from trainables.learner import Learner
 
 PROBE_ROWS = 32
+CLIP_SLACK = 1.001  # float32 rounding of a norm
 PROBE_VALUES = 2**16  # that a placed layer is tried on: enough for the rarest dropout to drop some
 
 
@@ -34,6 +38,9 @@ def after_first_epoch(learner: "Learner", initial: dict[str, Tensor]) -> list[st
         *_inputs(learner, rows),
         *_loss(learner, rows),
         *_optimizer(learner, initial),
+        *_clipped_steps(learner),
+        *_clipped(learner),
+        *_averaged(learner),
         *_initial_weights(learner, initial),
     ]
 
@@ -60,13 +67,19 @@ def at_end(learner: "Learner", rows: Sequence[dict[str, Any]]) -> list[str]:
         faults.append(
             f"sampler.name: uniform drew {drawn.tolist()} rows a class in {learner.epoch} epochs of {counts.tolist()}"
         )
-    return faults
+    return faults + _clipped(learner)
 
 
 def notes(learner: "Learner") -> list[str]:
     """What could not show in this budget, which is no fault."""
     config = learner.config
-    return config.optimizer.not_reached(config.training.epochs, config.schedule)
+    found = config.optimizer.not_reached(config.training.epochs, config.schedule)
+    clip, ema = learner.clip, config.training.ema
+    if clip is not None and (norm := float(clip.largest[0])) <= clip.limit:
+        found.append(f"training.clip_norm {clip.limit:g}: not reached, the largest gradient norm was {norm:.3g}")
+    if learner.average is not None and (steps := int(learner.average.n_averaged)) < (span := 1 / (1 - ema)):
+        found.append(f"training.ema {ema:g}: averages over about {span:.0f} steps, of which there were {steps}")
+    return found
 
 
 def _probe(learner: "Learner", rows: Tensor) -> dict[str, Any]:
@@ -159,6 +172,58 @@ def _optimizer(learner: "Learner", initial: dict[str, Tensor]) -> list[str]:
     ]
     total = sum(1 for _ in learner.network.parameters())
     return [f"optimizer.name: {learner.config.optimizer.name} moved no parameter"] if len(still) == total else []
+
+
+def _clipped(learner: "Learner") -> list[str]:
+    clip = learner.clip
+    if (
+        clip is None or not (norm := float(clip.largest[1])) > CLIP_SLACK * clip.limit
+    ):  # a NaN diverged, and is no fault
+        return []
+    return [f"training.clip_norm: {clip.limit:g} was asked for, a gradient of norm {norm:g} moved the weights"]
+
+
+def _clipped_steps(learner: "Learner") -> list[str]:
+    clipped, steps = 0 if learner.clip is None else learner.clip.steps, _steps(learner)
+    wanted = learner.config.training.clip_norm
+    return [f"training.clip_norm: {clipped} of {steps} steps were clipped"] if wanted and clipped != steps else []
+
+
+def _averaged(learner: "Learner") -> list[str]:
+    """The average took in every step with the decay that was asked for, and evaluation uses it."""
+    ema, average, steps = learner.config.training.ema, learner.average, _steps(learner)
+    if not ema or average is None:
+        return ["training.ema: no average of the weights was kept"] if ema else []
+    faults = []
+    if average.n_averaged != steps:
+        faults.append(f"training.ema: {int(average.n_averaged)} of {steps} steps were averaged")
+    # Not whether average and network differ: they are equal where training has come to its end.
+    probe, ones = copy.deepcopy(average), copy.deepcopy(learner.network)
+    for value, network in enumerate((probe, ones)):
+        for parameter in network.parameters():
+            parameter.data.fill_(value)
+    probe.n_averaged.fill_(1)  # 0 would copy
+    probe.update_parameters(ones)
+    shares = {float(parameter.detach().flatten()[0]) for parameter in probe.parameters()}
+    if not all(math.isclose(share, 1 - ema, rel_tol=1e-3) for share in shares):
+        faults.append(f"training.ema: {ema:g} was asked for, the average keeps {1 - max(shares):g} of itself a step")
+    with torch.no_grad(), _counted(average.module) as passes:
+        next(learner.outputs("train", 2))
+    return faults if passes else [*faults, "training.ema: evaluation does not use the averaged weights"]
+
+
+@contextlib.contextmanager
+def _counted(network: nn.Module) -> Iterator[list[bool]]:
+    """A list that grows by one with each pass of `network`."""
+    passes: list[bool] = []
+    handle = network.register_forward_hook(lambda *_: passes.append(True))
+    yield passes
+    handle.remove()
+
+
+def _steps(learner: "Learner") -> int:
+    """How many steps the rows drawn in one epoch make."""
+    return len(batches(torch.arange(int(learner.drawn.sum())), learner.config.training.batch_size))
 
 
 def _initial_weights(learner: "Learner", initial: dict[str, Tensor]) -> list[str]:

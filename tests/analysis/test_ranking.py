@@ -1,13 +1,20 @@
 """Cells in order of merit."""
 
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 from scipy import stats
 
-from analysis.ranking import COLUMNS, ranked_metric, ranking_table
+from analysis.ranking import COLUMNS, STOPPED_COLUMNS, ranked_metric, ranking_table
+from analysis.report import write_report
+from analysis.status import describe
 from analysis.store import read_records
+from analysis.tables import console_table
 from tests.analysis import runs
+from tests.analysis.test_report import words
 
 
 def ranking(path, study, outcomes, metric=runs.METRIC, **more):
@@ -107,3 +114,82 @@ def test_an_empty_search_has_an_empty_ranking_with_its_columns(tmp_path):
     table = ranking(tmp_path, runs.search(), {})
     assert table.empty
     assert list(table) == list(COLUMNS)
+
+
+def stopping(path, cells, **changes):
+    """A search of some seeds whose outcomes are (value, epochs) of stopped trials, values of finished ones or words."""
+    events = []
+    for name, outcomes in cells.items():
+        for seed, outcome in enumerate(outcomes):
+            if isinstance(outcome, tuple):
+                value, epochs = outcome
+                metrics = {"val_balanced_accuracy": value, "test_balanced_accuracy": value, "val_reference": 1.0}
+                events.append(runs.start(name, seed))
+                events += [runs.epoch(name, seed, number, **metrics) for number in range(1, epochs + 1)]
+                events.append(runs.end(name, seed, "stopped"))
+            else:
+                events += runs.trial(name, seed, outcome)
+    return runs.write(path, runs.search(seeds=range(3), **changes), events)
+
+
+def test_a_stopped_cell_is_never_ranked_before_a_finished_one_and_keeps_its_own_numbers(tmp_path):
+    cells = {
+        "early": [(0.99, 3)] * 2,
+        "earlier": [(0.4, 1), (0.6, 2)],
+        "done": [0.5],
+        "bad": [0.1],
+        "broken": ["failed"],
+    }
+    table = ranking_table(read_records(stopping(tmp_path, cells)))
+    assert list(table)[-3:] == list(STOPPED_COLUMNS)
+    assert table["cell"].tolist() == ["done", "bad", "early", "earlier", "broken"]
+    rows = table.set_index("cell")
+    assert rows["n_stopped"].tolist() == [0, 0, 2, 2, 0]
+    assert rows.loc["earlier", ["stopped_mean", "stopped_epochs"]].tolist() == pytest.approx([0.5, 1.5])
+    assert rows.loc[["early", "earlier"], ["mean", "val_mean", "test_mean"]].isna().all(axis=None)
+    assert rows.loc["done", ["stopped_mean", "stopped_epochs"]].isna().all()
+
+
+def test_seeds_that_a_scheduler_let_go_on_do_not_put_their_cell_first(tmp_path):
+    """Only the lucky seed of `half` reached the end; its mean says less than one over all seeds."""
+    cells = {"half": [0.9, (0.3, 2), (0.2, 1)], "whole": [0.6, 0.6, 0.6], "none": [(0.5, 2)] * 3}
+    table = ranking_table(read_records(stopping(tmp_path, cells)))
+    assert table["cell"].tolist() == ["whole", "half", "none"]
+    assert table["n"].tolist() == [3, 1, 0]
+
+
+def test_a_run_without_stopped_trials_has_no_column_for_them(tmp_path):
+    table = ranking_table(read_records(stopping(tmp_path, {"done": [0.5], "broken": ["diverged"]})))
+    assert not set(STOPPED_COLUMNS) & set(table)
+
+
+def test_the_page_and_the_terminal_say_how_many_trials_were_stopped_and_how_far_they_came(tmp_path):
+    cells = {"early": [(0.9, 3)] * 2, "done": [0.5], "half": [0.4, (0.3, 1)]}
+    run = stopping(tmp_path, cells)
+    page = words(write_report(run))
+    assert "3 trials of 2 cells were stopped early by the trial scheduler" in page
+    assert "0.9000 after 3 epochs" in page
+    assert "done: best balanced accuracy in validation, 0.510" in page
+    assert "of 3 configurations, 2 of them stopped early" in page
+    assert "n_stopped =" not in page
+    console = Console(width=100, file=io.StringIO(), record=True)
+    console.print(console_table(ranking_table(read_records(run))))
+    text = console.export_text()
+    assert "3 trials were stopped early by the trial scheduler" in text
+    assert "0.9000 after 3 epochs" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_a_search_whose_trials_were_all_stopped_names_no_winner(tmp_path):
+    run = stopping(tmp_path, {"early": [(0.9, 3)], "earlier": [(0.8, 1)]})
+    page = words(write_report(run))
+    assert "best balanced accuracy in validation" not in page
+    assert "0.9000 after 3 epochs" in page
+    assert "0.8000 after 1 epoch " in page
+    assert "**" not in (run / "report" / "ranking.md").read_text()
+
+
+def test_status_counts_stopped_trials_and_calls_none_of_them_the_best(tmp_path):
+    lines = describe(stopping(tmp_path, {"early": [(0.99, 3)], "done": [0.5]}))
+    assert lines[0] == "digits/search: 12 trials planned: 1 finished, 1 stopped, 10 waiting"
+    assert any("best so far: val_balanced_accuracy 0.5100  done" in line for line in lines)

@@ -122,6 +122,23 @@ def test_of_two_budgets_of_one_cell_and_seed_the_current_one_counts(tmp_path, ki
     assert set(records.epochs["trial"]) == {new}
 
 
+def test_of_two_trials_of_a_searchs_cell_and_seed_the_one_started_later_counts_whatever_its_state(tmp_path):
+    """A search's study.json lists no trials, so only the order of the starts can tell which budget is the latest."""
+    short, long = "a" * 12, "b" * 12
+    events = [
+        *(event | {"trial": short} for event in runs.trial("c0", 0, 0.9)),
+        *runs.trial("c1", 0, 0.5),
+        runs.start("c0", 0, trial=long),
+        runs.epoch("c0", 0, 1, val_reference=1.0) | {"trial": long},
+        runs.start("c0", 1, trial="c" * 12),
+    ]
+    records = read_records(runs.write(tmp_path, runs.search(seeds=(0, 1)), events))
+    assert records.trials["trial"].tolist() == [runs.trial_id("c1", 0), long, "c" * 12]
+    assert one(records, "c0")["status"] == "running"
+    assert short not in set(records.epochs["trial"])
+    assert read_records(runs.write(tmp_path, runs.search(), events[:-3])).trials["trial"].tolist()[0] == short
+
+
 def test_settings_become_columns_lists_and_mixtures_as_json(tmp_path):
     configs = [
         {"a": {"b": 1, "c": [1, 2]}, "flag": True, "mixed": "x", "whole": 3},

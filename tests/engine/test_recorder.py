@@ -73,9 +73,8 @@ def test_a_trial_whose_process_is_lost_for_good_is_recorded_as_failed(tmp_path: 
 
 
 def test_a_torn_last_line_is_cut_before_the_next_is_written(tmp_path: Path) -> None:
-    log = Log(RunDirectory(tmp_path))
-    log.append(event="session", time="now")
-    log.close()
+    with Log(RunDirectory(tmp_path)) as log:
+        log.append(event="session", time="now")
     with (tmp_path / "log.jsonl").open("a") as file:
         file.write('{"event": "epo')
     Log(RunDirectory(tmp_path)).append(event="session", time="later")

@@ -1,5 +1,6 @@
 """The search's sampler: nothing twice, nothing forgotten, outcomes told for what they are."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import optuna
 import pytest
 from ray.tune.search import Searcher
 
+from engine.history import History
 from engine.options import Options
 from engine.plan import Workbench
 from engine.sampler import StudySampler, samples_of
@@ -29,7 +31,7 @@ State = optuna.trial.TrialState
 
 
 def sampler(study: SearchStudy, folder: Path, events: list[dict[str, Any]] | None = None) -> StudySampler:
-    return StudySampler(Workbench(study, Options()), study, folder, events or [])
+    return StudySampler(Workbench(study, Options()), study, folder, History.read(events or []))
 
 
 def drawn(searcher: StudySampler) -> list[dict[str, Any]]:
@@ -40,9 +42,13 @@ def drawn(searcher: StudySampler) -> list[dict[str, Any]]:
     return found
 
 
-def end(value: float | None, status: str = "finished") -> dict[str, Any]:
-    selected = None if value is None else {"epoch": 1, "val_accuracy": value}
-    return {"end": {"status": status, "selected_epoch": 1, "selected": selected}}
+def finish(searcher: StudySampler, trial: str, values: Sequence[float | None], status: str = "finished") -> None:
+    """Let a trial end with these values of its epochs, the last of which counts."""
+    for epoch, value in enumerate(values, 1):
+        searcher.history.add({"event": "epoch", "trial": trial, "epoch": epoch, "val_accuracy": value})
+    end = {"event": "end", "trial": trial, "status": status, "selected_epoch": len(values) or None, "seconds": 2.0}
+    searcher.history.add(end)
+    searcher.over(trial)
 
 
 @pytest.mark.parametrize("name", ["tpe", "random"])
@@ -55,11 +61,18 @@ def test_a_finite_space_is_enumerated_once(name: str, tmp_path: Path) -> None:
 
 def test_outcomes_are_told_as_values_or_as_failures(tmp_path: Path) -> None:
     searcher = sampler(OPEN, tmp_path)
-    for i, result in enumerate([end(0.4), end(None, "diverged"), end(0.7), None]):
-        searcher.suggest(f"ray{i}")
-        searcher.on_trial_complete(f"ray{i}", result, error=result is None)
+    for values, status in (([0.4], "finished"), ([], "diverged"), ([0.7], "finished"), ([], "failed")):
+        finish(searcher, searcher.suggest("ray")["spec"]["trial"], values, status)
     assert [trial.state for trial in searcher.study.trials] == [State.COMPLETE, State.FAIL, State.COMPLETE, State.FAIL]
     assert searcher.study.best_value == 0.7
+
+
+def test_a_stopped_trial_is_told_as_pruned_with_its_epochs(tmp_path: Path) -> None:
+    searcher = sampler(OPEN, tmp_path)
+    trial = searcher.suggest("ray")["spec"]["trial"]
+    finish(searcher, trial, [0.2, 0.3], "stopped")
+    told = searcher.study.trials[0]
+    assert (told.state, told.intermediate_values, told.value) == (State.PRUNED, {1: 0.2, 2: 0.3}, 0.3)
 
 
 def test_seeds_of_a_configuration_follow_each_other_and_their_mean_is_told(tmp_path: Path) -> None:
@@ -67,9 +80,9 @@ def test_seeds_of_a_configuration_follow_each_other_and_their_mean_is_told(tmp_p
     first, second = searcher.suggest("a"), searcher.suggest("b")
     assert first["spec"]["cell"] == second["spec"]["cell"]
     assert (first["spec"]["seed"], second["spec"]["seed"]) == (0, 1)
-    searcher.on_trial_complete("b", end(0.2))
+    finish(searcher, second["spec"]["trial"], [0.2])
     assert searcher.study.trials[0].state == State.RUNNING
-    searcher.on_trial_complete("a", end(0.4))
+    finish(searcher, first["spec"]["trial"], [0.4])
     assert searcher.study.best_value == pytest.approx(0.3)
 
 
@@ -78,14 +91,21 @@ def log_of(configs: list[dict[str, Any]], values: dict[int, float | None]) -> li
     events: list[dict[str, Any]] = []
     for i, config in enumerate(configs):
         trial = config["spec"]["trial"]
-        common = {"trial": trial, "cell": config["spec"]["cell"], "seed": 0, "point": config["point"]}
+        common = {"trial": trial, "seed": 0, "point": config["point"]}
+        common |= {name: config["spec"][name] for name in ("cell", "config")}
         events.append({"event": "start", **common})
         if i in values:
             value = values[i]
             status = "diverged" if value is None else "finished"
             events.append({"event": "epoch", "trial": trial, "epoch": 1, "val_accuracy": value})
             events.append(
-                {"event": "end", "trial": trial, "status": status, "selected_epoch": None if value is None else 1}
+                {
+                    "event": "end",
+                    "trial": trial,
+                    "status": status,
+                    "selected_epoch": None if value is None else 1,
+                    "seconds": 1.0,
+                }
             )
     return events
 
@@ -95,6 +115,7 @@ def test_a_resumed_search_knows_every_proposal_and_outcome(tmp_path: Path) -> No
     configs = [before.suggest(f"ray{i}") for i in range(4)]
     after = sampler(OPEN, tmp_path, log_of(configs, {0: 0.4, 1: None, 2: 0.7}))
     assert [t.state for t in after.study.trials] == [State.COMPLETE, State.FAIL, State.COMPLETE, State.RUNNING]
+    assert [t.values for t in after.study.trials] == [[0.4], None, [0.7], None]
     assert [t.params for t in after.study.trials] == [t.params for t in before.study.trials]
     rest = drawn(after)
     assert rest[0]["spec"] == configs[3]["spec"], "the unfinished trial goes on first"

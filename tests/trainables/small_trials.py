@@ -116,7 +116,8 @@ def timeless(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def run_epochs(spec: TrialSpec, epochs: int) -> None:
-    """So many epochs of a trial that is then gone, but for its files."""
+    """So many more epochs of a trial that is then gone, but for its files."""
     trial = Trial(spec)
-    for _ in range(epochs):
+    last = trial.learner.epoch + epochs
+    while trial.learner.epoch < last:
         trial.advance()

@@ -1,0 +1,87 @@
+"""`rerun`: a recorded trial trained again, alone and without Ray, and held against its record."""
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from analysis.schema import STOPPED
+from analysis.store import read_log
+from datasets.component import did_you_mean
+from engine.errors import PlanError
+from engine.history import History
+from engine.launch import read_request
+from engine.options import Options, apply
+from engine.plan import Workbench
+from engine.population import boundaries, segments
+from search_spaces.study import SearchStudy, parse_study
+from search_spaces.trial_schedulers import PBT
+from trainables.config import from_tree
+from trainables.trial import Trial, TrialSpec, generation_file
+
+Row = dict[str, Any]
+
+
+def again(directory: Path, trial: str, tell: Callable[[Row], None]) -> tuple[str, list[str]]:
+    """Train one recorded trial in a scratch folder: (its key, every difference to the recorded rows)."""
+    run, record = read_request(directory)
+    history = History.read(read_log(run.log))
+    found = [key for key in history.starts if key.startswith(trial)]
+    if len(found) != 1:
+        what = "stands for several" if found else "is no trial of this run"
+        raise PlanError([f"{trial}: {what}; {did_you_mean(trial, found or list(history.starts))}"])
+    options = Options.model_validate_json(json.dumps(record["request"]["options"]))
+    study = apply(parse_study(record["request"]["study"], str(run.study)), options)
+    with tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch:
+        replay = _Replay(Workbench(study, options), history, Path(scratch))
+        rows = []
+        for row in replay.rows(found[0]):
+            tell(row)
+            rows.append(row)
+    return found[0], list(_differences(rows, history.rows.get(found[0], {})))
+
+
+class _Replay:
+    """Trains trials of one log; a member of a population with the parts of others that it took over."""
+
+    def __init__(self, bench: Workbench, history: History, scratch: Path) -> None:
+        self.bench, self.history, self.scratch = bench, history, scratch
+
+    def rows(self, trial: str) -> Iterator[Row]:
+        for part in self._parts(trial):
+            yield from self._train(part)
+
+    def _train(self, part: TrialSpec) -> Iterator[Row]:
+        if part.donor and not generation_file(self.scratch, part.donor, part.begins).exists():
+            for before in self._parts(part.donor):
+                if (before.until or part.begins + 1) <= part.begins:
+                    for _ in self._train(before):
+                        pass
+        trial, end = Trial(part), None
+        while end is None:
+            result = trial.advance()
+            end = result["end"]
+            yield from (row for row in result["rows"] if row["epoch"] > part.begins)
+
+    def _parts(self, trial: str) -> list[TrialSpec]:
+        event, end = self.history.starts[trial], self.history.ends.get(trial, {})
+        spec = self.bench.spec(event["cell"], from_tree(event["config"]), event["seed"], self.scratch)
+        threads = end.get("execution", {}).get("threads", spec.threads)
+        until = max(self.history.rows[trial]) if end.get("status") == STOPPED else None
+        spec = replace(spec, trial=trial, threads=threads, until=until)
+        study = self.bench.study
+        if not isinstance(study, SearchStudy) or not isinstance(study.trial_scheduler, PBT):
+            return [spec]
+        ends = boundaries(study.trial_scheduler, study.epochs)
+        return [part for part, _ in segments(spec, event["point"], self.history, ends)]
+
+
+def _differences(rows: list[Row], recorded: dict[int, Row]) -> Iterator[str]:
+    for row in rows:
+        if row["epoch"] not in recorded:
+            continue
+        for key, value in row.items():
+            if key != "seconds" and value != recorded[row["epoch"]].get(key):
+                yield f"epoch {row['epoch']}: {key} {value!r}, recorded {recorded[row['epoch']].get(key)!r}"

@@ -1,0 +1,76 @@
+"""What stops or perturbs the trials of a search before their budget is spent; ablations give every cell all of it.
+
+A trial scheduler compares trials epoch by epoch on the validation metric that the search ranks by. Lengths are shares
+of the budget, at least one epoch each. The engine builds Ray's own schedulers from these settings.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from datasets.component import Component
+
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class TrialScheduler(Component):
+    name: str
+
+
+class NoScheduler(TrialScheduler):
+    """Every trial gets its whole budget."""
+
+    name: Literal["none"] = "none"
+
+
+class ASHA(TrialScheduler):
+    """Asynchronous successive halving (Li et al., 2020): at each rung, only the best 1/`reduction_factor` go on."""
+
+    name: Literal["asha"] = "asha"
+    grace: Share = 0.1
+    """of the budget: the first rung"""
+    reduction_factor: float = Field(3.0, gt=1)
+    brackets: int = Field(1, ge=1)
+    """with more than one, trials are dealt to ladders of rungs that begin later, against stopping late starters"""
+
+
+class HyperBand(ASHA):
+    """HyperBand (Li et al., 2018) in its asynchronous form: ASHA over three brackets."""
+
+    name: Literal["hyperband"] = "hyperband"  # type: ignore[assignment]
+    brackets: int = Field(3, ge=2)
+
+
+class Median(TrialScheduler):
+    """Median stopping rule (Golovin et al., 2017): a trial ends when its best is below the median of running means."""
+
+    name: Literal["median"] = "median"
+    grace: Share = 0.1
+    minimum: int = Field(3, ge=1)
+    """other trials that have come as far before any is stopped"""
+
+
+class PBT(TrialScheduler):
+    """Population based training (Jaderberg et al., 2017), in generations.
+
+    After every `interval` of the budget the worst `quantile` of the population takes over weights and settings of
+    members drawn from the best, and perturbs the settings that are ranges of numbers.
+    """
+
+    name: Literal["pbt"] = "pbt"
+    interval: Share = 0.2
+    quantile: float = Field(0.25, gt=0, le=0.5)
+    resample: float = Field(0.25, ge=0, le=1)
+    """probability that a setting is drawn anew from its range instead of being perturbed"""
+    factors: tuple[float, float] = (0.8, 1.2)
+
+
+TRIAL_SCHEDULERS: dict[str, type[TrialScheduler]] = {
+    "none": NoScheduler,
+    "asha": ASHA,
+    "hyperband": HyperBand,
+    "median": Median,
+    "pbt": PBT,
+}
+
+AnyTrialScheduler = Annotated[NoScheduler | ASHA | HyperBand | Median | PBT, Field(discriminator="name")]
