@@ -85,14 +85,14 @@ def beginnings_differ(old: TrialConfig, new: TrialConfig) -> str | None:
     """Why the first epochs of a larger budget are not those of the smaller one; None where they are."""
     small, large = old.training.epochs, new.training.epochs
     for epoch in range(1, small + 1):
+        if old.optimizer.at(epoch, small) != new.optimizer.at(epoch, large):
+            return (
+                f"{new.optimizer.name} switches at a share of the budget, in another epoch of {large} than of {small}"
+            )
         rates = [c.optimizer.lr_at(epoch, n, c.schedule) for c, n in ((old, small), (new, large))]
         if rates[0] != rates[1]:
             return (
                 f"the schedule {new.schedule.name} is spread over the whole budget: in epoch {epoch} the learning rate "
                 f"of {large} epochs is {rates[1]:.4g}, that of {small} was {rates[0]:.4g}"
-            )
-        if old.optimizer.at(epoch, small) != new.optimizer.at(epoch, large):
-            return (
-                f"{new.optimizer.name} switches at a share of the budget, in another epoch of {large} than of {small}"
             )
     return None

@@ -98,7 +98,7 @@ class Population(StudySampler):
     def put(self, spec: TrialSpec, point: Settings | None = None) -> None:
         """Queue the part of a member's trial that is next, unless it waits for the others of its generation."""
         part, _ = segments(spec, point or {}, self.history, self.ends)[-1]
-        if self._reached(spec.trial) < (part.until or self.ends[-1]):
+        if part.until is None or self._reached(spec.trial) < part.until:
             super().put(part, point)
 
     def _queue(self, cell: str, point: Settings, trial: Any) -> Proposal:

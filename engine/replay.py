@@ -54,11 +54,11 @@ class _Replay:
             yield from self._train(part)
 
     def _train(self, part: TrialSpec) -> Iterator[Row]:
-        if part.donor and not generation_file(self.scratch, part.donor, part.begins).exists():
-            for before in self._parts(part.donor):
-                if (before.until or part.begins + 1) <= part.begins:
-                    for _ in self._train(before):
-                        pass
+        for before in self._parts(part.donor) if part.donor else []:
+            done = before.until and generation_file(self.scratch, before.trial, before.until).exists()
+            if before.begins < part.begins and not done:
+                for _ in self._train(before):
+                    pass
         trial, end = Trial(part), None
         while end is None:
             result = trial.advance()

@@ -146,10 +146,10 @@ class StudySampler(Feeder):
         if name == "qmc":
             return lambda: self._enumerate(self._sobol(len(self.proposals)))
         if name == "cmaes":
-            # Its state lives in Optuna's storage, which a resumption rebuilds: it starts warm from what is known.
+            # Its state lives in Optuna's storage, which a resumption rebuilds: it goes on from the best that is known.
             known = self.study.get_trials(states=(TrialState.COMPLETE,))
             self.study.sampler = optuna.samplers.CmaEsSampler(
-                seed=self._seed(), warn_independent_sampling=False, source_trials=known or None
+                seed=self._seed(), warn_independent_sampling=False, x0=self.study.best_params if known else None
             )
             return self._ask
         kind = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}[name]
@@ -175,7 +175,8 @@ class StudySampler(Feeder):
         from scipy.stats import qmc
 
         sequence = qmc.Sobol(len(self.space), rng=derive_seed(0, "sobol") % 2**32)
-        sequence.fast_forward(start)
+        if start:
+            sequence.fast_forward(start)
         for _ in range(TRIES):
             yield suggest_at(self.space, sequence.random(1)[0].tolist())
 

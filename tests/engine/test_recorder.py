@@ -25,7 +25,7 @@ def recorder(folder: Path) -> tuple[Recorder, io.StringIO]:
 
 def trial(key: str) -> Any:
     return SimpleNamespace(
-        config={"spec": {"trial": key, "cell": "c", "seed": 0, "config": {}}}, get_error=lambda: "lost"
+        config={"spec": {"trial": key, "cell": "c", "seed": 0, "config": {}, "begins": 0}}, get_error=lambda: "lost"
     )
 
 

@@ -1,0 +1,90 @@
+"""Whole studies in this process, without Ray: what the engine decides, fast and in an order that the test chooses.
+
+Everything but Ray's own loop is the program's: plan, feeder, trial scheduler, recorder, log, trials.
+"""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
+from rich.console import Console
+
+import engine.launch
+from engine import tuner
+from engine.options import Options
+from engine.record import Log
+from engine.recorder import Recorder
+from search_spaces.study import AnyStudy
+from trainables.trial import Trial, TrialSpec
+
+SHARE = {"cpu": 1.0, "gpu": 0.0}
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing catches it, and no clean-up that matters follows it."""
+
+
+class Drive:
+    """`drive(study, folder)` runs a study or resumes it; `lines` kills it after so many lines of the log."""
+
+    def __init__(self) -> None:
+        self.slots = 1
+        self.printed = ""
+
+    def __call__(self, study: AnyStudy, directory: Path, lines: int | None = None, **options: Any) -> Path:
+        console = Console(file=io.StringIO(), width=300)
+        try:
+            with _killed_after(lines):
+                if (directory / "study.json").exists():
+                    engine.launch.go_on(directory, options, ["test"], console)
+                else:
+                    engine.launch.start(study, Options(**options), directory, ["test"], console)
+        except Killed:
+            pass
+        self.printed = console.file.getvalue()  # type: ignore[attr-defined]
+        return directory
+
+    def carry_out(self, plan: Any, run: Any, log: Log, standing: Any, progress: Any) -> None:
+        scheduler = tuner._scheduler(plan, log)
+        feeder = tuner._feeder(plan, run, log, standing, scheduler.pending if scheduler else {}, None)
+        ear = Recorder(log, run, progress, 1, feeder, SHARE)
+        running: list[Any] = []
+        while True:
+            while len(running) < self.slots and isinstance(config := feeder.suggest("ray"), dict):
+                running.append(SimpleNamespace(config=config, trial=Trial(TrialSpec(**config["spec"]))))
+                ear.on_trial_start(0, [], running[-1])
+            if not running:
+                assert config == Searcher.FINISHED, "the feeder waits for trials, and none runs"
+                return
+            one = running.pop(0)
+            result = one.trial.advance()
+            result["done"] = result["end"] is not None
+            if scheduler and not result["done"]:
+                result["done"] = scheduler.on_trial_result(None, one, result) == TrialScheduler.STOP
+            ear.on_trial_result(0, [], one, result)
+            if scheduler and result["end"] is not None:
+                scheduler.on_trial_complete(None, one, result)
+            if not result["done"]:
+                running.append(one)
+
+
+@contextmanager
+def _killed_after(lines: int | None) -> Iterator[None]:
+    append, count = Log.append, 0
+
+    def counted(self: Log, **event: Any) -> None:
+        nonlocal count
+        append(self, **event)
+        count += 1
+        if count == lines:
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Log, "append", counted)
+        yield
