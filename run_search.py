@@ -2,10 +2,13 @@
 
 import json
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent
 DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+SHOW_CURSOR = "\x1b[?25h"  # a live display hides it
 
 Command = Callable[..., Any]
 
@@ -105,6 +109,11 @@ def study_options(command: Command) -> Command:
         ),
         click.option("--reuse-from", type=click.Path(), help="Run directory whose finished trials are taken over."),
         click.option("--time-budget", metavar="8h", help="Stop after so long; `resume` goes on."),
+        click.option(
+            "--disk-budget",
+            metavar="20GB",
+            help="What checkpoints may hold; last states of ended trials go first.",
+        ),
         click.option("--cpus-per-trial", type=float, help="CPUs of a trial, and its torch threads (default 1)."),
         click.option("--gpus-per-trial", type=float, help="GPUs of a trial (default: 1 where there is one)."),
         click.option("--max-concurrent", type=int, help="Trials at a time (default: as many as fit)."),
@@ -271,9 +280,13 @@ def run(study: str, out: str | None, **raw: Any) -> None:
     """Carry a study out: a name of `list`, or a .yaml file."""
     asked, options = _study(study), _options(raw)
     directory = _directory(asked, out)
-    from engine.launch import start
 
-    _carry_out(directory, lambda: start(asked, options, directory, sys.argv[1:], _console()))
+    def work() -> None:
+        from engine.launch import start
+
+        start(asked, options, directory, sys.argv[1:], _console())
+
+    _carry_out(directory, work)
 
 
 @main.command()
@@ -282,24 +295,62 @@ def run(study: str, out: str | None, **raw: Any) -> None:
 def resume(run_dir: Path, **raw: Any) -> None:
     """Go on with a run; more --seeds, --samples or --levels extend it."""
     directory, _ = _existing(run_dir), _options(raw)
-    from engine.launch import go_on
 
-    _carry_out(directory, lambda: go_on(directory, _given(raw), sys.argv[1:], _console()))
+    def work() -> None:
+        from engine.launch import go_on
+
+        go_on(directory, _given(raw), sys.argv[1:], _console())
+
+    _carry_out(directory, work)
 
 
 def _carry_out(directory: Path, work: Callable[[], Any]) -> None:
     """Do the work, then write and print the report; the exit status says how it went."""
+    with _leaving_at_once(directory):
+        try:
+            work()
+            status = _report(directory)
+        except KeyboardInterrupt as error:
+            _leave(directory, str(error))
+        except OSError as error:
+            from engine.errors import PlanError
+            from trainables.faults import disk_fault
+
+            fault = disk_fault(error)
+            if fault is None:
+                raise
+            if not (directory / "study.json").exists():
+                raise PlanError([f"nothing was started: {fault}"]) from error
+            _leave(directory, fault)
+    sys.exit(status)
+
+
+@contextmanager
+def _leaving_at_once(directory: Path) -> Iterator[None]:
+    """The first Ctrl-C ends the block as KeyboardInterrupt, a second one the process where it stands."""
+    pressed = False
+
+    def press(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        if pressed:
+            _leave(directory)
+        pressed = True
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, press)
     try:
-        work()
-    except KeyboardInterrupt:
-        click.echo(
-            f"\ninterrupted; everything so far is saved. Go on with:\n  python run_search.py resume {directory}",
-            err=True,
-        )
-        # Ray's and torch's own clean-up may wait for work that nobody needs any more.
-        sys.stdout.flush()
-        os._exit(INTERRUPTED)
-    sys.exit(_report(directory))
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _leave(directory: Path, why: str = "") -> NoReturn:
+    """Say how to go on, and end; clean-up of Ray's and torch's own may wait for work that nobody needs any more."""
+    begun = (directory / "study.json").exists()
+    saved = f"everything so far is saved. Go on with:\n  python run_search.py resume {directory}"
+    text = f"\ninterrupted{f' ({why})' if why else ''}; {saved if begun else 'nothing was started'}\n"
+    os.write(2, (SHOW_CURSOR * os.isatty(2) + text).encode())  # click's echo may be what was interrupted
+    os._exit(INTERRUPTED)
 
 
 def _report(directory: Path) -> int:

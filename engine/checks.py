@@ -9,31 +9,33 @@ from trainables.config import TrialConfig
 from trainables.registry import LOSSES
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from datasets.base import DatasetInfo
 
 CURVES = ("val_roughness", "val_jumps")  # made of a trial's epochs
 
 
-def network_faults(config: TrialConfig, info: "DatasetInfo") -> list[str]:
-    """Whether the network can be: built on the meta device, weights and all layers asked for."""
+def meta_network(config: TrialConfig, info: "DatasetInfo") -> "tuple[nn.Module | None, list[str]]":
+    """The network on the meta device, or None and why it cannot be: its weights, a layer asked for."""
     import torch
 
     from trainables.networks import build_network
     from trainables.placement import PlacementError
 
     if missing := config.model.missing_weights():
-        return [missing]
+        return None, [missing]
     try:
         with torch.device("meta"):
             network = build_network(config, info, seed=0)
             network.eval()(torch.zeros(2, *info.input_shape))
     except PlacementError as error:
-        return error.faults
+        return None, error.faults
     except ValueError as error:
-        return [str(error)]
+        return None, [str(error)]
     except Exception as error:  # whatever a network says of pictures it cannot take
-        return [f"model.name: {config.model.name} cannot take pictures of {info.input_shape}: {error}"]
-    return []
+        return None, [f"model.name: {config.model.name} cannot take pictures of {info.input_shape}: {error}"]
+    return network, []
 
 
 def setting_faults(config: TrialConfig, info: "DatasetInfo") -> list[str]:

@@ -23,6 +23,7 @@ SAME = ("torch", "torchvision", "numpy", "pyarrow", "pillow")  # with these a tr
 
 LOCAL = "local"
 ALLOWED = "allowed: auto (the cluster of this machine), HOST:PORT, or local (this machine alone, the default)"
+TOKEN = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN where ~/.ray/auth_token is not that of the cluster"
 ATTEMPTS = 3  # at starting Ray, which times out now and then under load
 ANSWER = 5.0  # seconds within which a cluster's port answers
 INSPECTION = 180.0  # seconds within which every node answers, its first import of the program included
@@ -122,6 +123,7 @@ def _find(address: str) -> str:
 
     Asked before `ray.init`, which waits two minutes for an absent cluster and then raises SystemExit.
     """
+    from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
     from ray._raylet import GcsClient  # type: ignore[attr-defined]
     from ray.exceptions import AuthenticationError
 
@@ -136,20 +138,15 @@ def _find(address: str) -> str:
         socket.create_connection((host, int(parts[3])), ANSWER).close()
     except (OSError, OverflowError) as error:
         raise PlanError([f"--address {address}: no Ray cluster answers at {found} ({error}); {ALLOWED}"]) from None
+    if address == "auto":
+        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)  # as ray.init("auto") does, once and for all
     try:
         metadata = _metadata(GcsClient(address=found))
     except AuthenticationError:
-        if address == "auto" and "RAY_AUTH_MODE" not in os.environ:
-            return found  # Ray looks for the token itself
-        raise PlanError(
-            [
-                f"--address {address}: the cluster at {found} wants its token: set RAY_AUTH_MODE=token, and "
-                f"RAY_AUTH_TOKEN where ~/.ray/auth_token is not that of the cluster"
-            ]
-        ) from None
+        raise PlanError([f"--address {address}: the cluster at {found} wants its token; {TOKEN}"]) from None
     except Exception as error:
         raise PlanError([f"--address {address}: what answers at {found} is no Ray cluster ({error})"]) from None
-    _check_versions(address, found, metadata)
+    check_versions(address, found, metadata)
     return found
 
 
@@ -174,7 +171,8 @@ def _metadata(client: Any) -> dict[str, Any]:
     return get_cluster_metadata(client) or {}
 
 
-def _check_versions(address: str, found: str, metadata: dict[str, Any]) -> None:
+def check_versions(address: str, found: str, metadata: dict[str, Any]) -> None:
+    """PlanError where the cluster runs another Ray or Python: their processes would not understand each other."""
     import ray
 
     here = {"ray": ray.__version__, "python": platform.python_version()}
@@ -206,7 +204,8 @@ def _join(address: str) -> None:
         raise PlanError(
             [
                 f"--address {address}: the cluster at {found} cannot be joined ({_first_line(error)}); the program "
-                f"runs on a node of the cluster, for instance by `ray job submit`"
+                f"runs on a node of the cluster, for instance by `ray job submit`; where the cluster wants a token, "
+                f"{TOKEN}"
             ]
         ) from None
 
@@ -238,7 +237,7 @@ def _check_nodes(address: str, directory: Path | None) -> None:
     for reference, name in asked.items():
         try:
             answer = ray.get(reference, timeout=max(1.0, deadline - time.monotonic()))
-            faults += [f"--address {address}: node {name}: {fault}" for fault in _faults_of(answer, directory)]
+            faults += [f"--address {address}: node {name}: {fault}" for fault in node_faults(answer, directory)]
         except Exception as error:
             faults.append(f"--address {address}: node {name} cannot run the program ({_first_line(error)})")
     if faults:
@@ -268,7 +267,8 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def _faults_of(answer: dict[str, Any], directory: Path | None) -> Iterator[str]:
+def node_faults(answer: dict[str, Any], directory: Path | None) -> Iterator[str]:
+    """What keeps a node that gave this answer from running trials of this process."""
     if not answer["ours"]:
         yield f"`datasets` is {answer['datasets']}, another package; take it out of PYTHONPATH there"
     for name, here in versions().items():

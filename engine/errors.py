@@ -1,4 +1,4 @@
-"""The engine's one way to refuse."""
+"""The engine's ways to refuse and to stop."""
 
 
 class PlanError(Exception):
@@ -7,3 +7,10 @@ class PlanError(Exception):
     def __init__(self, faults: list[str]) -> None:
         self.faults = list(dict.fromkeys(faults))
         super().__init__("\n".join(self.faults))
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run cannot go on now, and all that it did is written; the text says why, in a clause.
+
+    Like Ctrl-C it is no `Exception`: Ray Tune would end its trials one by one before it let it through.
+    """

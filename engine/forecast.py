@@ -19,9 +19,11 @@ from analysis.schema import RunDirectory
 from analysis.store import read_log
 from datasets.cache import open_dataset
 from engine.cluster import LOCAL
+from engine.disk import Footprints
 from engine.history import History
 from engine.plan import Plan
 from engine.progress import duration
+from engine.reuse import foresee
 from engine.sampler import samples_of
 from engine.standing import standing
 from engine.tuner import concurrency
@@ -36,17 +38,18 @@ PROBE_SECONDS = 15.0  # cells beyond this budget are taken to be like the first
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one trial: seconds an epoch, bytes of memory while it trains, bytes of checkpoints that it leaves."""
+    """Of one trial: seconds an epoch, bytes of memory while it trains."""
 
     epoch_seconds: float
     memory: int
-    disk: int
 
 
 @dataclass(frozen=True)
 class Forecast:
     trials: int
     finished: int
+    reused: int
+    """taken over from the run of `--reuse-from`"""
     seconds: float
     concurrent: int
     memory: int
@@ -58,22 +61,23 @@ class Forecast:
 def forecast(plan: Plan) -> Forecast:
     """Time, memory and disk of what the plan still lacks."""
     history = History.read(read_log(RunDirectory(plan.directory).log))
+    reused = foresee(plan, history)
     now = standing(plan, history)
     total, done, configs = now.total, now.done, now.configs(plan)
     torch.set_num_threads(plan.options.threads)
     costs: dict[str, Cost] = {}
-    began = time.monotonic()
-    seconds = disk = 0.0
+    known, began = Footprints(plan), time.monotonic()
+    seconds, disk = 0.0, 0
     for config in configs:
         key = config.model_dump_json(exclude={"selection", "schedule"})
         if key not in costs and (not costs or time.monotonic() - began < PROBE_SECONDS):
             costs[key] = probe(plan, config)
         cost = costs.get(key) or next(iter(costs.values()))
         seconds += cost.epoch_seconds * config.training.epochs
-        disk += cost.disk
+        disk += known.of(config).total
     concurrent = min(concurrency(plan), max(1, len(configs)))
     memory = max((cost.memory for cost in costs.values()), default=0) * concurrent
-    return Forecast(total, done, seconds / concurrent, concurrent, memory, int(disk), len(costs))
+    return Forecast(total, done - reused, reused, seconds / concurrent, concurrent, memory, disk, len(costs))
 
 
 def probe(plan: Plan, config: TrialConfig) -> Cost:
@@ -85,17 +89,7 @@ def probe(plan: Plan, config: TrialConfig) -> Cost:
     evaluation, seen = learner.time_evaluation()
     epoch = step / rows * counts["train"] + evaluation / seen * (counts["val"] + counts["test"])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    state = learner.state_dict()
-    model = _bytes(state["model"])
-    return Cost(epoch, peak, 2 * model + _bytes(state["average"]) + _bytes(state["optimizer"]))
-
-
-def _bytes(tree: Any) -> int:
-    if isinstance(tree, torch.Tensor):
-        return tree.numel() * tree.element_size()
-    if isinstance(tree, dict):
-        return sum(map(_bytes, tree.values()))
-    return sum(map(_bytes, tree)) if isinstance(tree, list | tuple) else 0
+    return Cost(epoch, peak)
 
 
 def plan_record(plan: Plan) -> dict[str, Any]:
@@ -143,10 +137,13 @@ def describe_plan(plan: Plan, console: Console) -> None:
             table.add_row(item.cell.name, *levels, epochs, trials, remark)
         console.print(table)
     made = forecast(plan)
+    reused = f", {made.reused} in {plan.options.reuse_from}" if made.reused else ""
     console.print(
-        f"{made.trials} trials, {made.finished} of them finished in {plan.directory}", highlight=False, soft_wrap=True
+        f"{made.trials} trials, {made.finished} of them finished in {plan.directory}{reused}",
+        highlight=False,
+        soft_wrap=True,
     )
-    if made.trials > made.finished:
+    if made.trials > made.finished + made.reused:
         address = plan.options.address
         where = "" if address in (None, LOCAL) else f" on this machine (the cluster {address} is not asked)"
         console.print(

@@ -10,7 +10,9 @@ from rich.console import Console
 
 from analysis.schema import RunDirectory
 from engine.cluster import joined
+from engine.disk import refuse_too_large, tidy
 from engine.errors import PlanError
+from engine.history import History
 from engine.options import Options
 from engine.plan import Plan, make_plan, objective
 from engine.progress import Progress, duration
@@ -19,7 +21,7 @@ from engine.record import now as timestamp
 from engine.reuse import take_over
 from engine.sampler import samples_of
 from engine.standing import Standing, standing
-from engine.tuner import carry_out
+from engine.tuner import carry_out, concurrency
 from search_spaces.study import AnyStudy, SearchStudy, parse_study
 
 
@@ -29,6 +31,7 @@ def start(study: AnyStudy, options: Options, directory: Path, command: list[str]
     plan = make_plan(study, options, directory)
     _refuse_invalid(plan)
     with hold(RunDirectory(directory)), joined(plan.options.address, directory):
+        refuse_too_large(plan, standing(plan, History()), History(), concurrency(plan))
         run = claim(plan, command)
         with Log(run) as log:
             _run(plan, run, log, standing(plan, log.history), command, console)
@@ -45,8 +48,11 @@ def go_on(directory: Path, given: dict[str, Any], command: list[str], console: C
         _refuse_invalid(plan)
         with Log(run) as log:
             now = standing(plan, log.history, record)
-            rewrite(plan, run, command, record)
-            _run(plan, run, log, now, command, console)
+            address = plan.options.address if now.done < now.total else None
+            with joined(address, directory):
+                refuse_too_large(plan, now, log.history, concurrency(plan))
+                rewrite(plan, run, command, record)
+                _run(plan, run, log, now, command, console)
     return run
 
 
@@ -61,6 +67,7 @@ def read_request(directory: Path) -> tuple[RunDirectory, dict[str, Any]]:
 
 def _run(plan: Plan, run: RunDirectory, log: Log, now: Standing, command: list[str], console: Console) -> None:
     study = plan.study
+    tidy(run)
     log.append(event="session", time=timestamp(), command=command, node=platform.node(), pid=os.getpid())
     if isinstance(study, SearchStudy) and samples_of(study) < study.samples:
         console.print(
@@ -68,7 +75,7 @@ def _run(plan: Plan, run: RunDirectory, log: Log, now: Standing, command: list[s
             f"each is tried once.",
             soft_wrap=True,
         )
-    if plan.options.reuse_from and (taken := take_over(plan, run, log, Path(plan.options.reuse_from))):
+    if taken := take_over(plan, run, log):
         console.print(f"{taken} finished trials are taken over from {plan.options.reuse_from}.", soft_wrap=True)
         now = standing(plan, log.history)
     if now.done:

@@ -21,6 +21,23 @@ def seconds_of(text: str) -> float:
     return sum(float(number) * UNITS[unit] for number, unit in re.findall(r"([\d.]+)([dhms])", text))
 
 
+def bytes_of(text: str) -> int:
+    """Bytes of an amount as people write it: 20GB, 1.5GiB, 800MB; a number alone is bytes."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(?:([KMGT])(i?)B|B?)", text, re.IGNORECASE)
+    if not found:
+        raise ValueError("not an amount such as 20GB, 1.5GiB or 800MB")
+    power = "KMGT".index(found[2].upper()) + 1 if found[2] else 0
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** power)
+
+
+def size_text(amount: float) -> str:
+    """An amount of bytes as people read it."""
+    units = ["B", "kB", "MB", "GB", "TB"]
+    while amount >= 1000 and len(units) > 1:
+        amount, units = amount / 1000, units[1:]
+    return f"{amount:.3g} {units[0]}"
+
+
 class Options(Component):
     """Options of plan, run and resume; None is "as the study says". Paths are absolute, as text."""
 
@@ -39,6 +56,8 @@ class Options(Component):
     reuse_from: str | None = None
     time_budget: Annotated[float, Field(gt=0)] | None = None
     """seconds"""
+    disk_budget: Annotated[int, Field(gt=0)] | None = None
+    """bytes that checkpoints/ may hold"""
     cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
     gpus_per_trial: Annotated[float, Field(ge=0)] | None = None
     max_concurrent: Annotated[int, Field(ge=1)] | None = None
@@ -56,6 +75,11 @@ class Options(Component):
     @classmethod
     def _seconds(cls, value: Any) -> Any:
         return seconds_of(value) if isinstance(value, str) else value
+
+    @field_validator("disk_budget", mode="before")
+    @classmethod
+    def _bytes(cls, value: Any) -> Any:
+        return bytes_of(value) if isinstance(value, str) else value
 
     @property
     def threads(self) -> int:

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis.schema import counterpart, maximised
-from datasets.base import DataError
+from datasets.base import DataError, DatasetInfo
 from datasets.cache import Prepared, prepare
 from datasets.component import did_you_mean
-from engine.checks import metric_faults, network_faults, setting_faults
+from engine.checks import meta_network, metric_faults, setting_faults
 from engine.errors import PlanError
 from engine.options import Options, apply
 from search_spaces.designs import Cell, Comparison
@@ -24,6 +24,9 @@ from trainables.config import ConfigError, TrialConfig, resolve
 from trainables.identity import trial_key
 from trainables.registry import WORKLOADS
 from trainables.trial import TrialSpec
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Workbench:
             raise PlanError([f"workload {study.workload!r} is unknown; {did_you_mean(study.workload, WORKLOADS)}"])
         self.study, self.options = study, options
         self._prepared: dict[str, Prepared | DataError] = {}
-        self._networks: dict[str, list[str]] = {}
+        self._networks: dict[str, tuple[nn.Module | None, list[str]]] = {}
 
     @cached_property
     def trainable(self) -> type:
@@ -93,10 +96,17 @@ class Workbench:
             info = self.data(config).info
         except DataError as error:
             return error.faults
+        return self._network(config, info)[1] + setting_faults(config, info)
+
+    def network(self, config: TrialConfig) -> "nn.Module | None":
+        """The configuration's network on the meta device, where its tensors hold nothing; None where it cannot be."""
+        return self._network(config, self.data(config).info)[0]
+
+    def _network(self, config: TrialConfig, info: DatasetInfo) -> "tuple[nn.Module | None, list[str]]":
         key = f"{config.model.model_dump_json()} {config.loss.task} {info.input_shape} {info.classes} {info.n_points}"
         if key not in self._networks:
-            self._networks[key] = network_faults(config, info)
-        return self._networks[key] + setting_faults(config, info)
+            self._networks[key] = meta_network(config, info)
+        return self._networks[key]
 
     def spec(self, cell: str, config: TrialConfig, seed: int, directory: Path) -> TrialSpec:
         prepared = self.data(config)
@@ -109,6 +119,8 @@ class Workbench:
             fingerprint=prepared.info.fingerprint,
             directory=str(directory),
             threads=self.options.threads,
+            data_root=self.options.data_root,
+            cache_dir=self.options.cache_dir,
         )
 
 

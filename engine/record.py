@@ -9,6 +9,8 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -18,10 +20,11 @@ from filelock import FileLock, Timeout
 
 from analysis.schema import RunDirectory
 from analysis.store import read_log, repair_tail
-from engine.errors import PlanError
+from engine.errors import Interrupted, PlanError
 from engine.history import History
 from engine.plan import Plan, objectives
 from search_spaces.study import AblationStudy, SearchStudy
+from trainables.faults import disk_fault
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "pandas", "pyarrow", "pillow", "numpy")
@@ -47,9 +50,30 @@ class Log:
         os.close(self._file)
 
     def append(self, **event: Any) -> None:
-        line = json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n"
-        os.write(self._file, line.encode())
+        """Write the event whole or, where the disk does not take it, not at all; Interrupted then."""
+        line = (json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        size = os.fstat(self._file).st_size
+        try:
+            with stopping():
+                written = os.write(self._file, line)
+                while written < len(line):  # a disk that is nearly full takes a part, and says why with the next
+                    written += os.write(self._file, line[written:])
+        except Interrupted:
+            with suppress(OSError):  # what cannot be cut back now is cut back when the log is opened again
+                os.ftruncate(self._file, size)
+            raise
         self.history.add(event)
+
+
+@contextmanager
+def stopping() -> Iterator[None]:
+    """Interrupted where a disk is full, read-only or failing in the block."""
+    try:
+        yield
+    except OSError as error:
+        if fault := disk_fault(error):
+            raise Interrupted(fault) from error
+        raise
 
 
 def hold(run: RunDirectory) -> FileLock:

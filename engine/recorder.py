@@ -10,9 +10,11 @@ from typing import Any
 from ray.tune import Callback
 
 from analysis.schema import RunDirectory
+from engine.disk import Budget
+from engine.errors import Interrupted
 from engine.feeder import Feeder
 from engine.progress import Progress, epoch_line
-from engine.record import Log, now, program
+from engine.record import Log, now, program, stopping
 
 PAUSED = "paused"  # the end of a part of a trial, which is none of the log
 
@@ -29,10 +31,12 @@ class Recorder(Callback):
         feeder: Feeder | None = None,
         share: dict[str, float] | None = None,
         retries: bool = False,
+        budget: Budget | None = None,
     ) -> None:
         self.log, self.history, self.run, self.progress, self.threads = log, log.history, run, progress, threads
         self.started: set[str] = set()
         self.feeder, self.share, self.retries = feeder or Feeder(), share or {}, retries
+        self.budget = budget
 
     def __getstate__(self) -> dict[str, Any]:
         """Ray pickles its callbacks into an experiment state that nothing reads; files and terminals do not pickle."""
@@ -49,6 +53,7 @@ class Recorder(Callback):
         names = {name: spec[name] for name in ("trial", "cell", "seed", "config")}
         continues = {"continues": spec["continues"]} if spec.get("continues") else {}
         attempt = self.history.attempts.get(key, 0) + 1
+        self._lines(key)
         self.log.append(event="start", time=now(), **names, **point, **continues, attempt=attempt)
         self.progress.started(key, spec["cell"], spec["seed"])
 
@@ -56,6 +61,8 @@ class Recorder(Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         key = trial.config["spec"]["trial"]
+        if stop := result.get("stop"):
+            raise Interrupted(stop)
         for row in result["rows"]:
             if row["epoch"] not in self.history.rows.get(key, {}):
                 self.log.append(event="epoch", trial=key, **row)
@@ -80,9 +87,18 @@ class Recorder(Callback):
     def _line(self, key: str, row: dict[str, Any]) -> None:
         """The epoch for human eyes, in artifacts/TRIAL/epochs.log."""
         file = self.run.artifacts / key / "epochs.log"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("a", encoding="utf-8") as lines:
-            lines.write(epoch_line(row) + "\n")
+        with stopping():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("a", encoding="utf-8") as lines:
+                lines.write(epoch_line(row) + "\n")
+
+    def _lines(self, key: str) -> None:
+        """Whatever stopped an earlier attempt may have left a line out or torn: all are written again."""
+        if rows := self.history.rows.get(key):
+            with stopping():
+                (self.run.artifacts / key / "epochs.log").unlink(missing_ok=True)
+            for epoch in sorted(rows):
+                self._line(key, rows[epoch])
 
     def _end(self, key: str, end: dict[str, Any]) -> None:
         if end.get("out_of_memory") and self.retries:
@@ -102,3 +118,6 @@ class Recorder(Callback):
         self.log.append(event="end", time=now(), trial=key, **kept, execution=execution)
         self.progress.ended(key, end)
         self.feeder.over(key)
+        if self.budget is not None:
+            with stopping():
+                self.budget.ended(key)

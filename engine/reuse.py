@@ -20,25 +20,37 @@ from trainables.trial import TrialSpec
 FOLDERS = ("checkpoints", "artifacts")
 
 
-def take_over(plan: Plan, run: RunDirectory, log: Log, source: Path) -> int:
-    """Copy what `source` has finished of the plan's trials into `run`; how many that were."""
-    other = RunDirectory(source)
-    if not other.study.is_file():
-        raise PlanError([f"--reuse-from {source}: no run directory: it holds no study.json"])
-    found = History.read(read_log(other.log))
-    taken = 0
-    for spec, point in _wanted(plan, found, log.history):
-        if spec.trial not in log.history.ends and spec.trial in found.ends:
-            _copy_files(other, run, spec.trial)
-            _copy_events(found, log, spec, point, source)
-            taken += 1
+def take_over(plan: Plan, run: RunDirectory, log: Log) -> int:
+    """Copy what the run of `--reuse-from` has finished of the plan's trials; how many that were."""
+    if plan.options.reuse_from is None:
+        return 0
+    other, taken = RunDirectory(Path(plan.options.reuse_from)), 0
+    for spec, events in _found(plan, log.history):
+        _copy_files(other, run, spec.trial)
+        for event in events:
+            log.append(**event)
+        taken += 1
     return taken
 
 
-def reusable(plan: Plan, history: History, source: Path) -> int:
-    """How many trials `take_over` would take."""
+def foresee(plan: Plan, history: History) -> int:
+    """Add to `history` what `take_over` would add to the log; how many trials that are."""
+    found = [] if plan.options.reuse_from is None else list(_found(plan, history))
+    for _, events in found:
+        for event in events:
+            history.add(event)
+    return len(found)
+
+
+def _found(plan: Plan, history: History) -> Iterator[tuple[TrialSpec, list[dict[str, Any]]]]:
+    """Trials that the other run has finished and this one has not, with their events."""
+    source = Path(plan.options.reuse_from or "")
+    if not RunDirectory(source).study.is_file():
+        raise PlanError([f"--reuse-from {source}: no run directory: it holds no study.json"])
     found = History.read(read_log(RunDirectory(source).log))
-    return sum(spec.trial in found.ends and spec.trial not in history.ends for spec, _ in _wanted(plan, found, history))
+    for spec, point in _wanted(plan, found, history):
+        if spec.trial in found.ends and spec.trial not in history.ends:
+            yield spec, list(_events(found, history, spec, point, source))
 
 
 def _wanted(plan: Plan, found: History, history: History) -> Iterator[tuple[TrialSpec, dict[str, Any] | None]]:
@@ -87,14 +99,16 @@ def _copy_files(other: RunDirectory, run: RunDirectory, trial: str) -> None:
         shutil.copy2(predictions, run.predictions)
 
 
-def _copy_events(found: History, log: Log, spec: TrialSpec, point: dict[str, Any] | None, source: Path) -> None:
+def _events(
+    found: History, history: History, spec: TrialSpec, point: dict[str, Any] | None, source: Path
+) -> Iterator[dict[str, Any]]:
     """Start, epochs and end under this run's name of the cell; the end comes last, so that a kill leaves no half."""
     trial = spec.trial
     start = {**found.starts[trial], "cell": spec.cell, "seed": spec.seed, "time": now()}
     start.pop("point", None)
-    log.append(**start, **({} if point is None else {"point": point}))
-    for epoch, row in sorted(found.rows.get(trial, {}).items()):
-        if epoch not in log.history.rows.get(trial, {}):
-            log.append(**row)
+    yield {**start, **({} if point is None else {"point": point})}
+    yield from (
+        row for epoch, row in sorted(found.rows.get(trial, {}).items()) if epoch not in history.rows.get(trial, {})
+    )
     end = found.ends[trial]
-    log.append(**{**end, "execution": {**end.get("execution", {}), "reused_from": str(source)}})
+    yield {**end, "execution": {**end.get("execution", {}), "reused_from": str(source)}}

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 from analysis.schema import RunDirectory
 from engine.cluster import nodes, ray_started, room
+from engine.disk import Budget
 from engine.plan import Plan, objective
 from engine.record import Log
 from engine.standing import Standing
+from engine.watch import watched
 from search_spaces.study import SearchStudy
 
 if TYPE_CHECKING:
@@ -34,7 +36,11 @@ def carry_out(plan: Plan, run: RunDirectory, log: Log, standing: Standing, progr
     from engine.feeder import Deadline
 
     deadline = Deadline(plan.options.time_budget)
-    with ray_started(plan.options.address, run.root), tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch:
+    with (
+        ray_started(plan.options.address, run.root),
+        watched(),
+        tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch,
+    ):
         for turn, larger in enumerate((False, True)):
             share = _share(plan, LARGER if larger else 1.0)
             left = log.history.enlarged - set(log.history.ends) if larger else None
@@ -74,7 +80,18 @@ def _fit(
         run_config=tune.RunConfig(
             name="trials",
             storage_path=str(scratch),
-            callbacks=[Recorder(log, run, progress, plan.options.threads, feeder, share, retries=only is None)],
+            callbacks=[
+                Recorder(
+                    log,
+                    run,
+                    progress,
+                    plan.options.threads,
+                    feeder,
+                    share,
+                    retries=only is None,
+                    budget=Budget(plan, standing, log.history),
+                )
+            ],
             stop=deadline,
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),

@@ -12,6 +12,8 @@ from typing import Any, BinaryIO
 
 import torch
 
+from trainables.faults import disk_fault
+
 DIGEST = 16
 TAIL = 2 + DIGEST  # the comment's length, the comment
 
@@ -31,7 +33,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 def save(state: dict[str, Any], path: Path) -> None:
     def write(temporary: Path) -> None:
-        torch.save(state, temporary)
+        with temporary.open("wb") as file:  # given a path, torch hides the system's error of a full disk
+            torch.save(state, file)
         with temporary.open("r+b") as file:
             digest = _digest(file, temporary.stat().st_size - 2)
             file.write(DIGEST.to_bytes(2, "little") + digest)  # over the length of an empty comment
@@ -47,7 +50,9 @@ def load(path: Path) -> dict[str, Any] | None:
             if file.read() != DIGEST.to_bytes(2, "little") + digest:
                 return None
         return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
+    except OSError as error:
+        if disk_fault(error):  # the file may be whole, and training from an earlier one is not asked for
+            raise
         return None
 
 

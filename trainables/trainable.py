@@ -1,11 +1,13 @@
 """The Ray side of a trial, and nothing else: every model/dataset pair is a subclass that states its facts."""
 
+import platform
 from pathlib import Path
 from typing import Any, ClassVar
 
 from ray import tune
 
 from trainables import checkpoint
+from trainables.faults import disk_fault
 from trainables.trial import Trial, TrialSpec, failure
 
 
@@ -13,8 +15,8 @@ class VisionTrainable(tune.Trainable):
     """Runs the trial that `config["spec"]` describes, one epoch a step.
 
     A subclass names its data set and its default model, and may change any default by dotted name. Exceptions end the
-    trial as failed, with their text in its record; only a lost process is left to Ray's retries, and the next attempt
-    continues from the trial's own checkpoint.
+    trial as failed, with their text in its record, but for a disk's, which `stop` the run; only a lost process is left
+    to Ray's retries, and the next attempt continues from the trial's own checkpoint.
     """
 
     dataset: ClassVar[str]
@@ -40,6 +42,8 @@ class VisionTrainable(tune.Trainable):
                 raise self.error or RuntimeError("the trial was not set up")
             result = self.current.advance()
         except Exception as error:
+            if fault := disk_fault(error):  # no fault of the trial: the run stops, and a resumed one goes on
+                return {"rows": [], "end": None, "stop": f"{fault} (node {platform.node()})", "done": False}
             result = {"rows": [], "end": failure(error)}
         return {**result, "done": result["end"] is not None}
 

@@ -16,9 +16,10 @@ from typing import Any
 
 import torch
 
-from datasets.cache import open_dataset
+from datasets.cache import open_or_prepare
 from trainables import checkpoint, diagnostics, verification
 from trainables.config import TrialConfig, from_tree
+from trainables.faults import out_of_memory
 from trainables.learner import Learner
 from trainables.predictions import write_outputs
 
@@ -42,6 +43,8 @@ class TrialSpec:
     fingerprint: str
     directory: str
     threads: int = 1
+    data_root: str | None = None
+    cache_dir: str | None = None
     until: int | None = None
     continues: str | None = None
     begins: int = 0
@@ -65,7 +68,8 @@ class Trial:
         self.config: TrialConfig = from_tree(spec.config)
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.folder = self._checkpoints(spec.trial)
-        dataset = open_dataset(self.config.dataset, Path(spec.dataset_file))
+        places = (None if place is None else Path(place) for place in (spec.data_root, spec.cache_dir))
+        dataset = open_or_prepare(self.config.dataset, Path(spec.dataset_file), *places)
         if dataset.info.fingerprint != spec.fingerprint:
             raise RuntimeError(
                 f"the data changed: fingerprint {dataset.info.fingerprint}, planned with {spec.fingerprint}"
@@ -276,7 +280,8 @@ class VerificationError(RuntimeError):
 def failure(error: Exception) -> dict[str, Any]:
     """The end of a trial that raised."""
     text = "".join(traceback.format_exception(error)) if not isinstance(error, VerificationError) else str(error)
-    return {"status": "failed", "selected_epoch": None, "verified": False, "error": text, "node": platform.node()}
+    end = {"status": "failed", "selected_epoch": None, "verified": False, "error": text, "node": platform.node()}
+    return end | ({"out_of_memory": True} if out_of_memory(error) else {})
 
 
 def _finite(value: float) -> float | None:

@@ -1,0 +1,45 @@
+"""The digits workload with a fault of its own: put into the registry by tests, imported by the trials' processes."""
+
+from pathlib import Path
+from typing import Any
+
+from trainables.digits import DigitsSmallCNN
+
+MENDED = "mended"
+"""a file in the run directory, with which nothing fails any more"""
+SEED = 1
+"""of the trials that fail"""
+
+
+class Faulty(DigitsSmallCNN):
+    """Fails in the second epoch of every trial with seed 1."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        super().setup(config)
+        assert self.current is not None
+        trial, train = self.current, self.current.learner.train_epoch
+
+        def train_epoch() -> dict[str, float]:
+            mended = (Path(trial.spec.directory) / MENDED).exists()
+            if trial.learner.epoch == 1 and trial.spec.seed == SEED and not mended:
+                self.fail()
+            return train()
+
+        trial.learner.train_epoch = train_epoch  # type: ignore[method-assign]
+
+    def fail(self) -> None:
+        raise ValueError("of our making")
+
+
+class Hungry(Faulty):
+    """Runs out of memory with less than two CPUs' share of the machine."""
+
+    def fail(self) -> None:
+        assert self.trial_resources is not None
+        if self.trial_resources.required_resources["CPU"] < 2:
+            raise MemoryError
+
+
+class Insatiable(Faulty):
+    def fail(self) -> None:
+        raise MemoryError("more than any share")

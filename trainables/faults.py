@@ -1,0 +1,46 @@
+"""What an exception says of the machine, not of the trial: a disk that takes nothing more, memory that is out."""
+
+import errno
+import os
+from collections.abc import Iterator
+
+DISK = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the disk is read-only",
+    errno.EIO: "the disk fails",
+}
+# torch's own words where its CPU allocator gets nothing, which it raises as a plain RuntimeError.
+NO_MEMORY = ("can't allocate memory", "not enough memory")
+
+
+def disk_fault(error: BaseException) -> str | None:
+    """What is the matter with which disk, where that is why something could not be written; else None.
+
+    Libraries raise their own error while they handle the system's, so the whole chain is looked at.
+    """
+    for found in _chain(error):
+        if isinstance(found, OSError) and found.errno in DISK:
+            # str() of the error is left out: pyarrow's has several lines.
+            where = f" ({os.fsdecode(found.filename)})" if isinstance(found.filename, str | bytes) else ""
+            return f"{DISK[found.errno]}{where}: {os.strerror(found.errno)}"
+    return None
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a larger share of the machine may help."""
+    from torch import OutOfMemoryError
+
+    return any(
+        isinstance(found, MemoryError | OutOfMemoryError)
+        or (isinstance(found, RuntimeError) and any(words in str(found) for words in NO_MEMORY))
+        for found in _chain(error)
+    )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
