@@ -115,7 +115,7 @@ def study_options(command: Command) -> Command:
             help="What checkpoints may hold; last states of ended trials go first.",
         ),
         click.option("--cpus-per-trial", type=float, help="CPUs of a trial, and its torch threads (default 1)."),
-        click.option("--gpus-per-trial", type=float, help="GPUs of a trial (default: 1 where there is one)."),
+        click.option("--gpus-per-trial", metavar="X|auto", help="GPUs of a trial (default: 1 if there is one)."),
         click.option("--max-concurrent", type=int, help="Trials at a time (default: as many as fit)."),
         click.option("--address", help="auto or HOST:PORT of a Ray cluster (default: local, a private Ray)."),
         click.option("--skip-invalid", is_flag=True, default=None, help="Run the other cells where some cannot run."),

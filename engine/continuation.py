@@ -8,6 +8,7 @@ from engine.errors import PlanError
 from engine.history import History
 from trainables.config import TrialConfig, flatten, from_tree
 from trainables.identity import trial_key
+from trainables.mirror import present
 from trainables.trial import TrialSpec
 
 BUDGET = "training.epochs"
@@ -42,7 +43,7 @@ class Continuations:
                 )
                 return spec
             reason = beginnings_differ(old, new)
-            if reason is None and not (Path(spec.directory) / "checkpoints" / event["trial"] / "last.pt").exists():
+            if reason is None and not present(spec, f"checkpoints/{event['trial']}/last.pt"):
                 reason = "the last checkpoint of their smaller budget is gone"
             if reason is None:
                 return replace(spec, continues=event["trial"])

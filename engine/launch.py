@@ -92,7 +92,7 @@ def _run(plan: Plan, run: RunDirectory, log: Log, now: Standing, command: list[s
     if left and plan.options.time_budget:
         budget = duration(plan.options.time_budget)
         console.print(
-            f"The time budget of {budget} is spent; {left} trials are left: resume {run.root}", soft_wrap=True
+            f"The time budget of {budget} is spent; {left} trials are left: resume {run.address}", soft_wrap=True
         )
 
 

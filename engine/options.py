@@ -1,7 +1,7 @@
 """What a user asks of a study on the command line, apart from the study itself."""
 
 import re
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator
 
@@ -59,7 +59,7 @@ class Options(Component):
     disk_budget: Annotated[int, Field(gt=0)] | None = None
     """bytes that checkpoints/ may hold"""
     cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
-    gpus_per_trial: Annotated[float, Field(ge=0)] | None = None
+    gpus_per_trial: Annotated[float, Field(ge=0)] | Literal["auto"] | None = None
     max_concurrent: Annotated[int, Field(ge=1)] | None = None
     address: str | None = None
     skip_invalid: bool = False
@@ -75,6 +75,16 @@ class Options(Component):
     @classmethod
     def _seconds(cls, value: Any) -> Any:
         return seconds_of(value) if isinstance(value, str) else value
+
+    @field_validator("gpus_per_trial", mode="before")
+    @classmethod
+    def _part(cls, value: Any) -> Any:
+        if not isinstance(value, str) or value == "auto":
+            return value
+        try:
+            return float(value)
+        except ValueError:
+            raise ValueError("neither a number nor auto") from None
 
     @field_validator("disk_budget", mode="before")
     @classmethod

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.schema import counterpart, maximised
+from analysis.schema import RunDirectory, counterpart, maximised
 from datasets.base import DataError, DatasetInfo
 from datasets.cache import Prepared, prepare
 from datasets.component import did_you_mean
@@ -121,6 +121,7 @@ class Workbench:
             threads=self.options.threads,
             data_root=self.options.data_root,
             cache_dir=self.options.cache_dir,
+            remote=RunDirectory(directory).remote,
         )
 
 

@@ -39,7 +39,10 @@ class Log:
 
     def __init__(self, run: RunDirectory) -> None:
         repair_tail(run.log)
-        self.history = History.read(read_log(run.log))
+        try:
+            self.history = History.read(read_log(run.log))
+        except ValueError as error:
+            raise PlanError([f"{error}; what stands before that line can be kept: delete the others"]) from None
         self._file = os.open(run.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     def __enter__(self) -> Self:

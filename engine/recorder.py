@@ -113,7 +113,7 @@ class Recorder(Callback):
             "resources": self.share,
             "notes": end.get("notes", []),
             **({"lineage": lineage} if (lineage := self.history.lineage(key)) else {}),
-            "rerun": f"{program()} rerun {self.run.root} {key}",
+            "rerun": f"{program()} rerun {self.run.address} {key}",
         }
         self.log.append(event="end", time=now(), trial=key, **kept, execution=execution)
         self.progress.ended(key, end)

@@ -15,6 +15,7 @@ from engine.sampler import cell_of, samples_of
 from search_spaces.spaces import point_faults
 from search_spaces.study import SearchStudy
 from trainables.config import ConfigError, flatten, from_tree
+from trainables.mirror import Store, put_trial
 from trainables.trial import TrialSpec
 
 FOLDERS = ("checkpoints", "artifacts")
@@ -25,8 +26,11 @@ def take_over(plan: Plan, run: RunDirectory, log: Log) -> int:
     if plan.options.reuse_from is None:
         return 0
     other, taken = RunDirectory(Path(plan.options.reuse_from)), 0
+    store = Store(run.remote) if run.remote else None
     for spec, events in _found(plan, log.history):
         _copy_files(other, run, spec.trial)
+        if store:
+            put_trial(store, run.root, spec.trial)
         for event in events:
             log.append(**event)
         taken += 1

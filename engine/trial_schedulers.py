@@ -34,9 +34,15 @@ class Decisions:
         self.metric, self.worst = metric, 0.0 if maximise else WORST
         self._scheduler = _build(settings, epochs, "max" if maximise else "min")
         self._known: set[str] = set()
+        self._stopped: set[str] = set()
+        self._stopped: set[str] = set()
 
     def stops(self, trial: str, row: dict[str, Any]) -> bool:
         """Whether the trial ends with this epoch."""
+        if trial in self._stopped:  # its checkpoint was ahead of the log; Ray's schedulers want to hear no more of it
+            return False
+        if trial in self._stopped:
+            return True
         known = Known(trial)
         if trial not in self._known:
             self._known.add(trial)
@@ -44,7 +50,10 @@ class Decisions:
                 self._scheduler.on_trial_add(None, known)  # type: ignore[arg-type]
         value = row.get(self.metric)
         result = {"epoch": row["epoch"], "value": self.worst if value is None else value}
-        return self._scheduler.on_trial_result(None, known, result) == TrialScheduler.STOP  # type: ignore[arg-type]
+        stop = self._scheduler.on_trial_result(None, known, result) == TrialScheduler.STOP  # type: ignore[arg-type]
+        if stop:
+            self._stopped.add(trial)
+        return stop
 
 
 class LoggedScheduler(FIFOScheduler):
@@ -60,7 +69,7 @@ class LoggedScheduler(FIFOScheduler):
         self.pending: dict[str, int] = {}
         for trial, epoch in history.order:
             if self._stops(trial, history.rows[trial][epoch]) and trial not in history.ends:
-                self.pending[trial] = epoch
+                self.pending.setdefault(trial, epoch)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         stops = [self._stops(trial.config["spec"]["trial"], row) for row in result["rows"]]

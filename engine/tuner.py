@@ -7,6 +7,7 @@ from the plan and the log.
 import os
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from search_spaces.study import SearchStudy
 if TYPE_CHECKING:
     from engine.feeder import Deadline, Feeder
     from engine.progress import Progress
+    from engine.recorder import Recorder
     from engine.trial_schedulers import LoggedScheduler
 
 RETRIES = 3  # of a trial whose process was lost; exceptions inside a trial are not retried
@@ -35,101 +37,103 @@ def carry_out(plan: Plan, run: RunDirectory, log: Log, standing: Standing, progr
     """
     from engine.feeder import Deadline
 
-    deadline = Deadline(plan.options.time_budget)
+    work = Work(plan, run, log, standing, progress, Deadline(plan.options.time_budget))
     with (
         ray_started(plan.options.address, run.root),
         watched(),
         tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch,
     ):
-        for turn, larger in enumerate((False, True)):
-            share = _share(plan, LARGER if larger else 1.0)
-            left = log.history.enlarged - set(log.history.ends) if larger else None
-            if left is None or (left and not deadline.stop_all()):
-                _fit(plan, run, log, standing, progress, Path(scratch) / str(turn), share, left, deadline)
+        gpus = work.gpus()
+        work.fit(Path(scratch) / "first", _share(plan, gpus), None)
+        if (left := log.history.enlarged - set(log.history.ends)) and not work.deadline.stop_all():
+            work.fit(Path(scratch) / "second", _share(plan, gpus, LARGER), left)
 
 
-def _fit(
-    plan: Plan,
-    run: RunDirectory,
-    log: Log,
-    standing: Standing,
-    progress: "Progress",
-    scratch: Path,
-    share: dict[str, float],
-    only: set[str] | None,
-    deadline: "Deadline",
-) -> None:
-    """One Tuner over the trials of `only`, or over all but those that ran out of memory before."""
-    from ray import tune
+@dataclass(frozen=True)
+class Work:
+    """A plan that is being carried out, and everything that hears of it."""
 
-    from engine.recorder import Recorder
+    plan: Plan
+    run: RunDirectory
+    log: Log
+    standing: Standing
+    progress: "Progress"
+    deadline: "Deadline"
 
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    scheduler = _scheduler(plan, log)
-    feeder = _feeder(plan, run, log, standing, scheduler.pending if scheduler else {}, only)
-    tuner = tune.Tuner(
-        tune.with_resources(plan.bench.trainable, share),
-        tune_config=tune.TuneConfig(
-            num_samples=sys.maxsize,  # the feeder knows when to end
-            search_alg=feeder,
-            scheduler=scheduler,
-            reuse_actors=True,
-            # Without a number Ray starts the processes of a searcher's trials one after another.
-            max_concurrent_trials=plan.options.max_concurrent or max(1, room(share)),
-        ),
-        run_config=tune.RunConfig(
-            name="trials",
-            storage_path=str(scratch),
-            callbacks=[
-                Recorder(
-                    log,
-                    run,
-                    progress,
-                    plan.options.threads,
-                    feeder,
-                    share,
-                    retries=only is None,
-                    budget=Budget(plan, standing, log.history),
-                )
-            ],
-            stop=deadline,
-            failure_config=tune.FailureConfig(max_failures=RETRIES),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-            verbose=0,
-        ),
-    )
-    tuner.fit()
+    def fit(self, scratch: Path, share: dict[str, float], only: set[str] | None) -> None:
+        """One Tuner over the trials of `only`, or over all but those that ran out of memory before."""
+        from ray import tune
 
+        os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+        options, scheduler = self.plan.options, self.scheduler()
+        feeder = self.feeder(scheduler.pending if scheduler else {}, only)
+        tuner = tune.Tuner(
+            tune.with_resources(self.plan.bench.trainable, share),
+            tune_config=tune.TuneConfig(
+                num_samples=sys.maxsize,  # the feeder knows when to end
+                search_alg=feeder,
+                scheduler=scheduler,
+                reuse_actors=True,
+                # Without a number Ray starts the processes of a searcher's trials one after another.
+                max_concurrent_trials=options.max_concurrent or max(1, room(share)),
+            ),
+            run_config=tune.RunConfig(
+                name="trials",
+                storage_path=str(scratch),
+                callbacks=[self.recorder(feeder, share, retries=only is None)],
+                stop=self.deadline,
+                failure_config=tune.FailureConfig(max_failures=RETRIES),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+                verbose=0,
+            ),
+        )
+        tuner.fit()
 
-def _scheduler(plan: Plan, log: Log) -> "LoggedScheduler | None":
-    study = plan.study
-    if not isinstance(study, SearchStudy) or study.trial_scheduler.name in ("none", "pbt"):
-        return None
-    from engine.trial_schedulers import Decisions, LoggedScheduler
+    def recorder(self, feeder: "Feeder", share: dict[str, float], retries: bool) -> "Recorder":
+        from engine.recorder import Recorder
 
-    metric, maximise = objective(study)
-    decisions = Decisions(study.trial_scheduler, plan.baseline.training.epochs, metric, maximise)
-    return LoggedScheduler(decisions, log.history)
+        budget, threads = Budget(self.plan, self.standing, self.log.history), self.plan.options.threads
+        return Recorder(self.log, self.run, self.progress, threads, feeder, share, retries, budget)
 
+    def scheduler(self) -> "LoggedScheduler | None":
+        study = self.plan.study
+        if not isinstance(study, SearchStudy) or study.trial_scheduler.name in ("none", "pbt"):
+            return None
+        from engine.trial_schedulers import Decisions, LoggedScheduler
 
-def _feeder(
-    plan: Plan, run: RunDirectory, log: Log, standing: Standing, pending: dict[str, int], only: set[str] | None
-) -> "Feeder":
-    from engine.feeder import Feeder
-    from engine.population import Population
-    from engine.sampler import StudySampler
+        metric, maximise = objective(study)
+        decisions = Decisions(study.trial_scheduler, self.plan.baseline.training.epochs, metric, maximise)
+        return LoggedScheduler(decisions, self.log.history)
 
-    study, journal = plan.study, run.root / "optuna.journal"
-    feeder: Feeder
-    if not isinstance(study, SearchStudy):
-        feeder = Feeder(standing.todo)
-    elif study.trial_scheduler.name == "pbt":
-        feeder = Population(plan.bench, study, run.root, log, standing.places.place, journal)
-    else:
-        feeder = StudySampler(plan.bench, study, run.root, log.history, standing.places.place, journal)
-    feeder.keep(lambda trial: trial in only if only is not None else trial not in log.history.enlarged)
-    feeder.end_at(pending)
-    return feeder
+    def feeder(self, pending: dict[str, int], only: set[str] | None) -> "Feeder":
+        """What hands out the trials; those of `pending` end where their stop was decided."""
+        from engine.feeder import Feeder
+        from engine.population import Population
+        from engine.sampler import StudySampler
+
+        study, bench, place = self.plan.study, self.plan.bench, self.standing.places.place
+        history, root, journal = self.log.history, self.run.root, self.run.root / "optuna.journal"
+        feeder: Feeder
+        if not isinstance(study, SearchStudy):
+            feeder = Feeder(self.standing.todo)
+        elif study.trial_scheduler.name == "pbt":
+            feeder = Population(bench, study, root, self.log, place, journal)
+        else:
+            feeder = StudySampler(bench, study, root, history, place, journal)
+        feeder.keep(lambda trial: trial in only if only is not None else trial not in history.enlarged)
+        feeder.end_at(pending)
+        return feeder
+
+    def gpus(self) -> float | None:
+        """Of one trial, where that is to be measured; None leaves it to `_share`."""
+        if self.plan.options.gpus_per_trial != "auto":
+            return None
+        from engine.packing import measured_share
+
+        specs = self.standing.todo or [self.plan.bench.spec("baseline", self.plan.baseline, 0, self.run.root)]
+        gpus, why = measured_share(specs)
+        self.progress.console.print(f"--gpus-per-trial auto: {gpus:.3g}; {why}", highlight=False, soft_wrap=True)
+        return gpus
 
 
 def concurrency(plan: Plan) -> int:
@@ -138,11 +142,12 @@ def concurrency(plan: Plan) -> int:
     return max(1, min(fits, plan.options.max_concurrent or fits))
 
 
-def _share(plan: Plan, times: float = 1.0) -> dict[str, float]:
+def _share(plan: Plan, gpus: float | None = None, times: float = 1.0) -> dict[str, float]:
     """What of a machine a trial has; never more than all of the largest, nor a part of more than one GPU."""
-    machines, gpus = nodes(), plan.options.gpus_per_trial
+    machines, asked = nodes(), plan.options.gpus_per_trial
     if gpus is None:
-        gpus = 1.0 if any(machine["gpu"] >= 1 for machine in machines) else 0.0
+        whole = 1.0 if any(machine["gpu"] >= 1 for machine in machines) else 0.0
+        gpus = asked if isinstance(asked, float) else whole
     largest = max(machine["cpu"] for machine in machines)
     cpus = min(plan.options.cpus_per_trial * times, max(plan.options.cpus_per_trial, largest))
     return {"cpu": cpus, "gpu": min(gpus * times, max(gpus, 1.0))}

@@ -16,10 +16,11 @@ from ray.tune.search import Searcher
 from rich.console import Console
 
 import engine.launch
-from engine import tuner
+from engine.feeder import Deadline
 from engine.options import Options
 from engine.record import Log
 from engine.recorder import Recorder
+from engine.tuner import Work
 from search_spaces.study import AnyStudy
 from trainables.trial import Trial, TrialSpec
 
@@ -51,8 +52,9 @@ class Drive:
         return directory
 
     def carry_out(self, plan: Any, run: Any, log: Log, standing: Any, progress: Any) -> None:
-        scheduler = tuner._scheduler(plan, log)
-        feeder = tuner._feeder(plan, run, log, standing, scheduler.pending if scheduler else {}, None)
+        work = Work(plan, run, log, standing, progress, Deadline(None))
+        scheduler = work.scheduler()
+        feeder = work.feeder(scheduler.pending if scheduler else {}, None)
         ear = Recorder(log, run, progress, 1, feeder, SHARE)
         running: list[Any] = []
         while True:

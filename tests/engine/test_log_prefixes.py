@@ -13,6 +13,7 @@ import pytest
 import engine.launch
 from analysis.schema import RunDirectory
 from analysis.store import read_log, read_records
+from engine.errors import PlanError
 from engine.history import History
 from engine.options import Options
 from engine.plan import Plan, make_plan
@@ -140,3 +141,10 @@ def test_a_whole_line_that_is_damaged_is_an_error_that_names_it(finished: Finish
     (tmp_path / "log.jsonl").write_bytes(b"".join(lines))
     with pytest.raises(ValueError, match=r"log\.jsonl:3: "):
         History.read(read_log(tmp_path / "log.jsonl"))
+
+
+def test_such_a_run_is_refused_with_the_line_and_what_can_be_done(finished: Finished, tmp_path: Path) -> None:
+    lines = finished.log.splitlines(keepends=True)
+    (tmp_path / "log.jsonl").write_bytes(lines[0] + b"\0\n" + b"".join(lines[1:]))
+    with pytest.raises(PlanError, match=r"log\.jsonl:2: .*what stands before that line can be kept"):
+        Log(RunDirectory(tmp_path))
