@@ -10,12 +10,14 @@ import re
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from analysis.schema import RunDirectory
 from engine.errors import PlanError
+from trainables.mirror import unwritable
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = ("analysis", "datasets", "engine", "search_spaces", "trainables", "run_search.py")
@@ -228,11 +230,11 @@ def _check_nodes(address: str, directory: Path | None) -> None:
     working = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     if not working:
         raise PlanError([f"--address {address}: the cluster has no node with a CPU for trials"])
-    ask = ray.remote(num_cpus=0)(inspect_node)
+    ask, remote = ray.remote(num_cpus=0)(inspect_node), directory and RunDirectory(directory).remote
     asked = {}
     for node in working:
         strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        asked[ask.options(scheduling_strategy=strategy).remote(directory)] = node["NodeManagerHostname"]
+        asked[ask.options(scheduling_strategy=strategy).remote(directory, remote)] = node["NodeManagerHostname"]
     faults, deadline = [], time.monotonic() + INSPECTION
     for reference, name in asked.items():
         try:
@@ -244,15 +246,19 @@ def _check_nodes(address: str, directory: Path | None) -> None:
         raise PlanError(faults)
 
 
-def inspect_node(directory: Path | None) -> dict[str, Any]:
-    """What the process that asks for it finds: our packages, their versions, the run directory."""
+def inspect_node(directory: Path | None, remote: str | None = None) -> dict[str, Any]:
+    """What the process that asks for it finds: our packages, their versions, the run directory, the URL it mirrors."""
     import datasets
 
+    if directory is not None and remote:
+        with suppress(OSError):
+            directory.mkdir(parents=True, exist_ok=True)
     return {
         "datasets": str(datasets.__file__),
         "ours": Path(datasets.__file__ or "").resolve() == ROOT / "datasets" / "__init__.py",
         "versions": versions(),
         "writable": directory is None or os.access(directory, os.W_OK),
+        "unreachable": unwritable(remote) if remote else None,
     }
 
 
@@ -276,6 +282,8 @@ def node_faults(answer: dict[str, Any], directory: Path | None) -> Iterator[str]
             yield f"{name} is {there or 'not installed'} there and {here} here; trials are comparable with the same"
     if not answer["writable"]:
         yield f"--out {directory} is no folder that can be written there; give one that all nodes share"
+    if answer["unreachable"]:
+        yield f"--out cannot be written there: {answer['unreachable']}"
 
 
 def _first_line(error: BaseException) -> str:

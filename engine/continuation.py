@@ -1,7 +1,6 @@
 """A trial that was begun goes on, or is the same trial with more epochs, or is a change that must be refused."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from engine.errors import PlanError

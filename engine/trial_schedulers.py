@@ -35,14 +35,11 @@ class Decisions:
         self._scheduler = _build(settings, epochs, "max" if maximise else "min")
         self._known: set[str] = set()
         self._stopped: set[str] = set()
-        self._stopped: set[str] = set()
 
     def stops(self, trial: str, row: dict[str, Any]) -> bool:
         """Whether the trial ends with this epoch."""
         if trial in self._stopped:  # its checkpoint was ahead of the log; Ray's schedulers want to hear no more of it
             return False
-        if trial in self._stopped:
-            return True
         known = Known(trial)
         if trial not in self._known:
             self._known.add(trial)
