@@ -5,12 +5,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+
+from analysis.schema import RunDirectory
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -193,16 +195,31 @@ def _study(name: str) -> "AnyStudy":
     raise StudyError([f"{name}: no such study, and no .yaml file; {did_you_mean(name, STUDIES)}"])
 
 
-def _directory(study: "AnyStudy", out: str | None) -> Path:
-    return Path(out or Path("results") / study.name).expanduser().resolve()
+def _directory(study: "AnyStudy", out: str | None, cache_dir: str | None) -> Path:
+    return _local(out or str(Path("results") / study.name), cache_dir).expanduser().resolve()
 
 
-def _existing(run_dir: Path) -> Path:
+def _existing(run_dir: str, cache_dir: str | None = None) -> Path:
     from engine.errors import PlanError
 
-    if not (run_dir / "study.json").is_file():
+    directory = _local(run_dir, cache_dir)
+    if not (directory / "study.json").is_file():
         raise PlanError([f"{run_dir}: no run directory: it holds no study.json"])
-    return run_dir.resolve()
+    return directory.resolve()
+
+
+def _local(place: str, cache_dir: str | None = None) -> Path:
+    """The folder that is meant by a path, or that mirrors a URL, with what the URL holds by now."""
+    directory = Path(place)
+    if "://" in place:
+        from engine.remote import mirror_of
+
+        directory = mirror_of(place, cache_dir)
+    if RunDirectory(directory).remote:
+        from engine.remote import refresh
+
+        refresh(directory)
+    return directory
 
 
 def _console() -> "Console":
@@ -256,7 +273,7 @@ def prepare(dataset: str, write_lists: Path | None, **raw: Any) -> None:
 
 @main.command()
 @click.argument("study")
-@click.option("--out", type=click.Path(), help="Run directory (default results/STUDY).")
+@click.option("--out", type=click.Path(), help="Run directory, or its URL (default results/STUDY).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object; `study` in it is what a .yaml file holds.")
 @study_options
 def plan(study: str, out: str | None, as_json: bool, **raw: Any) -> None:
@@ -265,7 +282,7 @@ def plan(study: str, out: str | None, as_json: bool, **raw: Any) -> None:
     from engine.forecast import describe_plan, plan_record
     from engine.plan import make_plan
 
-    made = make_plan(asked, options, _directory(asked, out))
+    made = make_plan(asked, options, _directory(asked, out, raw["cache_dir"]))
     if as_json:
         click.echo(json.dumps(plan_record(made), ensure_ascii=False))
     else:
@@ -274,27 +291,27 @@ def plan(study: str, out: str | None, as_json: bool, **raw: Any) -> None:
 
 @main.command()
 @click.argument("study")
-@click.option("--out", type=click.Path(), help="Run directory (default results/STUDY).")
+@click.option("--out", type=click.Path(), help="Run directory, or its URL (default results/STUDY).")
 @study_options
 def run(study: str, out: str | None, **raw: Any) -> None:
     """Carry a study out: a name of `list`, or a .yaml file."""
     asked, options = _study(study), _options(raw)
-    directory = _directory(asked, out)
+    directory = _directory(asked, out, raw["cache_dir"])
 
     def work() -> None:
         from engine.launch import start
 
         start(asked, options, directory, sys.argv[1:], _console())
 
-    _carry_out(directory, work)
+    _carry_out(directory, work, new=True)
 
 
 @main.command()
-@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.argument("run_dir", type=click.Path())
 @study_options
-def resume(run_dir: Path, **raw: Any) -> None:
+def resume(run_dir: str, **raw: Any) -> None:
     """Go on with a run; more --seeds, --samples or --levels extend it."""
-    directory, _ = _existing(run_dir), _options(raw)
+    directory, _ = _existing(run_dir, raw["cache_dir"]), _options(raw)
 
     def work() -> None:
         from engine.launch import go_on
@@ -304,12 +321,13 @@ def resume(run_dir: Path, **raw: Any) -> None:
     _carry_out(directory, work)
 
 
-def _carry_out(directory: Path, work: Callable[[], Any]) -> None:
+def _carry_out(directory: Path, work: Callable[[], Any], new: bool = False) -> None:
     """Do the work, then write and print the report; the exit status says how it went."""
     with _leaving_at_once(directory):
         try:
-            work()
-            status = _report(directory)
+            with _claimed(directory, new):
+                work()
+                status = _report(directory)
         except KeyboardInterrupt as error:
             _leave(directory, str(error))
         except OSError as error:
@@ -323,6 +341,15 @@ def _carry_out(directory: Path, work: Callable[[], Any]) -> None:
                 raise PlanError([f"nothing was started: {fault}"]) from error
             _leave(directory, fault)
     sys.exit(status)
+
+
+def _claimed(directory: Path, new: bool) -> AbstractContextManager[None]:
+    """For the mirror of a URL, the session in which all that is written is sent there."""
+    if not RunDirectory(directory).remote:
+        return nullcontext()
+    from engine.remote import session
+
+    return session(directory, new)
 
 
 @contextmanager
@@ -347,7 +374,7 @@ def _leaving_at_once(directory: Path) -> Iterator[None]:
 def _leave(directory: Path, why: str = "") -> NoReturn:
     """Say how to go on, and end; clean-up of Ray's and torch's own may wait for work that nobody needs any more."""
     begun = (directory / "study.json").exists()
-    saved = f"everything so far is saved. Go on with:\n  python run_search.py resume {directory}"
+    saved = f"everything so far is saved. Go on with:\n  python run_search.py resume {RunDirectory(directory).address}"
     text = f"\ninterrupted{f' ({why})' if why else ''}; {saved if begun else 'nothing was started'}\n"
     os.write(2, (SHOW_CURSOR * os.isatty(2) + text).encode())  # click's echo may be what was interrupted
     os._exit(INTERRUPTED)
@@ -358,6 +385,10 @@ def _report(directory: Path) -> int:
     from analysis.store import read_records
     from analysis.tables import console_table
 
+    if RunDirectory(directory).remote:
+        from engine.remote import fetch_predictions
+
+        fetch_predictions(directory)
     page = write_report(directory)
     records = read_records(directory)
     tables = report_tables(records)
@@ -365,13 +396,13 @@ def _report(directory: Path) -> int:
     click.echo(f"report: {page}")
     failed = int((records.trials["status"] == "failed").sum())
     if failed:
-        click.echo(f"{failed} trials failed; `resume {directory}` tries them again", err=True)
+        click.echo(f"{failed} trials failed; `resume {RunDirectory(directory).address}` tries them again", err=True)
     return FAILED if failed else DONE
 
 
 @main.command()
-@click.argument("run_dir", type=click.Path(path_type=Path))
-def status(run_dir: Path) -> None:
+@click.argument("run_dir", type=click.Path())
+def status(run_dir: str) -> None:
     """Trials by state, best so far, time left; also while it runs."""
     from analysis.status import describe
 
@@ -380,22 +411,27 @@ def status(run_dir: Path) -> None:
 
 
 @main.command()
-@click.argument("run_dir", type=click.Path(path_type=Path))
-def report(run_dir: Path) -> None:
+@click.argument("run_dir", type=click.Path())
+def report(run_dir: str) -> None:
     """(Re)write RUN_DIR/report from the records alone, and print its first table."""
-    _report(_existing(run_dir))
+    directory = _existing(run_dir)
+    _report(directory)
+    if RunDirectory(directory).remote:
+        from engine.remote import send_report
+
+        send_report(directory)
 
 
 @main.command()
-@click.argument("run_a", type=click.Path(path_type=Path))
-@click.argument("run_b", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the tables as CSV, Markdown and LaTeX.")
-def compare(run_a: Path, run_b: Path, out: Path | None) -> None:
+@click.argument("run_a", type=click.Path())
+@click.argument("run_b", type=click.Path())
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the tables as CSV, Parquet, Markdown and LaTeX.")
+def compare(run_a: str, run_b: str, out: Path | None) -> None:
     """Two runs side by side: cells, effects, and what differs between the runs."""
     from analysis.compare import compare_runs
     from analysis.tables import console_table
 
-    comparison = compare_runs(run_a, run_b)
+    comparison = compare_runs(_local(run_a), _local(run_b))
     for name, run_dir in (("A", run_a), ("B", run_b)):
         click.echo(f"{name}: {run_dir}")
     for table in comparison.tables.values():
@@ -408,9 +444,9 @@ def compare(run_a: Path, run_b: Path, out: Path | None) -> None:
 
 
 @main.command()
-@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.argument("run_dir", type=click.Path())
 @click.argument("trial")
-def rerun(run_dir: Path, trial: str) -> None:
+def rerun(run_dir: str, trial: str) -> None:
     """Train one trial alone, without Ray, and hold its numbers against the record."""
     from engine.progress import epoch_line
     from engine.replay import again

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.power import POWER_COLUMNS, power_columns
 from analysis.schema import DIVERGED, FAILED, maximised
-from analysis.statistics import SIGNIFICANCE, Paired, holm, paired
+from analysis.statistics import MINIMUM_PAIRS, SIGNIFICANCE, Paired, holm, paired
 from analysis.store import Records
 
 COLUMNS = (
@@ -35,6 +36,7 @@ COLUMNS = (
     "effect_size",
     "verdict",
     "reference",
+    *POWER_COLUMNS,
 )
 INTERACTION_COLUMNS = (
     "factor_a",
@@ -48,7 +50,6 @@ INTERACTION_COLUMNS = (
     "ci_high",
     "p_value",
 )
-MINIMUM_PAIRS = 3
 IDENTICAL, TOO_FEW, UNSTABLE = "identical", "too few runs", "unstable"
 BETTER, WORSE, UNCLEAR = "better", "worse", "no clear difference"
 
@@ -85,13 +86,17 @@ def _judged(rows: list[dict[str, Any]], metric: str) -> pd.DataFrame:
     p_holm = holm(pd.Series([row["statistics"].p_value for row in rows], dtype="float64"))
     table = pd.DataFrame(
         [
-            row | asdict(row["statistics"]) | {"metric": metric, "p_holm": p, "verdict": _verdict(row, p, metric)}
+            row
+            | asdict(row["statistics"])
+            | power_columns(row["statistics"])
+            | {"metric": metric, "p_holm": p, "verdict": _verdict(row, p, metric)}
             for row, p in zip(rows, p_holm, strict=True)
         ],
         columns=list(COLUMNS),
     )
     numbers = COLUMNS[COLUMNS.index("baseline_mean") : COLUMNS.index("verdict")]
-    return table.astype(dict.fromkeys(numbers, "float64") | {"n_pairs": "int64"})
+    kinds = dict.fromkeys((*numbers, *POWER_COLUMNS), "float64") | {"n_pairs": "int64", "seeds_needed": "Int64"}
+    return table.astype(kinds)
 
 
 def _verdict(row: dict[str, Any], p_holm: float, metric: str) -> str:
@@ -107,7 +112,7 @@ def _verdict(row: dict[str, Any], p_holm: float, metric: str) -> str:
     return UNCLEAR
 
 
-class _Grid:
+class Grid:
     """The cells of a factorial by their levels, and a metric of each by seed."""
 
     def __init__(self, records: Records, metric: str) -> None:
@@ -151,7 +156,7 @@ class _Grid:
 
 def effects_table(records: Records, metric: str) -> pd.DataFrame:
     """Main effect of each level against its factor's first, averaged over the other factors within each seed."""
-    grid = _Grid(records, metric)
+    grid = Grid(records, metric)
     rows = []
     for factor, (base, *levels) in grid.factors.items():
         for level in levels:
@@ -179,7 +184,7 @@ def effects_table(records: Records, metric: str) -> pd.DataFrame:
 
 def interactions_table(records: Records, metric: str) -> pd.DataFrame:
     """(a, b) − (a, base) − (base, b) + (base, base) of each pair of levels, averaged over the other factors."""
-    grid = _Grid(records, metric)
+    grid = Grid(records, metric)
     rows = []
     for (factor_a, (base_a, *levels_a)), (factor_b, (base_b, *levels_b)) in combinations(grid.factors.items(), 2):
         for level_a, level_b in ((a, b) for a in levels_a for b in levels_b):

@@ -12,13 +12,14 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.ablation import BETTER, IDENTICAL, MINIMUM_PAIRS, TOO_FEW, UNCLEAR, UNSTABLE, WORSE, ablation_table
+from analysis.ablation import BETTER, IDENTICAL, TOO_FEW, UNCLEAR, UNSTABLE, WORSE, ablation_table
 from analysis.configurations import Run, differences_table, notes, same_configuration, same_data, text_of, whole, within
+from analysis.files import write_table
 from analysis.ranking import ranking_table
 from analysis.schema import DIVERGED, FAILED, maximised
-from analysis.statistics import SIGNIFICANCE, Paired, Unpaired, holm, paired, unpaired
+from analysis.statistics import MINIMUM_PAIRS, SIGNIFICANCE, Paired, Unpaired, holm, paired, unpaired
 from analysis.store import Records, column, read_records
-from analysis.tables import rows_of, write_table
+from analysis.tables import rows_of
 
 CELL_COLUMNS = (
     "cell",

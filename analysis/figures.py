@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from analysis.ablation import BETTER, MINIMUM_PAIRS, UNSTABLE, WORSE
+from analysis.ablation import BETTER, UNSTABLE, WORSE
 from analysis.schema import DIVERGED, FAILED, SPLITS, counterpart, maximised
-from analysis.statistics import half_width
+from analysis.statistics import MINIMUM_PAIRS, half_width
 from analysis.store import Records, metric_columns
 from analysis.tables import metric_label, rows_of
 

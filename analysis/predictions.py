@@ -42,7 +42,7 @@ def confusion_and_per_class(
     names = [str(name) for name in records.study.get("data", {}).get("classes", [])]
     for table, columns in ((confusion, ("target", "prediction")), (per_class, ("class",))):
         for column in columns:
-            table[column] = [_name(names, index) for index in table[column]]
+            table[column] = [class_name(names, index) for index in table[column]]
     return confusion[list(CONFUSION_COLUMNS)], per_class[list(PER_CLASS_COLUMNS)]
 
 
@@ -84,5 +84,5 @@ def _in_order(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     return keyed.drop(columns="position").reset_index(drop=True)
 
 
-def _name(names: list[str], index: int) -> str:
+def class_name(names: list[str], index: int) -> str:
     return names[index] if 0 <= index < len(names) else str(index)

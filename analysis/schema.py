@@ -6,6 +6,7 @@ Everything here is fixed by scripts that read the files; add names, rename none.
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from shlex import quote
 
 FINISHED, STOPPED, DIVERGED, FAILED, RUNNING = STATUSES = ("finished", "stopped", "diverged", "failed", "running")
 SESSION, START, EPOCH, END = EVENTS = ("session", "start", "epoch", "end")
@@ -53,6 +54,19 @@ class RunDirectory:
     """Where the files of one run are."""
 
     root: Path
+
+    @property
+    def remote(self) -> str | None:
+        """The URL that holds the copy of record, where the folder is a mirror of one."""
+        try:
+            return (self.root / "remote.url").read_text(encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    @property
+    def address(self) -> str:
+        """What a command of the user's names the run by; a URL may hold an `&`."""
+        return quote(self.remote) if self.remote else str(self.root)
 
     @property
     def study(self) -> Path:

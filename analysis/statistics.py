@@ -15,6 +15,7 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 SIGNIFICANCE = 0.05
+MINIMUM_PAIRS = 3  # below them no comparison has a verdict
 EXACT_PAIRS = 14
 RANDOM_FLIPS = 10_000
 FLIP_SEED = 0

@@ -1,27 +1,17 @@
-"""Each table as CSV in full precision, as Markdown and LaTeX with four significant digits, and for a terminal."""
+"""Numbers, intervals and metrics in words, and tables for a terminal."""
 
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from analysis.schema import SPLITS
-from analysis.store import replace
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 DIGITS = 4
 CONSOLE_ROWS = 40
-LATEX_ESCAPES = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-    }
-)
 
 
 def number(value: float | None, digits: int = DIGITS, signed: bool = False) -> str:
@@ -56,55 +46,6 @@ def metric_label(metric: str) -> str:
 
 def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
-
-
-def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:
-    """Write NAME.csv, NAME.md and NAME.tex into `folder`, each in one step."""
-    replace(folder / f"{name}.csv", lambda path: table.to_csv(path, index=False, lineterminator="\n"))
-    header, rows = _readable(table)
-    replace(folder / f"{name}.md", lambda path: path.write_text(_markdown(header, rows), encoding="utf-8"))
-    replace(folder / f"{name}.tex", lambda path: path.write_text(_latex(header, rows), encoding="utf-8"))
-
-
-def _readable(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """Header and cells as text: the interval in one column, the best mean of a ranking between two asterisks."""
-    header = ["interval" if name == "ci_low" else str(name) for name in table if name != "ci_high"]
-    rows = []
-    for record in rows_of(table):
-        row = []
-        for name in (str(name) for name in table if name != "ci_high"):
-            if name == "ci_low":
-                row.append(interval(record["ci_low"], record["ci_high"]))
-            else:
-                row.append(_text(record[name]))
-        rows.append(row)
-    if "rank" in table and rows and rows[0][header.index("mean")]:
-        rows[0][header.index("mean")] = f"**{rows[0][header.index('mean')]}**"
-    return header, rows
-
-
-def _text(value: Any) -> str:
-    if value is None or pd.isna(value):
-        return ""
-    return number(value) if isinstance(value, float) else str(value)
-
-
-def _markdown(header: list[str], rows: list[list[str]]) -> str:
-    def line(cells: Iterable[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
-
-    return "\n".join([line(header), line(["---"] * len(header)), *map(line, rows)]) + "\n"
-
-
-def _latex(header: list[str], rows: list[list[str]]) -> str:
-    def cell(text: str) -> str:
-        if text.startswith("**") and text.endswith("**"):
-            return f"\\textbf{{{text[2:-2]}}}"
-        return text.replace("\n", " ").translate(LATEX_ESCAPES)
-
-    lines = [" & ".join(map(cell, row)) + r" \\" for row in (header, *rows)]
-    begin = f"\\begin{{tabular}}{{{'l' * len(header)}}}"
-    return "\n".join([begin, r"\hline", lines[0], r"\hline", *lines[1:], r"\hline", r"\end{tabular}"]) + "\n"
 
 
 def console_table(table: pd.DataFrame) -> "Table":

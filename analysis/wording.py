@@ -6,32 +6,35 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.ablation import IDENTICAL, MINIMUM_PAIRS, TOO_FEW, UNSTABLE
+from analysis.ablation import IDENTICAL, TOO_FEW, UNCLEAR, UNSTABLE
 from analysis.figures import comparison_label
 from analysis.ranking import COLUMNS as RANKING_COLUMNS
 from analysis.ranking import STOPPED_COLUMNS
 from analysis.schema import DIVERGED, FAILED, FINISHED, RUNNING, STATUSES, STOPPED, maximised
-from analysis.statistics import EXACT_PAIRS, SIGNIFICANCE, smallest_p
+from analysis.statistics import EXACT_PAIRS, MINIMUM_PAIRS, SIGNIFICANCE, smallest_p
 from analysis.store import Records
 from analysis.tables import interval, metric_label, number, rows_of
 
 SENTENCE_DIGITS = 2
+MANY_SEEDS = 1000
 INTERACTING = "they interact"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One line of the answer: what was changed, what was seen, and the verdict ("" where none is due)."""
+    """One line of the answer: what was changed, what was seen, the verdict ("" where none is due), what follows."""
 
     subject: str
     text: str
     verdict: str = ""
     note: str = ""
+    more: str = ""
 
     def __str__(self) -> str:
         verdict = f": {self.verdict}" if self.verdict else ""
         note = f" ({self.note})" if self.note else ""
-        return f"{self.subject}: {self.text}{verdict}{note}."
+        more = f" {self.more}" if self.more else ""
+        return f"{self.subject}: {self.text}{verdict}{note}.{more}"
 
 
 def answers(records: Records, tables: Mapping[str, pd.DataFrame]) -> list[Answer]:
@@ -70,7 +73,29 @@ def _comparison(records: Records, row: Mapping[str, Any], averaged: bool = False
         seen += f", against {row['baseline_level']}"
     if row["verdict"] in (TOO_FEW, UNSTABLE):
         return Answer(subject, seen, row["verdict"], broken)
-    return Answer(subject, seen, row["verdict"], ", ".join(filter(None, [f"p_holm {p_text(row['p_holm'])}", broken])))
+    note = ", ".join(filter(None, [f"p_holm {p_text(row['p_holm'])}", broken]))
+    more = unclear(row)
+    return Answer(subject, seen, row["verdict"], note, f"{more[0].upper()}{more[1:]}." if more else "")
+
+
+def unclear(row: Mapping[str, Any]) -> str:
+    """What a comparison without a clear difference rules out, and what would settle it; empty for any other."""
+    if row["verdict"] != UNCLEAR:
+        return ""
+    said = []
+    if pd.notna(row["equivalent_within"]):
+        said.append(f"no difference larger than ±{number(row['equivalent_within'], SENTENCE_DIGITS)} (90 %)")
+    if pd.notna(row["seeds_needed"]):
+        said.append(_settled(row))
+    return "; ".join(said)
+
+
+def _settled(row: Mapping[str, Any]) -> str:
+    if row["seeds_needed"] > MANY_SEEDS:
+        return f"more than {MANY_SEEDS:,} seeds would settle it"
+    if row["seeds_needed"] > row["n_pairs"]:
+        return f"about {row['seeds_needed']} seeds would settle it"
+    return f"p {p_text(row['p_value'])} by itself, which Holm's correction takes back"
 
 
 def _same_as(records: Records, row: Mapping[str, Any]) -> str:

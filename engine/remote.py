@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
+from itertools import takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -40,7 +41,7 @@ LOCK = "driver.lock"
 
 
 def mirror_of(url: str, cache_dir: str | None = None) -> Path:
-    """The mirror of the run at `url`, made if need be; PlanError where there can be no run."""
+    """The mirror of the run at `url`, made if need be; PlanError where there can be none, or StorageError."""
     url = url.rstrip("/")
     parts = urlsplit(url)
     allowed = f"allowed: a path, or a URL of {SCHEMES}"
@@ -52,10 +53,7 @@ def mirror_of(url: str, cache_dir: str | None = None) -> Path:
         opened(url)
     except Exception as error:
         raise PlanError([f"{url}: cannot be opened ({_reason(error)}); {allowed}"]) from None
-    try:
-        Store(url, patient=False).has("study.json")
-    except OSError as error:
-        raise PlanError([f"cannot be reached: {_reason(error)}"]) from None
+    Store(url, patient=False).has("study.json")
     name = re.sub(r"[^\w.-]", "_", parts.path.rpartition("/")[2] or parts.netloc)
     folder = cache_folder(Path(cache_dir) if cache_dir else None, [])
     mirror = folder / "runs" / f"{name}-{blake2b(url.encode(), digest_size=6).hexdigest()}"
@@ -75,10 +73,13 @@ def refresh(directory: Path) -> None:
             theirs, ours = store.read("log.jsonl") or b"", run.log.read_bytes() if run.log.exists() else b""
             theirs, ours = (text[: text.rfind(b"\n") + 1] for text in (theirs, ours))
             if not (theirs.startswith(ours) or ours.startswith(theirs)):
+                pairs = zip(theirs.splitlines(), ours.splitlines(), strict=False)
+                common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+                counts = [text.count(b"\n") - common for text in (theirs, ours)]
                 raise PlanError(
                     [
-                        f"{store.url}: its log and that of its mirror on this machine went different ways; to go on "
-                        f"with the URL's, delete the mirror {directory}"
+                        f"{store.url}: its log went on by {counts[0]} lines and that of its mirror on this machine by "
+                        f"{counts[1]} others; to go on with the URL's, delete the mirror {directory}"
                     ]
                 )
             if len(theirs) > len(ours):
@@ -87,8 +88,6 @@ def refresh(directory: Path) -> None:
                 store.get("study.json", run.study)
     except Timeout:
         return
-    except StorageError as error:
-        raise PlanError([f"cannot be reached: {error}"]) from None
 
 
 def fetch_predictions(directory: Path) -> None:
@@ -103,6 +102,7 @@ def send_report(directory: Path) -> None:
     run, store = RunDirectory(directory), _store(directory)
     files = [run.trials, run.epochs, *(file for file in run.report.rglob("*") if file.is_file())]
     _all((store.put, file.relative_to(directory).as_posix(), file) for file in files)
+    _all((store.delete, name) for name in store.files("report") if not (directory / name).exists())
 
 
 @contextmanager
@@ -113,7 +113,7 @@ def session(directory: Path, new: bool) -> Iterator[None]:
     """
     run, store = RunDirectory(directory), _store(directory)
     if fault := unwritable(store.url):
-        raise PlanError([f"cannot be written: {fault}"])
+        raise PlanError([fault])
     with Claim(store) as claim:
         if new and (run.study.exists() or store.has("study.json")):
             where = "" if store.has("study.json") else f" (in its mirror {directory}, which may be deleted)"
@@ -143,9 +143,9 @@ class Claim:
 
     def __exit__(self, *error: object) -> None:
         with suppress(StorageError):  # a lock that stays is stale soon, or its process is seen to be gone
-            store = Store(self.store.url, patient=False)
+            self.store.patient = False
             if (self._read() or {}).get("token") == self.owner["token"]:
-                store.delete(LOCK)
+                self.store.delete(LOCK)
 
     def beat(self) -> None:
         self.store.put(LOCK, json.dumps({**self.owner, "time": time.time()}).encode())
@@ -167,8 +167,9 @@ class Claim:
     def _refusal(self, other: dict[str, Any]) -> str:
         url, age = self.store.url, time.time() - other["time"]
         return (
-            f"{url}: another process is running this study (process {other['pid']} on {other['host']}, seen {age:.0f} s "
-            f"ago); `status {url}` shows how far it is; if it is gone, wait {STALE / 60:.0f} minutes, or delete {LOCK} there"
+            f"{url}: another process is running this study (process {other['pid']} on {other['host']}, seen "
+            f"{age:.0f} s ago); `status {url}` shows how far it is; if it is gone, wait {STALE / 60:.0f} minutes, or "
+            f"delete {LOCK} there"
         )
 
 
@@ -193,6 +194,7 @@ class Sender(threading.Thread):
             raise Interrupted(self.fault) from None
         if self.fault or not self.directory.study.exists():
             return
+        self.store.patient = error is None  # what is not sent now is sent by `resume`
         self.look(at_once=True)
         if error is None:
             send_report(self.directory.root)

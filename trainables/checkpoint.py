@@ -45,15 +45,18 @@ def save(state: dict[str, Any], path: Path) -> None:
 def load(path: Path) -> dict[str, Any] | None:
     """The state in `path`, on the CPU; None where the file is absent, torn or damaged."""
     try:
-        with path.open("rb") as file:
-            digest = _digest(file, path.stat().st_size - TAIL)
-            if file.read() != DIGEST.to_bytes(2, "little") + digest:
-                return None
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True) if whole(path) else None
     except OSError as error:
         if disk_fault(error):  # the file may be whole, and training from an earlier one is not asked for
             raise
         return None
+
+
+def whole(path: Path) -> bool:
+    """Whether a file is as it was saved; OSError where it cannot be read."""
+    with path.open("rb") as file:
+        digest = _digest(file, path.stat().st_size - TAIL)
+        return file.read() == DIGEST.to_bytes(2, "little") + digest
 
 
 def _digest(file: BinaryIO, size: int) -> bytes:

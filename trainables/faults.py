@@ -14,12 +14,23 @@ DISK = {
 NO_MEMORY = ("can't allocate memory", "not enough memory")
 
 
+class StorageError(OSError):
+    """What a run keeps at a URL can no longer be written or read; the text says what and why, in a clause."""
+
+    @property
+    def faults(self) -> list[str]:
+        """As those errors have that the command line prints in a line each."""
+        return [str(self)]
+
+
 def disk_fault(error: BaseException) -> str | None:
-    """What is the matter with which disk, where that is why something could not be written; else None.
+    """What is the matter with which disk or storage, where that is why something could not be written; else None.
 
     Libraries raise their own error while they handle the system's, so the whole chain is looked at.
     """
     for found in _chain(error):
+        if isinstance(found, StorageError):
+            return str(found)
         if isinstance(found, OSError) and found.errno in DISK:
             # str() of the error is left out: pyarrow's has several lines.
             where = f" ({os.fsdecode(found.filename)})" if isinstance(found.filename, str | bytes) else ""

@@ -21,6 +21,7 @@ from trainables import checkpoint, diagnostics, verification
 from trainables.config import TrialConfig, from_tree
 from trainables.faults import out_of_memory
 from trainables.learner import Learner
+from trainables.mirror import Checkpoints
 from trainables.predictions import write_outputs
 
 DIVERGENCE = 1000.0  # an epoch's mean training loss above this multiple of the first batch's ends the trial
@@ -33,6 +34,7 @@ class TrialSpec:
     `until` ends it early, as stopped, at an epoch that a trial scheduler chose. `continues` is the key of the same
     trial with fewer epochs: its checkpoint is where this one begins. A member of a population runs in parts: each
     `begins` after an epoch, from the weights of `donor` if it has one, and a part before the last ends with a `pause`.
+    `remote` is the URL that `directory` is a mirror of, on whichever machine.
     """
 
     trial: str
@@ -50,6 +52,7 @@ class TrialSpec:
     begins: int = 0
     donor: str | None = None
     pause: bool = False
+    remote: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -80,6 +83,7 @@ class Trial:
         self.layers: list[dict[str, Any]] = []  # diagnostics, a row a layer and epoch
         self.dataset = dataset
         self.reported = 0
+        self.remote = Checkpoints(spec.remote, Path(spec.directory), spec.trial) if spec.remote else None
         self._restore()
 
     def advance(self) -> dict[str, Any]:
@@ -140,13 +144,26 @@ class Trial:
         checkpoint.save(self.state_dict(), last)
         if selected:
             (self.folder / "best.new.pt").replace(self.folder / "best.pt")
+        if self.remote:
+            self.remote.save()
 
     def _restore(self) -> None:
         """Continue from the newest whole checkpoint whose selected model is at hand too, if need be of `continues`."""
+        self._fetch(self.spec.trial)
         if not self._adopt(self.folder) and self.spec.continues:
+            self._fetch(self.spec.continues)
             self._adopt(self._checkpoints(self.spec.continues))
-        if self.learner.epoch < self.spec.begins and not self._adopt(self.folder, [f"epoch-{self.spec.begins}.pt"]):
-            raise RuntimeError(f"no checkpoint of epoch {self.spec.begins} is left, after which this part begins")
+        if self.learner.epoch < self.spec.begins:
+            self._fetch(self.spec.trial, f"epoch-{self.spec.begins}.pt")
+            if not self._adopt(self.folder, [f"epoch-{self.spec.begins}.pt"]):
+                raise RuntimeError(f"no checkpoint of epoch {self.spec.begins} is left, after which this part begins")
+        if self.remote:
+            self.remote.settle()
+
+    def _fetch(self, trial: str, *names: str) -> None:
+        """A trial's checkpoint files from the URL, where there is one."""
+        if self.remote:
+            self.remote.fetch(trial, *names)
 
     def _adopt(self, folder: Path, names: Sequence[str] = ("last.pt", "previous.pt")) -> bool:
         for name in names:
@@ -173,7 +190,9 @@ class Trial:
 
     def _donated(self) -> dict[str, Any]:
         """The learner of the donor where this part begins."""
-        state = checkpoint.load(generation_file(Path(self.spec.directory), str(self.spec.donor), self.spec.begins))
+        kept = generation_file(Path(self.spec.directory), str(self.spec.donor), self.spec.begins)
+        self._fetch(str(self.spec.donor), kept.name)
+        state = checkpoint.load(kept)
         if state is None:
             raise RuntimeError(f"the weights of trial {self.spec.donor} after epoch {self.spec.begins} cannot be read")
         return state["learner"]
@@ -182,6 +201,8 @@ class Trial:
         """Keep this epoch's state for the members of the population that take it over, and for the next part."""
         kept = generation_file(Path(self.spec.directory), self.spec.trial, self.learner.epoch)
         checkpoint.write_whole(kept, lambda temporary: shutil.copyfile(self.folder / "last.pt", temporary))
+        if self.remote:
+            self.remote.put(kept)
         return self._stopped() | {"status": "paused"}
 
     def _adopt_best(self, folder: Path, epoch: int | None) -> bool:
@@ -226,6 +247,8 @@ class Trial:
             learner = self._learner_of(from_tree(best["config"]))
             learner.load_evaluated(best["model"])
             write_outputs(learner, Path(self.spec.directory), self.spec.trial, self.layers)
+            if self.remote:
+                self.remote.put_outputs()
         (self.folder / "previous.pt").unlink(missing_ok=True)
         return self._stopped() | {"status": "finished"}
 

@@ -333,7 +333,7 @@ def test_the_command_prints_and_writes_the_tables_and_loads_nothing_heavy(tmp_pa
     names = [
         f"{name}.{end}"
         for name in ("compare", "compare_ablation", "compare_differences")
-        for end in ("csv", "md", "tex")
+        for end in ("csv", "md", "parquet", "tex")
     ]
     assert sorted(path.name for path in (tmp_path / "made" / "here").iterdir()) == sorted(names)
     written = pd.read_csv(tmp_path / "made" / "here" / "compare.csv")

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from analysis.files import write_table
 from analysis.report import report_tables
 from analysis.store import read_records
-from analysis.tables import console_table, interval, metric_label, number, write_table
+from analysis.tables import console_table, interval, metric_label, number
 from tests.analysis import runs
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from analysis.store import read_log
 from tests.conftest import ROOT
 from tests.records import ends, epoch_rows, events
 
@@ -60,7 +61,7 @@ def whole(run: Path) -> bool:
 
 
 def starts(run: Path) -> list[str]:
-    return [event["trial"] for event in events(run) if event["event"] == "start"]
+    return [event["trial"] for event in read_log(run / "log.jsonl") if event["event"] == "start"]
 
 
 def assert_same_outcome(run: Path, undisturbed: Path) -> None:

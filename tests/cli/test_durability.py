@@ -1,12 +1,9 @@
 """A killed run goes on: the same trials and the same rows, bit for bit, as one that nothing disturbed."""
 
 import os
-import random
-import time
 from pathlib import Path
 
-import pytest
-
+from tests.cli.kill_often import faultless, kill_often
 from tests.cli.runs import (
     STUDY,
     TRIALS,
@@ -15,31 +12,14 @@ from tests.cli.runs import (
     kill,
     starts,
     wait_for_lines,
-    whole,
 )
 from tests.conftest import Cli
-from tests.records import ends, events
 
 
-@pytest.mark.parametrize("part", [0, 1, 2], ids=["early", "middle", "late"])
-def test_resume_after_sigkill_of_the_driver_equals_an_undisturbed_run(
-    part: int, undisturbed: Path, tmp_path: Path, cli: Cli
-) -> None:
-    total = len(events(undisturbed))
-    chance = random.Random(os.urandom(8))
-    line = chance.randint(1 + part * total // 3, (part + 1) * total // 3)
-    run = tmp_path / "run"
-    driver = begin(run)
-    wait_for_lines(driver, run / "log.jsonl", line)
-    time.sleep(chance.random() * 0.05)
-    kill(driver)
-    finished = set(ends(run)) if whole(run) else set()
-
-    done = cli("resume", run)
-
-    assert done.returncode == 0, f"killed at line {line}\n{done.stderr}"
-    assert_same_outcome(run, undisturbed)
-    assert all(starts(run).count(trial) == 1 for trial in finished), "a finished trial ran again"
+def test_sigkills_of_the_driver_at_random_moments_lose_nothing(undisturbed: Path, tmp_path: Path) -> None:
+    """The long form, `python -m tests.cli.kill_often`, kills 50 times."""
+    figures = kill_often(STUDY, 4, tmp_path / "run", undisturbed, int.from_bytes(os.urandom(4)))
+    assert faultless(figures), figures
 
 
 def test_a_finished_run_resumed_runs_nothing(undisturbed: Path, cli: Cli) -> None:

@@ -1,6 +1,6 @@
 """A configuration without hope ends as diverged in its epoch, whatever proposes it and whatever schedules it.
 
-It never blocks the search, and never stands above one that trained. The matrix runs without Ray; its diagonal on Ray.
+It never blocks the search, and never stands above one that trained. The matrix runs without Ray; a part of it on Ray.
 """
 
 from pathlib import Path

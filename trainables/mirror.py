@@ -1,0 +1,247 @@
+"""The copy of a run directory at a URL: files put there whole, and a trial's checkpoints consistent at every moment.
+
+An object store takes a file all or nothing; elsewhere it is written aside and moved. Whatever fails is tried again for
+a minute, then it is a `StorageError`, which stops a run as a full disk does.
+"""
+
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from trainables.faults import DISK, StorageError
+
+if TYPE_CHECKING:
+    from trainables.trial import TrialSpec
+
+PATIENCE = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # seconds between attempts
+ALL_OR_NOTHING = ("s3", "gcs", "abfs")
+CHUNK = 2**22
+STATE = ("best.pt", "best.new.pt", "last.pt")
+DIGEST = 16  # bytes at a checkpoint's end by which one is told from another
+
+
+@lru_cache(maxsize=8)
+def opened(url: str) -> tuple[Any, str]:
+    """(file system, root) of a URL that pyarrow knows or, where its package is installed, fsspec; any exception else.
+
+    To open a bucket is to ask for its region, so it is done once a process.
+    """
+    import pyarrow as pa
+    from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem
+
+    known = url
+    if url.startswith(("gs://", "gcs://")) and "retry_limit_seconds" not in url:
+        known += ("&" if "?" in url else "?") + "retry_limit_seconds=30"  # its own default is 15 minutes
+    try:
+        filesystem, root = FileSystem.from_uri(known)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        if "Unrecognized filesystem type" not in str(error) and "without" not in str(error):
+            raise
+        from fsspec.core import url_to_fs
+
+        found, root = url_to_fs(url)
+        filesystem = PyFileSystem(FSSpecHandler(found))
+    return filesystem, root.rstrip("/")
+
+
+class Store:
+    """Files below a URL, by their names relative to it."""
+
+    def __init__(self, url: str, patient: bool = True) -> None:
+        self.url, self.patient = url, patient
+        self._made: set[str] = set()
+
+    def put(self, name: str, source: Path | bytes) -> None:
+        def work(filesystem: Any, path: str) -> None:
+            at_once = filesystem.type_name in ALL_OR_NOTHING
+            folder, _, last = path.rpartition("/")
+            if not at_once and folder not in self._made:
+                filesystem.create_dir(folder, recursive=True)
+                self._made.add(folder)
+            aside = path if at_once else f"{folder}/.{last}.part"
+            with filesystem.open_output_stream(aside) as stream:
+                if isinstance(source, bytes):
+                    stream.write(source)
+                else:
+                    with source.open("rb") as file:
+                        shutil.copyfileobj(file, stream, CHUNK)
+            if not at_once:
+                filesystem.move(aside, path)
+
+        self._try("written", name, work)
+
+    def read(self, name: str, last: int | None = None) -> bytes | None:
+        """The file, or its last bytes; None where there is none."""
+
+        def work(filesystem: Any, path: str) -> bytes | None:
+            try:
+                with filesystem.open_input_file(path) as file:
+                    file.seek(max(0, file.size() - last) if last else 0)
+                    return bytes(file.read())
+            except FileNotFoundError:
+                return None
+
+        return self._try("read", name, work)
+
+    def get(self, name: str, target: Path, whole: Callable[[Path], bool] = lambda path: True) -> None:
+        """Copy a file that is there to `target`, in one step, and only if it came `whole`."""
+
+        def work(filesystem: Any, path: str) -> None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = target.with_name(f".{target.name}.{time.time_ns()}")
+            try:
+                with filesystem.open_input_file(path) as stream, temporary.open("wb") as file:
+                    shutil.copyfileobj(stream, file, CHUNK)
+                if whole(temporary):
+                    temporary.replace(target)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+        self._try("read", name, work)
+
+    def files(self, folder: str) -> list[str]:
+        """Names of all files below a folder, but for those that are being written."""
+
+        def work(filesystem: Any, path: str) -> list[str]:
+            from pyarrow.fs import FileSelector, FileType
+
+            found = filesystem.get_file_info(FileSelector(path, allow_not_found=True, recursive=True))
+            below = (info.path.partition(f"{path.strip('/')}/")[2] for info in found if info.type == FileType.File)
+            return [f"{folder}/{name}" for name in below if not PurePosixPath(name).name.startswith(".")]
+
+        return self._try("listed", folder, work)
+
+    def move(self, name: str, target: str) -> None:
+        """Give a file another's name and place; nothing where it is gone, as after an attempt whose answer was lost."""
+
+        def work(filesystem: Any, path: str) -> None:
+            if self._there(filesystem, path):
+                filesystem.move(path, path.removesuffix(name) + target)
+
+        self._try("moved", name, work)
+
+    def delete(self, name: str) -> None:
+        def work(filesystem: Any, path: str) -> None:
+            if self._there(filesystem, path):
+                filesystem.delete_file(path)
+
+        self._try("deleted", name, work)
+
+    def has(self, name: str) -> bool:
+        return self._try("read", name, self._there)
+
+    @staticmethod
+    def _there(filesystem: Any, path: str) -> bool:
+        from pyarrow.fs import FileType
+
+        return filesystem.get_file_info(path).type == FileType.File
+
+    def _try(self, done: str, name: str, work: Callable[[Any, str], Any]) -> Any:
+        for pause in (*(PATIENCE if self.patient else ()), None):
+            try:
+                filesystem, root = opened(self.url)
+                return work(filesystem, f"{root}/{name}")
+            except Exception as error:  # each file system raises its own
+                self._made.clear()
+                if isinstance(error, OSError) and error.errno in DISK:
+                    raise
+                if pause is None:
+                    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+                    raise StorageError(f"{self.url}: {name} cannot be {done} ({reason[:300]})") from error
+            time.sleep(pause * random.uniform(0.5, 1.0))
+
+
+def unwritable(url: str) -> str | None:
+    """Why nothing can be written at a URL, or deleted there."""
+    store, probe = Store(url, patient=False), f"probe-{uuid4().hex}"
+    try:
+        store.put(probe, b"")
+        store.delete(probe)
+    except OSError as error:
+        return str(error)
+    return None
+
+
+class Checkpoints:
+    """Those of one trial, at a URL: between any two requests, the last state has the model that it selected beside it.
+
+    The names are the local ones, so that a copy of the URL is a run directory. A new model is put as best.new.pt, then
+    the state that selects it, and only then it takes the place of the model before.
+    """
+
+    def __init__(self, url: str, run: Path, trial: str) -> None:
+        self.store, self.run, self.trial = Store(url), run, trial
+        self._tails: dict[str, bytes | None] = {}  # of this trial's files at the URL
+
+    def fetch(self, trial: str, *names: str) -> None:
+        """A trial's last state and model (or these files), where another machine's stand there."""
+        from trainables.checkpoint import whole
+
+        folder = f"checkpoints/{trial}"
+        listed = self.store.files(folder)
+        for name in (f"{folder}/{name}" for name in names or STATE):
+            tail = self.store.read(name, DIGEST) if name in listed else None
+            if tail is not None and tail != _tail(self.run / name):
+                self.store.get(name, self.run / name, whole)
+            self._tails[name] = tail
+
+    def settle(self) -> None:
+        """Complete what a lost process had begun, now that best.pt here is the model that belongs to the last state."""
+        best, new, last = (self._name(file) for file in STATE)
+        if self._tails.get(new) and self._tails[new] == _tail(self.run / best):
+            self._promote()
+        if self._tails.get(last) is None and (self.run / last).exists():
+            self.save()
+
+    def save(self) -> None:
+        best, new, last = (self._name(file) for file in STATE)
+        changed = _tail(self.run / best) not in (None, self._tails.get(best))
+        if changed:
+            self.store.put(new, self.run / best)
+        self.store.put(last, self.run / last)
+        if changed:
+            self._promote()
+
+    def put(self, file: Path) -> None:
+        self.store.put(file.relative_to(self.run).as_posix(), file)
+
+    def put_outputs(self) -> None:
+        put_trial(self.store, self.run, self.trial, ("predictions", "artifacts"))
+
+    def _promote(self) -> None:
+        best, new, _ = (self._name(file) for file in STATE)
+        self.store.move(new, best)
+        self._tails |= {best: _tail(self.run / best), new: None}
+
+    def _name(self, file: str) -> str:
+        return f"checkpoints/{self.trial}/{file}"
+
+
+def put_trial(
+    store: Store, run: Path, trial: str, folders: tuple[str, ...] = ("checkpoints", "predictions", "artifacts")
+) -> None:
+    """All files of a trial that is over."""
+    for folder in folders:
+        for file in sorted((run / folder).glob(f"{trial}.parquet" if folder == "predictions" else f"{trial}/**/*")):
+            if file.is_file() and not file.name.startswith("."):
+                store.put(file.relative_to(run).as_posix(), file)
+
+
+def present(spec: "TrialSpec", name: str) -> bool:
+    """Whether a file of the run is here or at its URL."""
+    return (Path(spec.directory) / name).exists() or bool(spec.remote and Store(spec.remote).has(name))
+
+
+def _tail(file: Path) -> bytes | None:
+    try:
+        with file.open("rb") as opened_file:
+            opened_file.seek(-min(DIGEST, file.stat().st_size), os.SEEK_END)
+            return opened_file.read()
+    except FileNotFoundError:
+        return None
