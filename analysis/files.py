@@ -1,6 +1,6 @@
 """Each table as CSV and Parquet in full precision, as Markdown and LaTeX with four significant digits.
 
-The LaTeX is for a paper: booktabs rules, a caption that states metric, runs, test and correction, and fewer columns.
+Markdown and LaTeX, which are for eyes, stop after READABLE_ROWS. The LaTeX is for a paper: booktabs rules, a caption that states metric, runs, test and correction, and fewer columns.
 """
 
 import re
@@ -16,6 +16,7 @@ from analysis.tables import interval, metric_label, number, rows_of
 
 SUFFIXES = (".csv", ".md", ".tex", ".parquet")
 PAGE_ROWS = 40
+READABLE_ROWS = 2000
 TEXT_WIDTH = 80  # characters
 LOW, HIGH = "ci_low", "ci_high"
 # Beside a corrected p-value the others are detail; what they are stands in the CSV.
@@ -72,8 +73,10 @@ def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:
     """Write NAME.csv, NAME.parquet, NAME.md and NAME.tex into `folder`, each in one step."""
     replace(folder / f"{name}.csv", lambda path: table.to_csv(path, index=False, lineterminator="\n"))
     replace(folder / f"{name}.parquet", lambda path: table.to_parquet(path, index=False))
-    write_text(folder / f"{name}.md", _markdown(table))
-    write_text(folder / f"{name}.tex", _latex(table, name))
+    shown, left = table.head(READABLE_ROWS), len(table) - READABLE_ROWS
+    more = f"{left} more rows are in {name}.csv" if left > 0 else ""
+    write_text(folder / f"{name}.md", _markdown(shown) + (f"\n{more}\n" if more else ""))
+    write_text(folder / f"{name}.tex", _latex(shown, name) + (f"% {more}\n" if more else ""))
 
 
 def write_text(path: Path, text: str) -> None:

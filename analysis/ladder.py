@@ -2,7 +2,6 @@
 
 import pandas as pd
 
-from analysis.ablation import ablation_table
 from analysis.schema import DIVERGED, FAILED
 from analysis.store import Records
 from analysis.tables import rows_of
@@ -16,10 +15,11 @@ COLUMNS = (
 )
 
 
-def ladder_table(records: Records, metric: str) -> pd.DataFrame:
+def ladder_table(records: Records, ablation: pd.DataFrame) -> pd.DataFrame:
     """One row a rung in the order of the study. `mean` and `std` are over all seeds that finished it; gains are the
-    paired rows of the ablation table of the same metric, `p_holm` included, null for the first rung."""
-    compared = {(row["level"], row["baseline_level"]): row for row in rows_of(ablation_table(records, metric))}
+    rows of `ablation`, the table of the primary metric, `p_holm` included, and null for the first rung."""
+    metric = str(records.study["metric"])
+    compared = {(row["level"], row["baseline_level"]): row for row in rows_of(ablation)}
     rungs = [cell["name"] for cell in records.study.get("cells", [])]
     rows = []
     for place, rung in enumerate(rungs):

@@ -4,7 +4,6 @@ import re
 
 import pandas as pd
 
-from analysis.ablation import ablation_table
 from analysis.schema import DIVERGED, FAILED, maximised
 from analysis.statistics import half_width
 from analysis.store import Records
@@ -18,16 +17,16 @@ COLUMNS = (
 LONGEST_SLUG = 60
 
 
-def factor_tables(records: Records, metric: str) -> dict[str, pd.DataFrame]:
+def factor_tables(records: Records, ablation: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """A table a compared factor by file name, `factor_<slug>`; its `attrs` hold the factor and the cell of each row.
 
     Rows are the baseline's level and every other one. `mean` is over all seeds that finished, with half of its 95 % t
-    interval; `best` marks the best mean; delta to verdict are the ablation table's, null for the baseline; `trials`
-    lists the cell's trials.
+    interval; `best` marks the best mean; delta to verdict are those of `ablation`, the table of the primary metric, and
+    null for the baseline; `trials` lists the cell's trials.
     """
     if records.study.get("design") not in DESIGNS:
         return {}
-    compared = rows_of(ablation_table(records, metric))
+    metric, compared = str(records.study["metric"]), rows_of(ablation)
     tables: dict[str, pd.DataFrame] = {}
     factors: dict[str, list[dict[str, object]]] = {}
     for comparison, row in zip(records.study.get("comparisons", []), compared, strict=True):

@@ -40,8 +40,8 @@ def report_tables(records: Records) -> dict[str, pd.DataFrame]:
         tables["interactions"] = interactions_table(records, metric)
         tables["anova"] = anova_table(records, metric)
     if records.study.get("design") == "ladder":
-        tables["ladder"] = ladder_table(records, metric)
-    return tables | factor_tables(records, metric)
+        tables["ladder"] = ladder_table(records, tables["ablation"])
+    return tables | factor_tables(records, tables["ablation"])
 
 
 def write_report(run_dir: Path) -> Path:

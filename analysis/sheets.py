@@ -227,23 +227,26 @@ def trials(records: Records, metric: str) -> tuple[Sheet, dict[str, str]]:
 
 def why(table: pd.DataFrame) -> Sheet:
     """What changed on the test examples: of classifiers right and wrong ones, of landmarks their errors."""
-    heads = [("factor", TEXT), ("level", TEXT), ("against", TEXT), ("n", NUM), ("examples", NUM)]
-    if "share_better" in table:
+    points, ladder = "share_better" in table, set(table["factor"]) == {"ladder"}
+    named = ("level", "baseline_level") if ladder else ("factor", "level", "baseline_level")
+    heads = [("against" if name == "baseline_level" else name, TEXT) for name in named]
+    heads += [("n", NUM), ("examples", NUM)]
+    if points:
         heads += [("better", NUM), ("worse", NUM), ("mean change, px", NUM), ("median change, px", NUM)]
     else:
         heads += [("gained", NUM), ("lost", NUM), ("McNemar p", NUM), ("most gained", TEXT), ("most lost", TEXT)]
-        heads += [("ECE", NUM)]
+        heads += [("ECE", TEXT)]
     rows = []
     for row in rows_of(table):
-        cells = [*texts(row, "factor", "level", "baseline_level"), count(row["n_pairs"]), count(row["examples"])]
-        if "share_better" in table:
+        cells = [*texts(row, *named), count(row["n_pairs"]), count(row["examples"])]
+        if points:
             cells += [Cell(f"{row[name]:.0%}".replace("%", " %"), NUM) for name in ("share_better", "share_worse")]
             cells += [Cell(fixed(row[name], 2, signed=True), NUM) for name in ("delta_px", "delta_px_median")]
         else:
             cells += [Cell(f"{row[name]:.3g}", "num strong") for name in ("gained", "lost")]
             cells += [p_cell(row["p_mcnemar"]), *(_class(row, side) for side in ("gain", "loss"))]
             ece = f"{fixed(row['ece_baseline'], 3)} → {fixed(row['ece_level'], 3)}"
-            cells += [Cell(ece if pd.notna(row["ece_baseline"]) else "–", NUM)]
+            cells += [Cell(ece if pd.notna(row["ece_baseline"]) else "–")]
         rows.append(cells)
     return Sheet(heads, rows)
 

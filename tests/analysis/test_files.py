@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.files import PAGE_ROWS, write_table
+from analysis.files import PAGE_ROWS, READABLE_ROWS, write_table
 from analysis.manifest import TABLES, files_of
 from analysis.report import report_tables, write_report
 from analysis.store import read_records
@@ -99,6 +99,15 @@ def test_numbers_are_set_as_numbers(tmp_path):
 def test_a_table_of_many_rows_may_break_over_pages(tmp_path):
     write_table(pd.DataFrame({"cell": ["x"] * (PAGE_ROWS + 1), "mean": 0.5}), tmp_path, "curves")
     assert r"\begin{longtable}" in (tmp_path / "curves.tex").read_text()
+
+
+def test_what_is_for_eyes_stops_after_many_rows_and_says_so(tmp_path):
+    write_table(pd.DataFrame({"cell": ["x"] * (READABLE_ROWS + 7), "mean": 0.5}), tmp_path, "curves")
+    assert len(pd.read_csv(tmp_path / "curves.csv")) == len(pd.read_parquet(tmp_path / "curves.parquet")) == 2007
+    for suffix in ("md", "tex"):
+        text = (tmp_path / f"curves.{suffix}").read_text()
+        assert text.count("0.5000") == READABLE_ROWS
+        assert text.splitlines()[-1].endswith("7 more rows are in curves.csv")
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")

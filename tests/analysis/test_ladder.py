@@ -40,7 +40,7 @@ def records(tmp_path):
 
 
 def test_a_rung_has_the_mean_and_spread_of_all_its_seeds(records):
-    table = ladder_table(records, runs.METRIC)
+    table = ladder_table(records, ablation_table(records, runs.METRIC))
     assert tuple(table) == COLUMNS
     assert table["rung"].tolist() == list(RUNGS)
     for row, values in zip(table.to_dict("records"), RUNGS.values(), strict=True):
@@ -50,7 +50,7 @@ def test_a_rung_has_the_mean_and_spread_of_all_its_seeds(records):
 
 
 def test_gains_are_paired_over_the_rung_before_and_over_the_first(records):
-    table = ladder_table(records, runs.METRIC).set_index("rung")
+    table = ladder_table(records, ablation_table(records, runs.METRIC)).set_index("rung")
     flip, bn, first = (np.array(RUNGS[name]) for name in ("2 + flip", "1 + bn", "0 baseline"))
     row = table.loc["2 + flip"]
     for over, other in (("before", bn), ("first", first)):
@@ -62,7 +62,7 @@ def test_gains_are_paired_over_the_rung_before_and_over_the_first(records):
 
 def test_corrections_and_verdicts_are_those_of_the_ablation_table(records):
     ablation = ablation_table(records, runs.METRIC).set_index(["level", "baseline_level"])
-    table = ladder_table(records, runs.METRIC).set_index("rung")
+    table = ladder_table(records, ablation_table(records, runs.METRIC)).set_index("rung")
     names = list(RUNGS)
     for place, rung in enumerate(names[1:], 1):
         for over, other in (("before", names[place - 1]), ("first", names[0])):
@@ -73,7 +73,7 @@ def test_corrections_and_verdicts_are_those_of_the_ablation_table(records):
 
 
 def test_the_first_rung_gains_over_nothing_and_the_second_the_same_over_both(records):
-    table = ladder_table(records, runs.METRIC)
+    table = ladder_table(records, ablation_table(records, runs.METRIC))
     assert table.iloc[0].filter(regex="_(before|first)$").isna().all()
     second = table.iloc[1]
     assert second["delta_before"] == second["delta_first"] == pytest.approx(0.104, abs=1e-12)
@@ -81,7 +81,7 @@ def test_the_first_rung_gains_over_nothing_and_the_second_the_same_over_both(rec
 
 def test_a_ladder_that_never_started_has_its_rungs(tmp_path):
     records = read_records(runs.write(tmp_path, study(), []))
-    table = ladder_table(records, runs.METRIC)
+    table = ladder_table(records, ablation_table(records, runs.METRIC))
     assert table["rung"].tolist() == list(RUNGS)
     assert table["mean"].isna().all()
     write_report(tmp_path)
