@@ -87,13 +87,13 @@ def full_precision(patch: Patch) -> None:
 
 
 def normalized_by_nothing(patch: Patch) -> None:
-    from datasets.cache import open_dataset
+    from datasets.cache import open_or_prepare
 
     def plain(*arguments: Any) -> Any:
-        dataset = open_dataset(*arguments)
+        dataset = open_or_prepare(*arguments)
         return dataclasses.replace(dataset, info=dataclasses.replace(dataset.info, mean=(0.0,), std=(1.0,)))
 
-    patch.setattr("trainables.trial.open_dataset", plain)
+    patch.setattr("trainables.trial.open_or_prepare", plain)
 
 
 # sabotage: the settings of the switch, what the refusal names
