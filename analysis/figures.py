@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 CURVE_COLUMNS = ("cell", "epoch", "metric", "n", "mean", "std", "ci_low", "ci_high")
 CURVE_WORDS = {"loss", "accuracy", "reference"}
 MAXIMUM_CURVES = 12
+MAXIMUM_COMPARISONS = 80
 INK = "#010203"
 # Okabe and Ito's palette without black and yellow, which vanish on one of the two backgrounds, and dark and light kin.
 COLOURS = (
@@ -100,7 +101,8 @@ def _curves(axes: "Axes", rows: pd.DataFrame, cells: Sequence[str]) -> None:
 
 
 def ablation_svg(table: pd.DataFrame) -> str:
-    """Difference and 95 % interval of every comparison, around a line at zero, coloured by verdict."""
+    """Difference and 95 % interval of the first `MAXIMUM_COMPARISONS`, around a line at zero, coloured by verdict."""
+    table = table.head(MAXIMUM_COMPARISONS)
     figure = _figure(6.4, 0.9 + 0.36 * max(1, len(table)))
     axes = figure.subplots()
     for place, row in enumerate(rows_of(table)):

@@ -1,6 +1,7 @@
 """Each table as CSV and Parquet in full precision, as Markdown and LaTeX with four significant digits.
 
-Markdown and LaTeX, which are for eyes, stop after READABLE_ROWS. The LaTeX is for a paper: booktabs rules, a caption that states metric, runs, test and correction, and fewer columns.
+Markdown and LaTeX, which are for eyes, stop after READABLE_ROWS. The LaTeX is for a paper: booktabs rules, a caption
+that states metric, runs, test and correction, and fewer columns.
 """
 
 import re
@@ -132,9 +133,9 @@ def _latex(table: pd.DataFrame, name: str) -> str:
     columns = "".join(_aligned(shown, str(column)) for column in shown if not _joined(str(column)))
     caption = f"\\caption{{{_caption(table, name)}}}\\label{{tab:{name}}}"
     head, *body = (" & ".join(line) + r" \\" for line in (map(_head, header), *(map(_cell, row) for row in rows)))
-    wide = sum(max(map(len, cells)) for cells in zip(header, *rows, strict=True)) > TEXT_WIDTH
+    wide = sum(max(map(len, cells)) + 3 for cells in zip(header, *rows, strict=True)) > TEXT_WIDTH
     if len(rows) > PAGE_ROWS:
-        size = r"\scriptsize\setlength{\tabcolsep}{3pt}" if wide else r"\small"
+        size = r"\scriptsize\setlength{\tabcolsep}{2pt}" if wide else r"\small"
         parts = [r"% needs \usepackage{booktabs,longtable}", rf"\begingroup{size}"]
         parts += [f"\\begin{{longtable}}{{{columns}}}", f"{caption} \\\\", r"\toprule", head, r"\midrule", r"\endhead"]
         parts += [*body, r"\bottomrule", r"\end{longtable}", r"\endgroup"]

@@ -58,6 +58,8 @@ def page(records: Records, tables: dict[str, pd.DataFrame], cells: Sequence[str]
         },
         sourced=any(cell.get("reference") for cell in study.get("cells", [])),
         trials=trials,
+        drawn=figures.MAXIMUM_COMPARISONS,
+        not_drawn=max(0, len(tables.get("ablation", ())) - figures.MAXIMUM_COMPARISONS),
         effects=sheets.comparisons(tables["effects"]) if "effects" in tables else None,
         interactions=sheets.interactions(tables["interactions"]) if "interactions" in tables else None,
         anova=sheets.anova(tables["anova"]) if "anova" in tables else None,

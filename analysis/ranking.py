@@ -108,7 +108,10 @@ def _order(table: pd.DataFrame, maximise: bool) -> pd.Index:
 
 
 def settings_columns(records: Records) -> pd.DataFrame:
-    """A column a factor (ablation) or a varied setting (search), a row a cell in the order of `records.cells`."""
+    """A column a factor (ablation) or a varied setting (search), a row a cell in the order of `records.cells`.
+
+    A factor that has the name of a column of the table is called `factor NAME`.
+    """
     if records.is_search:
         first = records.trials.drop_duplicates("cell").set_index("cell").reindex(list(records.cells))
         varied = [domain["key"] for domain in records.study.get("space", [])]
@@ -123,4 +126,10 @@ def settings_columns(records: Records) -> pd.DataFrame:
     levels = [cell.get("levels") or {} for cell in records.cells.values()]
     named = [factor["name"] for factor in records.study.get("factors", [])]
     names = list(dict.fromkeys([*named, *(name for row in levels for name in row)]))
-    return pd.DataFrame({name: pd.Series([row.get(name) for row in levels], dtype="str") for name in names})
+    taken = {*COLUMNS, *STOPPED_COLUMNS, "note"}
+    return pd.DataFrame(
+        {
+            f"factor {name}" if name in taken else name: pd.Series([row.get(name) for row in levels], dtype="str")
+            for name in names
+        }
+    )

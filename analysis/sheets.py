@@ -185,7 +185,7 @@ def levels(table: pd.DataFrame, anchors: Mapping[str, str]) -> Sheet:
         cells += [p_cell(row["p_holm"]), verdict_cell(row["verdict"] if pd.notna(row["verdict"]) else "")]
         cells += [source_cell(row["reference"])] if sourced else []
         several = len(str(row["trials"]).split())
-        cells += [Cell(f"{several} trial{'' if several == 1 else 's'}", to=anchors.get(cell, ""))]
+        cells += [Cell(f"{several} trial{'' if several == 1 else 's'}", "text nowrap", to=anchors.get(cell, ""))]
         rows.append(cells)
     return Sheet(heads, rows)
 
@@ -246,7 +246,7 @@ def why(table: pd.DataFrame) -> Sheet:
             cells += [Cell(f"{row[name]:.3g}", "num strong") for name in ("gained", "lost")]
             cells += [p_cell(row["p_mcnemar"]), *(_class(row, side) for side in ("gain", "loss"))]
             ece = f"{fixed(row['ece_baseline'], 3)} → {fixed(row['ece_level'], 3)}"
-            cells += [Cell(ece if pd.notna(row["ece_baseline"]) else "–")]
+            cells += [Cell(ece if pd.notna(row["ece_baseline"]) else "–", "text nowrap")]
         rows.append(cells)
     return Sheet(heads, rows)
 
@@ -254,7 +254,7 @@ def why(table: pd.DataFrame) -> Sheet:
 def _class(row: Mapping[str, Any], side: str) -> Cell:
     if pd.isna(row[f"class_{side}"]):
         return Cell("–")
-    return Cell(f"{row[f'class_{side}']} ({fixed(row[f'class_{side}_delta'], 2, signed=True)})")
+    return Cell(f"{row[f'class_{side}']} ({fixed(row[f'class_{side}_delta'], 2, signed=True)})", "text nowrap")
 
 
 def plus_minus(mean: float | None, half: float | None, decimals: int) -> str:

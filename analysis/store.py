@@ -6,6 +6,7 @@ is no error: it was never acknowledged, and its epoch runs again.
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -68,13 +69,29 @@ class Records:
 
     def values(self, cell: str, metric: str) -> pd.Series:
         """A metric by seed over the cell's finished trials that have it."""
-        rows = self.rows(cell)
-        rows = rows.loc[rows["status"] == schema.FINISHED]
-        column = rows[metric] if metric in rows else pd.Series(index=rows.index, dtype="float64")
-        return column.astype("float64").set_axis(rows["seed"]).dropna()
+        if metric not in self._values:
+            self._values[metric] = self._by_seed(metric)
+        return self._values[metric].get(self.resolve(cell), pd.Series(dtype="float64"))
+
+    @cached_property
+    def _values(self) -> dict[str, dict[str, pd.Series]]:
+        return {}
+
+    def _by_seed(self, metric: str) -> dict[str, pd.Series]:
+        if metric not in self.trials:
+            return {}
+        finished = self.trials.loc[self.trials["status"] == schema.FINISHED, ["cell", "seed", metric]]
+        known = finished.dropna(subset=metric)
+        column = known[metric].astype("float64").set_axis(known["seed"])
+        return {str(cell): values for cell, values in column.groupby(known["cell"].to_numpy())}
 
     def count(self, cell: str, status: str) -> int:
-        return int((self.rows(cell)["status"] == status).sum())
+        return self._counts.get((self.resolve(cell), status), 0)
+
+    @cached_property
+    def _counts(self) -> dict[tuple[str, str], int]:
+        pairs = zip(self.trials["cell"], self.trials["status"], strict=True)
+        return dict(Counter(pairs))
 
 
 def read_log(path: Path) -> Iterator[dict[str, Any]]:

@@ -58,7 +58,7 @@ def why_table(records: Records, run: RunDirectory) -> pd.DataFrame:
     read = lru_cache(KEPT_TRIALS)(lambda trial: read_outcome(run.predictions / f"{trial}.parquet"))
     names = [str(name) for name in records.study.get("data", {}).get("classes", [])]
     rows = []
-    for comparison in records.study.get("comparisons", []):
+    for comparison in records.study.get("comparisons", []) if run.predictions.is_dir() else []:
         pairs = list(_pairs(records, comparison["baseline_cell"], comparison["cell"], read))
         row = {name: comparison[name] for name in PAIR_COLUMNS[:3]} | {"n_pairs": len(pairs)}
         classes = [(a, b) for a, b in pairs if isinstance(a, Classes) and isinstance(b, Classes)]

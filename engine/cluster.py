@@ -283,7 +283,7 @@ def node_faults(answer: dict[str, Any], directory: Path | None) -> Iterator[str]
     if not answer["writable"]:
         yield f"--out {directory} is no folder that can be written there; give one that all nodes share"
     if answer["unreachable"]:
-        yield f"--out cannot be written there: {answer['unreachable']}"
+        yield f"--out {answer['unreachable']}"
 
 
 def _first_line(error: BaseException) -> str:

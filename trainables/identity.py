@@ -19,6 +19,7 @@ PACKAGES = ("datasets", "trainables")
 ENTRY = "trainables.trial"
 # Registries and the schema only choose among components; the components chosen are counted themselves.
 CHOOSERS = {"datasets.registry", "trainables.registry", "trainables.config"}
+CARRIERS = {"trainables.mirror"}  # of whole files: no number is made there
 
 
 def trial_key(config: TrialConfig, seed: int, fingerprint: str, population: str | None = None) -> str:
@@ -58,7 +59,7 @@ def _code_version(entries: tuple[str, ...]) -> str:
     waiting = list(entries)
     while waiting:
         module = waiting.pop()
-        if module not in found and module not in CHOOSERS:
+        if module not in found | CHOOSERS | CARRIERS:
             found.add(module)
             waiting.extend(_imports(module))
     return _digest("\n".join(f"{module}\n{_syntax(module)}" for module in sorted(found)))

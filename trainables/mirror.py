@@ -1,7 +1,7 @@
 """The copy of a run directory at a URL: files put there whole, and a trial's checkpoints consistent at every moment.
 
 An object store takes a file all or nothing; elsewhere it is written aside and moved. Whatever fails is tried again for
-a minute, then it is a `StorageError`, which stops a run as a full disk does.
+a while, then it is a `StorageError`, which stops a run as a full disk does.
 """
 
 import os
@@ -19,7 +19,8 @@ from trainables.faults import DISK, StorageError
 if TYPE_CHECKING:
     from trainables.trial import TrialSpec
 
-PATIENCE = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # seconds between attempts
+PATIENCE = 90.0  # seconds after which a failure is no longer tried again
+PAUSES = (1.0, 32.0)  # seconds between attempts: the first pause, and where doubling ends
 ALL_OR_NOTHING = ("s3", "gcs", "abfs")
 CHUNK = 2**22
 STATE = ("best.pt", "best.new.pt", "last.pt")
@@ -40,6 +41,9 @@ def opened(url: str) -> tuple[Any, str]:
         known += ("&" if "?" in url else "?") + "retry_limit_seconds=30"  # its own default is 15 minutes
     try:
         filesystem, root = FileSystem.from_uri(known)
+        if filesystem.type_name == "s3":  # a request instead of three for each small file
+            rebuild, (options,) = filesystem.__reduce__()
+            filesystem = rebuild({**options, "allow_delayed_open": True})
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         if "Unrecognized filesystem type" not in str(error) and "without" not in str(error):
             raise
@@ -143,7 +147,8 @@ class Store:
         return filesystem.get_file_info(path).type == FileType.File
 
     def _try(self, done: str, name: str, work: Callable[[Any, str], Any]) -> Any:
-        for pause in (*(PATIENCE if self.patient else ()), None):
+        began, (pause, longest) = time.monotonic(), PAUSES
+        while True:
             try:
                 filesystem, root = opened(self.url)
                 return work(filesystem, f"{root}/{name}")
@@ -151,10 +156,11 @@ class Store:
                 self._made.clear()
                 if isinstance(error, OSError) and error.errno in DISK:
                     raise
-                if pause is None:
+                if not self.patient or time.monotonic() - began > PATIENCE:
                     reason = next(iter(str(error).splitlines()), "") or type(error).__name__
                     raise StorageError(f"{self.url}: {name} cannot be {done} ({reason[:300]})") from error
             time.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(2 * pause, longest)
 
 
 def unwritable(url: str) -> str | None:

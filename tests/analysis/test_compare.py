@@ -317,7 +317,7 @@ def command(*arguments):
     """`run_search.py compare` with what it loaded of the heavy packages as its last line."""
     code = (
         "import atexit, sys, run_search\n"
-        "atexit.register(lambda: print({'torch', 'ray', 'optuna', 'trainables', 'engine'} & set(sys.modules)))\n"
+        "atexit.register(lambda: print({'torch', 'ray', 'optuna', 'trainables', 'engine.plan'} & set(sys.modules)))\n"
         f"run_search.main({['compare', *map(str, arguments)]!r})"
     )
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

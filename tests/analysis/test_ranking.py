@@ -193,3 +193,13 @@ def test_status_counts_stopped_trials_and_calls_none_of_them_the_best(tmp_path):
     lines = describe(stopping(tmp_path, {"early": [(0.99, 3)], "done": [0.5]}))
     assert lines[0] == "digits/search: 12 trials planned: 1 finished, 1 stopped, 10 waiting"
     assert any("best so far: val_balanced_accuracy 0.5100  done" in line for line in lines)
+
+
+@pytest.mark.parametrize("name", ["mean", "n", "cell", "metric", "rank", "reference", "n_stopped", "note"])
+def test_a_factor_may_have_the_name_of_a_column(tmp_path, name):
+    study = runs.factorial({name: ["a", "b"], "loss": ["x", "y"]}, range(2))
+    outcomes = {cell["name"]: [0.5, 0.6] for cell in study["cells"]}
+    table = ranking_table(read_records(runs.write_outcomes(tmp_path, study, outcomes)))
+    assert set(table[f"factor {name}"]) == {"a", "b"}
+    assert table["rank"].tolist() == [1, 2, 3, 4]
+    assert table.columns.is_unique

@@ -14,6 +14,7 @@ import pytest
 from analysis.report import write_report
 from analysis.schema import RunDirectory
 from engine import remote
+from engine.cluster import inspect_node, node_faults
 from engine.errors import Interrupted, PlanError
 from engine.remote import LOCK, mirror_of, refresh, session
 from tests.engine import sequential
@@ -327,6 +328,15 @@ def test_a_larger_budget_goes_on_from_checkpoints_that_only_the_url_has(
     assert len(begun) == 4
     drive(ABLATION, plain := tmp_path / "plain", epochs=5)
     assert {key: row for key, row in epoch_rows(storage).items() if key in epoch_rows(plain)} == epoch_rows(plain)
+
+
+def test_a_node_makes_its_mirror_and_says_where_the_url_is_out_of_reach(tmp_path: Path, storage: Path) -> None:
+    directory = tmp_path / "node" / "mirror"
+    assert list(node_faults(inspect_node(directory, url_of(storage)), directory)) == []
+    with failing(lost):
+        (fault,) = node_faults(inspect_node(directory, url_of(storage)), directory)
+    assert url_of(storage) in fault
+    assert "the line is dead" in fault
 
 
 def test_store_names_are_relative(storage: Path) -> None:

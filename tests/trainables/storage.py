@@ -48,7 +48,8 @@ def failing(fault: Fault) -> Iterator[None]:
     """The storage with this fault, and little patience with it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Faulty, "fault", staticmethod(fault))
-        patch.setattr(mirror, "PATIENCE", (0.01, 0.01))
+        patch.setattr(mirror, "PATIENCE", 0.5)
+        patch.setattr(mirror, "PAUSES", (0.01, 0.1))
         yield
 
 
