@@ -148,12 +148,13 @@ def test_storage_that_is_lost_interrupts_the_run_even_if_no_trial_notices(tmp_pa
 def test_the_log_is_sent_when_a_trial_ends_and_in_time_and_is_whole(
     tmp_path: Path, storage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    directory, end = mirror(tmp_path), '{"event": "end", "trial": "t"}\n'
+    directory, end = mirror(tmp_path), '{"event": "end", "trial": "t", "status": "finished"}\n'
+    epoch = '{"event": "epoch", "trial": "t", "epoch": 1}\n'
     run = RunDirectory(directory)
     with session(directory, new=True):
         run.study.write_text("{}")
         _wait(lambda: (storage / "study.json").exists())
-        run.log.write_text('{"event": "epoch"}\n')
+        run.log.write_text(epoch)
         time.sleep(0.1)
         assert not (storage / "log.jsonl").exists(), "an epoch alone waits for its turn"
         (directory / "artifacts" / "t").mkdir(parents=True)
@@ -165,8 +166,8 @@ def test_the_log_is_sent_when_a_trial_ends_and_in_time_and_is_whole(
         before = (storage / LOCK).read_bytes()
         monkeypatch.setattr(remote, "BEAT", 0.05)
         with run.log.open("a") as log:
-            log.write('{"event": "epoch"}\n')
-        _wait(lambda: (storage / "log.jsonl").read_text().endswith('{"event": "epoch"}\n'))
+            log.write(epoch)
+        _wait(lambda: (storage / "log.jsonl").read_text().endswith(end + epoch))
         assert (storage / LOCK).read_bytes() != before
         run.trials.write_text("")
         run.epochs.write_text("")
