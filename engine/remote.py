@@ -28,6 +28,7 @@ from filelock import FileLock, Timeout
 from analysis.schema import RunDirectory
 from datasets.cache import cache_folder
 from engine.errors import Interrupted, PlanError
+from engine.history import History
 from trainables.faults import StorageError
 from trainables.mirror import Store, opened, unwritable
 
@@ -62,10 +63,10 @@ def mirror_of(url: str, cache_dir: str | None = None) -> Path:
     return mirror
 
 
-def refresh(directory: Path) -> None:
+def refresh(directory: Path) -> int:
     """Bring a mirror's study and log up to the URL's, unless a driver of this machine is at work in it.
 
-    PlanError where each has lines that the other lacks.
+    Returns how many bytes of the log both have. PlanError where each has lines that the other lacks.
     """
     run, store = RunDirectory(directory), _store(directory, patient=False)
     try:
@@ -86,8 +87,9 @@ def refresh(directory: Path) -> None:
                 store.get("log.jsonl", run.log)
             if (len(theirs) >= len(ours) or not run.study.exists()) and store.has("study.json"):
                 store.get("study.json", run.study)
+            return len(theirs)
     except Timeout:
-        return
+        return 0
 
 
 def fetch_predictions(directory: Path) -> None:
@@ -120,8 +122,7 @@ def session(directory: Path, new: bool) -> Iterator[None]:
             raise PlanError(
                 [f"--out {store.url}: holds a run already{where}; go on with `resume {store.url}`, or choose another"]
             )
-        refresh(directory)
-        with Sender(run, store, claim):
+        with Sender(run, store, claim, sent=refresh(directory)):
             yield
 
 
@@ -176,12 +177,11 @@ class Claim:
 class Sender(threading.Thread):
     """Sends study.json and the log as they grow, in the background; a loss that lasts ends the block as Interrupted."""
 
-    def __init__(self, run: RunDirectory, store: Store, claim: Claim) -> None:
+    def __init__(self, run: RunDirectory, store: Store, claim: Claim, sent: int) -> None:
         super().__init__(name="sender", daemon=True)
         self.directory, self.store, self.claim = run, store, claim
         self.over, self.fault = threading.Event(), ""
-        self.sent, self.beaten, self.wait_until = 0, time.monotonic(), 0.0
-        self.study: os.stat_result | None = None
+        self.sent, self.beaten, self.wait_until, self.study = sent, time.monotonic(), 0.0, 0
 
     def __enter__(self) -> Self:
         self.start()
@@ -218,9 +218,9 @@ class Sender(threading.Thread):
             self.claim.beat()
             self.beaten = time.monotonic()
         study, log = self.directory.study, self.directory.log
-        if study.exists() and (found := study.stat()) != self.study:
+        if study.exists() and (written := study.stat().st_mtime_ns) != self.study:
             self.store.put("study.json", study)
-            self.study = found
+            self.study = written
         if not log.exists() or (time.monotonic() < self.wait_until and not at_once):
             return
         with log.open("rb") as file:
@@ -242,9 +242,8 @@ class Sender(threading.Thread):
         """What members of a population took over from one another, which nobody needs once all trials are over."""
         from analysis.store import read_log
 
-        begun = {event.get("trial") for event in read_log(self.directory.log) if event["event"] == "start"}
-        ended = {event.get("trial") for event in read_log(self.directory.log) if event["event"] == "end"}
-        if begun <= ended:
+        history = History.read(read_log(self.directory.log))
+        if history.starts.keys() <= history.ends.keys():
             names = self.store.files("checkpoints")
             _all((self.store.delete, name) for name in names if re.fullmatch(r"epoch-\d+\.pt", Path(name).name))
 
