@@ -4,6 +4,7 @@ A configuration is never proposed twice, a finite space ends when it is exhauste
 is: a stopped trial as PRUNED at its step, a diverged or failed one as FAIL, never as a value.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,10 +148,11 @@ class StudySampler(Feeder):
             return lambda: self._enumerate(self._sobol(len(self.proposals)))
         if name == "cmaes":
             # Its state lives in Optuna's storage, which a resumption rebuilds: it goes on from the best that is known.
-            known = self.study.get_trials(states=(TrialState.COMPLETE,))
-            self.study.sampler = optuna.samplers.CmaEsSampler(
-                seed=self._seed(), warn_independent_sampling=False, x0=self.study.best_params if known else None
-            )
+            best = self.study.best_params if self.study.get_trials(states=(TrialState.COMPLETE,)) else None
+            with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of x0, which ends with Optuna 6
+                self.study.sampler = optuna.samplers.CmaEsSampler(
+                    seed=self._seed(), warn_independent_sampling=False, x0=best
+                )
             return self._ask
         kind = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}[name]
 

@@ -5,6 +5,7 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,9 @@ def test_a_driver_killed_here_is_gone_on_with_on_another_machine(undisturbed: Pa
     url = f"file://{storage}"
     driver = begin(here, "run", *STUDY, "--out", url)
     wait_for_lines(driver, mirror_of(url, str(here)) / "log.jsonl", random.Random(os.urandom(8)).randint(15, 60))
+    while not (storage / "log.jsonl").exists():  # it is sent at a trial's end, or after half a minute
+        assert driver.poll() is None
+        time.sleep(0.05)
     kill(driver)
     over = [trial for trial, end in ends(storage).items() if end["status"] == "finished"]
     assert (storage / LOCK).exists()

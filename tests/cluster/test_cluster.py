@@ -127,13 +127,17 @@ def test_what_a_node_lacks_is_said_fault_by_fault(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("address", ["ray://head:10001", "head", "head:port", "http://head:8265"])
-def test_what_is_no_address_is_refused_with_what_is_allowed(address: str, tmp_path: Path) -> None:
+def test_what_is_no_address_is_refused_with_what_is_allowed(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)  # other tests may have left the session's Ray up
     with pytest.raises(PlanError, match="HOST:PORT"), joined(address, tmp_path):
         pass
 
 
 def test_auto_without_a_cluster_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr("ray._private.utils.read_ray_address", lambda: None)
     with pytest.raises(PlanError, match="no Ray cluster was started on this machine"), joined("auto", tmp_path):
         pass
