@@ -1,5 +1,6 @@
 """What can be wrong with a configuration or a metric before anything runs, one sentence a fault."""
 
+import warnings
 from typing import TYPE_CHECKING
 
 from datasets.augmentation_points import point_faults
@@ -26,7 +27,9 @@ def meta_network(config: TrialConfig, info: "DatasetInfo") -> "tuple[nn.Module |
     if missing := config.model.missing_weights():
         return None, [missing]
     try:
-        with torch.device("meta"):
+        # Weights from a file fill nothing there, and torch warns of each: that they fit is all that is asked.
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
             network = build_network(config, info, seed=0)
             network.eval()(torch.zeros(2, *info.input_shape))
     except PlacementError as error:
