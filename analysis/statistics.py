@@ -65,11 +65,16 @@ def paired(baseline: NDArray[np.float64], level: NDArray[np.float64]) -> Paired:
 
 def _denoised(differences: NDArray[np.float64], scale: float) -> tuple[NDArray[np.float64], bool]:
     """Differences with mere rounding taken out, and whether all of them are equal."""
-    noise = 16 * float(np.finfo(np.float64).eps) * scale
+    noise = _rounding(scale)
     clean = np.where(np.abs(differences) <= noise, 0.0, differences)
     if np.ptp(clean) <= noise:
         return np.full_like(clean, clean[0]), True
     return clean, False
+
+
+def _rounding(scale: float) -> float:
+    """What values of this size may differ by although they are equal."""
+    return 16 * float(np.finfo(np.float64).eps) * scale
 
 
 def sign_flip_p(differences: NDArray[np.float64]) -> float:
@@ -117,7 +122,7 @@ def unpaired(baseline: NDArray[np.float64], level: NDArray[np.float64]) -> Unpai
     }
     if not len(baseline) or not len(level):
         return Unpaired(**means)
-    noise = 16 * float(np.finfo(np.float64).eps) * float(max(np.abs(baseline).max(), np.abs(level).max()))
+    noise = _rounding(float(max(np.abs(baseline).max(), np.abs(level).max())))
     delta = float(level.mean() - baseline.mean())
     if min(len(baseline), len(level)) < 2:
         return Unpaired(**means, delta=delta)

@@ -19,9 +19,6 @@ class Continuations:
 
     def __init__(self, history: History, record: dict[str, Any] | None) -> None:
         self.history, self.record = history, record
-        self._begun: dict[tuple[str, int], list[dict[str, Any]]] = {}
-        for event in history.starts.values():
-            self._begun.setdefault((event["cell"], event["seed"]), []).insert(0, event)
         self.faults: list[str] = []
         self.anew: dict[str, int] = {}
         """why trials with more epochs start from their first, and how many"""
@@ -30,7 +27,7 @@ class Continuations:
         """The trial with the one that it continues, if any."""
         if spec.trial in self.history.starts:
             return spec
-        for event in self._begun.get((spec.cell, spec.seed), []):
+        for event in self.history.begun(spec.cell, spec.seed):
             old, new = from_tree(event["config"]), from_tree(spec.config)
             if difference := self._difference(spec, event, old, new):
                 self.faults.append(difference)

@@ -15,7 +15,6 @@ from engine.history import History
 from engine.options import size_text
 from engine.plan import Plan
 from engine.standing import Standing
-from search_spaces.study import SearchStudy
 from trainables.config import TrialConfig
 
 if TYPE_CHECKING:
@@ -117,7 +116,7 @@ def refuse_too_large(plan: Plan, now: Standing, history: History, concurrent: in
     if not left:
         return
     at_work = max(foot.checkpoints for foot in left) * min(concurrent, len(left))
-    if isinstance(plan.study, SearchStudy) and plan.study.trial_scheduler.name == "pbt":
+    if plan.study.population:
         at_work += sum(foot.last for foot in left)  # of each member, also the state that others may take over
     folder, budget, faults = RunDirectory(plan.directory).checkpoints, plan.options.disk_budget, []
     begun = sum(_size(folder / spec.trial) for spec in now.todo)

@@ -13,6 +13,7 @@ class History:
 
     starts: dict[str, dict[str, Any]] = field(default_factory=dict)
     """first start of each trial, in the order of the log"""
+    _begun: dict[tuple[str, int], list[dict[str, Any]]] = field(default_factory=dict)
     attempts: dict[str, int] = field(default_factory=dict)
     rows: dict[str, dict[int, dict[str, Any]]] = field(default_factory=dict)
     ends: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -33,7 +34,9 @@ class History:
     def add(self, event: dict[str, Any]) -> None:
         kind, trial = event["event"], event.get("trial", "")
         if kind == START:
-            self.starts.setdefault(trial, event)
+            if trial not in self.starts:
+                self.starts[trial] = event
+                self._begun.setdefault((event["cell"], event["seed"]), []).append(event)
             self.attempts[trial] = self.attempts.get(trial, 0) + 1
         elif kind == EPOCH:
             if event["epoch"] not in self.rows.setdefault(trial, {}):
@@ -61,5 +64,4 @@ class History:
 
     def begun(self, cell: str, seed: int) -> list[dict[str, Any]]:
         """Start events of a cell's replicate, the latest first: one for each budget that it was given."""
-        found = [event for event in self.starts.values() if (event["cell"], event["seed"]) == (cell, seed)]
-        return found[::-1]
+        return self._begun.get((cell, seed), [])[::-1]

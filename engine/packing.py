@@ -1,15 +1,13 @@
 """`--gpus-per-trial auto`: how many trials fit on one GPU, by the memory that a real one takes."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from datasets.cache import open_or_prepare
 from trainables.config import from_tree
 from trainables.learner import Learner
-from trainables.trial import TrialSpec
+from trainables.trial import TrialSpec, dataset_of
 
 MARGIN = 0.9  # of a GPU's memory that is given away; allocators fragment, and other programs come and go
 CONTEXT = 600 * 2**20  # bytes of a process's CUDA context, which torch's own figures leave out
@@ -54,8 +52,7 @@ def peak_memory(spec: dict[str, Any]) -> Memory | None:
     if not torch.cuda.is_available():
         return None
     config, free = from_tree(spec["config"]), torch.cuda.mem_get_info()[0]
-    places = (None if spec[name] is None else Path(spec[name]) for name in ("data_root", "cache_dir"))
-    dataset = open_or_prepare(config.dataset, Path(spec["dataset_file"]), *places)
+    dataset = dataset_of(TrialSpec(**spec), config)
     learner = Learner(config, dataset, spec["seed"], torch.device("cuda"))
     rows = torch.arange(min(config.training.batch_size, len(learner.labels["train"])), device=learner.device)
     learner.network.train()

@@ -63,11 +63,10 @@ class Workbench:
     @cached_property
     def population(self) -> str | None:
         """What a trial of a population is, beside its own configuration: how the population is made and bred."""
-        study = self.study
-        if not isinstance(study, SearchStudy) or study.trial_scheduler.name != "pbt":
+        if self.study.population is None:
             return None
         parts = {"space", "samples", "sampler", "trial_scheduler", "enqueue", "metric", "epochs"}
-        return study.model_dump_json(include=parts)
+        return self.study.model_dump_json(include=parts)
 
     def config(self, settings: Mapping[str, Any]) -> TrialConfig:
         """A cell's or a sample's configuration; `--epochs` has the last word."""

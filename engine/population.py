@@ -58,8 +58,8 @@ class Population(StudySampler):
         place: Callable[[TrialSpec], TrialSpec],
         journal: Path,
     ) -> None:
-        assert isinstance(study.trial_scheduler, PBT)
-        self.log, self.settings = log, study.trial_scheduler
+        assert study.population is not None
+        self.log, self.settings = log, study.population
         self.ends = boundaries(self.settings, study.epochs)
         self.members: dict[int, dict[str, tuple[TrialSpec, Settings]]] = {}
         self.running: set[str] = set()

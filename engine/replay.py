@@ -16,8 +16,7 @@ from engine.launch import read_request
 from engine.options import Options, apply
 from engine.plan import Workbench
 from engine.population import boundaries, segments
-from search_spaces.study import SearchStudy, parse_study
-from search_spaces.trial_schedulers import PBT
+from search_spaces.study import parse_study
 from trainables.config import from_tree
 from trainables.trial import Trial, TrialSpec, generation_file
 
@@ -72,9 +71,9 @@ class _Replay:
         until = max(self.history.rows[trial]) if end.get("status") == STOPPED else None
         spec = replace(spec, trial=trial, threads=threads, until=until)
         study = self.bench.study
-        if not isinstance(study, SearchStudy) or not isinstance(study.trial_scheduler, PBT):
+        if study.population is None:
             return [spec]
-        ends = boundaries(study.trial_scheduler, study.epochs)
+        ends = boundaries(study.population, study.epochs)
         return [part for part, _ in segments(spec, event["point"], self.history, ends)]
 
 

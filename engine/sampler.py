@@ -71,6 +71,10 @@ class StudySampler(Feeder):
         self.samples, self.objectives = samples_of(study), objectives(study)
         self.history, self.place = history, place
         self.proposals: dict[str, Proposal] = {}
+        # Of a finite space, what was not looked at yet; as proposals only grow, none is looked at twice.
+        finite = size(self.space) is not None
+        self._rest = grid(self.space) if finite else iter(())
+        self._tries = TRIES // 10 if finite else TRIES
         self.study = optuna.create_study(
             study_name=study.name,
             storage=_storage(journal),
@@ -86,7 +90,7 @@ class StudySampler(Feeder):
         for point in self.definition.enqueue:
             if not self._proposed(point) and self._adopt(self._asked(point)):
                 return True
-        return self._draw() or (size(self.space) is not None and self._enumerate(grid(self.space)))
+        return self._draw() or self._enumerate(self._rest)
 
     def over(self, trial: str) -> None:
         """Take note that one of this search's trials has its end in the log."""
@@ -143,7 +147,7 @@ class StudySampler(Feeder):
         """The study's way to a next proposal: whether it found one."""
         name = self.definition.sampler
         if name == "grid":
-            return lambda: self._enumerate(grid(self.space))
+            return lambda: False  # all of it is what `refill` does with the rest of a finite space
         if name == "qmc":
             return lambda: self._enumerate(self._sobol(len(self.proposals)))
         if name == "cmaes":
@@ -167,7 +171,7 @@ class StudySampler(Feeder):
         return derive_seed(0, "sampler", len(self.proposals)) % 2**32
 
     def _ask(self) -> bool:
-        return any(self._adopt(self.study.ask()) for _ in range(TRIES if size(self.space) is None else TRIES // 10))
+        return any(self._adopt(self.study.ask()) for _ in range(self._tries))
 
     def _enumerate(self, points: Iterator[Settings]) -> bool:
         return any(self._adopt(self._asked(point)) for point in points if not self._proposed(point))

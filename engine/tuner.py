@@ -97,7 +97,7 @@ class Work:
 
     def scheduler(self) -> "LoggedScheduler | None":
         study = self.plan.study
-        if not isinstance(study, SearchStudy) or study.trial_scheduler.name in ("none", "pbt"):
+        if not isinstance(study, SearchStudy) or study.population or study.trial_scheduler.name == "none":
             return None
         from engine.trial_schedulers import Decisions, LoggedScheduler
 
@@ -116,7 +116,7 @@ class Work:
         feeder: Feeder
         if not isinstance(study, SearchStudy):
             feeder = Feeder(self.standing.todo)
-        elif study.trial_scheduler.name == "pbt":
+        elif study.population:
             feeder = Population(bench, study, root, self.log, place, journal)
         else:
             feeder = StudySampler(bench, study, root, history, place, journal)

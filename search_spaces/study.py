@@ -15,7 +15,7 @@ from datasets.component import Component, did_you_mean
 from search_spaces.designs import DESIGNS, Layout
 from search_spaces.factors import Factor, Level
 from search_spaces.spaces import AnyParameter, Choice, Number, mutable, order_faults, point_faults
-from search_spaces.trial_schedulers import AnyTrialScheduler, NoScheduler
+from search_spaces.trial_schedulers import PBT, AnyTrialScheduler, NoScheduler
 
 
 class StudyError(ValueError):
@@ -36,6 +36,11 @@ class Study(Component):
     epochs: Annotated[int, Field(ge=1)]
     metric: str = "test_accuracy"
     further_metrics: tuple[str, ...] = ()
+
+    @property
+    def population(self) -> PBT | None:
+        """How the trials are bred, where they are the members of one population a seed."""
+        return None
 
 
 class AblationStudy(Study):
@@ -129,6 +134,10 @@ class SearchStudy(Study):
     @property
     def varied(self) -> set[str]:
         return {parameter.key for parameter in self.space}
+
+    @property
+    def population(self) -> PBT | None:
+        return self.trial_scheduler if isinstance(self.trial_scheduler, PBT) else None
 
 
 AnyStudy = AblationStudy | SearchStudy

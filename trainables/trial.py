@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from datasets.base import Dataset
 from datasets.cache import open_or_prepare
 from trainables import checkpoint, diagnostics, verification
 from trainables.config import TrialConfig, from_tree
@@ -71,12 +72,7 @@ class Trial:
         self.config: TrialConfig = from_tree(spec.config)
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.folder = self._checkpoints(spec.trial)
-        places = (None if place is None else Path(place) for place in (spec.data_root, spec.cache_dir))
-        dataset = open_or_prepare(self.config.dataset, Path(spec.dataset_file), *places)
-        if dataset.info.fingerprint != spec.fingerprint:
-            raise RuntimeError(
-                f"the data changed: fingerprint {dataset.info.fingerprint}, planned with {spec.fingerprint}"
-            )
+        dataset = dataset_of(spec, self.config)
         self.learner = Learner(self.config, dataset, spec.seed, self.device)
         self.initial = {name: value.detach().cpu().clone() for name, value in self.learner.network.named_parameters()}
         self.rows: list[dict[str, Any]] = []
@@ -286,6 +282,15 @@ class Trial:
         epochs = self.config.training.epochs
         early = self._out_of_patience() and self.learner.epoch < epochs
         return [f"training.patience: ended after epoch {self.learner.epoch} of {epochs}"] if early else []
+
+
+def dataset_of(spec: TrialSpec, config: TrialConfig) -> Dataset:
+    """The trial's data on this node; RuntimeError where they are not those that it was planned with."""
+    places = (None if place is None else Path(place) for place in (spec.data_root, spec.cache_dir))
+    dataset = open_or_prepare(config.dataset, Path(spec.dataset_file), *places)
+    if dataset.info.fingerprint != spec.fingerprint:
+        raise RuntimeError(f"the data changed: fingerprint {dataset.info.fingerprint}, planned with {spec.fingerprint}")
+    return dataset
 
 
 def generation_file(directory: Path, trial: str, epoch: int) -> Path:

@@ -24,6 +24,13 @@ from engine.tuner import Work
 from search_spaces.study import AnyStudy
 from trainables.trial import Trial, TrialSpec
 
+BASELINE: dict[str, Any] = {
+    "dataset.limit_train": 96,
+    "dataset.limit_eval": 64,
+    "model.channels": [4, 8],
+    "model.hidden": 16,
+    "training.batch_size": 32,
+}
 SHARE = {"cpu": 1.0, "gpu": 0.0}
 
 

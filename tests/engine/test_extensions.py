@@ -13,18 +13,17 @@ from engine.options import seconds_of
 from search_spaces.factors import Factor
 from search_spaces.spaces import Choice, Number
 from search_spaces.study import AblationStudy, SearchStudy
-from tests.engine.sequential import Drive
-from tests.engine.test_search_runs import BASELINE, VARIES
+from tests.engine.sequential import BASELINE, Drive
+from tests.engine.test_search_runs import VARIES
 from tests.records import ends, events
 from trainables.learner import Learner
 
-SETTINGS = {key: value for key, value in BASELINE.items() if key != "optimizer.momentum"}
 MOMENTUM = Factor.of("momentum", {"off": {}, "0.9": {"optimizer.momentum": 0.9}, "0.5": {"optimizer.momentum": 0.5}})
 
 
 def ablation(**fields: Any) -> AblationStudy:
     known: dict[str, Any] = {"name": "a", "workload": "digits", "epochs": 4, "seeds": 3, "design": "one_at_a_time"}
-    return AblationStudy(**{**known, "factors": (MOMENTUM,), "baseline": SETTINGS, **fields})
+    return AblationStudy(**{**known, "factors": (MOMENTUM,), "baseline": BASELINE, **fields})
 
 
 @pytest.fixture
@@ -106,7 +105,7 @@ def test_a_schedule_over_the_whole_budget_trains_anew_and_says_so(
     settings: dict[str, Any], reason: str, tmp_path: Path, drive: Drive, trained: list[int]
 ) -> None:
     factor = Factor.of("decay", {"off": {}, "on": {"optimizer.weight_decay": 0.001}})
-    study = ablation(factors=(factor,), baseline={**SETTINGS, **settings}, seeds=1)
+    study = ablation(factors=(factor,), baseline={**BASELINE, **settings}, seeds=1)
     run = drive(study, tmp_path / "run")
     trained.clear()
     drive(study, run, epochs=6)
@@ -133,7 +132,7 @@ def test_fewer_epochs_and_other_settings_are_refused(tmp_path: Path, drive: Driv
     with pytest.raises(PlanError, match=r"optimizer.lr from 0.01 to 0.5"):
         drive(ablation(), run, settings={"optimizer.lr": 0.5})
     space = (Number(key="optimizer.lr", low=0.01, high=0.1),)
-    study = SearchStudy(name="s", workload="digits", epochs=1, samples=2, space=space, baseline=SETTINGS)
+    study = SearchStudy(name="s", workload="digits", epochs=1, samples=2, space=space, baseline=BASELINE)
     run = drive(study, tmp_path / "search")
     with pytest.raises(PlanError, match=r"model.hidden from 16 to 8"):
         drive(study, run, settings={"model.hidden": 8})
@@ -164,7 +163,7 @@ def test_a_kill_while_taking_over_leaves_no_half(tmp_path: Path, drive: Drive) -
 
 def test_a_search_takes_over_points_of_its_space_and_no_others(tmp_path: Path, drive: Drive) -> None:
     lr = Number(key="optimizer.lr", low=0.01, high=0.1, log=True)
-    known: dict[str, Any] = {"name": "s", "workload": "digits", "epochs": 1, "baseline": SETTINGS, "sampler": "random"}
+    known: dict[str, Any] = {"name": "s", "workload": "digits", "epochs": 1, "baseline": BASELINE, "sampler": "random"}
     first = drive(SearchStudy(**known, samples=6, space=(lr,)), tmp_path / "first")
     narrow = lr.model_copy(update={"high": 0.03})
     run = drive(SearchStudy(**known, samples=8, space=(narrow,)), tmp_path / "run", reuse_from=str(first))
@@ -183,7 +182,7 @@ def test_a_run_directory_to_reuse_must_be_one(tmp_path: Path, drive: Drive) -> N
 
 def test_patience_is_refused_in_an_ablation(tmp_path: Path, drive: Drive) -> None:
     with pytest.raises(PlanError, match=r"training\.patience: 3 ends trials early"):
-        drive(ablation(baseline={**SETTINGS, "training.patience": 3}), tmp_path / "run")
+        drive(ablation(baseline={**BASELINE, "training.patience": 3}), tmp_path / "run")
 
 
 @pytest.mark.parametrize("option", ["sampler", "trial_scheduler", "samples", "enqueue", "objectives"])

@@ -23,16 +23,9 @@ from search_spaces.factors import Factor
 from search_spaces.spaces import Number
 from search_spaces.study import AblationStudy, AnyStudy, SearchStudy
 from search_spaces.trial_schedulers import ASHA
-from tests.engine.sequential import Drive
+from tests.engine.sequential import BASELINE, Drive
 from tests.records import ends, epoch_rows, events
 
-BASELINE = {
-    "dataset.limit_train": 96,
-    "dataset.limit_eval": 64,
-    "model.channels": [4, 8],
-    "model.hidden": 16,
-    "training.batch_size": 32,
-}
 STUDIES: dict[str, AnyStudy] = {
     "ablation": AblationStudy(
         name="a",

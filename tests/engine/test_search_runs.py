@@ -21,17 +21,10 @@ from engine.trial_schedulers import Decisions, LoggedScheduler
 from search_spaces.spaces import Choice, Number
 from search_spaces.study import SearchStudy
 from search_spaces.trial_schedulers import ASHA, PBT, AnyTrialScheduler, HyperBand, Median
-from tests.engine.sequential import Drive
+from tests.engine.sequential import BASELINE, Drive
 from tests.records import ends, epoch_rows, events
 
-BASELINE = {
-    "dataset.limit_train": 96,
-    "dataset.limit_eval": 64,
-    "model.channels": [4, 8],
-    "model.hidden": 16,
-    "training.batch_size": 32,
-    "optimizer.momentum": 0.9,
-}
+SETTINGS = {**BASELINE, "optimizer.momentum": 0.9}
 LR = Number(key="optimizer.lr", low=0.001, high=0.5, log=True)
 
 
@@ -39,7 +32,7 @@ def search(**fields: Any) -> SearchStudy:
     space = (LR, Choice(key="model.bn_after", choices=([], ["conv1"])))
     known: dict[str, Any] = {"name": "s", "workload": "digits", "epochs": 6, "samples": 8, "sampler": "random"}
     known |= {"metric": "test_ce"}  # no two trials have the same
-    return SearchStudy(**{**known, "space": space, "baseline": BASELINE, **fields})
+    return SearchStudy(**{**known, "space": space, "baseline": SETTINGS, **fields})
 
 
 STUDIES = {
@@ -177,7 +170,7 @@ def test_a_grid_takes_every_choice_once_and_says_why_there_are_fewer_than_asked_
         Choice(key="training.batch_size", choices=(16, 32)),
         Choice(key="model.bn_after", choices=([], ["conv1"])),
     )
-    baseline = {key: BASELINE[key] for key in BASELINE if key not in ("training.batch_size", "optimizer.momentum")}
+    baseline = {key: BASELINE[key] for key in BASELINE if key != "training.batch_size"}
     for sampler in ("grid", "tpe", "qmc"):
         study = search(space=space, samples=40, sampler=sampler, epochs=1, baseline=baseline)
         run = drive(study, tmp_path / sampler)
@@ -238,7 +231,7 @@ def test_the_journal_holds_stopped_trials_as_pruned_and_opens_after_a_resume(tmp
 
 def test_patience_ends_a_trial_that_no_longer_improves(tmp_path: Path, drive: Drive) -> None:
     slow = (Number(key="optimizer.lr", low=1e-5, high=1e-3, log=True),)
-    settings = {**BASELINE, "training.patience": 2, "selection.metric": "val_accuracy"}
+    settings = {**SETTINGS, "training.patience": 2, "selection.metric": "val_accuracy"}
     study = search(epochs=12, samples=3, space=slow, baseline=settings)
     trials = read_records(drive(study, tmp_path / "run")).trials
     early = trials.loc[trials["epochs"] < 12]
