@@ -1,19 +1,19 @@
 """The command line. A command imports what it needs when it runs, so that `list`, `status` and `report` stay light."""
 
 import json
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from analysis.schema import RunDirectory
 from engine.arguments import data_options, given_options, parsed_options, study_named, study_options
+from engine.watch import leave
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from search_spaces.study import AnyStudy
 
 ROOT = Path(__file__).resolve().parent
-DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
-SHOW_CURSOR = "\x1b[?25h"  # a live display hides it
+DONE, FAILED, REFUSED = 0, 1, 2  # and engine.watch.INTERRUPTED
 
 
 class Program(click.Group):
@@ -188,7 +187,7 @@ def _carry_out(directory: Path, work: Callable[[], Any], new: bool = False) -> N
                 work()
                 status = _report(directory)
         except KeyboardInterrupt as error:
-            _leave(directory, str(error))
+            leave(directory, str(error))
         except OSError as error:
             from engine.errors import PlanError
             from trainables.faults import disk_fault
@@ -198,7 +197,7 @@ def _carry_out(directory: Path, work: Callable[[], Any], new: bool = False) -> N
                 raise
             if not (directory / "study.json").exists():
                 raise PlanError([f"nothing was started: {fault}"]) from error
-            _leave(directory, fault)
+            leave(directory, fault)
     sys.exit(status)
 
 
@@ -219,7 +218,7 @@ def _leaving_at_once(directory: Path) -> Iterator[None]:
     def press(number: int, frame: FrameType | None) -> None:
         nonlocal pressed
         if pressed:
-            _leave(directory)
+            leave(directory)
         pressed = True
         raise KeyboardInterrupt
 
@@ -228,15 +227,6 @@ def _leaving_at_once(directory: Path) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _leave(directory: Path, why: str = "") -> NoReturn:
-    """Say how to go on, and end; clean-up of Ray's and torch's own may wait for work that nobody needs any more."""
-    begun = (directory / "study.json").exists()
-    saved = f"everything so far is saved. Go on with:\n  python run_search.py resume {RunDirectory(directory).address}"
-    text = f"\ninterrupted{f' ({why})' if why else ''}; {saved if begun else 'nothing was started'}\n"
-    os.write(2, (SHOW_CURSOR * os.isatty(2) + text).encode())  # click's echo may be what was interrupted
-    os._exit(INTERRUPTED)
 
 
 def _report(directory: Path) -> int:

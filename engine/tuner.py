@@ -40,7 +40,7 @@ def carry_out(plan: Plan, run: RunDirectory, log: Log, standing: Standing, progr
     work = Work(plan, run, log, standing, progress, Deadline(plan.options.time_budget))
     with (
         ray_started(plan.options.address, run.root),
-        watched(),
+        watched(run.root),
         tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch,
     ):
         gpus = work.gpus()

@@ -1,23 +1,43 @@
 """Ends a run from outside Ray Tune's loop: where a private Ray has lost one of its own processes, and on SIGTERM.
 
-Without its raylet, Ray Tune waits for ever for the next actor; without its GCS, Ray ends this process after a minute
-and without a word of ours.
+Without its raylet, Ray Tune waits for ever for the next actor. Without its GCS, a call into Ray's own code may take no
+signal any more, until Ray ends this process after a minute and without a word of ours.
 """
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
+from analysis.schema import RunDirectory
 from engine.errors import Interrupted
 
 PERIOD = 0.5  # seconds between two looks
+GRACE = 20.0  # seconds that the main thread has to end by itself; a minute after the loss Ray would end it
+INTERRUPTED = 130  # exit status
+SHOW_CURSOR = "\x1b[?25h"  # a live display hides it
+
+
+def leave(directory: Path, why: str = "") -> NoReturn:
+    """Say how to go on, and end; clean-up of Ray's and torch's own may wait for work that nobody needs any more."""
+    begun = (directory / "study.json").exists()
+    saved = f"everything so far is saved. Go on with:\n  python run_search.py resume {RunDirectory(directory).address}"
+    text = f"\ninterrupted{f' ({why})' if why else ''}; {saved if begun else 'nothing was started'}\n"
+    os.write(2, (SHOW_CURSOR * os.isatty(2) + text).encode())  # click's echo may be what was interrupted
+    os._exit(INTERRUPTED)
 
 
 @contextmanager
-def watched() -> Iterator[None]:
-    """Interrupted in the main thread, out of whatever it waits for, once Ray's processes are not all there."""
+def watched(directory: Path) -> Iterator[None]:
+    """Interrupted in the main thread, out of whatever it waits for, once Ray's processes are not all there.
+
+    Where the main thread does not hear of it, or hangs in the shutdown of what is left of Ray, the process ends all
+    the same, after `GRACE` seconds.
+    """
     if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
         yield
         return
@@ -25,10 +45,12 @@ def watched() -> Iterator[None]:
 
     def watch() -> None:
         while not over.wait(PERIOD):
-            if found := lost_processes():
-                lost.extend(found)
+            lost.extend(lost_processes())
+            if lost:
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-                return
+                threading.Event().wait(GRACE)
+                end_ray()
+                leave(directory, _loss(lost))
 
     before = signal.signal(signal.SIGTERM, _terminated)
     watcher = threading.Thread(target=watch, name="watch", daemon=True)
@@ -37,11 +59,15 @@ def watched() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if lost:
-            raise Interrupted(f"Ray on this machine has lost its {' and its '.join(lost)}") from None
+            raise Interrupted(_loss(lost)) from None
         raise
     finally:
         over.set()
         signal.signal(signal.SIGTERM, before)
+
+
+def _loss(names: list[str]) -> str:
+    return f"Ray on this machine has lost its {' and its '.join(names)}"
 
 
 def lost_processes() -> list[str]:
@@ -50,6 +76,14 @@ def lost_processes() -> list[str]:
 
     node = worker._global_node
     return [name for name, _ in node.dead_processes()] if node is not None else []
+
+
+def end_ray() -> None:
+    """SIGKILL what is left of a private Ray, whose own shutdown would ask the process that is gone."""
+    from ray._private import worker
+
+    if (node := worker._global_node) is not None:
+        node.kill_all_processes(check_alive=False, allow_graceful=False)
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
