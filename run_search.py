@@ -4,7 +4,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from analysis.schema import RunDirectory
-from engine.arguments import data_options, given_options, parsed_options, study_named, study_options
+from engine.arguments import (
+    data_options,
+    given_options,
+    parsed_options,
+    study_named,
+    study_options,
+    tracker_options,
+)
 from engine.watch import leave
 
 if TYPE_CHECKING:
@@ -261,14 +268,36 @@ def status(run_dir: str) -> None:
 
 @main.command()
 @click.argument("run_dir", type=click.Path())
-def report(run_dir: str) -> None:
+@click.option("--serve", is_flag=True, help="Show it to a browser of this machine, until Ctrl-C.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of --serve (default: any that is free).")
+@tracker_options
+def report(run_dir: str, serve: bool, port: int, tensorboard: bool | None, mlflow: str | None) -> None:
     """(Re)write RUN_DIR/report from the records alone, and print its first table."""
     directory = _existing(run_dir)
+    if tensorboard or mlflow:
+        from engine.followers import hand_over
+
+        hand_over(RunDirectory(directory), bool(tensorboard), mlflow, lambda text: click.echo(text, err=True))
     _report(directory)
     if RunDirectory(directory).remote:
         from engine.remote import send_report
 
         send_report(directory)
+    if serve:
+        _serve(RunDirectory(directory).report, port)
+
+
+def _serve(folder: Path, port: int) -> None:
+    from analysis.serve import server
+    from engine.errors import PlanError
+
+    try:
+        running = server(folder, port)
+    except OSError as error:
+        raise PlanError([f"--port {port}: cannot be served on ({error.strerror}); 0 takes any that is free"]) from None
+    with running, suppress(KeyboardInterrupt):
+        click.echo(f"serving: http://127.0.0.1:{running.server_address[1]}/ (Ctrl-C ends it)")
+        running.serve_forever()
 
 
 @main.command()

@@ -52,6 +52,16 @@ def data_options(command: Command) -> Command:
     return command
 
 
+def tracker_options(command: Command) -> Command:
+    """Options of commands that hand trials to other tools."""
+    for option in (
+        click.option("--tensorboard", is_flag=True, default=None, help="Event files in RUN_DIR/tensorboard."),
+        click.option("--mlflow", metavar="URI", help="Also log to an MLflow tracking server (extra `mlflow`)."),
+    ):
+        command = option(command)
+    return command
+
+
 def study_options(command: Command) -> Command:
     """Options of plan, run and resume."""
     for option in (
@@ -88,7 +98,7 @@ def study_options(command: Command) -> Command:
         click.option("--skip-invalid", is_flag=True, default=None, help="Run the other cells where some cannot run."),
     ):
         command = option(command)
-    return data_options(command)
+    return tracker_options(data_options(command))
 
 
 def given_options(raw: dict[str, Any]) -> dict[str, Any]:

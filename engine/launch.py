@@ -12,6 +12,7 @@ from analysis.schema import RunDirectory
 from engine.cluster import joined
 from engine.disk import refuse_too_large, tidy
 from engine.errors import PlanError
+from engine.followers import Follower
 from engine.history import History
 from engine.options import Options
 from engine.plan import Plan, make_plan, objective
@@ -21,6 +22,7 @@ from engine.record import now as timestamp
 from engine.reuse import take_over
 from engine.sampler import samples_of
 from engine.standing import Standing, standing
+from engine.trackers import trackers
 from engine.tuner import carry_out, concurrency
 from search_spaces.study import AnyStudy, SearchStudy, parse_study
 
@@ -32,8 +34,9 @@ def start(study: AnyStudy, options: Options, directory: Path, command: list[str]
     _refuse_invalid(plan)
     with hold(RunDirectory(directory)), joined(plan.options.address, directory):
         refuse_too_large(plan, standing(plan, History()), History(), concurrency(plan))
+        follower = _follower(plan, RunDirectory(directory), console)
         run = claim(plan, command)
-        with Log(run) as log:
+        with Log(run) as log, follower:
             _run(plan, run, log, standing(plan, log.history), command, console)
     return run
 
@@ -51,8 +54,10 @@ def go_on(directory: Path, given: dict[str, Any], command: list[str], console: C
             address = plan.options.address if now.done < now.total else None
             with joined(address, directory):
                 refuse_too_large(plan, now, log.history, concurrency(plan))
+                follower = _follower(plan, run, console)
                 rewrite(plan, run, command, record)
-                _run(plan, run, log, now, command, console)
+                with follower:
+                    _run(plan, run, log, now, command, console)
     return run
 
 
@@ -94,6 +99,11 @@ def _run(plan: Plan, run: RunDirectory, log: Log, now: Standing, command: list[s
         console.print(
             f"The time budget of {budget} is spent; {left} trials are left: resume {run.address}", soft_wrap=True
         )
+
+
+def _follower(plan: Plan, run: RunDirectory, console: Console) -> Follower:
+    asked = trackers(run, plan.study.name, plan.options.tensorboard, plan.options.mlflow)
+    return Follower(run, asked, lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True))
 
 
 def _refuse_invalid(plan: Plan) -> None:

@@ -63,6 +63,9 @@ class Options(Component):
     max_concurrent: Annotated[int, Field(ge=1)] | None = None
     address: str | None = None
     skip_invalid: bool = False
+    tensorboard: bool = False
+    mlflow: str | None = None
+    """URI of a tracking server"""
 
     def extended(self, given: dict[str, Any]) -> Self:
         """These options with those that a later command gives; its settings and levels join the earlier ones."""

@@ -1,0 +1,132 @@
+"""What follows a run's log while it grows, in a thread of its own: trackers, and the report that a browser shows.
+
+Nothing of it can harm the run. A tracker that fails is let go, with a line that says so; the report is written by
+another process, which has the lowest priority and a small share of the time.
+"""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from analysis.schema import END, RunDirectory
+from engine.trackers import Tracker, trackers
+
+ROOT = Path(__file__).resolve().parent.parent
+LOOK = 1.0  # seconds between two looks at the log
+FIRST = 20.0  # seconds until the first report of a run: a shorter one has its report soon enough
+SHARE = 0.05  # of the time that may go into reports
+
+
+class Follower(threading.Thread):
+    """Tells those of `told` every event of the log, and rewrites the report from time to time; a context manager."""
+
+    def __init__(self, run: RunDirectory, told: Sequence[Tracker], say: Callable[[str], None]) -> None:
+        super().__init__(name="follower", daemon=True)
+        self.run_directory, self.trackers, self.say = run, list(told), say
+        self.over, self.read, self.pages = threading.Event(), 0, Pages(run)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def hand_over(self) -> None:
+        """All that the log holds, once."""
+        self.look()
+        for tracker in list(self.trackers):
+            self._try(tracker, tracker.close)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.over.set()
+        self.join()
+        self.pages.stop()
+        self.hand_over()
+
+    def run(self) -> None:
+        while not self.over.wait(LOOK):
+            self.pages.look(ended=self.look())
+
+    def look(self) -> bool:
+        """Pass on what is new; whether a trial has ended."""
+        try:
+            with self.run_directory.log.open("rb") as file:
+                file.seek(self.read)
+                new = file.read()
+        except FileNotFoundError:
+            return False
+        new = new[: new.rfind(b"\n") + 1]
+        self.read += len(new)
+        if self.trackers:
+            for line in new.splitlines():
+                event = json.loads(line)
+                for tracker in list(self.trackers):
+                    self._try(tracker, lambda tracker=tracker, event=event: tracker.event(event))  # type: ignore[misc]
+        return f'"event": "{END}"'.encode() in new
+
+    def _try(self, tracker: Tracker, call: Callable[[], Any]) -> None:
+        try:
+            call()
+        except Exception as error:
+            if tracker in self.trackers:
+                self.trackers.remove(tracker)
+            first = next(iter(str(error).splitlines()), "") or type(error).__name__
+            self.say(
+                f"--{tracker.name}: no more is sent there ({first}); the run goes on, and "
+                f"`report {self.run_directory.address}` with the same option sends the rest"
+            )
+
+
+def hand_over(run: RunDirectory, tensorboard: bool, mlflow: str | None, say: Callable[[str], None]) -> None:
+    """Pass on a run that is over, or what another process has written of it so far."""
+    name = str(json.loads(run.study.read_text(encoding="utf-8"))["name"])
+    Follower(run, trackers(run, name, tensorboard, mlflow), say).hand_over()
+
+
+class Pages:
+    """The report of a run that is going on, written anew after trials ended, in another process."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self.run, self.due, self.began, self.news = run, time.monotonic() + FIRST, 0.0, False
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def look(self, ended: bool) -> None:
+        self.news |= ended
+        now = time.monotonic()
+        if self.process is not None and self.process.poll() is not None:
+            self.process = None
+            self.due = max(now + FIRST, now + (now - self.began) / SHARE)
+        if self.process is None and self.news and now > self.due:
+            self.process, self.began, self.news = written_aside(self.run), now, False
+
+    def stop(self) -> None:
+        """The run's own last report is about to be written."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait()
+
+
+WRITE = """
+import os, sys
+from pathlib import Path
+from analysis.report import write_report
+os.nice(19)
+write_report(Path(sys.argv[1]))
+"""
+
+
+def written_aside(run: RunDirectory) -> "subprocess.Popen[bytes]":
+    """A process that writes the report. It may be killed at any moment: each file is replaced in one step."""
+    nowhere = subprocess.DEVNULL
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITE, str(run.root)],
+        cwd=ROOT,
+        stdin=nowhere,
+        stdout=nowhere,
+        stderr=nowhere,
+        start_new_session=True,  # Ctrl-C is for the run, which ends this process then
+    )

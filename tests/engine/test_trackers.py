@@ -1,0 +1,183 @@
+"""TensorBoard files and MLflow runs hold what the log holds, each figure once, whatever was killed in between."""
+
+import json
+import os
+import struct
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.schema import RunDirectory
+from engine.errors import PlanError
+from engine.followers import Follower
+from engine.trackers import LONGEST, MLflow, TensorBoard, Tracker, flat, scalars, trackers
+
+CONFIG = {"optimizer": {"name": "sgd", "lr": 0.1}, "diagnostics": False, "model": {"channels": [4, 8] * 200}}
+TRIALS = {"aaa": ("baseline", 0), "bbb": ("loss=focal", 1)}
+
+
+def row(trial: str, epoch: int) -> dict[str, Any]:
+    accuracy = epoch / 10 + (trial == "bbb") / 100
+    figures = {"lr": 0.1, "train_loss": 1 / epoch, "val_accuracy": accuracy, "test_accuracy": None, "seconds": 0.5}
+    return {"event": "epoch", "trial": trial, "epoch": epoch} | figures
+
+
+def lines(epochs: int = 3) -> list[dict[str, Any]]:
+    time = "2026-01-02T03:04:05.678+00:00"
+    found: list[dict[str, Any]] = [{"event": "session", "time": time}]
+    for trial, (cell, seed) in TRIALS.items():
+        found.append(
+            {"event": "start", "time": time, "trial": trial, "cell": cell, "seed": seed, "config": CONFIG, "attempt": 1}
+        )
+    found += [row(trial, epoch) for epoch in range(1, epochs + 1) for trial in TRIALS]
+    end = {"event": "end", "time": time, "selected_epoch": 2, "verified": True, "error": None}
+    found.append(end | {"trial": "aaa", "status": "finished"})
+    found.append(end | {"trial": "bbb", "status": "diverged", "selected_epoch": None, "error": "diverged in epoch 3"})
+    return found
+
+
+def hand_over(run: RunDirectory, log: list[dict[str, Any]], tracker: Tracker) -> list[str]:
+    """What a driver that dies after the log's last line has passed on; returns what it said."""
+    run.log.write_text("".join(json.dumps(event) + "\n" for event in log))
+    said: list[str] = []
+    Follower(run, [tracker], said.append).look()
+    return said
+
+
+def event_files(folder: Path) -> dict[str, dict[tuple[str, int], float]]:
+    """Scalars by trial, read from the files as TensorFlow's record format has them; a figure twice is an error."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    found: dict[str, dict[tuple[str, int], float]] = defaultdict(dict)
+    for file in sorted(folder.rglob("events.*")):
+        content, at = file.read_bytes(), 0
+        trial = file.parent.name.rpartition("-")[2]
+        while at < len(content):
+            (length,) = struct.unpack_from("<Q", content, at)
+            event = Event.FromString(content[at + 12 : at + 12 + length])
+            at += 16 + length
+            for value in event.summary.value:
+                if value.HasField("simple_value"):
+                    assert (value.tag, event.step) not in found[trial], "a figure stands twice"
+                    found[trial][value.tag, event.step] = value.simple_value
+    return found
+
+
+def expected(trial: str, epochs: int = 3) -> dict[tuple[str, int], float]:
+    by_hand = {}
+    for epoch in range(1, epochs + 1):
+        by_hand |= {("loss/train", epoch): 1 / epoch, ("accuracy/val", epoch): row(trial, epoch)["val_accuracy"]}
+        by_hand |= {("lr", epoch): 0.1, ("seconds", epoch): 0.5}
+    return by_hand
+
+
+@pytest.mark.parametrize("killed_after", [0, 2, 4, 6, len(lines()) - 1, len(lines())])
+def test_event_files_are_whole_after_a_kill_at_any_line(tmp_path: Path, killed_after: int) -> None:
+    run = RunDirectory(tmp_path)
+    hand_over(run, lines()[:killed_after], TensorBoard(run))
+    last = TensorBoard(run)
+    assert hand_over(run, lines(), last) == []
+    last.close()
+    found = event_files(tmp_path / "tensorboard")
+    assert set(found) == set(TRIALS)
+    for trial in TRIALS:
+        scores = {key: value for key, value in found[trial].items() if not key[0].startswith("selected/")}
+        assert scores == pytest.approx(expected(trial))
+    assert found["aaa"]["selected/accuracy/val", 2] == pytest.approx(0.2)
+    assert not any(tag.startswith("selected/") for tag, _ in found["bbb"])
+    assert (tmp_path / "tensorboard" / "loss=focal" / "seed1-bbb" / "complete").exists()
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A store of MLflow's own in a folder, for which it wants to be asked."""
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    return (tmp_path / "mlruns").as_uri()
+
+
+@pytest.mark.parametrize("killed_after", [0, 2, 4, 6, len(lines()) - 1, len(lines())])
+def test_mlflow_has_every_figure_once_after_a_kill_at_any_line(tmp_path: Path, store: str, killed_after: int) -> None:
+    run = RunDirectory(tmp_path / "run")
+    run.root.mkdir()
+    assert hand_over(run, lines()[:killed_after], MLflow(run, "digits/x", store)) == []
+    last = MLflow(run, "digits/x", store)
+    assert hand_over(run, lines(), last) == []
+    last.close()
+    client = last.client
+    runs = {item.data.tags["trial"]: item for item in client.search_runs([last.experiment])}
+    assert set(runs) == set(TRIALS)
+    assert {trial: item.info.status for trial, item in runs.items()} == {"aaa": "FINISHED", "bbb": "FAILED"}
+    assert runs["bbb"].data.tags["error"] == "diverged in epoch 3"
+    assert runs["aaa"].data.metrics["selected_epoch"] == 2
+    assert runs["aaa"].data.params["optimizer.lr"] == "0.1"
+    assert len(runs["aaa"].data.params["model.channels"]) == LONGEST
+    for trial, item in runs.items():
+        got = {}
+        for tag in {tag for tag, _ in expected(trial)}:
+            for metric in client.get_metric_history(item.info.run_id, tag):
+                assert (tag, metric.step) not in got, "a figure stands twice"
+                got[tag, metric.step] = metric.value
+        assert got == pytest.approx(expected(trial))
+
+
+def test_a_trial_that_was_interrupted_is_not_left_as_running(tmp_path: Path, store: str) -> None:
+    run = RunDirectory(tmp_path / "run")
+    run.root.mkdir()
+    tracker = MLflow(run, "digits/x", store)
+    hand_over(run, lines()[:5], tracker)
+    tracker.close()
+    assert {item.info.status for item in tracker.client.search_runs([tracker.experiment])} == {"KILLED"}
+
+
+def test_no_server_is_a_refusal_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(PlanError, match=r"--mlflow http://127\.0\.0\.1:9: no tracking server that answers"):
+        trackers(RunDirectory(tmp_path), "digits/x", False, "http://127.0.0.1:9")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_tracker_that_fails_is_let_go_and_the_others_go_on(tmp_path: Path) -> None:
+    class Broken:
+        name = "broken"
+
+        def event(self, event: Any) -> None:
+            raise ConnectionError("the server is gone")
+
+        def close(self) -> None:
+            raise AssertionError("it was let go")
+
+    run = RunDirectory(tmp_path)
+    run.log.write_text("".join(json.dumps(event) + "\n" for event in lines()))
+    said: list[str] = []
+    follower = Follower(run, [Broken(), TensorBoard(run)], said.append)
+    follower.hand_over()
+    assert len(said) == 1
+    assert "the server is gone" in said[0]
+    assert set(event_files(tmp_path / "tensorboard")) == set(TRIALS)
+
+
+def test_a_torn_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    text = "".join(json.dumps(event) + "\n" for event in lines()).encode()
+    follower = Follower(run, [TensorBoard(run)], print)
+    for cut in sorted({0, 10, len(text) // 3, len(text) - 5, len(text)}):
+        run.log.write_bytes(text[:cut])
+        follower.look()
+    follower.hand_over()
+    assert event_files(tmp_path / "tensorboard")["aaa"].keys() >= expected("aaa").keys()
+
+
+def test_names_of_figures_and_settings() -> None:
+    assert dict(scalars({"val_balanced_accuracy": 0.5, "lr": 1, "verified": True, "train_loss": float("nan")})) == {
+        "balanced_accuracy/val": 0.5,
+        "lr": 1.0,
+    }
+    assert list(flat({"a": {"b": 1, "c": {"d": 2}}, "e": 3})) == [("a.b", 1), ("a.c.d", 2), ("e", 3)]
+
+
+def test_the_extra_is_named_where_mlflow_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "mlflow.tracking", None)
+    with pytest.raises(PlanError, match="extra `mlflow`"):
+        trackers(RunDirectory(tmp_path), "digits/x", False, os.fspath(tmp_path))
