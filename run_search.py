@@ -15,7 +15,10 @@ from analysis.schema import RunDirectory
 from engine.arguments import (
     data_options,
     given_options,
+    incumbent_option,
     parsed_options,
+    place_options,
+    resource_options,
     study_named,
     study_options,
     tracker_options,
@@ -25,6 +28,7 @@ from engine.watch import leave
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from engine.options import Options
     from search_spaces.study import AnyStudy
 
 ROOT = Path(__file__).resolve().parent
@@ -136,14 +140,25 @@ def prepare(dataset: str, write_lists: Path | None, **raw: Any) -> None:
             click.echo(f"written: {file}")
 
 
+def _asked(study: str, incumbent: str | None, raw: dict[str, Any]) -> "tuple[AnyStudy, Options]":
+    """The study that a command names, or the ablation around the winner of a run of it."""
+    asked, options = study_named(study), parsed_options(raw)
+    if incumbent is None:
+        return asked, options
+    from engine.incumbent import around
+
+    return around(asked, options, _existing(incumbent, raw["cache_dir"]))
+
+
 @main.command()
 @click.argument("study")
 @click.option("--out", type=click.Path(), help="Run directory, or its URL (default results/STUDY).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object; `study` in it is what a .yaml file holds.")
+@incumbent_option
 @study_options
-def plan(study: str, out: str | None, as_json: bool, **raw: Any) -> None:
+def plan(study: str, out: str | None, as_json: bool, incumbent: str | None, **raw: Any) -> None:
     """Every cell and trial, what is finished, which cells cannot run and why, a forecast."""
-    asked, options = study_named(study), parsed_options(raw)
+    asked, options = _asked(study, incumbent, raw)
     from engine.forecast import describe_plan, plan_record
     from engine.plan import make_plan
 
@@ -157,18 +172,38 @@ def plan(study: str, out: str | None, as_json: bool, **raw: Any) -> None:
 @main.command()
 @click.argument("study")
 @click.option("--out", type=click.Path(), help="Run directory, or its URL (default results/STUDY).")
+@incumbent_option
 @study_options
-def run(study: str, out: str | None, **raw: Any) -> None:
+def run(study: str, out: str | None, incumbent: str | None, **raw: Any) -> None:
     """Carry a study out: a name of `list`, or a .yaml file."""
-    asked, options = study_named(study), parsed_options(raw)
-    directory = _directory(asked, out, raw["cache_dir"])
+    asked, options = _asked(study, incumbent, raw)
+    _begin(asked, options, _directory(asked, out, raw["cache_dir"]))
 
+
+def _begin(study: "AnyStudy", options: "Options", directory: Path) -> None:
     def work() -> None:
         from engine.launch import start
 
-        start(asked, options, directory, sys.argv[1:], _console())
+        start(study, options, directory, sys.argv[1:], _console())
 
     _carry_out(directory, work, new=True)
+
+
+@main.command()
+@click.argument("run_dir", type=click.Path())
+@click.option("--top", type=click.IntRange(1), default=3, help="How many of the best configurations (default 3).")
+@click.option("--seeds", type=int, help="Replicates of each, with seeds that the search did not use (default 5).")
+@click.option("--out", type=click.Path(), help="Run directory, or its URL (default RUN_DIR-confirm).")
+@resource_options
+@place_options
+def confirm(run_dir: str, top: int, out: str | None, **raw: Any) -> None:
+    """Run a search's winners again with fresh seeds, as a paired ablation against the default and each other."""
+    options, source = parsed_options(raw), _existing(run_dir, raw["cache_dir"])
+    from engine.confirm import confirmation
+
+    asked, options = confirmation(source, top, options)
+    address = RunDirectory(source).remote or str(source)
+    _begin(asked, options, _directory(asked, out or f"{address.rstrip('/')}-confirm", raw["cache_dir"]))
 
 
 @main.command()
@@ -319,6 +354,68 @@ def compare(run_a: str, run_b: str, out: Path | None) -> None:
     if out:
         comparison.write(out)
         click.echo(f"written: {out.resolve()}")
+
+
+def _model_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of the commands that use a trial's selected model."""
+    trial = click.option("--trial", help="Key of a trial (default: the first finished one of the best cell).")
+    return trial(place_options(command))
+
+
+def _best_trial(directory: Path) -> str:
+    """The first finished trial of the best cell, as the report ranks them."""
+    from analysis.ranking import ranking_table
+    from analysis.schema import FINISHED
+    from analysis.store import read_records
+    from engine.errors import PlanError
+
+    records = read_records(directory)
+    for cell in ranking_table(records)["cell"]:
+        rows = records.rows(cell)
+        if len(finished := rows.loc[rows["status"] == FINISHED, "trial"]):
+            return str(finished.iloc[0])
+    raise PlanError([f"{directory}: no trial has finished; name one that has a model by --trial"])
+
+
+@main.command()
+@click.argument("run_dir", type=click.Path())
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="CSV file (default: standard output).")
+@click.option("--draw", type=click.Path(path_type=Path, file_okay=False), help="Folder for pictures with predictions.")
+@_model_options
+def predict(
+    run_dir: str, images: tuple[str, ...], out: Path | None, draw: Path | None, trial: str | None, **places: str | None
+) -> None:
+    """Classes, scores and landmarks of pictures, by a trial's selected model.
+
+    An IMAGE is a file, a folder (the pictures in and below it), a quoted pattern, or PHOTO@x1,y1,x2,y2 for a face's box
+    in a photo; landmarks are in pixels of the photo.
+    """
+    directory = _existing(run_dir, places["cache_dir"])
+    from engine.predict import predict_all
+    from engine.trained import Loader
+
+    for line in predict_all(Loader(directory, places), trial or _best_trial(directory), images, out, draw):
+        click.echo(line, err=out is None)
+
+
+@main.command()
+@click.argument("run_dir", type=click.Path())
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="FILE.pt2 or FILE.onnx.")
+@_model_options
+def export(run_dir: str, out: Path, trial: str | None, **places: str | None) -> None:
+    """A trial's selected model as one file for other programs, checked, with a model card beside it."""
+    directory = _existing(run_dir, places["cache_dir"])
+    from engine.card import write_card
+    from engine.export import export as write_model
+    from engine.trained import Loader
+
+    trained, check = write_model(Loader(directory, places), trial or _best_trial(directory), out)
+    click.echo(
+        f"{out}: trial {trained.trial}, equal to the model on {check.pictures} test pictures within "
+        f"{check.absolute:.2g} ({check.relative:.2g} of the greatest output)"
+    )
+    click.echo(f"model card: {write_card(trained, check, out)}")
 
 
 @main.command()

@@ -20,8 +20,8 @@ from analysis.tables import rows_of
 
 DIFFERENCE_COLUMNS = ("what", "a", "b")
 NONE, NOT_RECORDED = "none", "not recorded"
-# Where things lie; the content of the data is their fingerprint.
-PLACES = ("dataset.path",)
+# Where things lie, for the content of the data is their fingerprint; and what trials draw, which changes no number.
+PLACES = ("dataset.path", "inspect")
 # Options that say where things lie, and those whose effect is listed by its own name.
 SILENT_OPTIONS = {"data_root", "cache_dir", "seeds", "epochs", "samples", "levels", "settings", "design"}
 

@@ -16,6 +16,7 @@ from analysis.store import replace
 from analysis.tables import interval, metric_label, number, rows_of
 
 SUFFIXES = (".csv", ".md", ".tex", ".parquet")
+DATA = {"projections"}  # tables of points: for programs, without Markdown and LaTeX
 PAGE_ROWS = 40
 READABLE_ROWS = 2000
 TEXT_WIDTH = 80  # characters
@@ -49,6 +50,8 @@ CAPTIONS = {
     "ablation": f"{{metric}} of each level against its baseline: {PAIRED}.",
     "effects": f"{{metric}}, main effects: levels averaged over the other factors within each seed; {PAIRED}.",
     "ladder": f"{{metric}} of each rung, with its gain over the rung before and over the first: {PAIRED}.",
+    "path": "{metric}: what each factor that was left changes at a step, against the step before; paired by seed "
+    "({n}), 95 % t intervals, not corrected. The factor with the best mean in validation was chosen.",
     "factor": "{metric} by level: mean with half of its 95 % t interval over seeds ({n}); the best mean is bold. The "
     "p-value is the two-sided paired t-test's against the baseline after Holm's correction over all comparisons.",
     "interactions": "{metric}: how far two levels together differ from the sum of their separate effects, paired by "
@@ -59,9 +62,22 @@ CAPTIONS = {
     "exact test of each seed, the median p-value, not corrected.",
     "why_points": "How the error of each test example's landmarks changes from baseline to level, means over pairs of "
     "equal seeds ({n}).",
+    "changed": "Test examples that turn right (gained) or wrong (lost) from baseline to level in more seeds than the "
+    "other way round; at most 50 of each comparison, either way.",
+    "diagnostics": "Activations, gradients and weights by layer in the last epoch, mean over seeds ({n}).",
     "curves": "Mean over seeds ({n}) by epoch, with its 95 % t interval.",
+    "stability": "Steadiness of the validation curve: mean size of its steps in log and number of rises by "
+    "more than half, over seeds ({n}), with 95 % t intervals.",
     "per_class": "Test accuracy by class, mean over seeds ({n}).",
     "confusion": "Test examples by true and predicted class, summed over seeds.",
+    "importance": "{metric}: what each setting matters, by fANOVA (its share of the variance) and PED-ANOVA (for "
+    "coming among the best); either sums to 1 over the settings; n configurations have the setting.",
+    "marginals": "{metric} that a random forest predicts with one setting changed, averaged over the better half of "
+    "the configurations; standard deviation over its trees; n configurations are nearest to the value.",
+    "rungs": "{metric} at the rungs of the trial scheduler (the best value), and the trials that reached each rung, "
+    "were stopped there and went on.",
+    "top": "{metric} of the best configurations, which were chosen by it and are flattered by that, beside their test "
+    "figures, which chose nothing.",
     "pareto": "Cells that no other cell dominates; means over seeds ({n}).",
     "compare": "{metric} of each cell in run A and run B, B minus A: paired or Welch's t-test as stated, 95 % "
     "intervals, Holm's correction over the rows.",
@@ -71,13 +87,19 @@ CAPTIONS = {
 
 
 def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:
-    """Write NAME.csv, NAME.parquet, NAME.md and NAME.tex into `folder`, each in one step."""
+    """Write NAME with each of `suffixes_of` into `folder`, each in one step."""
     replace(folder / f"{name}.csv", lambda path: table.to_csv(path, index=False, lineterminator="\n"))
     replace(folder / f"{name}.parquet", lambda path: table.to_parquet(path, index=False))
+    if name in DATA:
+        return
     shown, left = table.head(READABLE_ROWS), len(table) - READABLE_ROWS
     more = f"{left} more rows are in {name}.csv" if left > 0 else ""
     write_text(folder / f"{name}.md", _markdown(shown) + (f"\n{more}\n" if more else ""))
     write_text(folder / f"{name}.tex", _latex(shown, name) + (f"% {more}\n" if more else ""))
+
+
+def suffixes_of(name: str) -> tuple[str, ...]:
+    return (".csv", ".parquet") if name in DATA else SUFFIXES
 
 
 def write_text(path: Path, text: str) -> None:

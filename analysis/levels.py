@@ -1,4 +1,5 @@
-"""One table a question: the levels of one factor, each with its mean, in one-at-a-time and leave-one-out studies."""
+"""One table a question: the levels of one factor, each with its mean, in one-at-a-time and leave-one-out studies
+and where the winners of a search are confirmed."""
 
 import re
 
@@ -9,7 +10,7 @@ from analysis.statistics import half_width
 from analysis.store import Records
 from analysis.tables import rows_of
 
-DESIGNS = ("one_at_a_time", "leave_one_out")
+DESIGNS = ("one_at_a_time", "leave_one_out", "confirm")
 COLUMNS = (
     *("level", "is_baseline", "metric", "n", "n_failed", "n_diverged", "mean", "half_width", "std", "best", "delta"),
     *("ci_low", "ci_high", "p_holm", "verdict", "reference", "trials"),
@@ -29,7 +30,10 @@ def factor_tables(records: Records, ablation: pd.DataFrame) -> dict[str, pd.Data
     metric, compared = str(records.study["metric"]), rows_of(ablation)
     tables: dict[str, pd.DataFrame] = {}
     factors: dict[str, list[dict[str, object]]] = {}
+    first: dict[str, str] = {}
     for comparison, row in zip(records.study.get("comparisons", []), compared, strict=True):
+        if comparison["baseline_cell"] != first.setdefault(comparison["factor"], comparison["baseline_cell"]):
+            continue  # between two winners of a search: a row of the ablation table alone
         base = {"level": comparison["baseline_level"], "cell": comparison["baseline_cell"], "is_baseline": True}
         rows = factors.setdefault(comparison["factor"], [_level(records, metric, base)])
         gains = {name: row[name] for name in ("delta", "ci_low", "ci_high", "p_holm", "verdict")}

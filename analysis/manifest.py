@@ -8,10 +8,11 @@ import json
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from analysis.files import SUFFIXES, write_text
+from analysis.files import SUFFIXES, suffixes_of, write_text
 
 MANIFEST = "manifest.json"
 FIGURES = "figures"
+# What versions without a manifest wrote; later files are always listed in one.
 TABLES = (
     *("ablation", "anova", "confusion", "curves", "effects", "interactions", "ladder", "pareto", "per_class"),
     *("ranking", "why"),
@@ -19,10 +20,10 @@ TABLES = (
 DRAWINGS = ("ablation", "curves", "pareto")
 
 
-def files_of(tables: Iterable[str], drawings: Iterable[str]) -> set[str]:
+def files_of(tables: Iterable[str], figures: Iterable[str]) -> set[str]:
     """Names, relative to the report, of the files that tables and figures are written to."""
-    written = {f"{name}{suffix}" for name in tables for suffix in SUFFIXES}
-    return written | {f"{FIGURES}/{name}.svg" for name in drawings} | {"index.html"}
+    written = {f"{name}{suffix}" for name in tables for suffix in suffixes_of(name)}
+    return written | {f"{FIGURES}/{name}.svg" for name in figures} | {"index.html"}
 
 
 def announce(report: Path, files: set[str]) -> set[str]:

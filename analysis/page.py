@@ -1,90 +1,108 @@
-"""The page of a report: one HTML file that opens offline, from the study, its tables and its figures."""
+"""The page of a report: one HTML file that opens offline and asks nothing of anywhere.
+
+Everything to read is in the HTML itself. Its JavaScript sorts and filters tables, draws the figures from their
+specifications (Vega-Lite, which the page carries) and reloads the page of a run that goes on.
+"""
 
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from analysis import figures, sheets, wording
-from analysis.pareto import cell_objectives, measured, objectives_of
+from analysis import wording
+from analysis.charts import COMPOUND, CONFIG, Figure, javascript
+from analysis.galleries import Gallery
+from analysis.limits import fraction_done, limits, running_now
 from analysis.schema import DIVERGED, FAILED, FINISHED
+from analysis.sections import sections
 from analysis.store import Records
 from analysis.tables import rows_of
 
 FAILURE_ROWS = 50
+RUNNING_ROWS = 20
+FIRST_ANSWERS, ANSWERS = 8, 200
+TEMPLATES = Path(__file__).parent / "templates"
 
 
-def page(records: Records, tables: dict[str, pd.DataFrame], cells: Sequence[str], drawings: Mapping[str, str]) -> str:
-    """The page; `cells` are those that curves are drawn of, best first, `drawings` the figures by name."""
+def page(
+    records: Records,
+    tables: Mapping[str, pd.DataFrame],
+    figures: Sequence[Figure] = (),
+    galleries: Sequence[Gallery] = (),
+) -> str:
+    """The page as HTML.
+
+    Each of `figures` stands in the section that it names, in the order given, drawn by the page itself; so does each
+    of `galleries`, whose pictures the page holds as data: URIs. Neither needs a change here or in the template; a
+    section of a name that `analysis.sections.HEADINGS` does not know comes last. The page links each figure to
+    figures/NAME.svg, which `write_report` writes.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    study = records.study
-    trials, anchors = sheets.trials(records, str(study["metric"]))
-    curves = [
-        Markup(figures.curves_svg(tables["curves"], cells, [panel]))
-        for panel in figures.curve_panels(records)
-        if len(tables["curves"])
-    ]
+    found = wording.foremost(wording.answers(records, tables)) if wording.finished_any(records) else []
+    unfinished = wording.unfinished(records)
+    failures, invalid = _failures(records), _invalid(records)
+    always = {"provenance", *(["failures"] if failures["rows"] or invalid else [])}
+    parts = sections(records, tables, figures, galleries)
+    specs = {figure.name: figure.spec() for figure in figures}
     return environment.get_template("index.html.j2").render(
-        study=study,
+        study=records.study,
         summary=_summary(records),
-        unfinished=wording.unfinished(records),
-        progress=wording.progress(records),
-        anything=wording.finished_any(records),
-        answers=wording.answers(records, tables),
-        primary=study["metric"],
-        drawings={name: Markup(svg) for name, svg in drawings.items()},
-        comparisons={
-            name.removeprefix("ablation_"): sheets.comparisons(table)
-            for name, table in tables.items()
-            if name.startswith("ablation") and not (name == "ablation" and "ladder" in tables)
-        },
-        ladder=sheets.ladder(tables["ladder"], tables["ablation"]) if "ladder" in tables else None,
-        factors={
-            _question(table): sheets.levels(table, anchors)
-            for name, table in tables.items()
-            if name.startswith("factor_")
-        },
-        sourced=any(cell.get("reference") for cell in study.get("cells", [])),
-        trials=trials,
-        drawn=figures.MAXIMUM_COMPARISONS,
-        not_drawn=max(0, len(tables.get("ablation", ())) - figures.MAXIMUM_COMPARISONS),
-        effects=sheets.comparisons(tables["effects"]) if "effects" in tables else None,
-        interactions=sheets.interactions(tables["interactions"]) if "interactions" in tables else None,
-        anova=sheets.anova(tables["anova"]) if "anova" in tables else None,
-        ranking=sheets.ranking(tables["ranking"], "test" if records.is_search else "validation"),
-        stopped_early=wording.stopped_early(records),
-        pareto=sheets.pareto(tables["pareto"], measured(records)) if "pareto" in tables else None,
-        pareto_in_words=_pareto_in_words(records, tables),
-        pareto_left_out=max(0, len(tables.get("pareto", ())) - sheets.RANKING_ROWS),
-        ranking_left_out=max(0, len(tables["ranking"]) - sheets.RANKING_ROWS),
-        is_search=records.is_search,
-        curves=curves,
-        curves_shown=figures.MAXIMUM_CURVES,
-        curves_left_out=max(0, len(cells) - figures.MAXIMUM_CURVES),
-        per_class=sheets.per_class(tables["per_class"]) if "per_class" in tables else None,
-        why=sheets.why(tables["why"]) if "why" in tables else None,
-        failures=_failures(records),
-        invalid=[cell for cell in study.get("cells", []) if cell.get("invalid")],
+        limits=limits(records),
+        unfinished=unfinished,
+        written=datetime.now(UTC) if unfinished else None,
+        done=fraction_done(records),
+        running=running_now(records),
+        running_rows=RUNNING_ROWS,
+        first=found[:FIRST_ANSWERS],
+        further=found[FIRST_ANSWERS:ANSWERS],
+        unanswered=max(0, len(found) - ANSWERS),
+        tally=wording.tally(found),
+        sections=[part for part in parts if part.filled or part.anchor in always],
+        wide={name for name, spec in specs.items() if any(key in spec for key in COMPOUND)},
+        failures=failures,
+        invalid=invalid,
         provenance=_provenance(records),
+        drawing=_json({"config": CONFIG, "specs": specs}),
+        library=_library() if specs else "",
+        style=_text("page.css"),
+        code=_text("page.js"),
     )
 
 
-def _question(table: pd.DataFrame) -> str:
-    """What a factor's table answers, as a heading."""
-    levels = [str(level) for level in table["level"]]
-    return f"{table.attrs['factor']}: {', '.join(levels[:-1])} or {levels[-1]}?"
+def _text(name: str) -> Any:
+    from markupsafe import Markup
+
+    return Markup((TEMPLATES / name).read_text(encoding="utf-8"))
+
+
+def _json(value: Any) -> Any:
+    """JSON for a script element, which no text in it can end."""
+    from markupsafe import Markup
+
+    return Markup(json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"))
+
+
+def _library() -> Any:
+    """The drawing library as the content of a script element, which `</script` in one of its strings would end."""
+    from markupsafe import Markup
+
+    return Markup(javascript().replace("</script", "<\\/script").replace("<!--", "\\x3c!--"))
+
+
+def _invalid(records: Records) -> list[dict[str, Any]]:
+    return [cell for cell in records.study.get("cells", []) if cell.get("invalid")]
 
 
 def _summary(records: Records) -> str:
@@ -100,12 +118,6 @@ def _summary(records: Records) -> str:
             f"{study['metric']} at {wording.selection_in_words(study['selection'])}",
         ]
     )
-
-
-def _pareto_in_words(records: Records, tables: Mapping[str, pd.DataFrame]) -> str:
-    if "pareto" not in tables:
-        return ""
-    return wording.pareto_in_words(tables["pareto"], objectives_of(records), len(cell_objectives(records)))
 
 
 def _failures(records: Records) -> dict[str, Any]:

@@ -8,21 +8,31 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import figures, manifest
+from analysis import manifest
 from analysis.ablation import ablation_table, effects_table, interactions_table
 from analysis.anova import anova_table
+from analysis.charts import Figure
+from analysis.curves import curve_figures, curves_table
 from analysis.files import write_table, write_text
+from analysis.forest import forest
 from analysis.ladder import ladder_table
 from analysis.levels import factor_tables
 from analysis.page import page
 from analysis.pareto import cell_objectives, objectives_of, pareto_table
+from analysis.pareto_figure import pareto_figure
+from analysis.path import path_table
+from analysis.pictures import galleries, picture_figures, picture_tables
 from analysis.predictions import confusion_and_per_class
 from analysis.ranking import ranking_table
 from analysis.schema import RunDirectory
+from analysis.search import search_tables
+from analysis.search_figures import search_figures
+from analysis.stability import stability_figure, stability_table
 from analysis.store import Records, write_parquet
-from analysis.why import why_table
+from analysis.why import why_and_changed
 
 SEARCH_CELLS = 100
+CURVE_CELLS = 500  # beyond which curves.csv alone would take as long as all the rest
 
 
 def report_tables(records: Records) -> dict[str, pd.DataFrame]:
@@ -30,7 +40,8 @@ def report_tables(records: Records) -> dict[str, pd.DataFrame]:
     several objectives the Pareto front."""
     tables = {"ranking": ranking_table(records)}
     if records.is_search:
-        return tables | ({"pareto": pareto_table(records)} if len(objectives_of(records)) > 1 else {})
+        front = {"pareto": pareto_table(records)} if len(objectives_of(records)) > 1 else {}
+        return tables | front | search_tables(records)
     metric = str(records.study["metric"])
     tables["ablation"] = ablation_table(records, metric)
     for further in records.study.get("further_metrics", []):
@@ -41,6 +52,8 @@ def report_tables(records: Records) -> dict[str, pd.DataFrame]:
         tables["anova"] = anova_table(records, metric)
     if records.study.get("design") == "ladder":
         tables["ladder"] = ladder_table(records, tables["ablation"])
+    if records.study.get("design") == "path":
+        tables["path"] = path_table(records)
     return tables | factor_tables(records, tables["ablation"])
 
 
@@ -53,22 +66,23 @@ def write_report(run_dir: Path) -> Path:
     records = write_parquet(run.root)
     tables = report_tables(records)
     cells = _own_cells(records, tables["ranking"])
-    tables["curves"] = figures.curves_table(records, cells)
+    tables["curves"] = curves_table(records, cells[:CURVE_CELLS])
+    tables["stability"] = stability_table(records, cells)
     confusion, per_class = confusion_and_per_class(records, run, cells)
     if len(confusion):
         tables |= {"confusion": confusion, "per_class": per_class}
-    why = why_table(records, run)
-    if len(why):
-        tables["why"] = why
-    drawings = _draw(records, tables, cells)
-    text = page(records, tables, cells, drawings)
+    why, changed = why_and_changed(records, run)
+    tables |= {name: table for name, table in (("why", why), ("changed", changed)) if len(table)}
+    tables |= picture_tables(records, run, tables)
+    figures = [*report_figures(records, tables, cells), *picture_figures(records, run, tables)]
+    text = page(records, tables, figures, galleries(records, run, tables))
     (run.report / manifest.FIGURES).mkdir(parents=True, exist_ok=True)
-    files = manifest.files_of(tables, drawings)
+    files = manifest.files_of(tables, [figure.name for figure in figures])
     earlier = manifest.announce(run.report, files)
     for name, table in tables.items():
         write_table(table, run.report, name)
-    for name, svg in drawings.items():
-        write_text(run.report / manifest.FIGURES / f"{name}.svg", svg)
+    for figure in figures:
+        write_text(run.report / manifest.FIGURES / f"{figure.name}.svg", figure.svg())
     index = run.report / "index.html"
     write_text(index, text)
     manifest.settle(run.report, files, earlier)
@@ -82,14 +96,15 @@ def _own_cells(records: Records, ranking: pd.DataFrame) -> list[str]:
     return cells[:SEARCH_CELLS] if records.is_search else cells
 
 
-def _draw(records: Records, tables: dict[str, pd.DataFrame], cells: Sequence[str]) -> dict[str, str]:
-    drawings = {}
-    panels = figures.curve_panels(records)
-    if panels and len(tables["curves"]):
-        drawings["curves"] = figures.curves_svg(tables["curves"], cells, panels)
-    if "ablation" in tables and tables["ablation"]["delta"].notna().any():
-        drawings["ablation"] = figures.ablation_svg(tables["ablation"])
+def report_figures(records: Records, tables: dict[str, pd.DataFrame], cells: Sequence[str]) -> list[Figure]:
+    """The figures of the report, in the order of the page within each of its sections; `cells` come best first."""
+    figures: list[Figure | None] = []
+    if "ablation" in tables:
+        figures.append(forest(tables["ablation"]))
     if "pareto" in tables and len(tables["pareto"]):
         front = list(tables["pareto"]["cell"])
-        drawings["pareto"] = figures.pareto_svg(cell_objectives(records), objectives_of(records), front)
-    return drawings
+        figures.append(pareto_figure(cell_objectives(records), objectives_of(records), front))
+    figures += search_figures(records, tables)
+    figures += curve_figures(records, tables["curves"], cells)
+    figures.append(stability_figure(tables["stability"]))
+    return [figure for figure in figures if figure is not None]

@@ -1,85 +1,41 @@
 """Tables as they stand on the page: chosen columns, as few decimals as tell the rows apart, the best in bold."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
 from analysis import wording
+from analysis.cells import (
+    NUM,
+    TEXT,
+    Cell,
+    Sheet,
+    band,
+    band_cell,
+    count,
+    fixed,
+    known,
+    num,
+    p_cell,
+    places,
+    plus_minus,
+    setting_cell,
+    source_cell,
+    texts,
+    verdict_cell,
+)
 from analysis.ladder import BEFORE, FIRST
 from analysis.ranking import COLUMNS as RANKING_COLUMNS
 from analysis.ranking import STOPPED_COLUMNS
 from analysis.schema import FINISHED
 from analysis.statistics import half_width
 from analysis.store import Records
-from analysis.tables import number, reached, rows_of
+from analysis.tables import MANY_BASELINES, number, reached, rows_of
 
 RANKING_ROWS = 50
 CLASS_CELLS = 8
 TRIAL_ROWS = 300
-TEXT, NUM = "text", "num"
-
-
-class Cell(NamedTuple):
-    """Text with its css class; a softer note below it; the anchor of the page that it leads to, and its own."""
-
-    text: str
-    kind: str = TEXT
-    note: str = ""
-    to: str = ""
-    id: str = ""
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A table of the page: heads with their alignment ("text" or "num"), rows of cells, and what follows below them."""
-
-    heads: list[tuple[str, str]]
-    rows: list[list[Cell]]
-    note: str = ""
-
-
-def places(values: pd.Series) -> int:
-    """Decimals that show four significant digits of the largest value."""
-    largest = values.abs().max()
-    if pd.isna(largest) or largest == 0:
-        return 3
-    return min(6, max(0, 3 - math.floor(math.log10(largest))))
-
-
-def fixed(value: float | None, decimals: int, signed: bool = False) -> str:
-    if value is None or pd.isna(value):
-        return "–"
-    text = f"{value:{'+' if signed else ''}.{decimals}f}"
-    return text.replace("-", "−")
-
-
-def band(row: Mapping[str, Any], decimals: int, low: str = "ci_low", high: str = "ci_high") -> str:
-    if pd.isna(row[low]):
-        return "–"
-    return f"[{fixed(row[low], decimals)}, {fixed(row[high], decimals)}]"
-
-
-def count(value: int) -> Cell:
-    return Cell(str(value), NUM if value else "num faint")
-
-
-def p_cell(p: float | None) -> Cell:
-    return Cell(wording.p_text(p) or "–", NUM)
-
-
-def texts(row: Mapping[str, Any], *names: str) -> list[Cell]:
-    return [Cell(str(row[name])) for name in names]
-
-
-def verdict_cell(verdict: str, note: str = "") -> Cell:
-    return Cell(verdict, f"verdict {verdict.replace(' ', '-')}", note)
-
-
-def source_cell(reference: Any) -> Cell:
-    return Cell(str(reference) if pd.notna(reference) else "", "text faint")
 
 
 def comparisons(table: pd.DataFrame) -> Sheet:
@@ -96,10 +52,10 @@ def comparisons(table: pd.DataFrame) -> Sheet:
     for row in rows_of(table):
         cells = [*texts(row, "factor", "level", "baseline_level"), count(row["n_pairs"])]
         cells += [count(row["n_failed"]), count(row["n_diverged"])] if broken else []
-        cells += [Cell(fixed(row[name], decimals), NUM) for name in ("baseline_mean", "level_mean")]
-        cells += [Cell(fixed(row["delta"], decimals, signed=True), "num strong"), Cell(band(row, decimals), NUM)]
+        cells += [num(row[name], decimals) for name in ("baseline_mean", "level_mean")]
+        cells += [num(row["delta"], decimals, "num strong", signed=True), band_cell(row, decimals)]
         cells += [p_cell(row["p_holm"]), p_cell(row["p_permutation"])]
-        cells += [Cell(fixed(row["effect_size"], 2, signed=True), NUM)]
+        cells += [num(row["effect_size"], 2, signed=True)]
         cells += [verdict_cell(row["verdict"], wording.unclear(row))]
         cells += [source_cell(row["reference"])] if sourced else []
         rows.append(cells)
@@ -114,8 +70,8 @@ def interactions(table: pd.DataFrame) -> Sheet:
         [
             *texts(row, "factor_a", "level_a", "factor_b", "level_b"),
             count(row["n_pairs"]),
-            Cell(fixed(row["interaction"], decimals, signed=True), "num strong"),
-            Cell(band(row, decimals), NUM),
+            num(row["interaction"], decimals, "num strong", signed=True),
+            band_cell(row, decimals),
             p_cell(row["p_value"]),
         ]
         for row in rows_of(table)
@@ -129,10 +85,10 @@ def anova(table: pd.DataFrame) -> Sheet:
     rows = [
         [
             Cell(row["source"]),
-            Cell(str(row["df"]), NUM),
-            *(Cell(number(row[name], 3) or "–", NUM) for name in ("sum_sq", "mean_sq", "f")),
+            Cell(str(row["df"]), NUM, value=known(row["df"])),
+            *(Cell(number(row[name], 3) or "–", NUM, value=known(row[name])) for name in ("sum_sq", "mean_sq", "f")),
             p_cell(row["p_value"]),
-            Cell(fixed(row["eta_sq_partial"], 2), "num strong"),
+            num(row["eta_sq_partial"], 2, "num strong"),
         ]
         for row in rows_of(table)
     ]
@@ -149,16 +105,16 @@ def ladder(table: pd.DataFrame, ablation: pd.DataFrame) -> Sheet:
     half = half_width(table["std"], table["n"])
     heads = [("rung", TEXT), ("n", NUM), *([("failed", NUM), ("diverged", NUM)] if broken else []), ("mean", NUM)]
     for over in ("the rung before", "the first"):
-        heads += [(f"over {over}", NUM), ("95 % interval", NUM), ("p holm", NUM), ("verdict", TEXT)]
+        heads += [(f"over {over}", NUM), ("p holm", NUM), ("verdict", TEXT)]
     heads += [("theirs", TEXT)] if sourced else []
     rows = []
     for place, (row, width) in enumerate(zip(rows_of(table), half, strict=True)):
         cells = [Cell(row["rung"]), count(row["n"])]
         cells += [count(row["n_failed"]), count(row["n_diverged"])] if broken else []
-        cells += [Cell(plus_minus(row["mean"], width, decimals), NUM)]
+        cells += [Cell(plus_minus(row["mean"], width, decimals), NUM, value=known(row["mean"]))]
         for over, other in ((BEFORE, rungs[max(0, place - 1)]), (FIRST, rungs[0])):
-            cells += [Cell(fixed(row[f"delta_{over}"], decimals, signed=True), "num strong")]
-            cells += [Cell(band(row, decimals, f"ci_low_{over}", f"ci_high_{over}"), NUM)]
+            gain = num(row[f"delta_{over}"], decimals, "num strong", signed=True)
+            cells.append(gain._replace(note=band(row, decimals, f"ci_low_{over}", f"ci_high_{over}").strip("–")))
             verdict = row[f"verdict_{over}"]
             cells.append(p_cell(row[f"p_holm_{over}"]))
             cells += [verdict_cell(verdict if pd.notna(verdict) else "", notes.get((row["rung"], other), ""))]
@@ -178,14 +134,16 @@ def levels(table: pd.DataFrame, anchors: Mapping[str, str]) -> Sheet:
     heads += [("trials", TEXT)]
     rows = []
     for row, cell in zip(rows_of(table), table.attrs["cells"], strict=True):
-        mean = Cell(plus_minus(row["mean"], row["half_width"], decimals), "num best" if row["best"] else NUM)
+        text, kind = plus_minus(row["mean"], row["half_width"], decimals), "num best" if row["best"] else NUM
+        mean = Cell(text, kind, value=known(row["mean"]))
         cells = [Cell(row["level"], note="baseline" if row["is_baseline"] else ""), mean, count(row["n"])]
         cells += [count(row["n_failed"]), count(row["n_diverged"])] if broken else []
-        cells += [Cell(fixed(row["delta"], decimals, signed=True), "num strong"), Cell(band(row, decimals), NUM)]
+        cells += [num(row["delta"], decimals, "num strong", signed=True), band_cell(row, decimals)]
         cells += [p_cell(row["p_holm"]), verdict_cell(row["verdict"] if pd.notna(row["verdict"]) else "")]
         cells += [source_cell(row["reference"])] if sourced else []
         several = len(str(row["trials"]).split())
-        cells += [Cell(f"{several} trial{'' if several == 1 else 's'}", "text nowrap", to=anchors.get(cell, ""))]
+        trials = f"{several} trial{'' if several == 1 else 's'}"
+        cells += [Cell(trials, "text nowrap", to=anchors.get(cell, ""), value=several)]
         rows.append(cells)
     return Sheet(heads, rows)
 
@@ -208,17 +166,16 @@ def trials(records: Records, metric: str) -> tuple[Sheet, dict[str, str]]:
             rows.append([Cell(cell, id=anchors[cell]), Cell("", note=f"the trials of {records.resolve(cell)}")])
             continue
         for first, row in enumerate(rows_of(own.assign(value=values.loc[own.index]))):
-            name = "" if first else cell
             rows.append(
                 [
-                    Cell(name, id="" if first else anchors[cell]),
+                    Cell(cell, "text repeat" if first else TEXT, id="" if first else anchors[cell]),
                     Cell(row["trial"], "text mono"),
-                    Cell(str(row["seed"]), NUM),
+                    num(row["seed"], 0),
                     Cell(row["status"], "text" if row["status"] == FINISHED else "text warn"),
-                    Cell(str(row["epochs"]), NUM),
-                    Cell("–" if pd.isna(row["selected_epoch"]) else str(row["selected_epoch"]), NUM),
-                    Cell(fixed(row["value"], decimals), NUM),
-                    Cell(fixed(row["seconds"], 1), NUM),
+                    num(row["epochs"], 0),
+                    num(row["selected_epoch"], 0),
+                    num(row["value"], decimals),
+                    num(row["seconds"], 1),
                 ]
             )
     left = len(records.cells) - len(anchors)
@@ -227,7 +184,7 @@ def trials(records: Records, metric: str) -> tuple[Sheet, dict[str, str]]:
 
 def why(table: pd.DataFrame) -> Sheet:
     """What changed on the test examples: of classifiers right and wrong ones, of landmarks their errors."""
-    points, ladder = "share_better" in table, set(table["factor"]) == {"ladder"}
+    points, ladder = "share_better" in table, set(table["factor"]) <= MANY_BASELINES
     named = ("level", "baseline_level") if ladder else ("factor", "level", "baseline_level")
     heads = [("against" if name == "baseline_level" else name, TEXT) for name in named]
     heads += [("n", NUM), ("examples", NUM)]
@@ -240,10 +197,11 @@ def why(table: pd.DataFrame) -> Sheet:
     for row in rows_of(table):
         cells = [*texts(row, *named), count(row["n_pairs"]), count(row["examples"])]
         if points:
-            cells += [Cell(f"{row[name]:.0%}".replace("%", " %"), NUM) for name in ("share_better", "share_worse")]
-            cells += [Cell(fixed(row[name], 2, signed=True), NUM) for name in ("delta_px", "delta_px_median")]
+            for name in ("share_better", "share_worse"):
+                cells.append(Cell(f"{row[name]:.0%}".replace("%", " %"), NUM, value=known(row[name])))
+            cells += [num(row[name], 2, signed=True) for name in ("delta_px", "delta_px_median")]
         else:
-            cells += [Cell(f"{row[name]:.3g}", "num strong") for name in ("gained", "lost")]
+            cells += [Cell(f"{row[name]:.3g}", "num strong", value=known(row[name])) for name in ("gained", "lost")]
             cells += [p_cell(row["p_mcnemar"]), *(_class(row, side) for side in ("gain", "loss"))]
             ece = f"{fixed(row['ece_baseline'], 3)} → {fixed(row['ece_level'], 3)}"
             cells += [Cell(ece if pd.notna(row["ece_baseline"]) else "–", "text nowrap")]
@@ -257,11 +215,6 @@ def _class(row: Mapping[str, Any], side: str) -> Cell:
     return Cell(f"{row[f'class_{side}']} ({fixed(row[f'class_{side}_delta'], 2, signed=True)})", "text nowrap")
 
 
-def plus_minus(mean: float | None, half: float | None, decimals: int) -> str:
-    """A mean with half of its 95 % interval, as far as there are any."""
-    return fixed(mean, decimals) + (f" ± {fixed(half, decimals)}" if half is not None and pd.notna(half) else "")
-
-
 def ranking(table: pd.DataFrame, beside: str) -> Sheet:
     """The best rows, with the split that was not ranked by beside, and the settings of each."""
     table = table.head(RANKING_ROWS)
@@ -269,7 +222,7 @@ def ranking(table: pd.DataFrame, beside: str) -> Sheet:
     settings = [str(name) for name in table if name not in (*RANKING_COLUMNS, *STOPPED_COLUMNS)]
     broken = bool((table["n_failed"] + table["n_diverged"]).sum())
     stopped = "n_stopped" in table
-    heads = [("", NUM), ("cell", TEXT), ("n", NUM)]
+    heads = [("rank", NUM), ("cell", TEXT), ("n", NUM)]
     heads += [("failed", NUM), ("diverged", NUM)] if broken else []
     heads += [("stopped", NUM)] if stopped else []
     heads += [("mean", NUM), ("95 % interval", NUM), ("std", NUM), (beside, NUM)]
@@ -278,15 +231,15 @@ def ranking(table: pd.DataFrame, beside: str) -> Sheet:
     rows = []
     for row in rows_of(table):
         best = "num best" if row["rank"] == 1 and pd.notna(row["mean"]) else NUM
-        cells = [Cell(str(row["rank"]), "num faint"), Cell(row["cell"]), count(row["n"])]
+        cells = [num(row["rank"], 0, "num faint"), Cell(row["cell"]), count(row["n"])]
         cells += [count(row["n_failed"]), count(row["n_diverged"])] if broken else []
         cells += [count(row["n_stopped"])] if stopped else []
-        mean = Cell(fixed(row["mean"], decimals), best)
+        mean = num(row["mean"], decimals, best)
         if stopped and pd.isna(row["mean"]) and pd.notna(row["stopped_mean"]):
-            mean = Cell(reached(row, fixed(row["stopped_mean"], decimals)), "num faint")
-        cells += [mean, Cell(band(row, decimals), NUM)]
-        cells += [Cell(fixed(row[name], decimals), NUM) for name in ("std", other)]
-        cells += [Cell(wording.setting(row[name])) for name in settings]
+            mean = Cell(reached(row, fixed(row["stopped_mean"], decimals)), "num faint", value=row["stopped_mean"])
+        cells += [mean, band_cell(row, decimals)]
+        cells += [num(row[name], decimals) for name in ("std", other)]
+        cells += [setting_cell(row[name]) for name in settings]
         rows.append(cells)
     return Sheet(heads, rows)
 
@@ -299,8 +252,8 @@ def pareto(table: pd.DataFrame, metrics: Sequence[str]) -> Sheet:
     decimals = {name: places(table[name]) for name in metrics}
     rows = [
         [Cell(row["cell"]), count(row["n"])]
-        + [Cell(fixed(row[name], decimals[name]), NUM) for name in metrics]
-        + [Cell(wording.setting(row[name])) for name in settings]
+        + [num(row[name], decimals[name]) for name in metrics]
+        + [setting_cell(row[name]) for name in settings]
         for row in rows_of(table)
     ]
     return Sheet(heads, rows)
@@ -316,6 +269,34 @@ def per_class(table: pd.DataFrame) -> Sheet:
     for name, size in examples.itertuples(index=False):
         values = [accuracy.get((cell, name)) for cell in cells]
         best = max((value for value in values if value is not None), default=None)
-        marked = [Cell(fixed(value, 3), "num best" if value == best and len(cells) > 1 else NUM) for value in values]
-        rows.append([Cell(str(name)), Cell(str(size), "num faint"), *marked])
+        marked = [num(value, 3, "num best" if value == best and len(cells) > 1 else NUM) for value in values]
+        rows.append([Cell(str(name)), num(size, 0, "num faint"), *marked])
+    return Sheet(heads, rows)
+
+
+def stability(table: pd.DataFrame) -> Sheet:
+    heads = [("cell", TEXT), ("n", NUM)]
+    for name in ("roughness", "jumps"):
+        heads += [(name, NUM), ("std", NUM), ("95 % interval", NUM)]
+    rows = []
+    for row in rows_of(table):
+        cells = [Cell(row["cell"]), count(row["n"])]
+        for metric, decimals in (("val_roughness", places(table["val_roughness_mean"])), ("val_jumps", 1)):
+            cells += [num(row[f"{metric}_mean"], decimals, "num strong"), num(row[f"{metric}_std"], decimals)]
+            cells.append(band_cell(row, decimals, f"{metric}_ci_low", f"{metric}_ci_high"))
+        rows.append(cells)
+    return Sheet(heads, rows)
+
+
+def plain(table: pd.DataFrame) -> Sheet:
+    """Every column of any table under its own name, numbers with four significant digits."""
+    numeric = {str(name): pd.api.types.is_numeric_dtype(table[name]) for name in table}
+    heads = [(name.replace("_", " "), NUM if is_number else TEXT) for name, is_number in numeric.items()]
+    rows = []
+    for row in rows_of(table):
+        cells = []
+        for name, value in row.items():
+            text = number(value) if isinstance(value, float) else wording.setting(value)
+            cells.append(Cell(text, NUM, value=known(value)) if numeric[name] else Cell(text))
+        rows.append(cells)
     return Sheet(heads, rows)

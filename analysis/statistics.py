@@ -41,8 +41,10 @@ def paired(baseline: NDArray[np.float64], level: NDArray[np.float64]) -> Paired:
     n = len(level)
     if n == 0:
         return Paired(0)
-    differences, equal = _denoised(level - baseline, float(max(np.abs(level).max(), np.abs(baseline).max())))
+    scale = float(max(np.abs(level).max(), np.abs(baseline).max()))
+    differences, equal = _denoised(level - baseline, scale)
     delta = float(differences.mean())
+    delta = 0.0 if abs(delta) <= _rounding(scale) else delta  # of differences that cancel
     means = {"baseline_mean": float(baseline.mean()), "level_mean": float(level.mean()), "delta": delta}
     if n < 2:
         return Paired(n, **means)

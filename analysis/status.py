@@ -5,19 +5,22 @@ from pathlib import Path
 from analysis.ranking import ranked_metric
 from analysis.schema import DIVERGED, FAILED, FINISHED, RUNNING, STOPPED, maximised
 from analysis.store import Records, read_records
+from analysis.wording import planned_trials
 
 
 def describe(run_dir: Path) -> list[str]:
     """Lines: trials by state, running trials, best so far, time left."""
     records = read_records(run_dir)
     trials, study = records.trials, records.study
-    planned = len(study["trials"]) or (study["samples"] or 0) * len(study["seeds"])
+    planned = planned_trials(records)
+    most = "at most " if study.get("trials_ahead") else ""
     counts = {
         status: int((trials["status"] == status).sum()) for status in (FINISHED, RUNNING, STOPPED, DIVERGED, FAILED)
     }
     waiting = max(0, planned - len(trials))
     listed = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
-    lines = [f"{study['name']}: {planned} trials planned: {', '.join(filter(None, (listed, f'{waiting} waiting')))}"]
+    states = ", ".join(filter(None, (listed, f"{waiting} waiting")))
+    lines = [f"{study['name']}: {most}{planned} trials planned: {states}"]
     for row in trials.loc[trials["status"] == RUNNING].itertuples():
         lines.append(f"  running: {row.trial}  {row.cell}, seed {row.seed}, epoch {row.epochs}")
     return [*lines, *_best(records), *_left(records, waiting)]

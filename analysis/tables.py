@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 DIGITS = 4
 CONSOLE_ROWS = 40
+# Factors whose rows have different baselines: a ladder's rungs, a path's steps, the winners of a search.
+MANY_BASELINES = {"ladder", "path", "configuration"}
 
 
 def number(value: float | None, digits: int = DIGITS, signed: bool = False) -> str:
@@ -75,10 +77,11 @@ def _console(title: str, columns: dict[str, Callable[[dict[str, Any]], str]], te
 def _console_ablation(table: pd.DataFrame) -> "Table":
     from rich.text import Text
 
+    factors = set(table["factor"])
     columns: dict[str, Callable[[dict[str, Any]], str]] = {
-        "factor": lambda row: str(row["factor"]),
+        **({} if factors <= MANY_BASELINES else {"factor": lambda row: str(row["factor"])}),
         "level": lambda row: str(row["level"]),
-        **({"against": lambda row: str(row["baseline_level"])} if "ladder" in set(table["factor"]) else {}),
+        **({"against": lambda row: str(row["baseline_level"])} if MANY_BASELINES & factors else {}),
         "n": lambda row: str(row["n_pairs"]),
         "baseline": lambda row: number(row["baseline_mean"], 3),
         "mean": lambda row: number(row["level_mean"], 3),
@@ -136,7 +139,7 @@ def _console_agreement(table: pd.DataFrame) -> "Table":
     columns: dict[str, Callable[[dict[str, Any]], str]] = {
         "factor": lambda row: row["factor"],
         "level": lambda row: row["level"],
-        **({"against": lambda row: row["baseline_level"]} if "ladder" in set(table["factor"]) else {}),
+        **({"against": lambda row: row["baseline_level"]} if MANY_BASELINES & set(table["factor"]) else {}),
         **({"metric": lambda row: row["metric"]} if several else {}),
         "delta A": lambda row: number(row["delta_a"], 3, True),
         "delta B": lambda row: number(row["delta_b"], 3, True),

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.changed import changed_rows, changed_table
 from analysis.predictions import class_name
 from analysis.schema import FINISHED, RunDirectory
 from analysis.store import Records
@@ -35,6 +36,7 @@ class Classes:
 
     index: NDArray[np.int64]
     target: NDArray[np.int64]
+    prediction: NDArray[np.int64]
     right: NDArray[np.bool_]
     ece: float | None
 
@@ -55,9 +57,15 @@ def why_table(records: Records, run: RunDirectory) -> pd.DataFrame:
     are the classes whose accuracy rose and fell most, mean over pairs. Landmarks: the shares of examples whose error
     fell and rose, the mean and the median of its change in pixels, means over pairs.
     """
+    return why_and_changed(records, run)[0]
+
+
+def why_and_changed(records: Records, run: RunDirectory) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`why_table`, and of classes the test examples that turn (`changed.COLUMNS`); each file of predictions is read
+    once for both."""
     read = lru_cache(KEPT_TRIALS)(lambda trial: read_outcome(run.predictions / f"{trial}.parquet"))
     names = [str(name) for name in records.study.get("data", {}).get("classes", [])]
-    rows = []
+    rows, turned = [], []
     for comparison in records.study.get("comparisons", []) if run.predictions.is_dir() else []:
         pairs = list(_pairs(records, comparison["baseline_cell"], comparison["cell"], read))
         row = {name: comparison[name] for name in PAIR_COLUMNS[:3]} | {"n_pairs": len(pairs)}
@@ -65,15 +73,15 @@ def why_table(records: Records, run: RunDirectory) -> pd.DataFrame:
         points = [(a, b) for a, b in pairs if isinstance(a, Points) and isinstance(b, Points)]
         if classes:
             rows.append(row | _classes(classes, names))
+            turned += changed_rows(comparison, classes, names)
         elif points:
             rows.append(row | _points(points))
     columns = POINT_COLUMNS if any("share_better" in row for row in rows) else CLASS_COLUMNS
     table = pd.DataFrame(rows, columns=list(columns))
     texts = {"factor", "level", "baseline_level", "class_gain", "class_loss"}
     counts = {"n_pairs", "examples"}
-    return table.astype(
-        {name: "str" if name in texts else "int64" if name in counts else "float64" for name in columns}
-    )
+    kinds = {name: "str" if name in texts else "int64" if name in counts else "float64" for name in columns}
+    return table.astype(kinds), changed_table(turned)
 
 
 Outcome = Classes | Points | None
@@ -118,7 +126,9 @@ def read_outcome(path: Path) -> Outcome:
     if "true_x0" in columns:
         return Points(index, point_errors(columns))
     target, prediction = columns.get("target"), columns.get("prediction")
-    if target is None or prediction is None or not np.issubdtype(target.dtype, np.integer):
+    if target is None or prediction is None:
+        return None
+    if not (np.issubdtype(target.dtype, np.integer) and np.issubdtype(prediction.dtype, np.integer)):
         return None
     known = target >= 0
     scores = [values for name, values in columns.items() if name.startswith("score_")]
@@ -126,7 +136,7 @@ def read_outcome(path: Path) -> Outcome:
     ece = None
     if scores:
         ece = calibration_error(reduce(np.maximum, scores)[known].astype(np.float64), right)
-    return Classes(index[known], target[known].astype(np.int64), right, ece)
+    return Classes(index[known], target[known].astype(np.int64), prediction[known].astype(np.int64), right, ece)
 
 
 def point_errors(columns: dict[str, NDArray[Any]]) -> NDArray[np.float64]:

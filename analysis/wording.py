@@ -1,23 +1,28 @@
 """The study's answer in plain sentences, one a factor level, with what was seen and how sure it is."""
 
+import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from analysis.ablation import IDENTICAL, TOO_FEW, UNCLEAR, UNSTABLE
-from analysis.figures import comparison_label
+from analysis.ablation import BETTER, IDENTICAL, TOO_FEW, UNCLEAR, UNSTABLE, WORSE
+from analysis.path import how_chosen, step_in_words
 from analysis.ranking import COLUMNS as RANKING_COLUMNS
 from analysis.ranking import STOPPED_COLUMNS
 from analysis.schema import DIVERGED, FAILED, FINISHED, RUNNING, STATUSES, STOPPED, maximised
 from analysis.statistics import EXACT_PAIRS, MINIMUM_PAIRS, SIGNIFICANCE, smallest_p
 from analysis.store import Records
-from analysis.tables import interval, metric_label, number, rows_of
+from analysis.tables import MANY_BASELINES, interval, metric_label, number, rows_of
 
 SENTENCE_DIGITS = 2
 MANY_SEEDS = 1000
-INTERACTING = "they interact"
+INTERACTING, NOT_INTERACTING = "they interact", "no clear interaction"
+CLEARNESS = ((BETTER,), (WORSE, INTERACTING), (UNSTABLE,), (UNCLEAR, NOT_INTERACTING, IDENTICAL), (TOO_FEW,), ("",))
+GLANCE = 5
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,24 @@ def answers(records: Records, tables: Mapping[str, pd.DataFrame]) -> list[Answer
         effects = [_comparison(records, row, averaged=True) for row in rows_of(tables["effects"])]
         interacting = any(answer.verdict == INTERACTING for answer in interactions)
         comparisons = [*(comparisons if interacting else effects), *interactions]
+    if comparisons and records.study.get("design") == "path":
+        comparisons = [answer for answer in comparisons if answer.subject]
+        comparisons.append(Answer("How the steps were chosen", how_chosen(records.study)))
     return [*comparisons, *map(_seen, sorted(records.seen_validation))]
+
+
+def foremost(found: Iterable[Answer]) -> list[Answer]:
+    """What is clear first, gains before losses, then the rest, last what could not be told; each in its own order."""
+    place = {verdict: rank for rank, verdicts in enumerate(CLEARNESS) for verdict in verdicts}
+    return sorted(found, key=lambda answer: place.get(answer.verdict, 0))
+
+
+def tally(found: Iterable[Answer]) -> str:
+    """How many answers have which verdict, for a study with more of them than a glance takes in."""
+    counts = Counter(answer.verdict for answer in foremost(found) if answer.verdict)
+    if sum(counts.values()) < GLANCE:
+        return ""
+    return f"Of {sum(counts.values())}: {', '.join(f'{count} {verdict}' for verdict, count in counts.items())}."
 
 
 def _seen(cell: str) -> Answer:
@@ -59,7 +81,7 @@ def _seen(cell: str) -> Answer:
 
 
 def _comparison(records: Records, row: Mapping[str, Any], averaged: bool = False) -> Answer:
-    subject = comparison_label(row)
+    subject = step_in_words(records.study, row) if row["factor"] == "path" else comparison_label(row)
     if row["verdict"] == IDENTICAL:
         return Answer(subject, _same_as(records, row), IDENTICAL)
     broken = _counts({DIVERGED: row["n_diverged"], FAILED: row["n_failed"]})
@@ -69,7 +91,7 @@ def _comparison(records: Records, row: Mapping[str, Any], averaged: bool = False
     seen = f"{metric_label(row['metric'])} {_difference(row, 'delta')} over {_plural(row['n_pairs'], 'seed')}"
     if averaged:
         seen += ", averaged over the other factors"
-    if row["factor"] != "ladder":
+    if row["factor"] not in MANY_BASELINES:
         seen += f", against {row['baseline_level']}"
     if row["verdict"] in (TOO_FEW, UNSTABLE):
         return Answer(subject, seen, row["verdict"], broken)
@@ -108,6 +130,16 @@ def _same_as(records: Records, row: Mapping[str, Any]) -> str:
     return f"the same configuration as {row['baseline_level']}, which ran once"
 
 
+def comparison_label(row: Mapping[str, Any]) -> str:
+    """What a row compares: `loss = focal`, or where the baseline changes, as in a ladder, `+ dropout against + BN`."""
+    if row["factor"] in MANY_BASELINES:
+        return f"{row['level']} against {row['baseline_level']}"
+    factors, levels = row["factor"].split(" + "), row["level"].split(" + ")
+    if len(factors) != len(levels):
+        return f"{row['factor']} = {row['level']}"
+    return ", ".join(f"{factor} = {level}" for factor, level in zip(factors, levels, strict=True))
+
+
 def _interaction(row: Mapping[str, Any]) -> Answer:
     subject = f"{row['factor_a']} = {row['level_a']} with {row['factor_b']} = {row['level_b']}"
     if not row["n_pairs"]:
@@ -115,7 +147,7 @@ def _interaction(row: Mapping[str, Any]) -> Answer:
     text = f"interaction {_difference(row, 'interaction')} over {_plural(row['n_pairs'], 'seed')}"
     if row["n_pairs"] < MINIMUM_PAIRS:
         return Answer(subject, text, TOO_FEW)
-    verdict = INTERACTING if row["p_value"] < SIGNIFICANCE else "no clear interaction"
+    verdict = INTERACTING if row["p_value"] < SIGNIFICANCE else NOT_INTERACTING
     return Answer(subject, text, verdict, f"p {p_text(row['p_value'])}, not corrected")
 
 
@@ -159,19 +191,26 @@ def pareto_in_words(table: pd.DataFrame, objectives: Sequence[str], considered: 
     )
 
 
+def planned_trials(records: Records) -> int:
+    seeds = len(records.study.get("seeds") or [0])
+    known = len(records.study.get("trials") or []) + int(records.study.get("trials_ahead") or 0)
+    return known or (records.study.get("samples") or 0) * seeds
+
+
 def progress(records: Records) -> str:
     """How many of the planned trials have come how far."""
     by_status = records.trials["status"].value_counts()
-    seeds = len(records.study.get("seeds") or [0])
-    planned = len(records.study.get("trials") or []) or (records.study.get("samples") or 0) * seeds
+    planned = planned_trials(records)
     known = _counts({status: int(by_status.get(status, 0)) for status in STATUSES}) or "none started"
-    return f"{known}, of {_plural(planned, 'planned trial')}" if planned else known
+    most = "at most " if records.study.get("trials_ahead") else ""
+    return f"{known}, of {most}{_plural(planned, 'planned trial')}" if planned else known
 
 
 def unfinished(records: Records) -> bool:
     planned = {trial["trial"] for trial in records.study.get("trials", [])}
     running = bool((records.trials["status"] == RUNNING).any())
-    return running or bool(planned - set(records.trials["trial"])) or records.trials.empty
+    waiting = bool(planned - set(records.trials["trial"])) or bool(records.study.get("trials_ahead"))
+    return running or waiting or records.trials.empty
 
 
 def selection_in_words(rule: Mapping[str, Any]) -> str:
@@ -191,9 +230,12 @@ def permutation_floor(n_seeds: int) -> str:
 
 
 def setting(value: Any) -> str:
-    """A setting of a configuration; empty where it does not apply."""
+    """A setting of a configuration, a list as `conv1+conv2` or `none`; empty where it does not apply."""
     if value is None or (not isinstance(value, str) and pd.isna(value)):
         return ""
+    if isinstance(value, str) and value.startswith("["):
+        with suppress(ValueError):
+            return "+".join(map(str, json.loads(value))) or "none"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -186,6 +186,18 @@ class DatasetSettings(Component):
     def read(self, source: Source, row: Row) -> Record:
         """Decodes one row; called from several threads. Raises DataError naming the file that cannot be decoded."""
 
+    def read_file(
+        self, file: Path, image_shape: tuple[int, int, int], box: tuple[float, float, float, float] | None = None
+    ) -> Record:
+        """Decodes a picture that is none of the set's in the way of its own; DataError as `read` raises it.
+
+        `box` (left, top, right, bottom) is the part of the photo that a set of crops cuts out; others take it whole.
+        """
+        if box is not None:
+            raise DataError(f"{file}: {self.name} takes whole pictures, no boxes of them")
+        name = str(file)
+        return self.read(Source(None, (), image_shape, (), {name: file}), Row(name, 0, "test"))
+
     def read_together(self, source: Source, rows: Sequence[Row]) -> Iterator[Record]:
         """Decodes the rows of one file, in their order; a set with many rows a file opens it here, once."""
         return (self.read(source, row) for row in rows)

@@ -34,6 +34,14 @@ class Digits(DatasetSettings):
         """The picture of one row."""
         return Record(_digits()[0][int(row.path)])
 
+    def read_file(
+        self, file: Path, image_shape: tuple[int, int, int], box: tuple[float, float, float, float] | None = None
+    ) -> Record:
+        """A file is decoded as those of class folders are: its own are none."""
+        from datasets.pictures import picture_record
+
+        return super().read_file(file, image_shape, box) if box else picture_record(file, *image_shape[:2])
+
 
 @cache
 def _digits() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:

@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from datasets.base import DataError, DatasetSettings, Record, Row, Source
+from datasets.face_boxes import Box
 from datasets.face_lists import TEST_LIST, TRAIN_LIST, list_line
 from datasets.face_rows import FaceRow, Found, list_rows, raw_rows
 from datasets.folders import find_folder
@@ -110,6 +111,14 @@ class Faces(DatasetSettings):
     def read(self, source: Source, row: Row) -> Record:
         """One crop."""
         return next(self.read_together(source, [row]))
+
+    def read_file(self, file: Path, image_shape: tuple[int, int, int], box: Box | None = None) -> Record:
+        """The crop of a box, or of the whole photo."""
+        from datasets.pictures import photo_size
+
+        name, (width, height) = str(file), photo_size(file)
+        source = Source(None, CLASSES, image_shape, (), {name: file})
+        return self.read(source, FaceRow(name, 1, "test", name, box or (0, 0, width, height)))
 
     def read_together(self, source: Source, rows: Sequence[Row]) -> Iterator[Record]:
         """The crops of one photo, which is decoded once."""

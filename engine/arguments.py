@@ -25,8 +25,8 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
     return {key: value for key, _, value in (value.partition("=") for value in values)}
 
 
-def data_options(command: Command) -> Command:
-    """Options of commands that read data."""
+def place_options(command: Command) -> Command:
+    """Options of every command that reads data."""
     for option in (
         click.option(
             "--data-root", type=click.Path(), envvar="DATA_ROOT", help="Folder of the data sets (or $DATA_ROOT)."
@@ -34,6 +34,14 @@ def data_options(command: Command) -> Command:
         click.option(
             "--cache-dir", type=click.Path(), envvar="CACHE_DIR", help="Folder of decoded data (or $CACHE_DIR)."
         ),
+    ):
+        command = option(command)
+    return command
+
+
+def data_options(command: Command) -> Command:
+    """Options of commands that read data of their own choice."""
+    for option in (
         click.option("--limit-train", type=click.IntRange(0), help="First N training examples; 0 = all."),
         click.option("--limit-eval", type=click.IntRange(0), help="First N of validation and of test; 0 = all."),
         click.option(
@@ -49,7 +57,7 @@ def data_options(command: Command) -> Command:
         ),
     ):
         command = option(command)
-    return command
+    return place_options(command)
 
 
 def tracker_options(command: Command) -> Command:
@@ -60,6 +68,31 @@ def tracker_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def resource_options(command: Command) -> Command:
+    """What a run may take of time, disk and machines."""
+    for option in (
+        click.option("--time-budget", metavar="8h", help="Stop after so long; `resume` goes on."),
+        click.option(
+            "--disk-budget",
+            metavar="20GB",
+            help="What checkpoints may hold; last states of ended trials go first.",
+        ),
+        click.option("--cpus-per-trial", type=float, help="CPUs of a trial, and its torch threads (default 1)."),
+        click.option("--gpus-per-trial", metavar="X|auto", help="GPUs of a trial (default: 1 if there is one)."),
+        click.option("--max-concurrent", type=int, help="Trials at a time (default: as many as fit)."),
+        click.option("--address", help="auto or HOST:PORT of a Ray cluster (default: local, a private Ray)."),
+    ):
+        command = option(command)
+    return command
+
+
+def incumbent_option(command: Command) -> Command:
+    """Of plan and run: a study that is begun around a search's winner keeps what it took from it."""
+    return click.option(
+        "--incumbent", type=click.Path(), help="Run directory of a search: ask which of its winner's settings matter."
+    )(command)
 
 
 def study_options(command: Command) -> Command:
@@ -75,7 +108,7 @@ def study_options(command: Command) -> Command:
             callback=_pairs,
             help="Restrict a factor to some levels, or add.",
         ),
-        click.option("--design", help="one_at_a_time, leave_one_out, ladder or factorial."),
+        click.option("--design", help="one_at_a_time, leave_one_out, ladder, factorial or path."),
         click.option("--sampler", help="tpe, random, qmc, grid or cmaes (searches)."),
         click.option("--trial-scheduler", help="none, asha, hyperband, median or pbt (searches)."),
         click.option("--objectives", metavar="A,B", help="Several metrics to search by, such as val_accuracy,seconds."),
@@ -85,20 +118,10 @@ def study_options(command: Command) -> Command:
             help="File of configurations to try first.",
         ),
         click.option("--reuse-from", type=click.Path(), help="Run directory whose finished trials are taken over."),
-        click.option("--time-budget", metavar="8h", help="Stop after so long; `resume` goes on."),
-        click.option(
-            "--disk-budget",
-            metavar="20GB",
-            help="What checkpoints may hold; last states of ended trials go first.",
-        ),
-        click.option("--cpus-per-trial", type=float, help="CPUs of a trial, and its torch threads (default 1)."),
-        click.option("--gpus-per-trial", metavar="X|auto", help="GPUs of a trial (default: 1 if there is one)."),
-        click.option("--max-concurrent", type=int, help="Trials at a time (default: as many as fit)."),
-        click.option("--address", help="auto or HOST:PORT of a Ray cluster (default: local, a private Ray)."),
         click.option("--skip-invalid", is_flag=True, default=None, help="Run the other cells where some cannot run."),
     ):
         command = option(command)
-    return tracker_options(data_options(command))
+    return tracker_options(data_options(resource_options(command)))
 
 
 def given_options(raw: dict[str, Any]) -> dict[str, Any]:
@@ -106,7 +129,7 @@ def given_options(raw: dict[str, Any]) -> dict[str, Any]:
     from trainables.config import parse_value
 
     given = {key: value for key, value in raw.items() if value is not None}
-    given["settings"] = {key: parse_value(value) for key, value in raw["settings"].items()}
+    given["settings"] = {key: parse_value(value) for key, value in raw.get("settings", {}).items()}
     for name in ("limit_train", "limit_eval"):
         if name in given:
             given["settings"][f"dataset.{name}"] = given.pop(name)

@@ -1,18 +1,23 @@
 """What can be wrong with a configuration or a metric before anything runs, one sentence a fault."""
 
 import warnings
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datasets.augmentation_points import point_faults
+from datasets.base import DataError
+from datasets.cache import open_dataset
 from datasets.component import did_you_mean
+from datasets.lookup import find_example
 from search_spaces.study import AnyStudy, SearchStudy
-from trainables.config import TrialConfig
+from trainables.config import UNCOUNTED, TrialConfig
 from trainables.registry import LOSSES
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from datasets.base import DatasetInfo
+    from datasets.base import DatasetInfo, DatasetSettings
 
 CURVES = ("val_roughness", "val_jumps")  # made of a trial's epochs
 
@@ -87,6 +92,45 @@ def _selection_faults(config: TrialConfig) -> list[str]:
             f"selection.metric: {selection.metric} is not recorded for landmarks; allowed: val_reference, val_loss"
         )
     return faults
+
+
+def draws(study: AnyStudy, config: TrialConfig, seed: int) -> bool:
+    """Whether a trial leaves thumbnails and feature maps: if asked, else the first seed of each cell of an ablation.
+
+    A search's trials may be thousands, and its winners are looked at where `confirm` trains them again.
+    """
+    if config.inspect.pictures is not None:
+        return config.inspect.pictures
+    return study.kind == "ablation" and seed == study.replicates[0]
+
+
+def inspect_faults(study: AnyStudy, config: TrialConfig, cache_file: Path) -> list[str]:
+    """A picture to inspect that the data set lacks, or that no trial would draw."""
+    image = config.inspect.image
+    if not image:
+        return []
+    if not draws(study, config, study.replicates[0]):
+        return [f"inspect.image: {image!r} is drawn by no trial; with it, give inspect.pictures=true"]
+    return _name_faults(config.dataset, cache_file, image)
+
+
+@lru_cache(maxsize=64)
+def _name_faults(settings: "DatasetSettings", cache_file: Path, image: str) -> list[str]:
+    """Looked up once for all cells; the names of 27,000 pictures take tens of milliseconds."""
+    try:
+        find_example(open_dataset(settings, cache_file), image)
+    except DataError as error:
+        return [f"inspect.image: {fault}" for fault in error.faults]
+    return []
+
+
+def varied_faults(study: AnyStudy) -> list[str]:
+    """Settings that a study varies although no number can follow from them."""
+    return [
+        f"{key}: varied by the study, but it changes no number; give it to all trials by --set {key}=VALUE"
+        for key in study.varied
+        if key.partition(".")[0] in UNCOUNTED
+    ]
 
 
 def metric_faults(study: AnyStudy, baseline: TrialConfig) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from engine.errors import PlanError
 from engine.history import History
-from trainables.config import TrialConfig, flatten, from_tree
+from trainables.config import UNCOUNTED, TrialConfig, flatten, from_tree
 from trainables.identity import trial_key
 from trainables.mirror import present
 from trainables.trial import TrialSpec
@@ -54,7 +54,7 @@ class Continuations:
         changed = [
             f"{key} from {before.get(key)!r} to {after.get(key)!r}"
             for key in {**before, **after}
-            if before.get(key) != after.get(key) and key != BUDGET
+            if before.get(key) != after.get(key) and key != BUDGET and key.partition(".")[0] not in UNCOUNTED
         ]
         if changed:
             return f"{begun} with other settings: {', '.join(changed)}; run it into another folder with --out"

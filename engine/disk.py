@@ -26,7 +26,7 @@ TENSOR = 300  # bytes that torch's format adds to each tensor: its name twice, t
 FILE = 4000  # and to each file, with the configuration that best.pt holds
 ROW = 350  # of an epoch in last.pt
 RECORDED_ROW = 1200  # of an epoch in log.jsonl, epochs.log and epochs.parquet
-TEMPORARY = re.compile(r"\..+\.(pt|parquet)\.\d+")  # the names of `write_whole`
+TEMPORARY = re.compile(r"\..+\.(pt|parquet|png|json)\.\d+")  # the names of `write_whole`
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ class Cost:
 @dataclass(frozen=True)
 class Forecast:
     trials: int
+    """of a path: at most"""
     finished: int
     reused: int
     """taken over from the run of `--reuse-from`"""
@@ -138,8 +139,9 @@ def describe_plan(plan: Plan, console: Console) -> None:
         console.print(table)
     made = forecast(plan)
     reused = f", {made.reused} in {plan.options.reuse_from}" if made.reused else ""
+    most = "at most " if plan.ahead else ""  # a path's candidates may be identical to others, or cannot run
     console.print(
-        f"{made.trials} trials, {made.finished} of them finished in {plan.directory}{reused}",
+        f"{most}{made.trials} trials, {made.finished} of them finished in {plan.directory}{reused}",
         highlight=False,
         soft_wrap=True,
     )

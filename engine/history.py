@@ -17,6 +17,8 @@ class History:
     attempts: dict[str, int] = field(default_factory=dict)
     rows: dict[str, dict[int, dict[str, Any]]] = field(default_factory=dict)
     ends: dict[str, dict[str, Any]] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
+    """trials whose last attempt failed"""
     order: list[tuple[str, int]] = field(default_factory=list)
     """(trial, epoch) as they were written, each once"""
     enlarged: set[str] = field(default_factory=set)
@@ -37,6 +39,7 @@ class History:
             if trial not in self.starts:
                 self.starts[trial] = event
                 self._begun.setdefault((event["cell"], event["seed"]), []).append(event)
+            self.failed.discard(trial)
             self.attempts[trial] = self.attempts.get(trial, 0) + 1
         elif kind == EPOCH:
             if event["epoch"] not in self.rows.setdefault(trial, {}):
@@ -44,6 +47,8 @@ class History:
             self.rows[trial][event["epoch"]] = event
         elif kind == END and event["status"] != FAILED:
             self.ends[trial] = event
+        elif kind == END:
+            self.failed.add(trial)
         elif kind == "enlarged":
             self.enlarged.add(trial)
         elif kind == "generation":

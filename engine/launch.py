@@ -24,7 +24,7 @@ from engine.sampler import samples_of
 from engine.standing import Standing, standing
 from engine.trackers import trackers
 from engine.tuner import carry_out, concurrency
-from search_spaces.study import AnyStudy, SearchStudy, parse_study
+from search_spaces.study import AblationStudy, AnyStudy, SearchStudy, parse_study
 
 
 def start(study: AnyStudy, options: Options, directory: Path, command: list[str], console: Console) -> RunDirectory:
@@ -107,6 +107,8 @@ def _follower(plan: Plan, run: RunDirectory, console: Console) -> Follower:
 
 
 def _refuse_invalid(plan: Plan) -> None:
+    if plan.candidates or (isinstance(plan.study, AblationStudy) and plan.study.path):
+        return  # the steps of a path are chosen among those that can run
     if plan.invalid and not plan.options.skip_invalid:
         faults = [f"cell {item.cell.name!r} cannot run: {item.invalid}" for item in plan.invalid]
         raise PlanError([*faults, "give --skip-invalid to run the others"])

@@ -101,7 +101,7 @@ class Options(Component):
 
 
 NO_OPTION = {
-    "search": "a search, which has a space and no design",
+    "search": "a search, which has a space and no design; --incumbent RUN_DIR, a finished run of it, gives it factors",
     "ablation": "an ablation, whose every cell is run in full",
 }
 
@@ -137,6 +137,8 @@ def apply(study: AnyStudy, options: Options) -> AnyStudy:
         tree["factors"] = [factor.model_dump(mode="json") for factor in factors]
         if options.design or options.levels:
             tree["references"] = {}  # they name cells of the study's own layout
+        if tree["design"] != "path":
+            tree["path"] = []
     elif options.levels:
         faults.append(f"--levels: {study.name} is a search, which has a space and no factors")
     if faults:

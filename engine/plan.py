@@ -15,12 +15,12 @@ from analysis.schema import RunDirectory, counterpart, maximised
 from datasets.base import DataError, DatasetInfo
 from datasets.cache import Prepared, prepare
 from datasets.component import did_you_mean
-from engine.checks import meta_network, metric_faults, setting_faults
+from engine.checks import draws, inspect_faults, meta_network, metric_faults, setting_faults, varied_faults
 from engine.errors import PlanError
 from engine.options import Options, apply
-from search_spaces.designs import Cell, Comparison
+from search_spaces.designs import Cell, Comparison, leave_one_out, step_cell
 from search_spaces.study import AblationStudy, AnyStudy, SearchStudy, StudyError
-from trainables.config import ConfigError, TrialConfig, resolve
+from trainables.config import UNCOUNTED, ConfigError, TrialConfig, resolve
 from trainables.identity import trial_key
 from trainables.registry import WORKLOADS
 from trainables.trial import TrialSpec
@@ -92,10 +92,11 @@ class Workbench:
     def faults(self, config: TrialConfig) -> list[str]:
         """What keeps this configuration from running: its data, its network."""
         try:
-            info = self.data(config).info
+            prepared = self.data(config)
         except DataError as error:
             return error.faults
-        return self._network(config, info)[1] + setting_faults(config, info)
+        drawn = inspect_faults(self.study, config, prepared.path)
+        return self._network(config, prepared.info)[1] + setting_faults(config, prepared.info) + drawn
 
     def network(self, config: TrialConfig) -> "nn.Module | None":
         """The configuration's network on the meta device, where its tensors hold nothing; None where it cannot be."""
@@ -121,6 +122,7 @@ class Workbench:
             data_root=self.options.data_root,
             cache_dir=self.options.cache_dir,
             remote=RunDirectory(directory).remote,
+            pictures=draws(self.study, config, seed),
         )
 
 
@@ -142,15 +144,37 @@ class Plan:
     def invalid(self) -> list[PlannedCell]:
         return [cell for cell in self.cells if cell.invalid]
 
+    @cached_property
+    def in_progress(self) -> dict[str, PlannedCell]:
+        """The cells that a path's next step is chosen of, by the factor that each turns on."""
+        study = self.study
+        if not isinstance(study, AblationStudy) or study.design != "path":
+            return {}
+        names = {step_cell(len(study.steps) + 1, factor.name): factor.name for factor in study.factors}
+        return {names[item.cell.name]: item for item in self.cells if item.cell.name in names}
 
-def make_plan(study: AnyStudy, options: Options, directory: Path) -> Plan:
-    """The study under these options, to be run in `directory` (absolute); PlanError lists every fault."""
+    @property
+    def candidates(self) -> dict[str, PlannedCell]:
+        """Those of them that can be run."""
+        return {factor: item for factor, item in self.in_progress.items() if not item.invalid}
+
+    @property
+    def ahead(self) -> int:
+        """Trials of a path's later steps, at most; none where the step in progress has nothing to choose from."""
+        return self.study.ahead if isinstance(self.study, AblationStudy) and self.candidates else 0
+
+
+def make_plan(study: AnyStudy, options: Options, directory: Path, bench: Workbench | None = None) -> Plan:
+    """The study under these options, to be run in `directory` (absolute); PlanError lists every fault.
+
+    `bench` is that of an earlier plan, where the two differ in their cells only.
+    """
     asked = study
     try:
         study = apply(asked, options)
     except StudyError as error:
         raise PlanError(error.faults) from None
-    bench = Workbench(study, options)
+    bench = bench or Workbench(study, options)
     cells: list[PlannedCell] = []
     comparisons: tuple[Comparison, ...] = ()
     if isinstance(study, SearchStudy):
@@ -159,13 +183,14 @@ def make_plan(study: AnyStudy, options: Options, directory: Path) -> Plan:
         layout = study.layout()
         cells, faults = _checked_cells(study, bench, layout.cells)
         baseline, comparisons = cells[0].config, layout.comparisons
+        faults += _path_faults(study, bench, cells) if study.design == "path" else []
     if baseline is not None:
-        faults += metric_faults(study, baseline)
+        faults += metric_faults(study, baseline) + varied_faults(study)
     if faults or baseline is None:
         raise PlanError(faults)
     trials = [
         bench.spec(cell.cell.name, cell.config, seed, directory)
-        for seed in range(study.seeds)
+        for seed in study.replicates
         for cell in cells
         if cell.runs and cell.config is not None
     ]
@@ -187,6 +212,9 @@ def _checked_cells(
         try:
             config = bench.config(cell.settings)
         except ConfigError as error:
+            if planned and study.design == "path":  # a candidate that cannot be is none; where it ends is checked apart
+                planned.append(PlannedCell(cell, None, invalid="; ".join(error.faults), reference=reference))
+                continue
             faults += [f"{cell.name}: {fault}" if planned else fault for fault in error.faults if fault not in faults]
             planned.append(PlannedCell(cell, None, reference=reference))
             continue
@@ -198,7 +226,7 @@ def _checked_cells(
         found = bench.faults(config)
         if found and cell is cells[0]:
             faults += found
-        identical = names.setdefault(config.model_dump_json(), cell.name)
+        identical = names.setdefault(config.model_dump_json(exclude=UNCOUNTED), cell.name)
         planned.append(
             PlannedCell(
                 cell,
@@ -209,6 +237,18 @@ def _checked_cells(
             )
         )
     return planned, faults
+
+
+def _path_faults(study: AblationStudy, bench: Workbench, cells: list[PlannedCell]) -> list[str]:
+    """What keeps a path from its end, where every factor is on, and from choosing its steps by validation."""
+    try:
+        end = bench.config(leave_one_out(study.factors).cells[0].settings)
+        faults = [f"the end of the path: {fault}" for fault in bench.faults(end)]
+    except ConfigError as error:
+        return [f"the end of the path: {fault}" for fault in error.faults]
+    if any(config.dataset.train_on_validation for config in (end, *(item.config for item in cells)) if config):
+        faults.append("dataset.train_on_validation: true, so validation cannot choose a path's steps; allowed: false")
+    return faults
 
 
 def _checked_search(study: SearchStudy, bench: Workbench, draws: int = 64) -> tuple[TrialConfig | None, list[str]]:

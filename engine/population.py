@@ -103,7 +103,7 @@ class Population(StudySampler):
 
     def _queue(self, cell: str, point: Settings, trial: Any) -> Proposal:
         config = self.bench.config(point)
-        for seed in range(self.definition.seeds):
+        for seed in self.definition.replicates:
             spec = self.bench.spec(cell, config, seed, self.directory)
             self.members.setdefault(seed, {})[spec.trial] = (spec, point)
         return super()._queue(cell, point, trial)

@@ -56,6 +56,10 @@ class Progress:
         if not self.live:
             self.console.print(self._line(cell, seed, end, value), highlight=False, markup=False, soft_wrap=True)
 
+    def replanned(self, total: int, epochs: int) -> None:
+        """Now there are `total` trials in all, and `epochs` left to train."""
+        self.total, self.total_epochs = total, self.epochs + epochs
+
     def paused(self, trial: str) -> None:
         """The trial waits for the others of its population."""
         self.running.pop(trial, None)

@@ -121,8 +121,18 @@ def claim(plan: Plan, command: list[str]) -> RunDirectory:
 
 def rewrite(plan: Plan, run: RunDirectory, command: list[str], before: dict[str, Any]) -> None:
     """study.json of a resumed run: what is asked now; when and where it was first asked stays."""
-    kept: dict[str, Any] = {key: before[key] for key in ("created_at", "command") if key in before}
-    _written_aside(run, {**study_record(plan, command), **kept, "resumed_at": now()}).replace(run.study)
+    _put(plan, run, command, {**before, "resumed_at": now()})
+
+
+def extend(plan: Plan, run: RunDirectory) -> None:
+    """study.json of a run whose plan has grown while it runs."""
+    before = json.loads(run.study.read_text(encoding="utf-8"))
+    _put(plan, run, before["command"], before)
+
+
+def _put(plan: Plan, run: RunDirectory, command: list[str], before: dict[str, Any]) -> None:
+    kept: dict[str, Any] = {key: before[key] for key in ("created_at", "command", "resumed_at") if key in before}
+    _written_aside(run, {**study_record(plan, command), **kept}).replace(run.study)
 
 
 def _written_aside(run: RunDirectory, record: dict[str, Any]) -> Path:
@@ -154,8 +164,9 @@ def study_record(plan: Plan, command: list[str]) -> dict[str, Any]:
             for item in plan.cells
         ],
         "comparisons": [vars(item) for item in plan.comparisons],
+        **_path_record(plan),
         **(_search_record(study) if isinstance(study, SearchStudy) else {"space": [], "samples": None}),
-        "seeds": list(range(study.seeds)),
+        "seeds": list(study.replicates),
         "epochs": plan.baseline.training.epochs,
         "metric": study.metric,
         "further_metrics": list(study.further_metrics),
@@ -178,6 +189,14 @@ def study_record(plan: Plan, command: list[str]) -> dict[str, Any]:
         "machine": {"node": platform.node(), "cpus": os.cpu_count(), "system": platform.platform()},
         "created_at": now(),
     }
+
+
+def _path_record(plan: Plan) -> dict[str, Any]:
+    """The steps chosen so far, and how many trials those to come may have at most."""
+    study = plan.study
+    if not isinstance(study, AblationStudy) or study.design != "path":
+        return {}
+    return {"path": list(study.steps), "trials_ahead": plan.ahead}
 
 
 def _search_record(study: SearchStudy) -> dict[str, Any]:

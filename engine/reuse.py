@@ -73,7 +73,7 @@ def _wanted(plan: Plan, found: History, history: History) -> Iterator[tuple[Tria
         except ConfigError:
             continue
         cell = cell_of(study, plan.bench, point)
-        if event["seed"] >= study.seeds or (cell not in cells and len(cells) >= samples_of(study)):
+        if event["seed"] not in study.replicates or (cell not in cells and len(cells) >= samples_of(study)):
             continue
         spec = plan.bench.spec(cell, config, event["seed"], plan.directory)
         if spec.trial == event["trial"] and spec.trial in found.ends:

@@ -209,7 +209,7 @@ class StudySampler(Feeder):
 
     def _queue(self, cell: str, point: Settings, trial: optuna.Trial | None) -> Proposal:
         config = self.bench.config(point)
-        specs = [self.bench.spec(cell, config, seed, self.directory) for seed in range(self.definition.seeds)]
+        specs = [self.bench.spec(cell, config, seed, self.directory) for seed in self.definition.replicates]
         proposal = Proposal(point, [spec.trial for spec in specs], trial)
         for spec in specs:
             if spec.trial not in self.history.ends:

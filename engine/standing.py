@@ -18,13 +18,14 @@ from trainables.trial import TrialSpec
 @dataclass(frozen=True)
 class Standing:
     total: int
+    """of a path, whose later steps are not chosen yet: at most"""
     done: int
     todo: list[TrialSpec]
     """trials that are known and not over: an ablation's, or those that a search has begun"""
     places: Continuations
 
     def configs(self, plan: Plan) -> list[TrialConfig]:
-        """Of every trial that is left; a configuration that a search has not proposed is taken to be the baseline."""
+        """Of every trial that is left; one that is not proposed or chosen yet is taken to be the baseline."""
         unproposed = self.total - self.done - len(self.todo)
         return [*(from_tree(spec.config) for spec in self.todo), *[plan.baseline] * unproposed]
 
@@ -40,7 +41,7 @@ def standing(plan: Plan, history: History, record: dict[str, Any] | None = None)
         total = samples_of(plan.study) * plan.study.seeds
         specs = list(_begun(plan.study, plan.bench, history, plan.directory))
     else:
-        total, specs = len(plan.trials), list(plan.trials)
+        total, specs = len(plan.trials) + plan.ahead, list(plan.trials)
     if plan.bench.population and any(
         spec.trial not in history.starts and history.begun(spec.cell, spec.seed) for spec in specs
     ):
@@ -64,5 +65,5 @@ def _begun(study: SearchStudy, bench: Workbench, history: History, directory: Pa
         if event["cell"] not in seen and "point" in event:
             seen.add(event["cell"])
             config = bench.config(event["point"])
-            for seed in range(study.seeds):
+            for seed in study.replicates:
                 yield bench.spec(event["cell"], config, seed, directory)

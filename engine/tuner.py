@@ -108,6 +108,7 @@ class Work:
     def feeder(self, pending: dict[str, int], only: set[str] | None) -> "Feeder":
         """What hands out the trials; those of `pending` end where their stop was decided."""
         from engine.feeder import Feeder
+        from engine.path import PathFeeder
         from engine.population import Population
         from engine.sampler import StudySampler
 
@@ -115,7 +116,7 @@ class Work:
         history, root, journal = self.log.history, self.run.root, self.run.root / "optuna.journal"
         feeder: Feeder
         if not isinstance(study, SearchStudy):
-            feeder = Feeder(self.standing.todo)
+            feeder = PathFeeder(self) if study.design == "path" else Feeder(self.standing.todo)
         elif study.population:
             feeder = Population(bench, study, root, self.log, place, journal)
         else:

@@ -96,12 +96,63 @@ def factorial(factors: Sequence[Factor]) -> Layout:
     return Layout(tuple(cells), tuple(comparisons))
 
 
+def path(factors: Sequence[Factor], chosen: Sequence[str] = ()) -> Layout:
+    """From all first levels to all second ones, a factor at a time, each step the best of all that are left.
+
+    `chosen` names the factors of the steps taken so far. Cells are the default, then by step every factor that was
+    left, on top of the steps before; the last of these steps is the one in progress. Rows compare the steps taken.
+    """
+    _need_two_levels("path", factors)
+    by_name = {factor.name: factor for factor in factors}
+    on: list[str] = []
+    steps = ["0 default"]
+    cells, comparisons = [_step(steps[0], factors, on)], []
+    for number in range(1, min(len(chosen) + 1, len(factors)) + 1):
+        cells += [_step(step_cell(number, name), factors, [*on, name]) for name in by_name if name not in on]
+        if number <= len(chosen):
+            on.append(by_name[chosen[number - 1]].name)
+            steps.append(step_cell(number, on[-1]))
+            for before in sorted({number - 1, 0}, reverse=True):
+                comparisons.append(Comparison("path", steps[-1], steps[before], steps[-1], steps[before]))
+    return Layout(tuple(cells), tuple(comparisons))
+
+
+def step_cell(number: int, factor: str) -> str:
+    """The cell of a path that turns `factor` on as its step of that number (from 1)."""
+    return f"{number} + {factor}"
+
+
+def cells_ahead(factors: Sequence[Factor], chosen: Sequence[str]) -> int:
+    """How many cells a path may still get, beside those of its layout: the candidates of later steps, at most."""
+    left = len(factors) - len(chosen)
+    return left * (left - 1) // 2
+
+
+def confirm(factors: Sequence[Factor]) -> Layout:
+    """Configurations, the levels of one factor: each against the first, and the second, the winner, against others."""
+    if len(factors) != 1:
+        raise ValueError(f"design confirm takes one factor, whose levels are configurations; there are {len(factors)}")
+    (factor,) = factors
+    first, *others = factor.levels
+    pairs = [*((level, first) for level in others), *((others[0], level) for level in others[1:])]
+    return Layout(
+        tuple(_cell(level.name, factors, [level]) for level in factor.levels),
+        tuple(Comparison(factor.name, a.name, b.name, a.name, b.name) for a, b in pairs),
+    )
+
+
 DESIGNS: dict[str, Design] = {
     "one_at_a_time": one_at_a_time,
     "leave_one_out": leave_one_out,
     "ladder": ladder,
     "factorial": factorial,
+    "path": path,
+    "confirm": confirm,
 }
+
+
+def _step(name: str, factors: Sequence[Factor], on: Sequence[str]) -> Cell:
+    return _cell(name, factors, [factor.levels[factor.name in on] for factor in factors])
 
 
 def _cell(name: str, factors: Sequence[Factor], levels: Sequence[Level]) -> Cell:

@@ -12,7 +12,8 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from datasets.component import Component, did_you_mean
-from search_spaces.designs import DESIGNS, Layout
+from search_spaces.designs import DESIGNS, Layout, cells_ahead
+from search_spaces.designs import path as path_layout
 from search_spaces.factors import Factor, Level
 from search_spaces.spaces import AnyParameter, Choice, Number, mutable, order_faults, point_faults
 from search_spaces.trial_schedulers import PBT, AnyTrialScheduler, NoScheduler
@@ -36,6 +37,12 @@ class Study(Component):
     epochs: Annotated[int, Field(ge=1)]
     metric: str = "test_accuracy"
     further_metrics: tuple[str, ...] = ()
+    seeds: Annotated[int, Field(ge=1)] = 1
+
+    @property
+    def replicates(self) -> range:
+        """The seeds that every cell or configuration is run with."""
+        return range(self.seeds)
 
     @property
     def population(self) -> PBT | None:
@@ -50,8 +57,11 @@ class AblationStudy(Study):
     design: str
     factors: tuple[Factor, ...] = Field(min_length=1)
     seeds: Annotated[int, Field(ge=1)] = 5
+    first_seed: Annotated[int, Field(ge=0)] = 0
     references: dict[str, str] = {}
     """The source's own figure by cell, shown beside ours and marked as theirs."""
+    path: tuple[str, ...] = ()
+    """With design path: the factors of the steps that were chosen so far, written here while it runs."""
 
     @model_validator(mode="after")
     def _design_fits(self) -> Self:
@@ -60,13 +70,34 @@ class AblationStudy(Study):
         names = [factor.name for factor in self.factors]
         if len(set(names)) < len(names):
             raise ValueError(f"a factor stands twice: {', '.join(names)}")
+        if self.path and self.design != "path":
+            raise ValueError(f"path: belongs to design path, and the design is {self.design}")
+        if unknown := [name for name in self.path if name not in names]:
+            raise ValueError(f"path: {unknown[0]!r} is no factor; {did_you_mean(unknown[0], names)}")
+        if len(set(self.path)) < len(self.path):
+            raise ValueError(f"path: a factor stands twice: {', '.join(self.path)}")
         cells = [cell.name for cell in self.layout().cells]
         if unknown := sorted(set(self.references) - set(cells)):
             raise ValueError(f"references name no cell: {', '.join(unknown)}; {did_you_mean(unknown[0], cells)}")
         return self
 
     def layout(self) -> Layout:
-        return DESIGNS[self.design](self.factors)
+        return path_layout(self.factors, self.steps) if self.design == "path" else DESIGNS[self.design](self.factors)
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The path as far as it is known: once a single factor is left, there is nothing to choose."""
+        left = [factor.name for factor in self.factors if factor.name not in self.path]
+        return (*self.path, *left) if self.design == "path" and len(left) == 1 else self.path
+
+    @property
+    def replicates(self) -> range:
+        return range(self.first_seed, self.first_seed + self.seeds)
+
+    @property
+    def ahead(self) -> int:
+        """How many trials there may be beside those of the layout: of a path's later steps."""
+        return cells_ahead(self.factors, self.path) * self.seeds if self.design == "path" else 0
 
     @property
     def varied(self) -> set[str]:
@@ -91,7 +122,6 @@ class SearchStudy(Study):
     trial_scheduler: AnyTrialScheduler = NoScheduler()
     objectives: tuple[str, ...] = ()
     enqueue: tuple[dict[str, Any], ...] = ()
-    seeds: Annotated[int, Field(ge=1)] = 1
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from datasets.augmentation import Augmentation
 from datasets.component import Component, Range, did_you_mean
@@ -63,8 +63,23 @@ class Selection(Component):
     epoch: int = Field(0, ge=0)
 
 
+def _as_text(value: object) -> object:
+    """A name of digits alone, which a shell's `--set` passes as a number."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class Inspect(Component):
+    """What a finished trial draws to be looked at. It changes no number, so trials that differ in it alone are one."""
+
+    image: Annotated[str, BeforeValidator(_as_text)] = ""
+    """the picture whose feature maps are drawn, by the end of its path in the data set; empty: AnnualCrop_1111.jpg, or
+    the first test picture where there is none of that name"""
+    pictures: bool | None = None
+    """whether trials draw; null: the first seed of each cell of an ablation does, no trial of a search does"""
+
+
 class TrialConfig(Component):
-    """Everything that decides a trial's numbers but its seed and its data's content."""
+    """Everything that decides a trial's numbers but its seed and its data's content, and what it draws (`inspect`)."""
 
     dataset: DatasetSettings
     model: Model
@@ -76,8 +91,10 @@ class TrialConfig(Component):
     training: Training
     selection: Selection
     diagnostics: bool = False
+    inspect: Inspect = Inspect()
 
 
+UNCOUNTED = {"inspect"}  # groups of settings that change no number, and so tell no trials and no cells apart
 SINGLE = {"diagnostics"}  # settings that are no group of settings
 
 DEFAULTS: dict[str, Any] = {

@@ -12,22 +12,22 @@ from functools import cache
 from pathlib import Path
 
 from datasets.component import Component
-from trainables.config import TrialConfig
+from trainables.config import UNCOUNTED, TrialConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("datasets", "trainables")
 ENTRY = "trainables.trial"
 # Registries and the schema only choose among components; the components chosen are counted themselves.
 CHOOSERS = {"datasets.registry", "trainables.registry", "trainables.config"}
-CARRIERS = {"trainables.mirror"}  # of whole files: no number is made there
+CARRIERS = {"trainables.mirror", "trainables.inspection"}  # of files, and drawers of pictures: no number is made there
 
 
 def trial_key(config: TrialConfig, seed: int, fingerprint: str, population: str | None = None) -> str:
-    """Twelve hex digits. Where data and weights lie is no part of it: their content stands for that.
+    """Twelve hex digits. No part of it is where data and weights lie (their content is), nor what a trial draws.
 
     `population` describes the population that a trial is a member of, whose others it may take over from.
     """
-    tree = config.model_dump(mode="json")
+    tree = config.model_dump(mode="json", exclude=UNCOUNTED)
     for place in config.dataset.place_fields:
         tree["dataset"].pop(place)
     if files := tree["model"].get("weights_file"):
@@ -41,7 +41,7 @@ def configuration_key(config: TrialConfig, budget: bool = True) -> str:
 
     Without `budget`, the number of epochs is left out too, and a cell keeps its name when it is given more.
     """
-    tree = config.model_dump(mode="json")
+    tree = config.model_dump(mode="json", exclude=UNCOUNTED)
     if not budget:
         del tree["training"]["epochs"]
     return _digest(json.dumps(tree, sort_keys=True))[:8]

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from torch import nn
+from torch import Tensor, nn
 
 from trainables.initializers import initialize
 from trainables.placement import place
@@ -14,8 +14,20 @@ if TYPE_CHECKING:
 
 def build_network(config: "TrialConfig", info: "DatasetInfo", seed: int) -> nn.Module:
     """The network of `config` for the data set's pictures; ValueError (PlacementError) where it cannot be."""
-    points = 0 if config.loss.task == "classification" else 2 * info.n_points
-    network = config.model.build(info.input_shape, len(info.classes), points)
+    network = _bare(config, info)
     initialize(network, config.model, seed)
     place(network, config.model, info.input_shape)
     return network
+
+
+def saved_network(config: "TrialConfig", info: "DatasetInfo", state: dict[str, Tensor]) -> nn.Module:
+    """The network of `config` with the weights of a state dict; no pretrained ones are looked for."""
+    network = _bare(config, info)
+    place(network, config.model, info.input_shape)
+    network.load_state_dict(state)
+    return network
+
+
+def _bare(config: "TrialConfig", info: "DatasetInfo") -> nn.Module:
+    points = 0 if config.loss.task == "classification" else 2 * info.n_points
+    return config.model.build(info.input_shape, len(info.classes), points)

@@ -1,4 +1,7 @@
-"""What a finished trial leaves beside its rows, as Parquet: test predictions, landmarks, features, diagnostics."""
+"""What a finished trial leaves beside its rows, as Parquet: test predictions, landmarks, features, diagnostics.
+
+Pictures, which some trials leave too, are drawn by `trainables.inspection`.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,15 +12,22 @@ import torch
 from torch import Tensor, nn
 
 from trainables.checkpoint import write_whole
+from trainables.inspection import draw
 
 if TYPE_CHECKING:
+    from datasets.base import Dataset
     from trainables.learner import Learner
 
 FEATURE_ROWS = 500  # of each split: enough for an embedding, small beside a checkpoint
 
 
-def write_outputs(learner: "Learner", run: Path, trial: str, diagnostics: list[dict[str, Any]]) -> None:
-    """Files of one trial under the run directory `run`, from the learner's present (selected) weights."""
+def write_outputs(
+    learner: "Learner", run: Path, trial: str, diagnostics: list[dict[str, Any]], drawn: "Dataset | None" = None
+) -> None:
+    """Files of one trial under the run directory `run`, from the learner's present (selected) weights.
+
+    Thumbnails and feature maps are drawn of the pictures of `drawn`, which is the learner's data set, if it is given.
+    """
     found = learner.predictions("test")
     artifacts = run / "artifacts" / trial
     if "scores" in found:
@@ -29,6 +39,8 @@ def write_outputs(learner: "Learner", run: Path, trial: str, diagnostics: list[d
     _write(artifacts / "features.parquet", feature_columns(learner))
     if diagnostics:
         _write(artifacts / "diagnostics.parquet", {name: [row[name] for row in diagnostics] for name in diagnostics[0]})
+    if drawn is not None:
+        draw(learner, drawn, found, artifacts)
 
 
 def prediction_columns(labels: Tensor, scores: Tensor) -> dict[str, Any]:

@@ -35,7 +35,8 @@ class TrialSpec:
     `until` ends it early, as stopped, at an epoch that a trial scheduler chose. `continues` is the key of the same
     trial with fewer epochs: its checkpoint is where this one begins. A member of a population runs in parts: each
     `begins` after an epoch, from the weights of `donor` if it has one, and a part before the last ends with a `pause`.
-    `remote` is the URL that `directory` is a mirror of, on whichever machine.
+    `remote` is the URL that `directory` is a mirror of, on whichever machine. `pictures` says whether thumbnails and
+    feature maps are drawn at its end.
     """
 
     trial: str
@@ -54,6 +55,7 @@ class TrialSpec:
     donor: str | None = None
     pause: bool = False
     remote: str | None = None
+    pictures: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -132,6 +134,7 @@ class Trial:
                 "epoch": self.learner.epoch,
                 "model": self.learner.evaluated_state(),
                 "config": self.spec.config,
+                "data": asdict(self.dataset.info),
             }
             checkpoint.save(model, self.folder / "best.new.pt")
         last = self.folder / "last.pt"
@@ -242,7 +245,8 @@ class Trial:
         if best is not None:
             learner = self._learner_of(from_tree(best["config"]))
             learner.load_evaluated(best["model"])
-            write_outputs(learner, Path(self.spec.directory), self.spec.trial, self.layers)
+            drawn = self.dataset if self.spec.pictures else None
+            write_outputs(learner, Path(self.spec.directory), self.spec.trial, self.layers, drawn)
             if self.remote:
                 self.remote.put_outputs()
         (self.folder / "previous.pt").unlink(missing_ok=True)

@@ -7,11 +7,16 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.figures import MAXIMUM_CURVES, ablation_svg, comparison_label, curve_panels, curves_svg, curves_table
+from analysis.ablation import ablation_table
+from analysis.charts import MAXIMUM_MARKS
+from analysis.curves import MAXIMUM_CURVES, MAXIMUM_TIPS, curve_figures, curves_table
+from analysis.forest import MAXIMUM_COMPARISONS, VERDICT_COLOURS, forest
 from analysis.predictions import confusion_and_per_class
-from analysis.report import report_tables, write_report
+from analysis.report import write_report
 from analysis.schema import RunDirectory
+from analysis.stability import COLUMNS, MAXIMUM_CELLS, stability_figure, stability_table
 from analysis.store import read_records
+from analysis.wording import comparison_label
 from tests.analysis import runs
 
 
@@ -38,33 +43,208 @@ def test_curves_stand_in_the_order_of_the_cells_asked_for(tmp_path):
     assert curves_table(records, ["loss=a", "baseline"])["cell"].unique().tolist() == ["loss=a", "baseline"]
 
 
-def test_the_figure_shows_the_reference_and_the_primary_metric_of_a_search_in_validation(tmp_path):
-    ablation = read_records(runs.write_outcomes(tmp_path / "a", runs.study(), {"baseline": [0.7]}))
-    search = read_records(runs.write_outcomes(tmp_path / "s", runs.search(), {"c0": [0.7]}))
-    assert curve_panels(ablation) == ["val_reference", "test_balanced_accuracy"]
-    assert curve_panels(search) == ["val_reference", "val_balanced_accuracy"]
+def figures_of(run, cells):
+    records = read_records(run)
+    return {figure.name: figure for figure in curve_figures(records, curves_table(records, cells), cells)}
+
+
+def rows_of_figure(figure):
+    return [row for rows in figure.spec()["datasets"].values() for row in rows]
+
+
+def panels(figure):
+    return [panel["title"] for panel in figure.spec()["concat"]]
+
+
+def encodings(spec):
+    """Every encoding of a specification, however deep."""
+    if isinstance(spec, list):
+        return [found for part in spec for found in encodings(part)]
+    if not isinstance(spec, dict):
+        return []
+    own = [spec["encoding"]] if "encoding" in spec else []
+    return own + [found for name, part in spec.items() if name != "datasets" for found in encodings(part)]
+
+
+def epochs_of(cell, seed, values, **names):
+    """A finished trial whose named metrics take `values`, one an epoch."""
+    rows = [
+        runs.epoch(cell, seed, number, val_reference=1 / number, **{name: make(value) for name, make in names.items()})
+        for number, value in enumerate(values, 1)
+    ]
+    return [runs.start(cell, seed), *rows, runs.end(cell, seed)]
+
+
+def test_loss_accuracy_and_the_primary_metric_have_a_figure_with_a_panel_a_split(tmp_path):
+    metrics = {f"{split}_{kind}": lambda value: value for split in ("train", "val", "test") for kind in ("accuracy",)}
+    metrics |= {"test_balanced_accuracy": lambda value: value, "val_balanced_accuracy": lambda value: value}
+    run = runs.write(tmp_path, runs.study(), epochs_of("baseline", 0, [0.2, 0.4, 0.5], **metrics))
+    figures = figures_of(run, ["baseline"])
+    assert list(figures) == [
+        "curves_balanced_accuracy",
+        "curves_accuracy",
+        "curves_loss",
+        "curves_reference",
+        "curves_lr",
+    ]
+    assert panels(figures["curves_accuracy"]) == panels(figures["curves_loss"]) == ["training", "validation", "test"]
+    assert panels(figures["curves_balanced_accuracy"]) == ["validation", "test"]
+    assert all(figure.section == "curves" for figure in figures.values())
+
+
+def test_a_reference_that_is_the_loss_is_not_drawn_twice(tmp_path):
+    events = [
+        event | {"val_loss": event["val_reference"]} if event["event"] == "epoch" else event
+        for event in runs.trial("baseline", 0, 0.7)
+    ]
+    assert "curves_reference" not in figures_of(runs.write(tmp_path, runs.study(), events), ["baseline"])
 
 
 def test_at_most_a_dozen_curves_are_drawn_the_best_first(tmp_path):
     outcomes = {f"cell {number}": [0.5] for number in range(15)}
+    figure = figures_of(runs.write_outcomes(tmp_path, runs.study(outcomes), outcomes), list(outcomes))["curves_loss"]
+    drawn = dict.fromkeys(row["cell"] for row in rows_of_figure(figure))
+    assert list(drawn) == list(outcomes)[:MAXIMUM_CURVES]
+    assert "3 more are in curves.csv, all in epochs.parquet." in figure.caption
+    svg = figure.svg()
+    assert [name for name in outcomes if f">{name}<" in svg] == list(drawn)
+
+
+@pytest.mark.parametrize(("seeds", "banded"), [(1, False), (2, False), (3, True)])
+def test_a_band_is_drawn_from_three_seeds_on(tmp_path, seeds, banded):
+    run = runs.write_outcomes(tmp_path, runs.study(), {"baseline": [0.7, 0.8, 0.86][:seeds]})
+    rows = rows_of_figure(figures_of(run, ["baseline"])["curves_balanced_accuracy"])
+    assert any(row["ci_low"] is not None for row in rows) == banded
+
+
+@pytest.mark.parametrize(("last", "scale"), [(0.11, "linear"), (0.09, "log")])
+def test_a_scale_is_logarithmic_where_the_means_span_more_than_a_decade(tmp_path, last, scale):
+    events = [
+        event | {"train_loss": value, "val_loss": value, "test_loss": value}
+        for event, value in zip(epochs_of("baseline", 0, [1.0, 0.5, last])[1:-1], [1.0, 0.5, last], strict=True)
+    ]
+    run = runs.write(tmp_path, runs.study(), [runs.start("baseline", 0), *events, runs.end("baseline", 0)])
+    spec = figures_of(run, ["baseline"])["curves_loss"].spec()
+    assert {encoding["y"]["scale"]["type"] for encoding in encodings(spec)} == {scale}
+
+
+def test_long_curves_are_thinned_and_keep_their_last_epoch(tmp_path):
+    epochs = MAXIMUM_MARKS // 2
+    run = runs.write(tmp_path, runs.study(), epochs_of("baseline", 0, [0.5] * epochs))
+    figure = figures_of(run, ["baseline"])["curves_loss"]
+    rows = rows_of_figure(figure)
+    assert len(rows) <= MAXIMUM_MARKS + 3
+    assert max(row["epoch"] for row in rows) == epochs
+    assert "Every 2 epochs." in figure.caption
+    assert all(sum(row["tip"] for row in part) <= MAXIMUM_TIPS + 1 for part in figure.spec()["datasets"].values())
+
+
+def test_a_click_on_a_legend_brings_a_cell_out_and_points_tell_their_figures(tmp_path):
+    run = runs.write_outcomes(tmp_path, runs.study(), {"baseline": [0.7, 0.8, 0.9]})
+    spec = figures_of(run, ["baseline"])["curves_balanced_accuracy"].spec()
+    assert [(each["name"], each["bind"], each["select"]["fields"]) for each in spec["params"]] == [
+        ("pick", "legend", ["cell"])
+    ]
+    told = next(encoding["tooltip"] for encoding in encodings(spec) if "tooltip" in encoding)
+    assert {"n", "mean", "ci_low", "ci_high"} <= {tip["field"] for tip in told}
+
+
+def test_cells_of_one_learning_rate_share_a_line(tmp_path):
+    def trial(cell, rate):
+        return [
+            event | {"lr": rate * event["epoch"]} if "epoch" in event else event for event in runs.trial(cell, 0, 0.5)
+        ]
+
+    cells = ["a", "b", "c"]
+    study = runs.study(cells, [0])
+    run = runs.write(tmp_path / "two", study, [*trial("a", 0.1), *trial("b", 0.1), *trial("c", 0.2)])
+    rows = rows_of_figure(figures_of(run, cells)["curves_lr"])
+    assert dict.fromkeys(row["cell"] for row in rows) == dict.fromkeys(["a and 1 more", "c"])
+    assert [row["mean"] for row in rows if row["cell"] == "c"] == pytest.approx([0.2 * n for n in range(1, 11)])
+    run = runs.write(tmp_path / "one", study, [event for cell in cells for event in trial(cell, 0.1)])
+    rows = rows_of_figure(figures_of(run, cells)["curves_lr"])
+    assert {row["cell"] for row in rows} == {"all 3 cells"}
+
+
+def test_stability_is_the_mean_over_seeds_with_its_interval(tmp_path):
+    def trial(cell, seed, references):
+        epochs = [runs.epoch(cell, seed, n, val_reference=value) for n, value in enumerate(references, 1)]
+        return [runs.start(cell, seed), *epochs, runs.end(cell, seed)]
+
+    curves = [[1.0, 2.0, 1.0, 0.5], [1.0, 0.5, 0.9, 0.9], [3.0, 3.0, 3.0, 3.0]]
+    events = [event for seed, curve in enumerate(curves) for event in trial("baseline", seed, curve)]
+    table = stability_table(read_records(runs.write(tmp_path, runs.study(), events)), ["baseline", "absent"])
+    assert tuple(table) == COLUMNS
+    assert table["cell"].tolist() == ["baseline"]
+    roughness = [np.abs(np.diff(np.log(curve))).mean() for curve in curves]
+    jumps = [(np.diff(np.log(curve)) > np.log(1.5)).sum() for curve in curves]
+    row = table.iloc[0]
+    for name, values in (("val_roughness", roughness), ("val_jumps", jumps)):
+        interval = stats.ttest_1samp(values, 0).confidence_interval()
+        expected = [np.mean(values), np.std(values, ddof=1), interval.low, interval.high]
+        assert [row[f"{name}_{figure}"] for figure in ("mean", "std", "ci_low", "ci_high")] == pytest.approx(expected)
+    assert row["n"] == 3
+
+
+def test_stability_leaves_out_trials_that_did_not_finish_and_draws_the_first_cells(tmp_path):
+    outcomes = {f"cell {number}": [0.5] for number in range(MAXIMUM_CELLS + 2)} | {
+        "lost": ["failed"],
+        "cut": ["stopped"],
+    }
     records = read_records(runs.write_outcomes(tmp_path, runs.study(outcomes), outcomes))
-    svg = curves_svg(curves_table(records, list(outcomes)), list(outcomes), curve_panels(records))
-    drawn = [name for name in outcomes if f">{name}<" in svg]
-    assert drawn == list(outcomes)[:MAXIMUM_CURVES]
+    table = stability_table(records, list(outcomes))
+    assert len(table) == MAXIMUM_CELLS + 2
+    figure = stability_figure(table)
+    assert len({row["cell"] for row in rows_of_figure(figure)}) == MAXIMUM_CELLS
+    assert "2 more are in stability.csv" in figure.caption
+    assert stability_figure(table.iloc[:0]) is None
 
 
 def test_figures_are_well_formed_repeatable_and_take_the_ink_of_the_page(tmp_path):
     outcomes = {"baseline": [0.7, 0.8, 0.9], "loss=<a> & $b$": [0.8, "failed", "diverged"]}
     records = read_records(runs.write_outcomes(tmp_path, runs.study(outcomes), outcomes))
-    table = report_tables(records)["ablation"]
-    assert ablation_svg(table) == ablation_svg(table)
-    for svg in (
-        ablation_svg(table),
-        curves_svg(curves_table(records, list(outcomes)), list(outcomes), curve_panels(records)),
-    ):
+    cells = list(outcomes)
+    made = [
+        forest(ablation_table(records, runs.METRIC)),
+        *curve_figures(records, curves_table(records, cells), cells),
+        stability_figure(stability_table(records, cells)),
+    ]
+    for figure in made:
+        svg = figure.svg()
         ElementTree.fromstring(svg)
+        assert svg == figure.svg()
         assert "currentColor" in svg
-        assert "&lt;a&gt; &amp; $b$" in svg
+        assert f"<title>{figure.title}</title>" in svg
+        assert figure.spec()["description"] == f"{figure.title}. {figure.caption}"
+        if figure.name != "curves_lr":
+            assert "&lt;a&gt; &amp; $b$" in svg
+
+
+def test_a_forest_plot_shows_the_differences_and_their_verdicts(tmp_path):
+    outcomes = {"baseline": [0.70, 0.71, 0.72], "loss=up": [0.80, 0.812, 0.82], "loss=lost": ["failed"] * 3}
+    records = read_records(runs.write_outcomes(tmp_path, runs.study(outcomes), outcomes))
+    table = ablation_table(records, runs.METRIC)
+    rows = {row["comparison"]: row for row in rows_of_figure(forest(table)) if "comparison" in row}
+    up = table.loc[table["level"] == "up"].iloc[0]
+    shown = rows["loss = up"]
+    assert [shown[name] for name in ("delta", "ci_low", "ci_high")] == pytest.approx(
+        [up["delta"], up["ci_low"], up["ci_high"]], rel=1e-5
+    )
+    assert shown["verdict"] == "better" == up["verdict"]
+    assert rows["loss = lost"]["delta"] is None
+    colours = next(encoding["color"]["scale"] for encoding in encodings(forest(table).spec()) if "color" in encoding)
+    assert dict(zip(colours["domain"], colours["range"], strict=True))["better"] == VERDICT_COLOURS["better"]
+    assert forest(table.loc[table["level"] == "lost"]) is None
+    assert forest(table.iloc[:0]) is None
+
+
+def test_a_forest_plot_keeps_to_its_maximum_and_says_so():
+    row = {"factor": "a", "baseline_level": "0", "metric": runs.METRIC, "n_pairs": 3, "delta": 0.1, "ci_low": 0.0}
+    row |= {"ci_high": 0.2, "p_holm": 0.01, "verdict": "better"}
+    table = pd.DataFrame([row | {"level": str(place)} for place in range(MAXIMUM_COMPARISONS + 5)])
+    figure = forest(table)
+    assert sum("comparison" in row for row in rows_of_figure(figure)) == MAXIMUM_COMPARISONS
+    assert "5 more are in ablation.csv" in figure.caption
 
 
 def test_a_comparison_is_named_by_its_factors_and_a_rung_by_its_baseline():

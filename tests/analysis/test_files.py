@@ -161,11 +161,21 @@ def test_a_folder_without_a_manifest_loses_only_tables_of_our_names(tmp_path):
     run = simple(tmp_path)
     write_report(run)
     (run / "report" / "manifest.json").unlink()
-    for name in ("effects.csv", "why.tex", "figures/pareto.svg", "summary.csv", "effects.txt"):
+    for name in ("effects.csv", "why.tex", "figures/pareto.svg", "figures/curves.svg", "summary.csv", "effects.txt"):
         (run / "report" / name).write_text("old")
     write_report(run)
-    assert not {"effects.csv", "why.tex", "figures/pareto.svg"} & names(run)
+    assert not {"effects.csv", "why.tex", "figures/pareto.svg", "figures/curves.svg"} & names(run)
     assert {"summary.csv", "effects.txt", "ablation.csv"} <= names(run)
+
+
+def test_a_figure_of_an_earlier_version_goes_with_its_manifest(tmp_path):
+    run = simple(tmp_path)
+    write_report(run)
+    (run / "report" / "figures" / "curves.svg").write_text("old")
+    (run / "report" / "manifest.json").write_text('{"files": ["figures/curves.svg", "index.html"]}')
+    write_report(run)
+    assert "figures/curves.svg" not in names(run)
+    assert "figures/curves_loss.svg" in names(run)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +196,7 @@ def test_a_manifest_cannot_name_what_no_report_writes(tmp_path, text):
     write_report(run)
     assert (run / "trials.parquet").exists()
     assert (run / "log.md").exists()
-    assert {"notes.txt", "ranking.csv", "figures/curves.svg"} <= names(run)
+    assert {"notes.txt", "ranking.csv", "figures/curves_loss.svg"} <= names(run)
 
 
 def test_a_report_killed_half_way_leaves_nothing_unknown(tmp_path, monkeypatch):

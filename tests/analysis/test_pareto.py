@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.figures import pareto_svg
+from analysis.charts import spans_decades
 from analysis.pareto import cell_objectives, non_dominated, objectives_of, pareto_table
+from analysis.pareto_figure import outline, pareto_figure
 from analysis.report import report_tables, write_report
 from analysis.store import read_records
 from tests.analysis import runs
@@ -123,31 +124,41 @@ def test_the_figure_names_the_front_and_marks_every_cell(tmp_path, objectives):
     cells = {"slow$": [(0.9, 90.0)], "worse": [(0.4, 50.0)], "quick": [(0.5, 1.0)]}
     records = read_records(search(tmp_path, cells, objectives))
     front = pareto_table(records)["cell"].tolist()
-    svg = pareto_svg(cell_objectives(records), objectives_of(records), front)
+    figure = pareto_figure(cell_objectives(records), objectives_of(records), front)
+    svg = figure.svg()
     ElementTree.fromstring(svg)
     assert ">slow$<" in svg
     assert ">worse<" not in svg
     assert "seconds, smaller is better" in svg
     assert "accuracy (val), larger is better" in svg
-    assert svg == pareto_svg(cell_objectives(records), objectives_of(records), front)
+    assert svg == figure.svg()
+    drawn = [row for rows in figure.spec()["datasets"].values() for row in rows]
+    assert {row["cell"] for row in drawn if "cell" in row} == set(cells)
+    assert any("place" in row for row in drawn) == (len(objectives) == 2)
+
+
+def test_an_axis_is_logarithmic_beyond_a_decade_of_what_is_better_small(tmp_path):
+    cells = {"slow": [(0.9, 90.0)], "quick": [(0.5, 1.0)]}
+    records = read_records(search(tmp_path, cells))
+    assert spans_decades(cell_objectives(records)["seconds"])
+    spec = pareto_figure(cell_objectives(records), OBJECTIVES, ["slow", "quick"]).spec()
+    for layer in spec["layer"]:
+        assert layer["encoding"]["x"]["scale"]["type"] == "linear"
+        assert layer["encoding"]["y"]["scale"]["type"] == "log"
 
 
 @pytest.mark.parametrize("signs", [(1, 1), (1, -1), (-1, 1), (-1, -1)])
-def test_the_line_of_the_front_separates_what_can_be_had_from_what_cannot(monkeypatch, signs):
+def test_the_line_of_the_front_separates_what_can_be_had_from_what_cannot(signs):
     """Every cell lies on the worse side of the line, and the line passes through the front."""
-    names = [{1: "val_error", -1: "val_accuracy"}[signs[0]], {1: "test_error", -1: "test_accuracy"}[signs[1]]]
+    across = {1: "val_error", -1: "val_accuracy"}[signs[0]]
     minimised = np.random.default_rng(0).normal(size=(60, 2))
-    front = non_dominated(minimised)
-    cells = pd.DataFrame(minimised * signs, columns=names).assign(cell=[f"c{i}" for i in range(60)])
-    drawn = []
-    monkeypatch.setattr("analysis.figures._svg", drawn.append)
-    pareto_svg(cells, names, cells["cell"][front].tolist())
-    axes = drawn[0].axes[0]
-    line = next(line for line in axes.lines if line.get_drawstyle().startswith("steps"))
-    x, y = (np.asarray(values) for values in line.get_data())
-    assert sorted(x.tolist()) == sorted(cells[names[0]][front])
-    for u in np.linspace(x[0], x[-1], 200)[1:-1]:
-        after = int(np.searchsorted(x, u))
-        height = y[after] if line.get_drawstyle() == "steps-pre" else y[after - 1]
+    front = pd.DataFrame((minimised * signs)[non_dominated(minimised)], columns=["x", "y"]).sort_values(["x", "y"])
+    line = outline(front, across)
+    corners = set(line[["x", "y"]].itertuples(index=False, name=None))
+    assert set(front.itertuples(index=False, name=None)) <= corners
+    steps = list(zip(line.itertuples(index=False), line.iloc[1:].itertuples(index=False), strict=False))
+    assert all(a.x == b.x or a.y == b.y for a, b in steps)
+    for u in np.linspace(front["x"].min(), front["x"].max(), 200)[1:-1]:
+        height = next(a.y for a, b in steps if a.x < u < b.x)
         attained = minimised[minimised[:, 0] <= u * signs[0], 1].min()
         assert height == pytest.approx(attained * signs[1])

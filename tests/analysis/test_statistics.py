@@ -101,3 +101,12 @@ def test_the_interval_of_a_mean_is_students():
     half = half_width(pd.Series([values.std(ddof=1), np.nan]), pd.Series([3, 1]))
     assert half[0] == pytest.approx((high - low) / 2, abs=1e-12)
     assert np.isnan(half[1])
+
+
+def test_differences_that_cancel_have_a_mean_of_zero_and_not_of_rounding() -> None:
+    baseline = np.array([351, 353, 352, 354, 355]) / 359  # shares of test examples
+    level = (np.array([351, 353, 352, 354, 355]) + np.array([2, -2, -3, 0, 3])) / 359
+    assert 0 < abs(float((level - baseline).mean())) < 1e-15
+    found = paired(baseline, level)
+    assert found.delta == 0.0
+    assert found.p_value == pytest.approx(1.0)

@@ -60,9 +60,14 @@ class Drive:
 
     def carry_out(self, plan: Any, run: Any, log: Log, standing: Any, progress: Any) -> None:
         work = Work(plan, run, log, standing, progress, Deadline(None))
+        self.fit(work, None)
+        if left := log.history.enlarged - set(log.history.ends):
+            self.fit(work, left)
+
+    def fit(self, work: Work, only: set[str] | None) -> None:
         scheduler = work.scheduler()
-        feeder = work.feeder(scheduler.pending if scheduler else {}, None)
-        ear = Recorder(log, run, progress, 1, feeder, SHARE)
+        feeder = work.feeder(scheduler.pending if scheduler else {}, only)
+        ear = Recorder(work.log, work.run, work.progress, 1, feeder, SHARE, retries=only is None)
         running: list[Any] = []
         while True:
             while len(running) < self.slots and isinstance(config := feeder.suggest("ray"), dict):

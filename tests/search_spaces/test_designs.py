@@ -2,7 +2,17 @@
 
 import pytest
 
-from search_spaces.designs import DESIGNS, Layout, factorial, ladder, leave_one_out, one_at_a_time
+from search_spaces.designs import (
+    DESIGNS,
+    Layout,
+    cells_ahead,
+    confirm,
+    factorial,
+    ladder,
+    leave_one_out,
+    one_at_a_time,
+    path,
+)
 from search_spaces.factors import Factor
 
 BN = Factor.of("bn", {"off": {}, "on": {"model.bn_after": ["conv1"]}})
@@ -85,7 +95,49 @@ def test_a_factorial_joins_the_names_of_what_changed() -> None:
     ]
 
 
-@pytest.mark.parametrize("design", [leave_one_out, ladder])
+def test_a_path_holds_the_steps_taken_and_every_candidate_of_theirs_and_of_the_next() -> None:
+    assert cells(path([BN, FLIP, COSINE])) == {
+        "0 default": "off no constant",
+        "1 + bn": "on no constant",
+        "1 + flip": "off yes constant",
+        "1 + schedule": "off no cosine",
+    }
+    layout = path([BN, FLIP, COSINE], ["schedule", "bn"])
+    assert cells(layout) == {
+        **cells(path([BN, FLIP, COSINE])),
+        "2 + bn": "on no cosine",
+        "2 + flip": "off yes cosine",
+        "3 + flip": "on yes cosine",
+    }
+    assert comparisons(layout) == [
+        ("path", "1 + schedule", "0 default", "1 + schedule", "0 default"),
+        ("path", "2 + bn", "1 + schedule", "2 + bn", "1 + schedule"),
+        ("path", "2 + bn", "0 default", "2 + bn", "0 default"),
+    ]
+
+
+@pytest.mark.parametrize("factors", [[BN], [BN, FLIP], [BN, FLIP, COSINE]], ids=len)
+def test_a_path_has_one_cell_and_k_times_k_plus_one_half_more(factors: list[Factor]) -> None:
+    k, names = len(factors), [factor.name for factor in factors]
+    for steps in range(k):
+        layout = path(factors, names[:steps])
+        assert len(layout.cells) + cells_ahead(factors, names[:steps]) == 1 + k * (k + 1) // 2
+    assert len(path(factors, names).cells) == 1 + k * (k + 1) // 2
+
+
+def test_confirmed_configurations_face_the_default_and_the_first_of_them_the_others() -> None:
+    layout = confirm([LR])
+    assert cells(layout) == {"0.01": "0.01", "0.1": "0.1", "1": "1"}
+    assert comparisons(layout) == [
+        ("lr", "0.1", "0.01", "0.1", "0.01"),
+        ("lr", "1", "0.01", "1", "0.01"),
+        ("lr", "0.1", "1", "0.1", "1"),
+    ]
+    with pytest.raises(ValueError, match="takes one factor"):
+        confirm([LR, BN])
+
+
+@pytest.mark.parametrize("design", [leave_one_out, ladder, path])
 def test_on_and_off_designs_refuse_a_third_level_by_name(design: object) -> None:
     with pytest.raises(ValueError, match="takes factors of two levels, off and on; lr has 3") as caught:
         design([BN, LR, FLIP])  # type: ignore[operator]
@@ -96,10 +148,20 @@ def test_the_registry_of_designs_is_not_empty() -> None:
     assert DESIGNS
 
 
+def taken(name: str, factors: list[Factor]) -> list[Factor]:
+    """As many of the factors as the design takes."""
+    return factors[:1] if name == "confirm" else factors
+
+
+def whole(name: str, factors: list[Factor]) -> Layout:
+    """Of a path all steps, in the order of the factors."""
+    return path(factors, [factor.name for factor in factors]) if name == "path" else DESIGNS[name](taken(name, factors))
+
+
 @pytest.mark.parametrize("name", DESIGNS)
 @pytest.mark.parametrize("factors", [[BN], [BN, FLIP], [BN, FLIP, COSINE]], ids=len)
 def test_every_design_lays_out_different_cells_and_compares_cells_that_it_has(name: str, factors: list[Factor]) -> None:
-    layout = DESIGNS[name](factors)
+    layout = whole(name, factors)
     names, levels = list(cells(layout)), list(cells(layout).values())
     assert len(names) == len(set(names)) == len(set(levels)) == len(layout.cells) > 1
     rows = comparisons(layout)
@@ -107,13 +169,14 @@ def test_every_design_lays_out_different_cells_and_compares_cells_that_it_has(na
     for _, _, _, cell, baseline in rows:
         assert {cell, baseline} <= set(names)
         assert cell != baseline
-    assert {cell for *_, cell, _ in rows} == set(names) - {layout.cells[0].name}
+    passed_over = set(names) - {layout.cells[0].name} - {cell for *_, cell, _ in rows}
+    assert len(passed_over) == (len(factors) * (len(factors) - 1) // 2 if name == "path" else 0)
 
 
 @pytest.mark.parametrize("name", DESIGNS)
 def test_every_cell_s_settings_are_those_of_its_levels(name: str) -> None:
-    factors = [BN, FLIP, COSINE]
-    for cell in DESIGNS[name](factors).cells:
+    factors = taken(name, [BN, FLIP, COSINE])
+    for cell in whole(name, factors).cells:
         expected: dict[str, object] = {}
         for factor in factors:
             (level,) = [level for level in factor.levels if level.name == cell.levels[factor.name]]

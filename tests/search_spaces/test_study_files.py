@@ -141,6 +141,10 @@ def test_an_unknown_field_is_named_with_the_nearest(text: str, old: str, new: st
         ({"workload": None}, "workload: .*valid string"),
         ({"references": {"momentum=0,9": "97 %"}}, "references name no cell: momentum=0,9; .*mean 'momentum=0.9'"),
         ({"kind": "grid"}, ".*'grid'.*'ablation', 'search'"),
+        ({"first_seed": -1}, "first_seed: .*greater than or equal to 0"),
+        ({"path": ["momentum"]}, "path: belongs to design path, and the design is one_at_a_time"),
+        ({"design": "path", "path": ["momentm"]}, "path: 'momentm' is no factor; .*did you mean 'momentum'"),
+        ({"design": "path", "path": ["momentum", "momentum"]}, "path: a factor stands twice"),
     ],
     ids=str,
 )
@@ -208,3 +212,11 @@ def test_off_and_on_are_names_of_levels_and_true_is_a_value(tmp_path: Path) -> N
     off, on = study.factors[0].levels
     assert off.name == "off"
     assert on.settings == {"augmentation.flip": True}
+
+
+def test_the_seeds_of_a_study_are_counted_from_its_first(tmp_path: Path) -> None:
+    study = read_study(written(tmp_path, changed(ABLATION, seeds=3)))
+    assert list(study.replicates) == [0, 1, 2]
+    later = read_study(written(tmp_path, changed(ABLATION, seeds=3, first_seed=4)))
+    assert list(later.replicates) == [4, 5, 6]
+    assert list(read_study(written(tmp_path, changed(SEARCH, seeds=2))).replicates) == [0, 1]

@@ -55,7 +55,7 @@ def other(value: Any) -> Any:
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # the changed values need not be allowed ones
 @pytest.mark.parametrize("settings", [DIGITS, {**FOLDER, "dataset.path": "pets"}], ids=str)
-def test_every_setting_is_part_of_it_but_where_the_data_lies(settings: dict[str, Any]) -> None:
+def test_every_setting_is_part_of_it_but_where_the_data_lies_and_what_is_drawn(settings: dict[str, Any]) -> None:
     config = resolve(settings)
     key, unseen = trial_key(config, 0, "f00d"), set()
     for kind, group in config:
@@ -65,7 +65,8 @@ def test_every_setting_is_part_of_it_but_where_the_data_lies(settings: dict[str,
         for change, setting in changes:
             if trial_key(config.model_copy(update=change), 0, "f00d") == key:
                 unseen.add(setting)
-    assert unseen == {f"dataset.{place}" for place in config.dataset.place_fields}
+    drawn = {f"inspect.{name}" for name in type(config.inspect).model_fields}
+    assert unseen == {f"dataset.{place}" for place in config.dataset.place_fields} | drawn
 
 
 def test_a_cell_s_key_tells_configurations_apart_and_knows_no_seed() -> None:

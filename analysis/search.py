@@ -1,0 +1,163 @@
+"""What a search's report says beyond its ranking: the tables, and how far its best can be believed."""
+
+import pandas as pd
+
+from analysis.importance import importance_note, importance_table
+from analysis.marginals import Forest, marginals_table
+from analysis.ranking import ranked_metric, ranking_table, settings_columns
+from analysis.schema import STOPPED, counterpart, maximised
+from analysis.space import drawn, objectives, observed, settings_of, sign
+from analysis.store import Records
+from analysis.tables import metric_label, number
+
+TOP = 10
+TOP_COLUMNS = ("rank", "cell", "n", "metric", "val_mean", "test_mean", "test_rank", "gap")
+RUNG_COLUMNS = ("rung", "epoch", "metric", "reached", "stopped", "went_on", "best_value")
+MINIMUM_RANKED = 5
+
+
+def search_tables(records: Records) -> dict[str, pd.DataFrame]:
+    """importance, marginals, rungs and top, each where there is enough to tell; none for an ablation."""
+    if not records.is_search:
+        return {}
+    importance = importance_table(records)
+    tables = {"importance": importance, "marginals": marginals_of(records, importance)}
+    tables |= {"rungs": rungs_table(records), "top": top_table(records)}
+    return {name: table for name, table in tables.items() if len(table)}
+
+
+def marginals_of(records: Records, importance: pd.DataFrame) -> pd.DataFrame:
+    """marginals.csv of the first objective, its settings in the order of their importance."""
+    if importance.empty:
+        return pd.DataFrame()
+    return marginals_table(forest_of(records), keys_of(records, importance))
+
+
+def forest_of(records: Records) -> Forest:
+    """The forest over the first objective."""
+    return Forest(observed(records, objectives(records)[0]))
+
+
+def keys_of(records: Records, importance: pd.DataFrame) -> list[str]:
+    """Settings by their importance for the first objective."""
+    return list(importance.loc[importance["metric"] == objectives(records)[0], "setting"])
+
+
+def top_table(records: Records) -> pd.DataFrame:
+    """top.csv, the TOP best configurations: `rank, cell, n, metric, val_mean, test_mean, test_rank, gap`, then their
+    settings (of a population's member those that it began with).
+
+    Only configurations all of whose trials finished are ranked, as in ranking.csv. `test_rank` is the place that the
+    test metric, which chose nothing, gives the configuration among all of them; `gap` is how much better it is in
+    validation than in test. Both, and `test_mean`, are missing where no test metric was recorded. Empty with fewer
+    than two configurations.
+    """
+    ranked = _ranked(records)
+    if len(ranked) < 2:
+        return pd.DataFrame(columns=list(TOP_COLUMNS))
+    return ranked.head(TOP)[list(TOP_COLUMNS)].join(_settings(records), on="cell")
+
+
+def rungs_table(records: Records) -> pd.DataFrame:
+    """rungs.csv, a row an epoch after which the trial scheduler stopped trials, and one for the whole budget:
+    `rung, epoch, metric, reached, stopped, went_on, best_value`.
+
+    `reached` counts the trials that trained so far, whatever became of them, `stopped` those that were stopped there,
+    `went_on` those with a further epoch; `best_value` is the best of the metric among the trials at that epoch.
+    Empty where no trial was stopped.
+    """
+    trials, metric = records.trials, ranked_metric(records)
+    stopped = trials.loc[trials["status"] == STOPPED, "epochs"]
+    if stopped.empty:
+        return pd.DataFrame(columns=list(RUNG_COLUMNS))
+    epochs = sorted({*map(int, stopped), max(int(records.study["epochs"]), int(trials["epochs"].max()))})
+    values = records.epochs[metric] if metric in records.epochs else pd.Series(dtype="float64")
+    by_epoch = values.groupby(records.epochs["epoch"]).agg("max" if maximised(metric) else "min")
+    table = pd.DataFrame({"rung": range(1, len(epochs) + 1), "epoch": epochs, "metric": metric})
+    table["reached"] = [int((trials["epochs"] >= epoch).sum()) for epoch in epochs]
+    table["stopped"] = [int((stopped == epoch).sum()) for epoch in epochs]
+    table["went_on"] = [int((trials["epochs"] > epoch).sum()) for epoch in epochs]
+    table["best_value"] = by_epoch.reindex(epochs).to_numpy("float64")
+    return table[list(RUNG_COLUMNS)]
+
+
+def search_note(records: Records, address: str = "RUN_DIR") -> str:
+    """How far the best of a search can be believed, with what was measured, and the command that settles it.
+
+    `address` is what a command names the run by. Empty for an ablation and with fewer than two configurations to choose
+    from.
+    """
+    ranked = _ranked(records) if records.is_search else pd.DataFrame()
+    if len(ranked) < 2:
+        return ""
+    text = f"A search's best is optimistic: of {len(ranked)} configurations it is the one whose validation figure came "
+    text += f"out best, by merit and by luck. {_measured(ranked)}".rstrip()
+    return f"{text} To settle it, train the best anew with fresh seeds: python run_search.py confirm {address}"
+
+
+def search_notes(records: Records, address: str = "RUN_DIR") -> list[str]:
+    """Sentences beside a search's tables and figures: what importance rests on, how far its best can be believed."""
+    return [note for note in (importance_note(records), search_note(records, address)) if note]
+
+
+def _settings(records: Records) -> pd.DataFrame:
+    """The settings by cell as ranking.csv writes them, missing where they did not exist."""
+    table = settings_columns(records).set_index(pd.Index(list(records.cells), dtype="str"))
+    there = drawn(records, settings_of(records)).set_index("cell").notna()
+    for setting in settings_of(records):
+        if setting.when:
+            table[setting.key] = table[setting.key].where(there[setting.key].reindex(table.index))
+    return table
+
+
+def _ranked(records: Records) -> pd.DataFrame:
+    """ranking.csv's rows of configurations all of whose trials finished, with `test_rank` and `gap`."""
+    ranking = ranking_table(records)
+    metric = ranked_metric(records)
+    kept = ranking["val_mean"].notna() & (ranking.get("n_stopped", 0) == 0)
+    table = ranking.loc[kept].reset_index(drop=True)
+    if counterpart(metric, "test") == metric:  # one that has no split, such as seconds
+        table["test_mean"] = float("nan")
+    table["test_rank"] = table["test_mean"].rank(method="min", ascending=not maximised(metric)).astype("Int64")
+    table["gap"] = -sign(metric) * (table["val_mean"] - table["test_mean"])
+    return table
+
+
+def _measured(ranked: pd.DataFrame) -> str:
+    """What test data, which chose nothing, say of the choice."""
+    tested = ranked.loc[ranked["test_mean"].notna()]
+    if len(tested) < MINIMUM_RANKED or tested["val_mean"].nunique() < 2 or tested["test_mean"].nunique() < 2:
+        return ""
+    best, metric = ranked.iloc[0], str(ranked["metric"].iloc[0])
+    parts = [f"Over all of them the ranks in validation and test agree with Spearman's ρ {spearman(tested):.2f}"]
+    if pd.notna(best["test_rank"]):
+        parts.append(f"the first in validation is {_place(int(best['test_rank']), tested)} in test")
+    text = " and ".join(parts) + "."
+    if len(tested) > TOP:
+        text += _flattery(tested, metric)
+    return text
+
+
+def _flattery(tested: pd.DataFrame, metric: str) -> str:
+    """How much further validation stands above test among the best than among the others."""
+    top, others = (part["gap"].median() for part in (tested.head(TOP), tested.iloc[TOP:]))
+    gap = "Validation minus test" if maximised(metric) else "Test minus validation"
+    return (
+        f" {gap} {metric_label(metric)} has the median {_signed(top)} over the best {TOP} and {_signed(others)} over "
+        f"the others, a difference of {_signed(top - others)}; above 0 the choice flatters."
+    )
+
+
+def spearman(tested: pd.DataFrame) -> float:
+    """Rank correlation of validation and test."""
+    return float(tested["val_mean"].rank().corr(tested["test_mean"].rank()))
+
+
+def _place(rank: int, tested: pd.DataFrame) -> str:
+    if (tested["test_rank"] == rank).sum() > 1:
+        return f"one of several that share place {rank} of {len(tested)}"
+    return f"number {rank} of {len(tested)}"
+
+
+def _signed(value: float) -> str:
+    return number(value, 2, signed=True).replace("-", "−")

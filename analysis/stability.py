@@ -1,0 +1,71 @@
+"""How steadily each cell learns: `val_roughness` and `val_jumps` over seeds, as a table and as a figure."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from analysis.charts import COLOURS, Figure, inline, short
+from analysis.schema import FINISHED
+from analysis.statistics import MINIMUM_PAIRS, half_width
+from analysis.store import Records
+
+STEADINESS = ("val_roughness", "val_jumps")
+FIGURES = ("mean", "std", "ci_low", "ci_high")
+COLUMNS = ("cell", "n", *(f"{metric}_{figure}" for metric in STEADINESS for figure in FIGURES))
+MAXIMUM_CELLS = 24
+TITLES = {"val_roughness": "roughness, mean |Δ log|", "val_jumps": "jumps up by more than half"}
+
+
+def stability_table(records: Records, cells: Sequence[str]) -> pd.DataFrame:
+    """One row a cell in the order given: mean, standard deviation and 95 % t interval of both over finished trials.
+
+    Cells none of whose finished trials has a curve long enough are left out. An interval may reach below zero, which
+    neither figure can.
+    """
+    trials = records.trials
+    known = trials.loc[(trials["status"] == FINISHED) & trials["val_roughness"].notna()]
+    by_cell = known.groupby("cell")
+    shown = [cell for cell in cells if cell in by_cell.groups]
+    table = pd.DataFrame({"cell": pd.Series(shown, dtype="str"), "n": by_cell.size().reindex(shown).to_numpy()})
+    for metric in STEADINESS:
+        values = known[metric].astype("float64").groupby(known["cell"])
+        mean, std = (values.agg(figure).reindex(shown).to_numpy() for figure in ("mean", "std"))
+        table[f"{metric}_mean"], table[f"{metric}_std"] = mean, std
+        half = half_width(table[f"{metric}_std"], table["n"])
+        table[f"{metric}_ci_low"], table[f"{metric}_ci_high"] = mean - half, mean + half
+    return table[list(COLUMNS)].astype({"n": "int64"})
+
+
+def stability_figure(table: pd.DataFrame) -> Figure | None:
+    """A dot a cell with its 95 % interval from three seeds on; None for an empty table."""
+    if table.empty:
+        return None
+    import altair as alt
+
+    shown = table.head(MAXIMUM_CELLS)
+    names = [short(cell) for cell in shown["cell"]]
+    panels: list[alt.LayerChart | alt.FacetChart] = []
+    for metric in STEADINESS:
+        drawn = shown["n"] >= MINIMUM_PAIRS
+        columns = {figure: shown[f"{metric}_{figure}"] for figure in ("mean", "std")}
+        columns |= {f"ci_{end}": shown[f"{metric}_ci_{end}"].where(drawn) for end in ("low", "high")}
+        rows = pd.DataFrame({"cell": names, "n": shown["n"], **columns})
+        largest = float(pd.concat([rows["mean"], rows["ci_high"].fillna(0)]).max())
+        scale = alt.Scale(domain=[min(0.0, float(rows["ci_low"].fillna(0).min())), largest or 1.0])
+        axis = alt.Axis(ticks=False, domain=False, labels=not panels, title=None)
+        base = alt.Chart(inline(rows)).encode(
+            y=alt.Y("cell:N", sort=list(dict.fromkeys(names)), axis=axis),
+            tooltip=["cell:N", "n:Q", *(alt.Tooltip(f"{name}:Q", format=".4g") for name in columns)],
+        )
+        span = base.mark_rule(strokeWidth=2.2, color=COLOURS[0]).encode(
+            x=alt.X("ci_low:Q", title=TITLES[metric], scale=scale, axis=alt.Axis(tickCount=5)), x2="ci_high:Q"
+        )
+        dot = base.mark_circle(size=64, opacity=1, color=COLOURS[0]).encode(x=alt.X("mean:Q", title=TITLES[metric]))
+        panels.append(alt.layer(span, dot).properties(width=230, height=alt.Step(24)))
+    left = len(table) - len(shown)
+    caption = (
+        "Of the validation reference after the first tenth of the epochs: the mean size of its steps in log, and how "
+        "often it rises by more than half; mean over seeds with its 95 % interval. Smaller is steadier."
+    )
+    more = f" The best {MAXIMUM_CELLS} cells; {left} more are in stability.csv." if left else ""
+    return Figure("stability", "curves", "Steadiness of the curves", caption + more, alt.hconcat(*panels, spacing=30))

@@ -1,0 +1,58 @@
+"""Finds one example of a data set by the name of its file; only names are read, never pictures."""
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+
+from datasets.base import DataError, Dataset
+
+ORDER = ("test", "val", "train")  # of the splits in which a picture is looked for
+SHOWN = 4  # names that an error lists
+
+
+def find_example(dataset: Dataset, name: str) -> tuple[str, int]:
+    """(split, row) of the example that `name` means: all of its path, or the end of it from a folder on.
+
+    A crop (`PHOTO@x1,y1,x2,y2`) is also meant by its photo alone, where there is no other crop of that photo. DataError
+    where no example is meant, with the nearest names, or several.
+    """
+    found = matching(dataset, name)
+    if len(found) == 1:
+        return next(iter(found.values()))
+    if found:
+        raise DataError(f"{name!r} stands for {len(found)} pictures; give one's whole name: {_listed(list(found))}")
+    raise DataError(_nothing(dataset, name))
+
+
+def matching(dataset: Dataset, name: str) -> dict[str, tuple[str, int]]:
+    """(split, row) of every example that `name` may mean, by its path; one alone where it is all of a path."""
+    found: dict[str, tuple[str, int]] = {}
+    for path, split, row in _named(dataset):
+        if path == name:
+            return {path: (split, row)}
+        if name in path and _means(name, path):
+            found.setdefault(path, (split, row))
+    return found
+
+
+def _named(dataset: Dataset) -> Iterator[tuple[str, str, int]]:
+    """(path, split, row) of every example."""
+    for split in ORDER:
+        for row, path in enumerate(dataset.splits[split].paths):
+            yield path, split, row
+
+
+def _means(name: str, path: str) -> bool:
+    return any(whole == name or whole.endswith(f"/{name}") for whole in (path, path.partition("@")[0]))
+
+
+def _nothing(dataset: Dataset, name: str) -> str:
+    """The sentence for a name that no example has."""
+    paths = [path for path, _, _ in _named(dataset)]
+    last = {path if "/" in name else path.rpartition("/")[2]: path for path in paths}
+    near = [last[match] for match in get_close_matches(name, last, n=SHOWN)]
+    examples = f"nearest: {', '.join(near)}" if near else f"such as {_listed(paths[:SHOWN])}"
+    return f"{name!r} is none of the {len(paths)} pictures that {dataset.info.name} trains and judges on; {examples}"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -1,0 +1,203 @@
+"""The figures of a search: what they hold, that they stay small, and that vl-convert draws each of them."""
+
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.axes import focus
+from analysis.charts import MAXIMUM_MARKS
+from analysis.parallel import MAXIMUM_LINES, NOT_SET, parallel_figure
+from analysis.report import write_report
+from analysis.search import search_tables
+from analysis.search_figures import MAXIMUM_TRACES, search_figures
+from analysis.space import observed
+from analysis.store import read_records
+from tests.analysis import runs, searches
+
+SPACE = [searches.LR, searches.MOMENTUM, searches.LAYERS, searches.SCHEDULE, searches.GAMMA]
+EVERY = ["history", "importance", "optimism", "marginals", "pairs", "parallel"]
+
+
+def made(path, n=30, length=None, **changes):
+    """A search of `n` configurations; `length` gives the epochs and the status of each by its place."""
+    rng = np.random.default_rng(0)
+    trials = []
+    for place in range(n):
+        point = {"optimizer.lr": float(10 ** rng.uniform(-4, 0)), "optimizer.momentum": float(rng.uniform())}
+        point |= {
+            "model.bn_after": searches.LAYERS["choices"][rng.integers(3)],
+            "schedule.name": ["constant", "step"][place % 2],
+        }
+        point |= {"schedule.gamma": float(rng.uniform(0.1, 0.9))} if place % 2 else {}
+        epochs, status = length(place) if length else (1, "finished")
+        value = 0.5 + point["optimizer.momentum"] / 4 + 0.02 * (1 + np.log10(point["optimizer.lr"]) / 4)
+        events = searches.trial(f"c{place}", point, value, status=status, test=value - 0.02, epochs=epochs)
+        events[-1]["time"] = f"2026-01-01T00:{place // 60:02}:{place % 60:02}+00:00"
+        trials.append(events)
+    return searches.write(path, SPACE, trials, **changes)
+
+
+def drawn(run):
+    records = read_records(run)
+    return {figure.name: figure for figure in search_figures(records, search_tables(records))}
+
+
+def datasets(figure):
+    """Every table of a figure, which Altair gathers at the top."""
+    return [rows for rows in figure.spec()["datasets"].values() if rows]
+
+
+def with_column(figure, column):
+    return next(rows for rows in datasets(figure) if column in rows[0])
+
+
+def test_a_search_has_its_figures_in_one_section_and_each_can_be_drawn_twice_alike(tmp_path):
+    figures = drawn(made(tmp_path))
+    assert list(figures) == EVERY
+    for figure in figures.values():
+        assert figure.section == "search"
+        assert figure.caption.endswith(".")
+        svg = figure.svg()
+        assert svg == figure.svg()
+        assert ElementTree.fromstring(svg).tag.endswith("svg")
+        assert "NaN" not in svg
+        assert "null" not in svg.replace("not set", "")
+
+
+def test_asha_adds_the_traces_with_its_rungs_named(tmp_path):
+    def length(place):
+        return (9, "finished") if place % 5 == 0 else (3, "stopped") if place % 2 else (1, "stopped")
+
+    figures = drawn(made(tmp_path, length=length, epochs=9, trial_scheduler={"name": "asha"}))
+    assert list(figures) == ["history", "traces", *EVERY[1:]]
+    svg = figures["traces"].svg()
+    assert ">12 of 30 stopped<" in svg
+    assert ">12 of 18 stopped<" in svg
+    assert "after 1 epoch" in figures["importance"].caption
+    assert "Of a stopped trial" in figures["history"].caption
+
+
+def test_the_history_goes_by_the_ends_and_its_line_never_falls(tmp_path):
+    def length(place):
+        return (1, {4: "diverged", 7: "failed", 9: "running"}.get(place, "finished"))
+
+    run = made(tmp_path, length=length)
+    figure = drawn(run)["history"]
+    line, points = with_column(figure, "best"), with_column(figure, "status")
+    assert [row["order"] for row in points] == list(range(1, 30))
+    assert {row["status"] for row in points} == {"finished", "diverged", "failed"}
+    low = figure.spec()["layer"][1]["encoding"]["y"]["scale"]["domain"][0]
+    assert [row["drawn"] for row in points if row["status"] != "finished"] == pytest.approx([low, low], abs=1e-5)
+    best = [row["best"] for row in line]
+    assert best == sorted(best)
+    values = read_records(run).trials.query("status == 'finished'")["val_accuracy"]
+    assert best[-1] == pytest.approx(values.max(), abs=1e-6)
+    assert best[:-1] == pytest.approx(list(dict.fromkeys(values.cummax())), abs=1e-6)
+    assert "2 without a value, such as diverged ones, stand at the worse edge." in figure.caption
+
+
+def test_one_bad_trial_does_not_squeeze_the_others():
+    values = pd.Series([0.9, 0.91, 0.92, 0.93, 0.1])
+    low, high = focus(values, "val_accuracy")
+    assert (low, high) == pytest.approx((0.9 - 0.04 * 0.03, 0.93 + 0.04 * 0.03))
+    low, high = focus(-values, "val_ce")
+    assert (low, high) == pytest.approx((-0.93 - 0.04 * 0.03, -0.9 + 0.04 * 0.03))
+    low, high = focus(pd.Series([5.0]), "val_ce")
+    assert low < 5 < high
+    assert focus(pd.Series([float("nan")]), "val_ce") == (0, 1)
+
+
+def test_parallel_lines_stand_at_their_settings_and_beside_the_axis_where_there_is_none(tmp_path):
+    seen = observed(read_records(made(tmp_path)))
+    figure = parallel_figure(seen, ["optimizer.lr", "model.bn_after", "schedule.gamma"])
+    rows = {row["cell"]: row for row in with_column(figure, "p00")}
+    assert len(rows) == 30
+    for row in seen.table.to_dict("records"):
+        line = rows[row["cell"]]
+        assert line["p01"] == pytest.approx((np.log10(row["optimizer.lr"]) + 4) / 4, abs=1e-5)
+        assert line["p02"] == {"none": 0, "conv1": 0.5, "conv1+conv2": 1}[row["model.bn_after"]]
+        gamma = row["schedule.gamma"]
+        assert line["p03"] == (NOT_SET if np.isnan(gamma) else pytest.approx((gamma - 0.1) / 0.8, abs=1e-5))
+        assert (line["tp03"] == "not set") == np.isnan(gamma)
+    ahead = sorted(rows, key=lambda cell: -float(rows[cell]["metric"]))[:8]
+    assert {cell for cell, row in rows.items() if row["is"] == "the best 8"} == set(ahead)
+
+
+def test_a_large_search_is_drawn_in_part_and_says_so(tmp_path):
+    def length(place):
+        return (20, "finished") if place % 4 else (5, "stopped")
+
+    run = made(tmp_path, n=700, length=length, epochs=20)
+    figures = drawn(run)
+    for figure in figures.values():
+        assert sum(map(len, datasets(figure))) <= MAXIMUM_MARKS * 1.1
+    lines = with_column(figures["parallel"], "p00")
+    assert len(lines) == MAXIMUM_LINES
+    assert len(lines) * sum(name.startswith("p") for name in lines[0]) <= MAXIMUM_MARKS
+    assert f"Of 700 trials {MAXIMUM_TRACES} are drawn" in figures["traces"].caption
+    assert "Of 525 configurations 500 are drawn" in figures["parallel"].caption
+
+
+def test_settings_that_cannot_be_judged_leave_the_history_and_test(tmp_path):
+    assert list(drawn(made(tmp_path / "few", n=5))) == ["history", "optimism"]
+    assert list(drawn(made(tmp_path / "one", n=1))) == ["history"]
+    assert drawn(made(tmp_path / "none", n=0)) == {}
+    population = made(tmp_path / "population", trial_scheduler={"name": "pbt"})
+    assert list(drawn(population)) == ["history", "optimism"]
+    begun = made(tmp_path / "begun", n=3, length=lambda place: (2, "running"))
+    assert drawn(begun) == {}
+
+
+def test_an_ablation_has_none(tmp_path):
+    records = read_records(runs.write_outcomes(tmp_path, runs.study(), {"baseline": [0.7]}))
+    assert search_figures(records, search_tables(records)) == []
+
+
+def test_a_setting_that_is_one_choice_and_a_metric_to_be_minimised_can_be_drawn(tmp_path):
+    events = []
+    lone = {**searches.SCHEDULE, "choices": ["step"]}
+    for place in range(12):
+        point = {"schedule.name": "step", "model.hidden": place + 1}
+        metrics = {"val_ce": 1.0 + (place - 4) ** 2, "test_ce": 1.5 + place, "val_reference": 1.0}
+        cell = f"c{place}"
+        events += [runs.start(cell, 0, searches.nested(point)), runs.epoch(cell, 0, 1, **metrics), runs.end(cell, 0)]
+    run = runs.write(tmp_path, runs.search(metric="test_ce", space=[lone, searches.WIDTH]), events)
+    figures = drawn(run)
+    for figure in figures.values():
+        ElementTree.fromstring(figure.svg())
+    panel = figures["marginals"].spec()["concat"][0]
+    assert panel["title"]["text"] == "model.hidden"
+    assert "smaller is better" in str(figures["history"].spec())
+
+
+def test_a_stranger_in_the_data_is_only_text(tmp_path):
+    """Names with dots, brackets and quotes are neither paths nor expressions to Vega-Lite."""
+    space = [{**searches.SCHEDULE, "choices": ["it's", 'a "b"', "c.d[0]", "\\e"]}, searches.MOMENTUM]
+    rng = np.random.default_rng(0)
+    trials = [
+        searches.trial(
+            f"c.{i}['x']",
+            {"schedule.name": space[0]["choices"][i % 4], "optimizer.momentum": float(rng.uniform())},
+            0.5 + rng.uniform() / 4,
+        )
+        for i in range(16)
+    ]
+    figures = drawn(searches.write(tmp_path, space, trials))
+    svg = ElementTree.fromstring(figures["marginals"].svg())
+    texts = {"".join(node.itertext()) for node in svg.iter() if node.tag.endswith("text")}
+    assert set(space[0]["choices"]) <= texts
+    assert replace(figures["parallel"]).svg()
+
+
+def test_a_report_of_an_unfinished_and_of_an_empty_search_says_why_there_is_no_importance(tmp_path):
+    unfinished = made(tmp_path / "begun", n=4, length=lambda place: (2, "running" if place else "finished"))
+    page = write_report(unfinished).read_text()
+    assert "needs 10 configurations" in page
+    assert not (unfinished / "report" / "importance.csv").exists()
+    assert (unfinished / "report" / "figures" / "history.svg").exists()
+    empty = made(tmp_path / "none", n=0)
+    assert write_report(empty).exists()
+    assert not list((empty / "report").glob("top.*"))
