@@ -1,12 +1,10 @@
 """The command line. A command imports what it needs when it runs, so that `list`, `status` and `report` stay light."""
 
 import json
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,7 +21,8 @@ from engine.arguments import (
     study_options,
     tracker_options,
 )
-from engine.watch import leave
+from engine.directories import directory_of, existing, local
+from engine.foreground import in_foreground
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,33 +61,6 @@ def _check_packages() -> None:
         )
         click.echo(f"{message} and take the other out of PYTHONPATH", err=True)
         sys.exit(REFUSED)
-
-
-def _directory(study: "AnyStudy", out: str | None, cache_dir: str | None) -> Path:
-    return _local(out or str(Path("results") / study.name), cache_dir).expanduser().resolve()
-
-
-def _existing(run_dir: str, cache_dir: str | None = None) -> Path:
-    from engine.errors import PlanError
-
-    directory = _local(run_dir, cache_dir)
-    if not (directory / "study.json").is_file():
-        raise PlanError([f"{run_dir}: no run directory: it holds no study.json"])
-    return directory.resolve()
-
-
-def _local(place: str, cache_dir: str | None = None) -> Path:
-    """The folder that is meant by a path, or that mirrors a URL, with what the URL holds by now."""
-    directory = Path(place)
-    if "://" in place:
-        from engine.remote import mirror_of
-
-        directory = mirror_of(place, cache_dir)
-    if RunDirectory(directory).remote:
-        from engine.remote import refresh
-
-        refresh(directory)
-    return directory
 
 
 def _console() -> "Console":
@@ -147,7 +119,7 @@ def _asked(study: str, incumbent: str | None, raw: dict[str, Any]) -> "tuple[Any
         return asked, options
     from engine.incumbent import around
 
-    return around(asked, options, _existing(incumbent, raw["cache_dir"]))
+    return around(asked, options, existing(incumbent, raw["cache_dir"]))
 
 
 @main.command()
@@ -162,7 +134,7 @@ def plan(study: str, out: str | None, as_json: bool, incumbent: str | None, **ra
     from engine.forecast import describe_plan, plan_record
     from engine.plan import make_plan
 
-    made = make_plan(asked, options, _directory(asked, out, raw["cache_dir"]))
+    made = make_plan(asked, options, directory_of(asked, out, raw["cache_dir"]))
     if as_json:
         click.echo(json.dumps(plan_record(made), ensure_ascii=False))
     else:
@@ -177,7 +149,7 @@ def plan(study: str, out: str | None, as_json: bool, incumbent: str | None, **ra
 def run(study: str, out: str | None, incumbent: str | None, **raw: Any) -> None:
     """Carry a study out: a name of `list`, or a .yaml file."""
     asked, options = _asked(study, incumbent, raw)
-    _begin(asked, options, _directory(asked, out, raw["cache_dir"]))
+    _begin(asked, options, directory_of(asked, out, raw["cache_dir"]))
 
 
 def _begin(study: "AnyStudy", options: "Options", directory: Path) -> None:
@@ -186,7 +158,7 @@ def _begin(study: "AnyStudy", options: "Options", directory: Path) -> None:
 
         start(study, options, directory, sys.argv[1:], _console())
 
-    _carry_out(directory, work, new=True)
+    in_foreground(directory, work, _report, new=True)
 
 
 @main.command()
@@ -198,12 +170,12 @@ def _begin(study: "AnyStudy", options: "Options", directory: Path) -> None:
 @place_options
 def confirm(run_dir: str, top: int, out: str | None, **raw: Any) -> None:
     """Run a search's winners again with fresh seeds, as a paired ablation against the default and each other."""
-    options, source = parsed_options(raw), _existing(run_dir, raw["cache_dir"])
+    options, source = parsed_options(raw), existing(run_dir, raw["cache_dir"])
     from engine.confirm import confirmation
 
     asked, options = confirmation(source, top, options)
     address = RunDirectory(source).remote or str(source)
-    _begin(asked, options, _directory(asked, out or f"{address.rstrip('/')}-confirm", raw["cache_dir"]))
+    _begin(asked, options, directory_of(asked, out or f"{address.rstrip('/')}-confirm", raw["cache_dir"]))
 
 
 @main.command()
@@ -211,64 +183,14 @@ def confirm(run_dir: str, top: int, out: str | None, **raw: Any) -> None:
 @study_options
 def resume(run_dir: str, **raw: Any) -> None:
     """Go on with a run; more --seeds, --samples or --levels extend it."""
-    directory, _ = _existing(run_dir, raw["cache_dir"]), parsed_options(raw)
+    directory, _ = existing(run_dir, raw["cache_dir"]), parsed_options(raw)
 
     def work() -> None:
         from engine.launch import go_on
 
         go_on(directory, given_options(raw), sys.argv[1:], _console())
 
-    _carry_out(directory, work)
-
-
-def _carry_out(directory: Path, work: Callable[[], Any], new: bool = False) -> None:
-    """Do the work, then write and print the report; the exit status says how it went."""
-    with _leaving_at_once(directory):
-        try:
-            with _claimed(directory, new):
-                work()
-                status = _report(directory)
-        except KeyboardInterrupt as error:
-            leave(directory, str(error))
-        except OSError as error:
-            from engine.errors import PlanError
-            from trainables.faults import disk_fault
-
-            fault = disk_fault(error)
-            if fault is None:
-                raise
-            if not (directory / "study.json").exists():
-                raise PlanError([f"nothing was started: {fault}"]) from error
-            leave(directory, fault)
-    sys.exit(status)
-
-
-def _claimed(directory: Path, new: bool) -> AbstractContextManager[None]:
-    """For the mirror of a URL, the session in which all that is written is sent there."""
-    if not RunDirectory(directory).remote:
-        return nullcontext()
-    from engine.remote import session
-
-    return session(directory, new)
-
-
-@contextmanager
-def _leaving_at_once(directory: Path) -> Iterator[None]:
-    """The first Ctrl-C ends the block as KeyboardInterrupt, a second one the process where it stands."""
-    pressed = False
-
-    def press(number: int, frame: FrameType | None) -> None:
-        nonlocal pressed
-        if pressed:
-            leave(directory)
-        pressed = True
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, press)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    in_foreground(directory, work, _report)
 
 
 def _report(directory: Path) -> int:
@@ -277,9 +199,9 @@ def _report(directory: Path) -> int:
     from analysis.tables import console_table
 
     if RunDirectory(directory).remote:
-        from engine.remote import fetch_predictions
+        from engine.remote import fetch_outputs
 
-        fetch_predictions(directory)
+        fetch_outputs(directory)
     page = write_report(directory)
     records = read_records(directory)
     tables = report_tables(records)
@@ -297,7 +219,7 @@ def status(run_dir: str) -> None:
     """Trials by state, best so far, time left; also while it runs."""
     from analysis.status import describe
 
-    for line in describe(_existing(run_dir)):
+    for line in describe(existing(run_dir)):
         click.echo(line)
 
 
@@ -308,7 +230,7 @@ def status(run_dir: str) -> None:
 @tracker_options
 def report(run_dir: str, serve: bool, port: int, tensorboard: bool | None, mlflow: str | None) -> None:
     """(Re)write RUN_DIR/report from the records alone, and print its first table."""
-    directory = _existing(run_dir)
+    directory = existing(run_dir)
     if tensorboard or mlflow:
         from engine.followers import hand_over
 
@@ -344,7 +266,7 @@ def compare(run_a: str, run_b: str, out: Path | None) -> None:
     from analysis.compare import compare_runs
     from analysis.tables import console_table
 
-    comparison = compare_runs(_local(run_a), _local(run_b))
+    comparison = compare_runs(local(run_a), local(run_b))
     for name, run_dir in (("A", run_a), ("B", run_b)):
         click.echo(f"{name}: {run_dir}")
     for table in comparison.tables.values():
@@ -391,7 +313,7 @@ def predict(
     An IMAGE is a file, a folder (the pictures in and below it), a quoted pattern, or PHOTO@x1,y1,x2,y2 for a face's box
     in a photo; landmarks are in pixels of the photo.
     """
-    directory = _existing(run_dir, places["cache_dir"])
+    directory = existing(run_dir, places["cache_dir"])
     from engine.predict import predict_all
     from engine.trained import Loader
 
@@ -405,7 +327,7 @@ def predict(
 @_model_options
 def export(run_dir: str, out: Path, trial: str | None, **places: str | None) -> None:
     """A trial's selected model as one file for other programs, checked, with a model card beside it."""
-    directory = _existing(run_dir, places["cache_dir"])
+    directory = existing(run_dir, places["cache_dir"])
     from engine.card import write_card
     from engine.export import export as write_model
     from engine.trained import Loader
@@ -426,7 +348,7 @@ def rerun(run_dir: str, trial: str) -> None:
     from engine.progress import epoch_line
     from engine.replay import again
 
-    key, differences = again(_existing(run_dir), trial, lambda row: click.echo(epoch_line(row)))
+    key, differences = again(existing(run_dir), trial, lambda row: click.echo(epoch_line(row)))
     for difference in differences:
         click.echo(difference, err=True)
     click.echo(f"trial {key}: {'NOT ' if differences else ''}equal to its record, bit for bit")

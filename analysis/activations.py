@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from analysis.schema import RunDirectory
+from analysis.schema import DIVERGED, RunDirectory
 from analysis.shown import baseline_cell, best_cell, finished_trials
 from analysis.store import Records
 
@@ -28,8 +29,8 @@ RULES = (
 
 
 def activation_rows(records: Records, run: RunDirectory, ranking: pd.DataFrame) -> pd.DataFrame:
-    """A row a layer and epoch of each finished trial of up to MAXIMUM_CELLS cells that recorded any: the baseline, the
-    best, then the study's others, a search's in the order of its ranking.
+    """A row a layer and epoch of each finished or diverged trial of up to MAXIMUM_CELLS cells that recorded any: the
+    baseline, the best, then the study's others, a search's in the order of its ranking.
 
     `place` counts layers from the input on. Batch norm and dropout placed after a layer change no name.
     """
@@ -44,7 +45,7 @@ def activation_rows(records: Records, run: RunDirectory, ranking: pd.DataFrame) 
 def _of_cell(records: Records, run: RunDirectory, cell: str) -> Iterator[pd.DataFrame]:
     """All trials of a cell as one frame, if any has a file."""
     parts = []
-    for seed, trial in finished_trials(records, cell).items():
+    for seed, trial in finished_trials(records, cell, DIVERGED).items():
         rows = read_diagnostics(run.artifacts / trial / "diagnostics.parquet")
         if rows is not None:
             parts.append(rows.assign(cell=cell, seed=seed))
@@ -62,7 +63,7 @@ def read_diagnostics(path: Path) -> pd.DataFrame | None:
         return None
     table["layer"] = table["layer"].astype("str").str.removesuffix(".layer")
     table["place"] = table.groupby("epoch").cumcount()
-    return table.astype(dict.fromkeys(MEASURES, "float64"))
+    return table.astype(dict.fromkeys(MEASURES, "float64")).replace([np.inf, -np.inf], np.nan)
 
 
 def diagnostics_table(rows: pd.DataFrame) -> pd.DataFrame:

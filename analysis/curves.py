@@ -91,7 +91,10 @@ def _figure(measure: str, rows: pd.DataFrame, cells: Sequence[str], left: int) -
     label = metric_label(measure)
     splits = [split for split in SPLITS if f"{split}_{measure}" in set(rows["metric"])]
     table, step = _thinned(rows)
-    scale = alt.Scale(domain=_domain(table), nice=False, type="log" if spans_decades(table["mean"]) else "linear")
+    domain = _domain(table)
+    scale = alt.Scale(domain=domain, nice=False, type="log" if spans_decades(table["mean"]) else "linear")
+    # A logarithm has no place for an interval that reaches below zero; a band ends at the edge in any case.
+    table = table.assign(low=table["ci_low"].clip(lower=domain[0]))
     panels = [
         _panel(table.loc[table["metric"] == f"{split}_{measure}"], cells, label, scale).properties(
             title=SPLIT_TITLES[split], width=PANEL if len(splits) > 1 else ALONE, height=HEIGHT
@@ -118,6 +121,7 @@ def _panel(
     # Two seeds' interval is thirteen standard errors wide on either side and would flatten every curve.
     drawn = table["n"] >= MINIMUM_PAIRS
     rows = table[["cell", "epoch", "n", "mean"]].assign(
+        low=table["low"].where(drawn),
         ci_low=table["ci_low"].where(drawn),
         ci_high=table["ci_high"].where(drawn),
         tip=(place % every == 0) | (place == size - 1),
@@ -126,7 +130,7 @@ def _panel(
     pick, y = picked(), alt.Y("mean:Q", title=label, scale=scale, axis=alt.Axis(tickCount=5))
     base = alt.Chart().encode(x=_epochs(), color=colour_by_cell(cells))
     band = base.mark_area(clip=True, aria=False).encode(
-        y=alt.Y("ci_low:Q", title=label, scale=scale),
+        y=alt.Y("low:Q", title=label, scale=scale),
         y2="ci_high:Q",
         opacity=alt.when(pick).then(alt.value(BAND)).otherwise(alt.value(BAND * DIM)),
     )

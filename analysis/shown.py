@@ -37,10 +37,10 @@ def label(cell: str) -> str:
     return short(cell, LABEL)
 
 
-def finished_trials(records: Records, cell: str) -> dict[int, str]:
-    """The cell's finished trials by seed, ascending."""
+def finished_trials(records: Records, cell: str, *others: str) -> dict[int, str]:
+    """The cell's trials that are finished, or have one of the `others` statuses, by seed, ascending."""
     rows = records.rows(cell)
-    rows = rows.loc[rows["status"] == FINISHED].sort_values("seed")
+    rows = rows.loc[rows["status"].isin([FINISHED, *others])].sort_values("seed")
     return dict(zip(rows["seed"].tolist(), rows["trial"].tolist(), strict=True))
 
 

@@ -92,10 +92,10 @@ def refresh(directory: Path) -> int:
         return 0
 
 
-def fetch_predictions(directory: Path) -> None:
-    """Those of trials that other machines ran."""
+def fetch_outputs(directory: Path) -> None:
+    """Predictions and artifacts of trials that other machines ran."""
     store = _store(directory)
-    names = store.files("predictions")
+    names = [*store.files("predictions"), *store.files("artifacts")]
     _all((store.get, name, directory / name) for name in names if not (directory / name).exists())
 
 

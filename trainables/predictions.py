@@ -37,10 +37,15 @@ def write_outputs(
         if "scores" not in found:
             _write(run / "predictions" / f"{trial}.parquet", landmark_columns(found))
     _write(artifacts / "features.parquet", feature_columns(learner))
-    if diagnostics:
-        _write(artifacts / "diagnostics.parquet", {name: [row[name] for row in diagnostics] for name in diagnostics[0]})
+    write_diagnostics(artifacts, diagnostics)
     if drawn is not None:
         draw(learner, drawn, found, artifacts)
+
+
+def write_diagnostics(artifacts: Path, rows: list[dict[str, Any]]) -> None:
+    """A row a layer and epoch, where any was recorded; of a diverged trial all that there is to see."""
+    if rows:
+        _write(artifacts / "diagnostics.parquet", {name: [row[name] for row in rows] for name in rows[0]})
 
 
 def prediction_columns(labels: Tensor, scores: Tensor) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from trainables.config import TrialConfig, from_tree
 from trainables.faults import out_of_memory
 from trainables.learner import Learner
 from trainables.mirror import Checkpoints
-from trainables.predictions import write_outputs
+from trainables.predictions import write_diagnostics, write_outputs
 
 DIVERGENCE = 1000.0  # an epoch's mean training loss above this multiple of the first batch's ends the trial
 
@@ -235,8 +235,7 @@ class Trial:
 
     def _end(self) -> dict[str, Any]:
         if self._diverged():
-            lost = {"status": "diverged", "error": f"diverged in epoch {self.learner.epoch}"}
-            return self._stopped() | {"selected_epoch": None, "selected": None, "verified": False} | lost
+            return self._lost()
         if self.spec.until and self.learner.epoch < self.config.training.epochs:
             return self._pause() if self.spec.pause else self._stopped()
         if faults := verification.at_end(self.learner, self._own_rows()):
@@ -251,6 +250,14 @@ class Trial:
                 self.remote.put_outputs()
         (self.folder / "previous.pt").unlink(missing_ok=True)
         return self._stopped() | {"status": "finished"}
+
+    def _lost(self) -> dict[str, Any]:
+        """The end of a diverged trial, whose layers are all that it leaves to look at."""
+        write_diagnostics(Path(self.spec.directory) / "artifacts" / self.spec.trial, self.layers)
+        if self.remote:
+            self.remote.put_outputs()
+        lost = {"status": "diverged", "error": f"diverged in epoch {self.learner.epoch}", "verified": False}
+        return self._stopped() | {"selected_epoch": None, "selected": None} | lost
 
     def _learner_of(self, config: TrialConfig) -> Learner:
         """One that the selected model fits: a member of a population may have taken over another network since."""

@@ -167,3 +167,15 @@ def test_the_report_has_the_table_and_the_sentence(run):
     assert "no gradient reaches fc in the last epoch" in text
     assert pd.read_csv(run / "report" / "diagnostics.csv")["layer"].tolist() == ["conv1", "conv1.bn", "relu1", "fc"]
     assert (run / "report" / "figures" / "activations.svg").exists()
+
+
+def test_a_diverged_cell_shows_its_layers_and_what_is_infinite_is_left_out(tmp_path):
+    outcomes = {"baseline": [0.5] * SEEDS, "loss=a": ["diverged"] * SEEDS}
+    run = runs.write_outcomes(tmp_path, runs.study(outcomes, range(SEEDS)), outcomes)
+    write(run, cell="loss=a", epochs=1, change=lambda epoch, layer: {"weight_norm": np.inf, "update_ratio": np.inf})
+    found = read(run)
+    assert set(found["cell"]) == {"loss=a"}
+    assert not np.isinf(found[["weight_norm", "update_ratio"]]).any().any()
+    assert activation_figures(found)
+    write_report(run)
+    assert "loss=a" in set(pd.read_csv(run / "report" / "diagnostics.csv")["cell"])

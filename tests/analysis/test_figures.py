@@ -128,6 +128,22 @@ def test_a_scale_is_logarithmic_where_the_means_span_more_than_a_decade(tmp_path
     assert {encoding["y"]["scale"]["type"] for encoding in encodings(spec)} == {scale}
 
 
+def test_a_band_that_reaches_below_zero_keeps_to_a_logarithmic_scale_and_its_figures_stay(tmp_path):
+    def trial(seed, losses):
+        epochs = [
+            runs.epoch("baseline", seed, n, val_loss=loss, val_reference=1 / n) for n, loss in enumerate(losses, 1)
+        ]
+        return [runs.start("baseline", seed), *epochs, runs.end("baseline", seed)]
+
+    losses = [[9.0, 0.1], [10.0, 0.2], [11.0, 1.5]]
+    run = runs.write(tmp_path, runs.study(), [event for seed, each in enumerate(losses) for event in trial(seed, each)])
+    figure = figures_of(run, ["baseline"])["curves_loss"]
+    row = next(row for row in rows_of_figure(figure) if row["epoch"] == 2 and row["mean"] == pytest.approx(0.6))
+    expected = stats.ttest_1samp([0.1, 0.2, 1.5], 0).confidence_interval().low
+    assert row["ci_low"] == pytest.approx(expected, rel=1e-5)
+    assert row["ci_low"] < 0 < row["low"]
+
+
 def test_long_curves_are_thinned_and_keep_their_last_epoch(tmp_path):
     epochs = MAXIMUM_MARKS // 2
     run = runs.write(tmp_path, runs.study(), epochs_of("baseline", 0, [0.5] * epochs))

@@ -49,5 +49,5 @@ def test_it_listens_on_loopback_alone(tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_taken_is_an_error(tmp_path: Path) -> None:
-    with server(tmp_path) as made, pytest.raises(OSError):
+    with server(tmp_path) as made, pytest.raises(OSError, match="in use"):
         server(tmp_path, made.server_address[1])

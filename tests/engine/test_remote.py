@@ -54,7 +54,7 @@ def at_work(drive: Drive, directory: Path, **options: Any) -> None:
     new = not (directory / "study.json").exists()
     with session(directory, new):
         drive(options.pop("study", ABLATION), directory, **options)
-        remote.fetch_predictions(directory)
+        remote.fetch_outputs(directory)
         write_report(directory)
 
 

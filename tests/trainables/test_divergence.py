@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
@@ -29,6 +30,14 @@ def test_a_learning_rate_without_hope_ends_the_trial_within_the_epoch(
     assert loss_value is None or loss_value > DIVERGENCE
     json.dumps(result, allow_nan=False)
     assert not list(tmp_path.rglob("*.pt"))
+
+
+def test_a_diverged_trial_leaves_its_layers_to_look_at(tmp_path: Path) -> None:
+    spec = small_spec(tmp_path, {**HOPELESS, "diagnostics": True})
+    Trial(spec).advance()
+    layers = pd.read_parquet(tmp_path / "artifacts" / spec.trial / "diagnostics.parquet")
+    assert set(layers["epoch"]) == {1}
+    assert layers["weight_norm"].isna().any() or layers["weight_norm"].max() > 1e6
 
 
 def test_what_is_not_finite_is_null_and_what_is_stays(tmp_path: Path) -> None:
