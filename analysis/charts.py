@@ -5,7 +5,8 @@ Ink is `currentColor`: on the page a figure takes the text's colour, light or da
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from html import escape
@@ -53,7 +54,7 @@ class Figure:
 
     @cached_property
     def _spec(self) -> dict[str, Any]:
-        made = {name: value for name, value in self.chart.to_dict().items() if name != "config"}
+        made = {name: value for name, value in self.chart.to_dict(validate=False).items() if name != "config"}
         return made | {"description": f"{self.title}. {self.caption}"}
 
     def svg(self) -> str:
@@ -91,13 +92,24 @@ def javascript() -> str:
     return vl_convert.javascript_bundle(vl_version=schema_version())  # type: ignore[call-arg]
 
 
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Charts of this program, without asking Altair's schema about each part, which takes as long as all the rest.
+
+    Tests build the same figures outside of this.
+    """
+    from altair.utils.schemapi import debug_mode
+
+    with debug_mode(False):
+        yield
+
+
 def inline(table: pd.DataFrame) -> "alt.InlineData":
     """The rows of a table as a chart's own data: DIGITS significant digits, nothing where there is no finite number."""
     import altair as alt
-    from altair.utils.schemapi import debug_mode
 
     rows = [{name: _plain(value) for name, value in row.items()} for row in rows_of(table)]
-    with debug_mode(False):  # row by row against the schema takes longer than all the rest
+    with unchecked():
         return alt.InlineData(values=rows)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from analysis import manifest
 from analysis.ablation import ablation_table, effects_table, interactions_table
 from analysis.anova import anova_table
-from analysis.charts import Figure
+from analysis.charts import Figure, unchecked
 from analysis.curves import curve_figures, curves_table
 from analysis.files import write_table, write_text
 from analysis.forest import forest
@@ -74,8 +74,9 @@ def write_report(run_dir: Path) -> Path:
     why, changed = why_and_changed(records, run)
     tables |= {name: table for name, table in (("why", why), ("changed", changed)) if len(table)}
     tables |= picture_tables(records, run, tables)
-    figures = [*report_figures(records, tables, cells), *picture_figures(records, run, tables)]
-    text = page(records, tables, figures, galleries(records, run, tables))
+    with unchecked():
+        figures = [*report_figures(records, tables, cells), *picture_figures(records, run, tables)]
+        text = page(records, tables, figures, galleries(records, run, tables), run.address)
     (run.report / manifest.FIGURES).mkdir(parents=True, exist_ok=True)
     files = manifest.files_of(tables, [figure.name for figure in figures])
     earlier = manifest.announce(run.report, files)

@@ -117,12 +117,16 @@ def sections(
     tables: Mapping[str, pd.DataFrame],
     figures: Sequence[Figure] = (),
     galleries: Sequence[Gallery] = (),
+    address: str = "RUN_DIR",
 ) -> list[Section]:
-    """The sections that have anything to show, in the order of HEADINGS, those of unknown names last."""
+    """The sections that have anything to show, in the order of HEADINGS, those of unknown names last.
+
+    `address` is what a command names the run by.
+    """
     trials, anchors = sheets.trials(records, str(records.study["metric"]))
     made = {name: Section(name) for name in HEADINGS}
     made["ablation"] = _ablation(records, tables, anchors)
-    made["search"] = _search(records, tables)
+    made["search"] = _search(records, tables, address)
     if "stability" in tables and len(tables["stability"]):
         sheet = capped(sheets.stability(tables["stability"]), "stability.csv")
         made["curves"].blocks.append(Block("Roughness and jumps of each cell", sheet=sheet))
@@ -195,7 +199,7 @@ def _factorial(tables: Mapping[str, pd.DataFrame]) -> list[Block]:
     return blocks
 
 
-def _search(records: Records, tables: Mapping[str, pd.DataFrame]) -> Section:
+def _search(records: Records, tables: Mapping[str, pd.DataFrame], address: str) -> Section:
     section = Section("search")
     if not records.is_search:
         return section
@@ -206,7 +210,7 @@ def _search(records: Records, tables: Mapping[str, pd.DataFrame]) -> Section:
         sheet = sheets.pareto(tables["pareto"], measured(records)) if len(tables["pareto"]) else None
         section.blocks.append(Block("Pareto front", text, sheet))
     section.blocks += _ranking(records, tables)
-    section.text = " ".join(search_notes(records))
+    section.text = " ".join(search_notes(records, address))
     return section
 
 

@@ -3,12 +3,14 @@
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from analysis import report
 from analysis.report import report_tables, write_report
 from analysis.store import read_records
 from analysis.wording import answers, permutation_floor
@@ -251,3 +253,17 @@ def test_records_are_read_without_scipy_altair_or_jinja():
 
 def test_figures_load_only_where_they_are_drawn():
     assert not {"altair", "vl_convert", "jinja2", "torch"} & (loaded("analysis.report") | loaded("analysis.status"))
+
+
+@pytest.mark.parametrize("kind", ["ablation", "search"])
+def test_every_figure_is_what_the_schema_of_vega_lite_allows(kind, factorial, tmp_path, monkeypatch):
+    run = factorial
+    if kind == "search":
+        run = runs.write_outcomes(tmp_path, runs.search(), {f"c{i}": [0.5 + i / 50] for i in range(12)})
+    drawn = []
+    monkeypatch.setattr(report, "unchecked", nullcontext)
+    monkeypatch.setattr(report, "page", lambda records, tables, figures, *others: drawn.extend(figures) or "")
+    write_report(run)
+    assert drawn
+    for figure in drawn:
+        figure.chart.to_dict()  # SchemaValidationError where it is not

@@ -183,7 +183,7 @@ def test_landmarks_are_compared_by_the_error_of_each_example(run):
 def test_the_page_says_why(predicted):
     run, _ = predicted
     text = write_report(run).read_text()
-    assert "<h2>Why</h2>" in text
+    assert '<section id="why"' in text
     assert "McNemar p" in text
     assert len(pd.read_csv(run / "report" / "why.csv")) == 1
 
