@@ -12,7 +12,7 @@ import pandas as pd
 from analysis.axes import axis_title, drawn_share, focus, tips
 from analysis.charts import COLOURS, INK, MAXIMUM_MARKS, NEUTRAL, WIDTH, Figure, inline
 from analysis.schema import maximised
-from analysis.space import Observations, Setting, evenly
+from analysis.space import Observations, Setting, best_last, evenly
 from analysis.tables import metric_label, number
 from analysis.wording import setting as setting_text
 
@@ -37,9 +37,7 @@ def parallel_figure(seen: Observations, keys: Sequence[str]) -> Figure | None:
     import altair as alt
 
     limit = min(MAXIMUM_LINES, MAXIMUM_MARKS // (len(settings) + 1))
-    rows = evenly(seen.table, limit, maximised(seen.metric)).sort_values(
-        "value", ascending=maximised(seen.metric), kind="stable"
-    )
+    rows = best_last(evenly(seen.table, limit, maximised(seen.metric)), seen.metric)
     low, high = focus(seen.table["value"], seen.metric)
     ahead = min(BROUGHT_OUT, -(-len(rows) // SHARE))
     best_name = f"the best {ahead}" if ahead > 1 else "the best"

@@ -10,7 +10,7 @@ from analysis.axes import axis_title, drawn_share, focus, setting_axis, tips
 from analysis.charts import COLOURS, MAXIMUM_MARKS, NEUTRAL, Figure, inline
 from analysis.marginals import Forest, Plane, planes, text
 from analysis.schema import maximised
-from analysis.space import Setting, evenly
+from analysis.space import Setting, best_last, evenly
 from analysis.tables import metric_label, number
 
 if TYPE_CHECKING:
@@ -97,15 +97,16 @@ def _drawn(setting: Setting, curve: pd.DataFrame) -> pd.DataFrame:
 
 
 def _dots(setting: Setting, points: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """A row a configuration that has the setting, the best last, so that it is drawn over the others."""
-    there = points.loc[points[setting.key].notna()].sort_values("value", ascending=maximised(metric), kind="stable")
+    """A row a configuration that has the setting; the best of all is marked, where it is one of them."""
+    ordered = best_last(points, metric)
+    there = ordered.loc[ordered[setting.key].notna()]
     return pd.DataFrame(
         {
             "x": list(there[setting.key]),
             "y": list(there["value"]),
             "cell": list(there["cell"]),
             "value": [number(value) for value in there["value"]],
-            "is": [OTHERS] * (len(there) - 1) + [BEST] * min(1, len(there)),
+            "is": [BEST if cell == ordered["cell"].iloc[-1] else OTHERS for cell in there["cell"]],
             "aside": (np.arange(len(there)) * GOLDEN) % 1 - 0.5,
         }
     )

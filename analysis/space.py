@@ -166,6 +166,11 @@ def evenly(table: pd.DataFrame, limit: int, maximise: bool) -> pd.DataFrame:
     return table.iloc[np.sort(order[kept])]
 
 
+def best_last(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The rows by `value`, so that the best is drawn over the others; of equals the first is the best."""
+    return table.sort_values("value", ascending=not maximised(metric), kind="stable").iloc[::-1]
+
+
 def sign(metric: str) -> float:
     """1 where smaller is better, −1 where larger is."""
     return -1.0 if maximised(metric) else 1.0

@@ -2,9 +2,11 @@
 
 import math
 
+import pandas as pd
 import pytest
 
-from analysis.space import evenly, observed, settings_of
+from analysis.ranking import ranking_table
+from analysis.space import best_last, evenly, observed, settings_of
 from analysis.store import read_records
 from tests.analysis import runs, searches
 
@@ -117,3 +119,12 @@ def test_an_even_sample_keeps_the_best_the_worst_and_the_order(tmp_path):
     assert sample["cell"].tolist() == [cell for cell in shuffled["cell"] if cell in set(sample["cell"])]
     assert len(evenly(table, 100, maximise=False)) == len(table)
     assert math.isclose(evenly(table, 2, maximise=False)["value"].min(), 0.5)
+
+
+def test_of_equal_configurations_the_first_is_the_best_as_in_the_ranking(tmp_path):
+    outcomes = {"c0": [0.5], "c1": [0.9], "c2": [0.9], "c3": [0.7]}
+    records = read_records(runs.write_outcomes(tmp_path, runs.search(), outcomes))
+    table = pd.DataFrame({"cell": list(outcomes), "value": [0.5, 0.9, 0.9, 0.7]})
+    assert best_last(table, runs.METRIC)["cell"].tolist() == ["c0", "c3", "c2", "c1"]
+    assert ranking_table(records)["cell"].iloc[0] == "c1"
+    assert best_last(table, "val_loss")["cell"].iloc[-1] == "c0"
