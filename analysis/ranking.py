@@ -107,9 +107,22 @@ def _order(table: pd.DataFrame, maximise: bool) -> pd.Index:
     return keys.sort_values(["nothing", "cut", "mean", "stopped"], na_position="last", kind="stable").index
 
 
+def _had(records: Records, settings: pd.DataFrame) -> pd.DataFrame:
+    """The settings by cell without those whose condition does not hold, which configurations show by their default."""
+    from analysis.space import drawn, settings_of  # which itself asks this module what is ranked
+
+    conditional = [setting.key for setting in settings_of(records) if setting.when]
+    if conditional:
+        there = drawn(records, settings_of(records)).set_index("cell").notna().reindex(settings.index)
+        for key in conditional:
+            settings[key] = settings[key].where(there[key])
+    return settings
+
+
 def settings_columns(records: Records) -> pd.DataFrame:
     """A column a factor (ablation) or a varied setting (search), a row a cell in the order of `records.cells`.
 
+    A setting that a configuration does not have, because its condition does not hold, is missing.
     A factor that has the name of a column of the table is called `factor NAME`.
     """
     if records.is_search:
@@ -122,7 +135,7 @@ def settings_columns(records: Records) -> pd.DataFrame:
             if name == f"{CONFIG_PREFIX}{key}" or name.startswith(f"{CONFIG_PREFIX}{key}.")
         ]
         settings = first[list(dict.fromkeys(names))].rename(columns=lambda name: name.removeprefix(CONFIG_PREFIX))
-        return settings.reset_index(drop=True)
+        return _had(records, settings).reset_index(drop=True)
     levels = [cell.get("levels") or {} for cell in records.cells.values()]
     named = [factor["name"] for factor in records.study.get("factors", [])]
     names = list(dict.fromkeys([*named, *(name for row in levels for name in row)]))

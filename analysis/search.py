@@ -6,7 +6,7 @@ from analysis.importance import importance_note, importance_table
 from analysis.marginals import Forest, marginals_table
 from analysis.ranking import ranked_metric, ranking_table, settings_columns
 from analysis.schema import STOPPED, counterpart, maximised
-from analysis.space import drawn, objectives, observed, settings_of, sign
+from analysis.space import objectives, observed, sign
 from analysis.store import Records
 from analysis.tables import metric_label, number
 
@@ -55,7 +55,8 @@ def top_table(records: Records) -> pd.DataFrame:
     ranked = _ranked(records)
     if len(ranked) < 2:
         return pd.DataFrame(columns=list(TOP_COLUMNS))
-    return ranked.head(TOP)[list(TOP_COLUMNS)].join(_settings(records), on="cell")
+    settings = settings_columns(records).set_index(pd.Index(list(records.cells), dtype="str"))
+    return ranked.head(TOP)[list(TOP_COLUMNS)].join(settings, on="cell")
 
 
 def rungs_table(records: Records) -> pd.DataFrame:
@@ -98,16 +99,6 @@ def search_note(records: Records, address: str = "RUN_DIR") -> str:
 def search_notes(records: Records, address: str = "RUN_DIR") -> list[str]:
     """Sentences beside a search's tables and figures: what importance rests on, how far its best can be believed."""
     return [note for note in (importance_note(records), search_note(records, address)) if note]
-
-
-def _settings(records: Records) -> pd.DataFrame:
-    """The settings by cell as ranking.csv writes them, missing where they did not exist."""
-    table = settings_columns(records).set_index(pd.Index(list(records.cells), dtype="str"))
-    there = drawn(records, settings_of(records)).set_index("cell").notna()
-    for setting in settings_of(records):
-        if setting.when:
-            table[setting.key] = table[setting.key].where(there[setting.key].reindex(table.index))
-    return table
 
 
 def _ranked(records: Records) -> pd.DataFrame:

@@ -16,6 +16,7 @@ class Feeder(Searcher):
 
     def __init__(self, specs: Iterable[TrialSpec] = ()) -> None:
         super().__init__()
+        self.running: set[str] = set()
         self.waiting: deque[dict[str, Any]] = deque()
         for spec in specs:
             self.put(spec)
@@ -39,6 +40,7 @@ class Feeder(Searcher):
 
     def over(self, trial: str) -> None:
         """Told once a trial's end is in the log."""
+        self.running.discard(trial)
 
     def waits(self) -> bool:
         """Whether trials that run now may lead to new ones."""
@@ -46,12 +48,15 @@ class Feeder(Searcher):
 
     def away(self, trial: str) -> None:
         """Told that a trial left its process without an end: it paused, or ran out of memory."""
+        self.running.discard(trial)
 
     def suggest(self, trial_id: str) -> Any:
         """The next trial's Ray config, None for later, or FINISHED."""
         if not self.waiting and not self.refill():
             return None if self.waits() else Searcher.FINISHED
-        return self.waiting.popleft()
+        config = self.waiting.popleft()
+        self.running.add(config["spec"]["trial"])
+        return config
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing: the recorder tells `over`, which Ray's word of errors and retries cannot stand for."""

@@ -5,7 +5,7 @@ same again. Validation chooses; the tables then say what each step was worth on 
 """
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis.schema import counterpart, maximised
 from analysis.store import Records, read_records
@@ -40,7 +40,6 @@ class PathFeeder(Feeder):
 
     def __init__(self, work: "Work") -> None:
         self.work, self.plan, self.history = work, work.plan, work.log.history
-        self.running: set[str] = set()
         self._wanted: Callable[[str], bool] = lambda trial: True
         super().__init__(work.standing.todo)
         self._tell_of_others()
@@ -48,18 +47,6 @@ class PathFeeder(Feeder):
     def keep(self, wanted: Callable[[str], bool]) -> None:
         self._wanted = wanted
         super().keep(wanted)
-
-    def suggest(self, trial_id: str) -> Any:
-        config = super().suggest(trial_id)
-        if isinstance(config, dict):
-            self.running.add(config["spec"]["trial"])
-        return config
-
-    def over(self, trial: str) -> None:
-        self.running.discard(trial)
-
-    def away(self, trial: str) -> None:
-        self.running.discard(trial)
 
     def waits(self) -> bool:
         return bool(self.running)

@@ -62,7 +62,6 @@ class Population(StudySampler):
         self.log, self.settings = log, study.population
         self.ends = boundaries(self.settings, study.epochs)
         self.members: dict[int, dict[str, tuple[TrialSpec, Settings]]] = {}
-        self.running: set[str] = set()
         super().__init__(bench, study, directory, log.history, place, journal)
 
     def refill(self) -> bool:
@@ -79,21 +78,11 @@ class Population(StudySampler):
     def waits(self) -> bool:
         return bool(self.running)
 
-    def suggest(self, trial_id: str) -> Any:
-        config = super().suggest(trial_id)
-        if isinstance(config, dict):
-            self.running.add(config["spec"]["trial"])
-        return config
-
     def over(self, trial: str) -> None:
-        self.running.discard(trial)
         super().over(trial)
         for members in self.members.values():
             if members.keys() <= self.history.ends.keys():
                 self._clean(members, self.ends)
-
-    def away(self, trial: str) -> None:
-        self.running.discard(trial)
 
     def put(self, spec: TrialSpec, point: Settings | None = None) -> None:
         """Queue the part of a member's trial that is next, unless it waits for the others of its generation."""

@@ -94,6 +94,7 @@ class StudySampler(Feeder):
 
     def over(self, trial: str) -> None:
         """Take note that one of this search's trials has its end in the log."""
+        super().over(trial)
         for proposal in self.proposals.values():
             if trial in proposal.open:
                 proposal.open.discard(trial)

@@ -13,7 +13,7 @@ from analysis.report import write_report
 from analysis.status import describe
 from analysis.store import read_records
 from analysis.tables import console_table
-from tests.analysis import runs
+from tests.analysis import runs, searches
 from tests.analysis.test_report import words
 
 
@@ -203,3 +203,15 @@ def test_a_factor_may_have_the_name_of_a_column(tmp_path, name):
     assert set(table[f"factor {name}"]) == {"a", "b"}
     assert table["rank"].tolist() == [1, 2, 3, 4]
     assert table.columns.is_unique
+
+
+def test_a_setting_whose_condition_does_not_hold_is_no_setting_of_its_cell(tmp_path):
+    trials = [
+        searches.trial("c0", {"schedule.name": "step", "schedule.gamma": 0.3}, 0.9),
+        searches.trial("c1", {"schedule.name": "constant", "schedule.gamma": 0.1}, 0.8),
+    ]
+    records = read_records(searches.write(tmp_path, [searches.SCHEDULE, searches.GAMMA], trials))
+    table = ranking_table(records)
+    assert table["cell"].tolist() == ["c0", "c1"]
+    assert table["schedule.gamma"].iloc[0] == 0.3
+    assert pd.isna(table["schedule.gamma"].iloc[1])
