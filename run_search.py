@@ -284,21 +284,6 @@ def _model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return trial(place_options(command))
 
 
-def _best_trial(directory: Path) -> str:
-    """The first finished trial of the best cell, as the report ranks them."""
-    from analysis.ranking import ranking_table
-    from analysis.schema import FINISHED
-    from analysis.store import read_records
-    from engine.errors import PlanError
-
-    records = read_records(directory)
-    for cell in ranking_table(records)["cell"]:
-        rows = records.rows(cell)
-        if len(finished := rows.loc[rows["status"] == FINISHED, "trial"]):
-            return str(finished.iloc[0])
-    raise PlanError([f"{directory}: no trial has finished; name one that has a model by --trial"])
-
-
 @main.command()
 @click.argument("run_dir", type=click.Path())
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
@@ -315,9 +300,9 @@ def predict(
     """
     directory = existing(run_dir, places["cache_dir"])
     from engine.predict import predict_all
-    from engine.trained import Loader
+    from engine.trained import Loader, best_trial
 
-    for line in predict_all(Loader(directory, places), trial or _best_trial(directory), images, out, draw):
+    for line in predict_all(Loader(directory, places), trial or best_trial(directory), images, out, draw):
         click.echo(line, err=out is None)
 
 
@@ -330,9 +315,9 @@ def export(run_dir: str, out: Path, trial: str | None, **places: str | None) -> 
     directory = existing(run_dir, places["cache_dir"])
     from engine.card import write_card
     from engine.export import export as write_model
-    from engine.trained import Loader
+    from engine.trained import Loader, best_trial
 
-    trained, check = write_model(Loader(directory, places), trial or _best_trial(directory), out)
+    trained, check = write_model(Loader(directory, places), trial or best_trial(directory), out)
     click.echo(
         f"{out}: trial {trained.trial}, equal to the model on {check.pictures} test pictures within "
         f"{check.absolute:.2g} ({check.relative:.2g} of the greatest output)"

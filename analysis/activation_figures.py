@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.activations import MAXIMUM_CELLS, RULES, findings, has_weights, rectifies
 from analysis.charts import MAXIMUM_MARKS, NEUTRAL, Figure, colour_by_cell, inline, picked, spans_decades
-from analysis.shown import label
+from analysis.shown import labels
 
 if TYPE_CHECKING:
     import altair as alt
@@ -26,7 +26,7 @@ def activation_figures(rows: pd.DataFrame) -> list[Figure]:
     """Of `activation_rows`; the first figure's caption begins with what `findings` finds."""
     if rows.empty:
         return []
-    rows = rows.assign(cell=rows["cell"].map({cell: label(cell) for cell in rows["cell"].unique()}))
+    rows = rows.assign(cell=rows["cell"].map(labels(rows["cell"].unique())))
     said, dead = findings(rows), rows.loc[rectifies(rows["kind"])]
     more = f"{len(said) - SENTENCES} more findings of this sort are left out." if len(said) > SENTENCES else ""
     caption = " ".join(filter(None, [*said[:SENTENCES], more, RULES if said else ""]))

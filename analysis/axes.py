@@ -32,10 +32,11 @@ def focus(values: "pd.Series[float]", metric: str) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def axis_title(metric: str) -> str:
+def axis_title(metric: str, after: str = "") -> str:
+    """The metric, its split, `after` which epoch (as `wording.after` says it) and which way is better."""
     split = metric.partition("_")[0]
     where = f" ({split})" if split in SPLITS else ""
-    return f"{metric_label(metric)}{where}, {'larger' if maximised(metric) else 'smaller'} is better"
+    return f"{metric_label(metric)}{where}{after}, {'larger' if maximised(metric) else 'smaller'} is better"
 
 
 def drawn_share(drawn: int, n: int, what: str) -> str:

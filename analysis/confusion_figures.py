@@ -5,16 +5,17 @@ compare. Colours fade into the page, which may be light or dark.
 """
 
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from analysis.ablation import BETTER, WORSE
-from analysis.charts import INK, MAXIMUM_MARKS, NEUTRAL, Figure, inline, short
-from analysis.shown import baseline_cell, best_cell, label
+from analysis.charts import INK, MAXIMUM_MARKS, NEUTRAL, Figure, inline
+from analysis.shown import baseline_cell, best_cell, best_word, is_step, labels, unique
 from analysis.store import Records
-from analysis.tables import rows_of
+from analysis.tables import MANY_BASELINES, rows_of
 
 if TYPE_CHECKING:
     import altair as alt
@@ -23,6 +24,7 @@ MAXIMUM_CLASSES = 50  # of one matrix; of more, those that are confused most
 COUNTED_CLASSES = 12  # up to so many, the counts stand in the matrix
 CLEAR_ROWS = 4  # comparisons with a clear verdict whose difference is drawn
 SMALLEST_CHANGE = 0.0005  # of a row's share that is drawn
+TITLE = 40  # characters of a line of a panel's title
 PANEL, LARGEST_CELL, SMALLEST_CELL = 250, 56, 5  # pixels
 BLUE, ORANGE = "0,114,178", "213,94,0"
 
@@ -82,20 +84,27 @@ def confusion_figures(records: Records, tables: Mapping[str, pd.DataFrame], show
 
 def differences(records: Records, tables: Mapping[str, pd.DataFrame]) -> dict[str, tuple[str, str]]:
     """(baseline cell, cell) by title: the best cell against the baseline, then up to CLEAR_ROWS comparisons whose
-    verdict is clear; each pair once."""
+    verdict is clear, of a ladder or a path those with the cell before; each pair once. Titles name the baseline where
+    the study has several."""
     baseline, best = baseline_cell(records), best_cell(records, tables["ranking"])
+    comparisons, step = records.study.get("comparisons", []), is_step(records)
+    several = any(comparison["factor"] in MANY_BASELINES for comparison in comparisons)
     found: dict[tuple[str, str], str] = {}
     if baseline is not None and best is not None and best != baseline:
-        found[baseline, best] = f"{label(best)} (best)"
+        found[baseline, best] = ""
     verdicts = [row["verdict"] for row in rows_of(tables["ablation"])] if "ablation" in tables else []
     clear = 0
-    for comparison, verdict in zip(records.study.get("comparisons", []), verdicts, strict=False):
+    for comparison, verdict in zip(comparisons, verdicts, strict=False):
         pair = (records.resolve(comparison["baseline_cell"]), records.resolve(comparison["cell"]))
-        if verdict in (BETTER, WORSE) and pair[0] != pair[1] and clear < CLEAR_ROWS:
+        if verdict in (BETTER, WORSE) and step(comparison) and pair[0] != pair[1] and clear < CLEAR_ROWS:
             clear += 1
-            against = "" if pair[0] == baseline else f" against {comparison['baseline_level']}"
-            found.setdefault(pair, f"{label(pair[1])}{against}, {verdict}")
-    return {title: pair for pair, title in found.items()}
+            found.setdefault(pair, verdict)
+    called = labels(cell for pair in found for cell in reversed(pair))
+    titles = {}
+    for pair, verdict in found.items():
+        against = f" against {called[pair[0]]}" if several or pair[0] != baseline else ""
+        titles[pair] = called[pair[1]] + (f"{against}, {verdict}" if verdict else f" ({best_word(records)}){against}")
+    return {title: pair for pair, title in unique(titles).items()}
 
 
 def _matrices(matrices: Mapping[str, pd.DataFrame], classes: Sequence[str], more: str) -> Figure:
@@ -192,7 +201,7 @@ def _panel(rows: pd.DataFrame, classes: Sequence[str], colour: "alt.Color", titl
         ink = alt.when(dark).then(alt.value("white")).otherwise(alt.value(INK))
         layers.append(base.mark_text(fontSize=size).encode(text=f"{text}:N", color=ink))
     frame = alt.ViewBackground(stroke=NEUTRAL, strokeOpacity=0.5)
-    return alt.layer(*layers).properties(width=step * n, height=step * n, title=short(title, 40), view=frame)
+    return alt.layer(*layers).properties(width=step * n, height=step * n, title=wrap(title, TITLE), view=frame)
 
 
 def _side_by_side(panels: Sequence[Any]) -> "alt.ConcatChart":

@@ -65,13 +65,14 @@ def curve_figures(records: Records, curves: pd.DataFrame, cells: Sequence[str]) 
     drawable = set(curves["cell"].unique())
     shown = [cell for cell in cells if cell in drawable][:MAXIMUM_CURVES]
     left = len(drawable) - len(shown)
+    beyond = len(set(records.trials.loc[records.trials["epochs"] > 0, "cell"]) - drawable)
     curves = curves.loc[curves["cell"].isin(shown)]
     figures = []
     for measure in _measures(records, curves):
         metrics = [f"{split}_{measure}" for split in SPLITS]
         rows = curves.loc[curves["metric"].isin(metrics)]
         if len(rows):
-            figures.append(_figure(measure, rows, shown, left))
+            figures.append(_figure(measure, rows, shown, left, beyond))
     rates = _rate_figure(records, shown)
     return [*figures, rates] if rates else figures
 
@@ -85,7 +86,7 @@ def _measures(records: Records, curves: pd.DataFrame) -> list[str]:
     return [name for name in measures if not (same and name == "reference" and name != primary)]
 
 
-def _figure(measure: str, rows: pd.DataFrame, cells: Sequence[str], left: int) -> Figure:
+def _figure(measure: str, rows: pd.DataFrame, cells: Sequence[str], left: int, beyond: int) -> Figure:
     import altair as alt
 
     label = metric_label(measure)
@@ -106,7 +107,7 @@ def _figure(measure: str, rows: pd.DataFrame, cells: Sequence[str], left: int) -
         caption += " Where a factor changes the loss, the curves of its levels are not comparable."
     panels[0] = panels[0].add_params(picked())
     chart = alt.concat(*panels, columns=len(panels))
-    return Figure(f"curves_{measure}", "curves", _title(label), caption + _what_is_left(step, left), chart)
+    return Figure(f"curves_{measure}", "curves", _title(label), caption + _what_is_left(step, left, beyond), chart)
 
 
 def _panel(
@@ -211,7 +212,7 @@ def _rate_figure(records: Records, cells: Sequence[str]) -> Figure | None:
         layers.insert(0, band)
     caption = "Mean over seeds by epoch" + (", with the range over seeds." if spread else "; all seeds agree.")
     chart = alt.layer(*layers).add_params(pick).properties(width=ALONE, height=HEIGHT)
-    return Figure("curves_lr", "curves", "Learning rate", caption + _what_is_left(step, 0), chart)
+    return Figure("curves_lr", "curves", "Learning rate", caption + _what_is_left(step), chart)
 
 
 def _named_once(table: pd.DataFrame, cells: Sequence[str]) -> pd.DataFrame:
@@ -234,9 +235,10 @@ def _title(label: str) -> str:
     return f"{label[:1].upper()}{label[1:]}"
 
 
-def _what_is_left(step: int, left: int) -> str:
-    """What of the table a figure does not show."""
+def _what_is_left(step: int, left: int = 0, beyond: int = 0) -> str:
+    """What a figure does not show: `left` cells of the table, `beyond` that the table does not hold either."""
     said = f" Every {step} epochs." if step > 1 else ""
     if left:
-        said += f" The best {MAXIMUM_CURVES} cells; {left} more are in curves.csv, all in epochs.parquet."
+        said += f" The best {MAXIMUM_CURVES} cells; {left} more are in curves.csv, "
+        said += f"{beyond} only in epochs.parquet." if beyond else "all in epochs.parquet."
     return said

@@ -51,7 +51,8 @@ CAPTIONS = {
     "effects": f"{{metric}}, main effects: levels averaged over the other factors within each seed; {PAIRED}.",
     "ladder": f"{{metric}} of each rung, with its gain over the rung before and over the first: {PAIRED}.",
     "path": "{metric}: what each factor that was left changes at a step, against the step before; paired by seed "
-    "({n}), 95 % t intervals, not corrected. The factor with the best mean in validation was chosen.",
+    "({n}), 95 % t intervals, not corrected. The factor that most seeds finished was chosen, of equals the one with "
+    "the best mean in validation, by the seeds and epochs of the time of choosing.",
     "factor": "{metric} by level: mean with half of its 95 % t interval over seeds ({n}); the best mean is bold. The "
     "p-value is the two-sided paired t-test's against the baseline after Holm's correction over all comparisons.",
     "interactions": "{metric}: how far two levels together differ from the sum of their separate effects, paired by "
@@ -70,7 +71,8 @@ CAPTIONS = {
     "more than half, over seeds ({n}), with 95 % t intervals.",
     "per_class": "Test accuracy by class, mean over seeds ({n}).",
     "confusion": "Test examples by true and predicted class, summed over seeds.",
-    "importance": "{metric}: what each setting matters, by fANOVA (its share of the variance) and PED-ANOVA (for "
+    "importance": "{metric}: what each setting matters, by fANOVA (of what settings explain of the "
+    "variance by themselves, the share of this one; what they explain only together is not in it) and PED-ANOVA (for "
     "coming among the best); either sums to 1 over the settings; n configurations have the setting.",
     "marginals": "{metric} that a random forest predicts with one setting changed, averaged over the better half of "
     "the configurations; standard deviation over its trees; n configurations are nearest to the value.",

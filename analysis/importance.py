@@ -1,9 +1,9 @@
 """How much each setting of a search mattered, by Optuna's fANOVA and PED-ANOVA over an in-memory study.
 
-fANOVA (Hutter et al., 2014) says what share of the metric's variance over the whole space a setting explains by
-itself; PED-ANOVA (Watanabe et al., 2023, its conditional form for settings that do not always exist) how much it
-mattered for coming among the best. A setting may be large in one and small in the other: a learning rate that ruins
-half of the space explains its variance, and says little among the good ones.
+fANOVA (Hutter et al., 2014) says how much of the metric's variance over the whole space a setting explains by itself,
+here as a share of what all of them explain so; PED-ANOVA (Watanabe et al., 2023, its conditional form for settings that
+do not always exist) how much it mattered for coming among the best. A setting may be large in one and small in the
+other: a learning rate that ruins half of the space explains its variance, and says little among the good ones.
 
 Optuna is imported inside functions only: nothing else in the analysis needs it.
 """
@@ -30,26 +30,35 @@ FANOVA_CONFIGURATIONS = 150  # its time grows with their square: 1 s for 200 of 
 PED_ANOVA_CONFIGURATIONS = 2000
 TOP_SHARE, TOP_LEAST = 0.1, 5  # PED-ANOVA's best: a tenth, at least the five that its authors advise
 SEED = 0
+BY_THEMSELVES = "by_themselves"  # attribute of the table: by metric, the share of the variance before it is rescaled
+WELL_BELOW_ALL = 0.8
 
 
 def importance_table(records: Records) -> pd.DataFrame:
     """importance.csv, one row a setting, most important first: `rank, setting, metric, importance_fanova,
     importance_ped_anova, n, n_fanova, condition`; of a search with several objectives the rows of each in turn.
 
-    Either importance sums to 1 over the settings of a metric. Values are those of `space.observed`; `n` counts the
-    configurations in which the setting existed. Of many, evenly spaced in order of merit, fANOVA takes `n_fanova`, at
-    most FANOVA_CONFIGURATIONS, and PED-ANOVA PED_ANOVA_CONFIGURATIONS of all. Settings on a log scale enter as
-    logarithms. `condition` says when a setting existed, empty if always: its fANOVA share is then that of a forest over
-    the configurations in which it did, times their share of all, and missing with fewer than MINIMUM_CONFIGURATIONS of
-    them. Empty where there is too little to say.
+    Either importance sums to 1 over the settings of a metric; what fANOVA's summed to before, the share of the variance
+    that settings explain by themselves, is in `attrs[BY_THEMSELVES]` by metric. Values are those of `space.observed`;
+    `n` counts the configurations in which the setting existed. Of many, evenly spaced in order of merit, fANOVA takes
+    `n_fanova`, at most FANOVA_CONFIGURATIONS, and PED-ANOVA PED_ANOVA_CONFIGURATIONS of all. Settings on a log scale
+    enter as logarithms. `condition` says when a setting existed, empty if always: its fANOVA share is then that of a
+    forest over the configurations in which it did, times their share of all, and missing with fewer than
+    MINIMUM_CONFIGURATIONS of them. Empty where there is too little to say.
     """
     parts = [_of_metric(observed(records, metric)) for metric in objectives(records)] if records.is_search else []
     known = [part for part in parts if len(part)]
-    return pd.concat(known, ignore_index=True) if known else pd.DataFrame(columns=list(COLUMNS))
+    if not known:
+        return pd.DataFrame(columns=list(COLUMNS))
+    sums = {metric: total for part in known for metric, total in part.attrs[BY_THEMSELVES].items()}
+    table = pd.concat(known, ignore_index=True)
+    table.attrs[BY_THEMSELVES] = sums
+    return table
 
 
-def importance_note(records: Records) -> str:
-    """What importance.csv rests on, or why there is none; empty for an ablation."""
+def importance_note(records: Records, importance: pd.DataFrame | None = None) -> str:
+    """What importance.csv rests on, and of the table `importance` what settings explain by themselves where that is
+    well below all; or why there is none; empty for an ablation."""
     if not records.is_search:
         return ""
     seen = observed(records)
@@ -64,7 +73,18 @@ def importance_note(records: Records) -> str:
         text += f" fANOVA takes {FANOVA_CONFIGURATIONS} of them, evenly spaced in order of merit."
     if len(seen.table) > PED_ANOVA_CONFIGURATIONS:
         text += f" PED-ANOVA takes {PED_ANOVA_CONFIGURATIONS:,} in the same way."
-    return text
+    return text + ("" if importance is None else _by_themselves(importance))
+
+
+def _by_themselves(importance: pd.DataFrame) -> str:
+    """A sentence a metric of which fANOVA's bars share out a part only."""
+    sums: dict[str, float] = importance.attrs.get(BY_THEMSELVES, {})
+    return "".join(
+        f" Settings by themselves explain {100 * total:.0f} % of the variance of {metric}; the rest is what several do "
+        "only together, and chance."
+        for metric, total in sums.items()
+        if total < WELL_BELOW_ALL
+    )
 
 
 def _of_metric(seen: Observations) -> pd.DataFrame:
@@ -75,6 +95,7 @@ def _of_metric(seen: Observations) -> pd.DataFrame:
         ped_anova = _ped_anova(seen)
     table = pd.DataFrame({"setting": [setting.key for setting in seen.settings], "metric": seen.metric})
     table["importance_fanova"] = _shares([fanova[key][0] for key in table["setting"]])
+    by_themselves = float(np.nansum([share for share, _ in fanova.values()]))
     table["importance_ped_anova"] = _shares([ped_anova[key] for key in table["setting"]])
     table["n"] = [int(seen.table[key].notna().sum()) for key in table["setting"]]
     table["n_fanova"] = [fanova[key][1] for key in table["setting"]]
@@ -82,7 +103,9 @@ def _of_metric(seen: Observations) -> pd.DataFrame:
     order = ["importance_fanova", "importance_ped_anova"]
     table = table.sort_values(order, ascending=False, na_position="last", kind="stable").reset_index(drop=True)
     table["rank"] = range(1, len(table) + 1)
-    return table[list(COLUMNS)]
+    table = table[list(COLUMNS)]
+    table.attrs[BY_THEMSELVES] = {seen.metric: by_themselves}
+    return table
 
 
 def _fanova(seen: Observations) -> dict[str, tuple[float, int]]:

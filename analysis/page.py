@@ -115,7 +115,7 @@ def _summary(records: Records) -> str:
             str(study.get("workload", "")),
             design,
             f"{seeds} seed" + ("s" if seeds != 1 else ""),
-            f"{epochs} epochs" if epochs else "",
+            f"{epochs} epoch" + ("s" if epochs != 1 else "") if epochs else "",
             f"{study['metric']} at {wording.selection_in_words(study['selection'])}",
         ]
     )

@@ -14,6 +14,7 @@ from analysis.charts import COLOURS, INK, MAXIMUM_MARKS, NEUTRAL, WIDTH, Figure,
 from analysis.schema import maximised
 from analysis.space import Observations, Setting, best_last, evenly
 from analysis.tables import metric_label, number
+from analysis.wording import after
 from analysis.wording import setting as setting_text
 
 if TYPE_CHECKING:
@@ -37,14 +38,17 @@ def parallel_figure(seen: Observations, keys: Sequence[str]) -> Figure | None:
     import altair as alt
 
     limit = min(MAXIMUM_LINES, MAXIMUM_MARKS // (len(settings) + 1))
-    rows = best_last(evenly(seen.table, limit, maximised(seen.metric)), seen.metric)
+    ordered = best_last(seen.table, seen.metric)
+    ahead = min(BROUGHT_OUT, -(-min(len(ordered), limit) // SHARE))  # all of them are drawn, of the others a part
+    rows = pd.concat([evenly(ordered[:-ahead], limit - ahead, maximised(seen.metric)), ordered[-ahead:]])
     low, high = focus(seen.table["value"], seen.metric)
-    ahead = min(BROUGHT_OUT, -(-len(rows) // SHARE))
     best_name = f"the best {ahead}" if ahead > 1 else "the best"
+    best_name += "" if seen.epoch is None else " then"
     fields = [f"p{place:02}" for place in range(len(settings) + 1)]
     wide = _wide(rows, settings, fields, (low, high), [OTHERS] * (len(rows) - ahead) + [best_name] * ahead)
     brush = alt.selection_interval(name="brush", encodings=["x"])
-    colour = alt.Color("metric:Q", title=axis_title(seen.metric), legend=None).scale(
+    title = axis_title(seen.metric, after(seen.epoch))
+    colour = alt.Color("metric:Q", title=title, legend=None).scale(
         domain=[low, high], range=list(RAMP if maximised(seen.metric) else RAMP[::-1])
     )
     kind = alt.Color("is:N", title=None, legend=alt.Legend(symbolType="stroke", symbolStrokeWidth=2)).scale(
@@ -52,7 +56,7 @@ def parallel_figure(seen: Observations, keys: Sequence[str]) -> Figure | None:
     )
     shown = tips("cell", value=seen.metric)
     texts = {f"t{field}": setting.key for field, setting in zip(fields[1:], settings, strict=True)}
-    ticks = alt.Chart(inline(wide)).encode(x=_top(seen.metric, low, high), color=kind.legend(None), tooltip=shown)
+    ticks = alt.Chart(inline(wide)).encode(x=_top(title, low, high), color=kind.legend(None), tooltip=shown)
     strip = ticks.mark_tick(thickness=1.5, size=STRIP - 8).properties(width=WIDTH, height=STRIP).add_params(brush)
     y = alt.Y("axis:N", axis=None)
     x = alt.X("position:Q", axis=None).scale(domain=[0, END], nice=False, zero=False)
@@ -71,13 +75,13 @@ def parallel_figure(seen: Observations, keys: Sequence[str]) -> Figure | None:
     return Figure("parallel", SECTION, "All settings at once", _caption(seen, rows, settings, (low, high)), chart)
 
 
-def _top(metric: str, low: float, high: float) -> "alt.X":
+def _top(title: str, low: float, high: float) -> "alt.X":
     """The metric's axis, in line with the settings' below it, which have room for what is not set."""
     import altair as alt
 
     axis = alt.Axis(orient="top", grid=False, tickCount=6, labelExpr=f"datum.value > {high} ? '' : datum.label")
     scale = alt.Scale(domain=[low, low + END * (high - low)], nice=False)
-    return alt.X("metric:Q", title=axis_title(metric), scale=scale, axis=axis)
+    return alt.X("metric:Q", title=title, scale=scale, axis=axis)
 
 
 def _wide(
@@ -103,7 +107,8 @@ def _positions(setting: Setting, values: "pd.Series[Any]") -> list[float]:
     if setting.choices:
         return [float(place) for place in values.map(_places(setting)).fillna(NOT_SET)]
     low, high = setting.scaled(np.array([setting.low, setting.high]))
-    shares = (setting.scaled(values) - low) / (high - low)
+    scaled = setting.scaled(values)
+    shares = (scaled - low) / (high - low) if high > low else np.where(np.isnan(scaled), scaled, 0.5)
     return [float(share) for share in np.where(np.isnan(shares), NOT_SET, shares)]
 
 
@@ -122,6 +127,7 @@ def _words(alt: Any, settings: Sequence[Setting], fields: Sequence[str], x: Any,
     rows = []
     for field, setting in zip(fields, settings, strict=True):
         ends = {setting_text(setting.low): 0.0, setting_text(setting.high): 1.0}
+        ends = ends if setting.high > setting.low else {setting_text(setting.low): 0.5}
         marks = list((_places(setting) if setting.choices else ends).items())
         if setting.when:
             marks.append(("not set", NOT_SET))
@@ -140,9 +146,10 @@ def _words(alt: Any, settings: Sequence[Setting], fields: Sequence[str], x: Any,
 
 
 def _caption(seen: Observations, rows: pd.DataFrame, settings: Sequence[Setting], limits: tuple[float, float]) -> str:
+    then = "" if seen.epoch is None else " then"
     text = (
-        f"A line a configuration, the best in orange, the others bluer the better; settings in the order "
-        f"of their importance. Drag over {metric_label(seen.metric)} at the top to pick configurations."
+        f"A line a configuration, the best{then} in orange, the others bluer the better; settings in the order of "
+        f"their importance. Drag over {metric_label(seen.metric)}{after(seen.epoch)} at the top to pick configurations."
     )
     beyond = int(((rows["value"] < limits[0]) | (rows["value"] > limits[1])).sum())
     if beyond:

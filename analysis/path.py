@@ -48,7 +48,8 @@ def _on(levels: Mapping[str, str], first: Mapping[str, str]) -> frozenset[str]:
 
 def path_table(records: Records) -> pd.DataFrame:
     """One row a candidate of each step: its change of the primary metric against the step before, paired by seed with
-    the 95 % t interval, and `val_delta`, the change of the metric's validation counterpart, by which steps are chosen.
+    the 95 % t interval, and `val_delta`, the change of the metric's validation counterpart, which chooses among those
+    that most seeds finished.
     """
     metric = str(records.study["metric"])
     names = _level_names(records.study)
@@ -105,6 +106,7 @@ def how_chosen(study: Mapping[str, Any]) -> str:
     """By what a path chose its steps, and what that does to them."""
     metric = counterpart(str(study["metric"]), "val")
     return (
-        f"each step took, of the factors that were left, the one with the best mean {metric} over these same seeds, "
-        f"which flatters it a little, most where many were left; path.csv has every candidate"
+        f"each step took, of the factors that were left, the one that most seeds finished, of equals the one with the "
+        f"best mean {metric}, by the seeds and epochs of the time of choosing; its figures here hold these too, which "
+        "flatters it a little, most where many were left; path.csv has every candidate"
     )

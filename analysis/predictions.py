@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.schema import FINISHED, RunDirectory
+from analysis.shown import baseline_cell
 from analysis.store import Records
 
 CONFUSION_COLUMNS = ("cell", "target", "prediction", "count")
+MAXIMUM_CELLS = 300  # each has a file to read a seed
 PER_CLASS_COLUMNS = ("cell", "class", "n", "accuracy", "std", "examples")
 
 
@@ -21,9 +23,12 @@ def confusion_and_per_class(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Counts by cell, target and prediction, summed over seeds; and accuracy by cell and class, averaged over seeds.
 
-    `n` counts seeds, `examples` is the number of test examples of the class (of one seed).
+    Of the first MAXIMUM_CELLS `cells`, and the baseline if it comes later. `n` counts seeds, `examples` is the number
+    of test examples of the class (of one seed).
     """
-    counts = [_counted(trial, cell, path) for cell, trial, path in _files(records, run, cells)]
+    every_cell, baseline = list(cells), baseline_cell(records)
+    read = [*every_cell[:MAXIMUM_CELLS], *(cell for cell in every_cell[MAXIMUM_CELLS:] if cell == baseline)]
+    counts = [_counted(trial, cell, path) for cell, trial, path in _files(records, run, read)]
     known = [frame for frame in counts if frame is not None]
     if not known:
         return pd.DataFrame(columns=list(CONFUSION_COLUMNS)), pd.DataFrame(columns=list(PER_CLASS_COLUMNS))

@@ -91,9 +91,8 @@ def _panel(
     (x_title, x_axis, x_scale), (y_title, y_axis, y_scale) = axes
     size = 34 if len(own) < 300 else 22 if len(own) < 800 else 16
     colours = alt.Scale(domain=list(domain), range=colours_of(len(domain)))
-    legend = alt.Legend(
-        columns=min(10, max(2, 70 // (4 + max(map(len, domain))))), symbolOpacity=1, symbolStrokeWidth=0
-    )
+    columns = min(10, max(2, 70 // (4 + max(map(len, domain)))))
+    legend = alt.Legend(columns=columns, symbolLimit=LEGEND_CLASSES, symbolOpacity=1, symbolStrokeWidth=0)
     pick = alt.selection_point(name=PICK, fields=[by], bind="legend")
     return (
         alt.Chart(inline(part[["x", "y", "class", "split", "index"]]))

@@ -1,5 +1,6 @@
 """What a search's report says beyond its ranking: the tables, and how far its best can be believed."""
 
+import numpy as np
 import pandas as pd
 
 from analysis.importance import importance_note, importance_table
@@ -91,14 +92,14 @@ def search_note(records: Records, address: str = "RUN_DIR") -> str:
     ranked = _ranked(records) if records.is_search else pd.DataFrame()
     if len(ranked) < 2:
         return ""
-    text = f"A search's best is optimistic: of {len(ranked)} configurations it is the one whose validation figure came "
+    text = f"A search's best is optimistic: of {len(ranked)} configurations it is {_which(ranked)} came "
     text += f"out best, by merit and by luck. {_measured(ranked)}".rstrip()
     return f"{text} To settle it, train the best anew with fresh seeds: python run_search.py confirm {address}"
 
 
-def search_notes(records: Records, address: str = "RUN_DIR") -> list[str]:
+def search_notes(records: Records, importance: pd.DataFrame | None = None, address: str = "RUN_DIR") -> list[str]:
     """Sentences beside a search's tables and figures: what importance rests on, how far its best can be believed."""
-    return [note for note in (importance_note(records), search_note(records, address)) if note]
+    return [note for note in (importance_note(records, importance), search_note(records, address)) if note]
 
 
 def _ranked(records: Records) -> pd.DataFrame:
@@ -114,6 +115,16 @@ def _ranked(records: Records) -> pd.DataFrame:
     return table
 
 
+def _ties(ranked: pd.DataFrame) -> int:
+    """How many configurations have the best validation figure; the ranking's first of them is only that."""
+    return int((ranked["val_mean"] == ranked["val_mean"].iloc[0]).sum())
+
+
+def _which(ranked: pd.DataFrame) -> str:
+    ties = _ties(ranked)
+    return f"one of {ties} with the same validation figure, which" if ties > 1 else "the one whose validation figure"
+
+
 def _measured(ranked: pd.DataFrame) -> str:
     """What test data, which chose nothing, say of the choice."""
     tested = ranked.loc[ranked["test_mean"].notna()]
@@ -122,7 +133,9 @@ def _measured(ranked: pd.DataFrame) -> str:
     best, metric = ranked.iloc[0], str(ranked["metric"].iloc[0])
     parts = [f"Over all of them the ranks in validation and test agree with Spearman's ρ {spearman(tested):.2f}"]
     if pd.notna(best["test_rank"]):
-        parts.append(f"the first in validation is {_place(int(best['test_rank']), tested)} in test")
+        ties = _ties(ranked)
+        first = f"the first listed of the {ties} that are first" if ties > 1 else "the first"
+        parts.append(f"{first} in validation is {_place(int(best['test_rank']), tested)} in test")
     text = " and ".join(parts) + "."
     if len(tested) > TOP:
         text += _flattery(tested, metric)
@@ -132,10 +145,12 @@ def _measured(ranked: pd.DataFrame) -> str:
 def _flattery(tested: pd.DataFrame, metric: str) -> str:
     """How much further validation stands above test among the best than among the others."""
     top, others = (part["gap"].median() for part in (tested.head(TOP), tested.iloc[TOP:]))
+    noise = 16 * np.finfo("float64").eps * float(tested[["val_mean", "test_mean"]].abs().max().max())
+    top, others, apart = (0.0 if abs(gap) <= noise else gap for gap in (top, others, top - others))
     gap = "Validation minus test" if maximised(metric) else "Test minus validation"
     return (
         f" {gap} {metric_label(metric)} has the median {_signed(top)} over the best {TOP} and {_signed(others)} over "
-        f"the others, a difference of {_signed(top - others)}; above 0 the choice flatters."
+        f"the others, a difference of {_signed(apart)}; above 0 the choice flatters."
     )
 
 
@@ -151,4 +166,4 @@ def _place(rank: int, tested: pd.DataFrame) -> str:
 
 
 def _signed(value: float) -> str:
-    return number(value, 2, signed=True).replace("-", "−")
+    return number(value, 2, signed=True).replace("-", "−") if value else "0"

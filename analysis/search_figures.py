@@ -27,7 +27,7 @@ MAXIMUM_TRIALS = 2000  # points of a figure of single ones
 MAXIMUM_TRACES = 200
 NAMED_RUNGS = 6
 METHODS = {
-    "importance_fanova": "share of the variance (fANOVA)",
+    "importance_fanova": "of what settings explain by themselves (fANOVA)",
     "importance_ped_anova": "for coming among the best (PED-ANOVA)",
 }
 STATUS_COLOURS = {FINISHED: COLOURS[0], STOPPED: COLOURS[5], DIVERGED: COLOURS[1], FAILED: NEUTRAL}
@@ -64,7 +64,7 @@ def importance_figure(records: Records, importance: pd.DataFrame) -> Figure:
     base = alt.Chart(inline(long)).encode(
         y=alt.Y("setting:N", sort=list(rows["setting"]), title=None).axis(grid=False, ticks=False, domain=False),
         yOffset=alt.YOffset("method:N", sort=list(METHODS.values())),
-        x=alt.X("importance:Q", title="share of what all settings matter").axis(tickCount=5, format="~%"),
+        x=alt.X("importance:Q", title="share of the sum over all settings").axis(tickCount=5, format="~%"),
         tooltip=tips("setting", "method", "n", percent="importance"),
     )
     colours = alt.Color("method:N", title=None, sort=list(METHODS.values()))
@@ -73,8 +73,9 @@ def importance_figure(records: Records, importance: pd.DataFrame) -> Figure:
     )
     best = f"{100 * top_share(int(rows['n'].max())):.2g} %"
     caption = (
-        f"fANOVA: what share of the differences in {metric} a setting explains by itself. PED-ANOVA: how much it "
-        f"decides who comes among the best {best}. {importance_note(records)}"
+        f"fANOVA: of what settings explain of the differences in {metric} by themselves, the share of this one; what "
+        "they explain only together is not in it. PED-ANOVA: how much it decides who comes among the best "
+        f"{best}. {importance_note(records, importance)}"
     )
     chart = bars.properties(width=WIDTH, height=alt.Step(13))
     return Figure("importance", SECTION, "Which settings matter", caption, chart)
@@ -210,8 +211,11 @@ def _traces(records: Records, metric: str, rungs: list[int]) -> pd.DataFrame:
     rows = rows.dropna(subset="value")
     rows["last"] = rows["epoch"] == rows.groupby("trial")["epoch"].transform("max")
     epochs = np.sort(rows["epoch"].unique())
-    kept = epochs[spaced(len(epochs), max(2, MAXIMUM_MARKS // max(1, len(chosen)) - len(rungs)))]
-    return rows.loc[rows["epoch"].isin([*kept, *rungs]) | rows["last"]].reset_index(drop=True)
+    # Of a trial two more are drawn, its last epoch and the mark there; a rung is a dashed line.
+    room = max(4, (MAXIMUM_MARKS - len(rungs)) // max(1, len(chosen)) - 2)
+    shown = [rungs[place] for place in spaced(len(rungs), room // 2)]
+    kept = epochs[spaced(len(epochs), room - len(shown))]
+    return rows.loc[rows["epoch"].isin([*kept, *shown]) | rows["last"]].reset_index(drop=True)
 
 
 def optimism_figure(records: Records) -> Figure | None:

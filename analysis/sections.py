@@ -13,8 +13,11 @@ from analysis.cells import Sheet, capped
 from analysis.charts import Figure
 from analysis.galleries import Gallery
 from analysis.pareto import cell_objectives, measured, objectives_of
+from analysis.predictions import MAXIMUM_CELLS
+from analysis.schema import FINISHED
 from analysis.search import search_notes
 from analysis.store import Records
+from analysis.why import MAXIMUM_COMPARISONS
 
 HEADINGS = {
     "ablation": "Ablation",
@@ -66,8 +69,9 @@ LISTED: dict[str, Listing] = {
     "importance": Listing(
         "search",
         "Which settings matter",
-        "Either importance sums to 1 over the settings: fANOVA’s over the whole space, PED-ANOVA’s for coming among "
-        "the best. n configurations have the setting, of which fANOVA takes n fanova.",
+        "Either importance sums to 1 over the settings: fANOVA’s is, of what settings explain by themselves over the "
+        "whole space, the share of this one, and what they explain only together is not in it; PED-ANOVA’s is for "
+        "coming among the best. n configurations have the setting, of which fANOVA takes n fanova.",
     ),
     "rungs": Listing(
         "search",
@@ -77,8 +81,9 @@ LISTED: dict[str, Listing] = {
     "path": Listing(
         "ablation",
         "Every candidate of every step",
-        "Each factor that was left, turned on beside the steps before; val delta is its change in validation, by which "
-        "the step was chosen, the others speak of test data. Of several candidates the best is also the luckiest.",
+        "Each factor that was left, turned on beside the steps before; val delta is its change in validation, the "
+        "others speak of test data. The step was the one that most seeds finished, of equals the best in validation, "
+        "by the seeds and epochs of the time of choosing. Of several candidates the best is also the luckiest.",
     ),
 }
 
@@ -129,12 +134,17 @@ def sections(
     made["search"] = _search(records, tables, address)
     if "stability" in tables and len(tables["stability"]):
         sheet = capped(sheets.stability(tables["stability"]), "stability.csv")
-        made["curves"].blocks.append(Block("Roughness and jumps of each cell", sheet=sheet))
+        text = _not_in_stability(records, tables["stability"])
+        made["curves"].blocks.append(Block("Roughness and jumps of each cell", text, sheet))
     if "why" in tables:
         text = CHANGED_POINTS if "share_better" in tables["why"] else CHANGED_CLASSES
+        if len(records.study.get("comparisons", [])) > MAXIMUM_COMPARISONS:
+            text += f" Of the study's first {MAXIMUM_COMPARISONS} comparisons; predictions of others were not read."
         made["why"].blocks.append(Block(text=text, sheet=capped(sheets.why(tables["why"]), "why.csv")))
     if "per_class" in tables:
         text = "Test accuracy, mean over seeds; the best of each class in bold. Confusion counts are in confusion.csv."
+        if not records.is_search and records.trials["cell"].nunique() > MAXIMUM_CELLS:
+            text += f" Of the best {MAXIMUM_CELLS} cells and the baseline; predictions of others were not read."
         made["classes"].blocks.append(Block(text=text, sheet=sheets.per_class(tables["per_class"])))
     if trials.rows:
         made["trials"].blocks.append(Block(sheet=trials))
@@ -210,7 +220,7 @@ def _search(records: Records, tables: Mapping[str, pd.DataFrame], address: str) 
         sheet = sheets.pareto(tables["pareto"], measured(records)) if len(tables["pareto"]) else None
         section.blocks.append(Block("Pareto front", text, sheet))
     section.blocks += _ranking(records, tables)
-    section.text = " ".join(search_notes(records, address))
+    section.text = " ".join(search_notes(records, tables.get("importance"), address))
     return section
 
 
@@ -227,6 +237,14 @@ def _ranking(records: Records, tables: Mapping[str, pd.DataFrame]) -> list[Block
     stopped = wording.stopped_early(records)
     text += f" {stopped}" if stopped else ""
     return [Block("Ranking", text, sheets.ranking(table, "test" if records.is_search else "validation"))]
+
+
+def _not_in_stability(records: Records, table: pd.DataFrame) -> str:
+    """How many cells with these figures stability.csv does not hold, as of a large search; empty where it holds all."""
+    trials = records.trials
+    known = trials.loc[(trials["status"] == FINISHED) & trials["val_roughness"].notna(), "cell"]
+    left = len(set(known) - set(table["cell"]))
+    return f"The best {len(table)}; {left} more are only in trials.parquet." if left else ""
 
 
 def _question(table: pd.DataFrame) -> str:

@@ -10,8 +10,9 @@ from analysis.axes import axis_title, drawn_share, focus, setting_axis, tips
 from analysis.charts import COLOURS, MAXIMUM_MARKS, NEUTRAL, Figure, inline
 from analysis.marginals import Forest, Plane, planes, text
 from analysis.schema import maximised
-from analysis.space import Setting, best_last, evenly
+from analysis.space import Observations, Setting, best_last, evenly
 from analysis.tables import metric_label, number
+from analysis.wording import after
 
 if TYPE_CHECKING:
     import altair as alt
@@ -36,26 +37,28 @@ def marginals_figure(forest: Forest, marginals: pd.DataFrame) -> Figure | None:
     curves = [(by_key[str(key)], curve) for key, curve in marginals.groupby("setting", sort=False)]
     points = evenly(seen.table, (MAXIMUM_MARKS // 2 - len(marginals)) // len(curves), maximised(seen.metric))
     limits = focus(seen.table["value"], seen.metric)
-    panels = [_panel(setting, curve, points, limits, seen.metric) for setting, curve in curves]
+    panels = [_panel(setting, curve, points, limits, seen) for setting, curve in curves]
     beyond = int(((points["value"] < limits[0]) | (points["value"] > limits[1])).sum())
+    edge = f" What lies beyond the axis, {beyond} of them, is drawn at its edge." if beyond else ""
     caption = (
-        f"Line: {metric_label(seen.metric)} that a random forest predicts for the better half of the configurations "
-        "with this one setting changed; band: one standard deviation over its trees. Points: configurations, the best "
-        f"in orange.{f' What lies beyond the axis, {beyond} of them, is drawn at its edge.' if beyond else ''}"
+        f"Line: {metric_label(seen.metric)}{after(seen.epoch)} that a random forest predicts for the better half of "
+        "the configurations with this one setting changed; band: one standard deviation over its trees. Points: "
+        f"configurations, the best{'' if seen.epoch is None else ' then'} in orange.{edge}"
         f"{drawn_share(len(points), len(seen.table), 'configurations')}"
     )
-    title = f"{metric_label(seen.metric).capitalize()} along each setting"
+    title = f"{metric_label(seen.metric).capitalize()}{after(seen.epoch)} along each setting"
     return Figure("marginals", SECTION, title, caption, alt.concat(*panels, columns=2, spacing=20))
 
 
 def _panel(
-    setting: Setting, curve: pd.DataFrame, points: pd.DataFrame, limits: tuple[float, float], metric: str
+    setting: Setting, curve: pd.DataFrame, points: pd.DataFrame, limits: tuple[float, float], seen: Observations
 ) -> Any:
     import altair as alt
 
+    metric, title = seen.metric, axis_title(seen.metric, after(seen.epoch)).partition(",")[0]
     x = setting_axis(alt.X, "x", setting, list(curve["value"]), PANEL)
     scale = alt.Scale(domain=list(limits), nice=False, zero=False, clamp=True)
-    y = alt.Y("y:Q", title=axis_title(metric).partition(",")[0], scale=scale).axis(tickCount=4)
+    y = alt.Y("y:Q", title=title, scale=scale).axis(tickCount=4)
     low, mean = (alt.Y(f"{field}:Q", title=None, scale=scale) for field in ("low", "mean"))
     base = alt.Chart(inline(_drawn(setting, curve))).encode(x=x)
     shown = tips(x=setting.key, mean="predicted", n="n")
@@ -124,17 +127,17 @@ def pairs_figure(forest: Forest, keys: Sequence[str]) -> Figure | None:
     scale = alt.Scale(scheme="viridis", domain=domain, clamp=True, reverse=not maximised(seen.metric))
     limit = MAXIMUM_MARKS // 2 // PAIRS - max(len(plane.table) for plane in found)
     points = evenly(seen.table, limit, maximised(seen.metric))
-    panels = [_heat(plane, points, scale, seen.metric) for plane in found]
+    panels = [_heat(plane, points, scale, seen) for plane in found]
     caption = (
-        f"Colour: {metric_label(seen.metric)} that a random forest predicts for the better half of the configurations "
-        "with these two settings changed; lighter is better. Points: configurations, in the colour of what they came "
-        "to. What lies beyond the scale has the colour of its end."
-        f"{drawn_share(len(points), len(seen.table), 'configurations')}"
+        f"Colour: {metric_label(seen.metric)}{after(seen.epoch)} that a random forest predicts for the better half of "
+        "the configurations with these two settings changed; lighter is better. Points: configurations, in the colour "
+        f"of what they came to{'' if seen.epoch is None else ' then'}. What lies beyond the scale has the colour of "
+        f"its end.{drawn_share(len(points), len(seen.table), 'configurations')}"
     )
     return Figure("pairs", SECTION, "Pairs of settings", caption, alt.concat(*panels, columns=2, spacing=24))
 
 
-def _heat(plane: Plane, points: pd.DataFrame, scale: "alt.Scale", metric: str) -> Any:
+def _heat(plane: Plane, points: pd.DataFrame, scale: "alt.Scale", seen: Observations) -> Any:
     import altair as alt
 
     there = points.dropna(subset=[plane.x.key, plane.y.key])
@@ -151,7 +154,7 @@ def _heat(plane: Plane, points: pd.DataFrame, scale: "alt.Scale", metric: str) -
             table[f"{name}_low"], table[end] = _sides(setting, table[name])
             rect[name] = setting_axis(channel, f"{name}_low", setting, labels, room).title(setting.key)
             rect[end] = end
-    legend = alt.Legend(title=axis_title(metric), columns=3)
+    legend = alt.Legend(title=axis_title(seen.metric, after(seen.epoch)), columns=3)
     heat = alt.Chart(inline(table)).mark_rect(strokeWidth=1.2)  # in its own colour, against seams
     marks = alt.Chart(inline(dots)).mark_circle(size=34, opacity=1, stroke=RING, strokeWidth=1)
     return alt.layer(
@@ -164,7 +167,7 @@ def _heat(plane: Plane, points: pd.DataFrame, scale: "alt.Scale", metric: str) -
         marks.encode(
             **circle,
             color=alt.Color("value:Q", scale=scale, legend=legend),
-            tooltip=tips("cell", value=metric, x=plane.x.key, y=plane.y.key),
+            tooltip=tips("cell", value=seen.metric, x=plane.x.key, y=plane.y.key),
         ),
     ).properties(width=PAIR, height=PAIR)
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.charts import COLOURS, Figure, inline, short
+from analysis.charts import COLOURS, Figure, inline
 from analysis.schema import FINISHED
+from analysis.shown import labels
 from analysis.statistics import MINIMUM_PAIRS, half_width
 from analysis.store import Records
 
@@ -13,6 +14,7 @@ STEADINESS = ("val_roughness", "val_jumps")
 FIGURES = ("mean", "std", "ci_low", "ci_high")
 COLUMNS = ("cell", "n", *(f"{metric}_{figure}" for metric in STEADINESS for figure in FIGURES))
 MAXIMUM_CELLS = 24
+LABEL = 40  # characters of a cell's name
 TITLES = {"val_roughness": "roughness, mean |Δ log|", "val_jumps": "jumps up by more than half"}
 
 
@@ -43,7 +45,7 @@ def stability_figure(table: pd.DataFrame) -> Figure | None:
     import altair as alt
 
     shown = table.head(MAXIMUM_CELLS)
-    names = [short(cell) for cell in shown["cell"]]
+    names = list(labels(shown["cell"], LABEL).values())
     panels: list[alt.LayerChart | alt.FacetChart] = []
     for metric in STEADINESS:
         drawn = shown["n"] >= MINIMUM_PAIRS
@@ -54,7 +56,7 @@ def stability_figure(table: pd.DataFrame) -> Figure | None:
         scale = alt.Scale(domain=[min(0.0, float(rows["ci_low"].fillna(0).min())), largest or 1.0])
         axis = alt.Axis(ticks=False, domain=False, labels=not panels, title=None)
         base = alt.Chart(inline(rows)).encode(
-            y=alt.Y("cell:N", sort=list(dict.fromkeys(names)), axis=axis),
+            y=alt.Y("cell:N", sort=names, axis=axis),
             tooltip=["cell:N", "n:Q", *(alt.Tooltip(f"{name}:Q", format=".4g") for name in columns)],
         )
         span = base.mark_rule(strokeWidth=2.2, color=COLOURS[0]).encode(

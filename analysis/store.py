@@ -214,7 +214,9 @@ class _History:
                     event["epoch"] = int(event["epoch"])
                     rows.append(event)
                 elif kind == schema.START:
-                    self._start(event)
+                    # Under another design the same trial is another cell's.
+                    cell = planned.get(event["trial"], event).get("cell")
+                    self._start({**event, "cell": cell} if cell else event)
                 elif kind == schema.END:
                     self._end(event, planned)
                 if len(rows) >= CHUNK:

@@ -15,9 +15,10 @@ import pandas as pd
 from analysis.changed import GAINED, LOST
 from analysis.galleries import Gallery, Picture, encoded
 from analysis.schema import RunDirectory
-from analysis.shown import finished_trials, label
+from analysis.shown import finished_trials, is_step
 from analysis.store import Records
 from analysis.tables import rows_of
+from analysis.wording import comparison_label
 
 MAXIMUM_COMPARISONS = 6
 PICTURES = 8  # of one comparison, either way
@@ -68,12 +69,14 @@ def read_thumbnail(file: Path) -> bytes | None:
 
 def changed_galleries(records: Records, changed: pd.DataFrame, thumbnails: Thumbnails) -> list[Gallery]:
     """A gallery of pictures gained and one of pictures lost for each of the first MAXIMUM_COMPARISONS comparisons that
-    changed any; where none of them has a thumbnail, one gallery that says so."""
+    changed any, of a ladder or a path first those with the cell before; where none of them has a thumbnail, one gallery
+    that says so."""
     made: list[Gallery] = []
-    comparisons = records.study.get("comparisons", [])
+    step = is_step(records)
+    comparisons = sorted(enumerate(records.study.get("comparisons", [])), key=lambda numbered: not step(numbered[1]))
     turned = {key: rows_of(rows) for key, rows in changed.groupby(["factor", "level", "baseline_level"], sort=False)}
     left = 0
-    for place, comparison in enumerate(comparisons):
+    for place, comparison in comparisons:
         rows = turned.get((comparison["factor"], comparison["level"], comparison["baseline_level"]), [])
         if rows and len(made) >= 2 * MAXIMUM_COMPARISONS:
             left += 1
@@ -109,14 +112,13 @@ def _gallery(
             pictures.append(Picture(png, _label(row), _words(row)))
     if not pictures:
         return None
-    compared = label(f"{comparison['factor']} = {comparison['level']}")
     before, after = ("wrong", "right") if way == GAINED else ("right", "wrong")
     more = " Further ones are in changed.csv." if len(rows) > len(pictures) else ""
     caption = (
         f"Test pictures that are {before} with {comparison['baseline_level']} and {after} with {comparison['level']}: "
         f"what the one says → what the other says, and in how many seeds.{more}"
     )
-    return Gallery(name, "why", f"{compared}: pictures {way}", caption, tuple(pictures))
+    return Gallery(name, "why", f"{comparison_label(comparison)}: pictures {way}", caption, tuple(pictures))
 
 
 def _label(row: Mapping[str, Any]) -> str:

@@ -28,6 +28,7 @@ CLASS_COLUMNS = (
 POINT_COLUMNS = (*PAIR_COLUMNS, "share_better", "share_worse", "delta_px", "delta_px_median")
 ECE_BINS = 15
 KEPT_TRIALS = 256
+MAXIMUM_COMPARISONS = 300  # the first of a study: each has two files to read a seed
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Points:
 
 
 def why_table(records: Records, run: RunDirectory) -> pd.DataFrame:
-    """One row a comparison of the study whose pairs left predictions; empty for a search.
+    """One row a comparison whose pairs left predictions, of the study's first MAXIMUM_COMPARISONS; empty for a search.
 
     Classes: `gained` and `lost` count examples that turned right and wrong, means over pairs; `p_mcnemar` is the median
     over pairs of McNemar's exact p (within one pair, so it says nothing of other seeds); `class_gain` and `class_loss`
@@ -66,7 +67,8 @@ def why_and_changed(records: Records, run: RunDirectory) -> tuple[pd.DataFrame, 
     read = lru_cache(KEPT_TRIALS)(lambda trial: read_outcome(run.predictions / f"{trial}.parquet"))
     names = [str(name) for name in records.study.get("data", {}).get("classes", [])]
     rows, turned = [], []
-    for comparison in records.study.get("comparisons", []) if run.predictions.is_dir() else []:
+    comparisons = records.study.get("comparisons", [])[:MAXIMUM_COMPARISONS]
+    for comparison in comparisons if run.predictions.is_dir() else []:
         pairs = list(_pairs(records, comparison["baseline_cell"], comparison["cell"], read))
         row = {name: comparison[name] for name in PAIR_COLUMNS[:3]} | {"n_pairs": len(pairs)}
         classes = [(a, b) for a, b in pairs if isinstance(a, Classes) and isinstance(b, Classes)]

@@ -157,6 +157,9 @@ def _search(records: Records, ranking: pd.DataFrame) -> list[Answer]:
         return []
     best = rows_of(finished.head(1))[0]
     text = f"best {metric_label(best['metric'])} in validation, {number(best['mean'], 3)}"
+    stopped = finished["n_stopped"] > 0 if "n_stopped" in finished else pd.Series(False, index=finished.index)
+    ties = int(((finished["mean"] == best["mean"]) & (stopped == stopped.iloc[0])).sum())
+    text += f", one of {ties} with the same validation figure" if ties > 1 else ""
     if pd.notna(best["test_mean"]):
         text += f"; {number(best['test_mean'], 3)} in test, which did not choose it"
     text += f"; {_plural(best['n'], 'run')}, of {_plural(len(ranking), 'configuration')}"
@@ -166,6 +169,11 @@ def _search(records: Records, ranking: pd.DataFrame) -> list[Answer]:
     settings = {name: setting(value) for name, value in best.items() if name not in own}
     note = ", ".join(f"{name} = {value}" for name, value in settings.items() if value)
     return [Answer(str(best["cell"]), text, note=note)]
+
+
+def after(epoch: int | None) -> str:
+    """At which epoch values were compared, behind a noun; empty where each is of its trial's selected epoch."""
+    return "" if epoch is None else f" after {_plural(epoch, 'epoch')}"
 
 
 def stopped_early(records: Records) -> str:

@@ -64,7 +64,9 @@ def tracker_options(command: Command) -> Command:
     """Options of commands that hand trials to other tools."""
     for option in (
         click.option("--tensorboard", is_flag=True, default=None, help="Event files in RUN_DIR/tensorboard."),
-        click.option("--mlflow", metavar="URI", help="Also log to an MLflow tracking server (extra `mlflow`)."),
+        click.option(
+            "--mlflow", metavar="URI", help="Also log to an MLflow tracking server (extra `mlflow`); none: no more."
+        ),
     ):
         command = option(command)
     return command

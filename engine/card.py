@@ -23,8 +23,8 @@ TASKS = {
 
 
 def write_card(trained: Trained, check: Check, out: Path) -> Path:
-    """FILE.md beside FILE.pt2 or FILE.onnx."""
-    card = out.with_suffix(".md")
+    """FILE.pt2.md or FILE.onnx.md, beside the model."""
+    card = out.with_name(f"{out.name}.md")
     card.write_text(model_card(trained, check, out), encoding="utf-8")
     return card
 

@@ -1,7 +1,7 @@
 """Predictions drawn on the user's pictures: landmarks in red, or the class and its score in a strip below."""
 
-from collections import Counter
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +23,10 @@ def draw_all(found: Sequence[Prediction], classes: Sequence[str], folder: Path) 
     for prediction in found:
         photos.setdefault(prediction.asked.file, []).append(prediction)
     folder.mkdir(parents=True, exist_ok=True)
-    seen: Counter[str] = Counter()
-    files = []
+    files: list[Path] = []
     for photo, own in photos.items():
-        seen[photo.stem] += 1
-        number = f"-{seen[photo.stem]}" if seen[photo.stem] > 1 else ""
-        files.append(folder / f"{photo.stem}{number}-predicted.png")
+        names = (folder / f"{photo.stem}{f'-{n}' if n > 1 else ''}-predicted.png" for n in count(1))
+        files.append(next(name for name in names if name not in files))
         drawn(photo, own, classes).save(files[-1])
     return files
 

@@ -167,11 +167,10 @@ def compare(module: Evaluated, file: Path, pictures: Tensor) -> Check:
     absolute = relative = 0.0
     other_classes = 0
     for name, ours, theirs in zip(module.outputs, _joined(wanted), _joined(given), strict=True):
-        difference = float(np.abs(ours - theirs).max()) if np.isfinite(theirs).all() else float("inf")
-        absolute, relative = (
-            max(absolute, difference),
-            max(relative, difference / max(float(np.abs(ours).max()), 1e-12)),
-        )
+        finite = np.isfinite(ours).all() and np.isfinite(theirs).all()
+        difference = float(np.abs(ours - theirs).max()) if finite else float("inf")
+        absolute = max(absolute, difference)
+        relative = max(relative, difference / max(float(np.abs(ours).max()), 1e-12) if finite else float("inf"))
         if name == "scores":
             other_classes = int((ours.argmax(1) != theirs.argmax(1)).sum())
     return Check(len(pictures), absolute, relative, other_classes)

@@ -10,16 +10,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from analysis.schema import END, RunDirectory
+from engine.record import hold
 from engine.trackers import Tracker, trackers
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOK = 1.0  # seconds between two looks at the log
 FIRST = 20.0  # seconds until the first report of a run: a shorter one has its report soon enough
+PATIENCE = 20.0  # seconds that the end of a run waits for a tracker
 SHARE = 0.05  # of the time that may go into reports
 
 
@@ -29,7 +32,7 @@ class Follower(threading.Thread):
     def __init__(self, run: RunDirectory, told: Sequence[Tracker], say: Callable[[str], None]) -> None:
         super().__init__(name="follower", daemon=True)
         self.run_directory, self.trackers, self.say = run, list(told), say
-        self.over, self.read, self.pages = threading.Event(), 0, Pages(run)
+        self.over, self.read, self.pages, self.telling = threading.Event(), 0, Pages(run), ""
 
     def __enter__(self) -> Self:
         self.start()
@@ -43,8 +46,11 @@ class Follower(threading.Thread):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.over.set()
-        self.join()
         self.pages.stop()
+        self.join(PATIENCE)
+        if self.is_alive():  # within a call of a tracker's, which may wait for long
+            self._let_go(self.telling, f"no answer for {PATIENCE:.0f} s")
+            return
         self.hand_over()
 
     def run(self) -> None:
@@ -57,7 +63,7 @@ class Follower(threading.Thread):
             with self.run_directory.log.open("rb") as file:
                 file.seek(self.read)
                 new = file.read()
-        except FileNotFoundError:
+        except OSError:  # not there yet, or not to be read just now
             return False
         new = new[: new.rfind(b"\n") + 1]
         self.read += len(new)
@@ -69,22 +75,26 @@ class Follower(threading.Thread):
         return f'"event": "{END}"'.encode() in new
 
     def _try(self, tracker: Tracker, call: Callable[[], Any]) -> None:
+        self.telling = tracker.name
         try:
             call()
         except Exception as error:
             if tracker in self.trackers:
                 self.trackers.remove(tracker)
-            first = next(iter(str(error).splitlines()), "") or type(error).__name__
-            self.say(
-                f"--{tracker.name}: no more is sent there ({first}); the run goes on, and "
-                f"`report {self.run_directory.address}` with the same option sends the rest"
-            )
+            self._let_go(tracker.name, next(iter(str(error).splitlines()), "") or type(error).__name__)
+
+    def _let_go(self, name: str, why: str) -> None:
+        self.say(
+            f"--{name}: no more is sent there ({why}); the run goes on, and "
+            f"`report {self.run_directory.address} --{name}` sends the rest"
+        )
 
 
 def hand_over(run: RunDirectory, tensorboard: bool, mlflow: str | None, say: Callable[[str], None]) -> None:
-    """Pass on a run that is over, or what another process has written of it so far."""
+    """Pass on what a run's log holds; PlanError while a driver works in it, whose own trackers write the same."""
     name = str(json.loads(run.study.read_text(encoding="utf-8"))["name"])
-    Follower(run, trackers(run, name, tensorboard, mlflow), say).hand_over()
+    with hold(run):
+        Follower(run, trackers(run, name, tensorboard, mlflow), say).hand_over()
 
 
 class Pages:
@@ -101,7 +111,9 @@ class Pages:
             self.process = None
             self.due = max(now + FIRST, now + (now - self.began) / SHARE)
         if self.process is None and self.news and now > self.due:
-            self.process, self.began, self.news = written_aside(self.run), now, False
+            self.began, self.news = now, False
+            with suppress(OSError):  # no process to be had just now
+                self.process = written_aside(self.run)
 
     def stop(self) -> None:
         """The run's own last report is about to be written."""
@@ -111,10 +123,11 @@ class Pages:
 
 
 WRITE = """
-import os, sys
+import os, signal, sys
 from pathlib import Path
 from analysis.report import write_report
 os.nice(19)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # which deletes the file that is being written
 write_report(Path(sys.argv[1]))
 """
 

@@ -25,6 +25,7 @@ from engine.standing import Standing, standing
 from engine.trackers import trackers
 from engine.tuner import carry_out, concurrency
 from search_spaces.study import AblationStudy, AnyStudy, SearchStudy, parse_study
+from trainables.config import UNCOUNTED
 
 
 def start(study: AnyStudy, options: Options, directory: Path, command: list[str], console: Console) -> RunDirectory:
@@ -51,6 +52,7 @@ def go_on(directory: Path, given: dict[str, Any], command: list[str], console: C
         _refuse_invalid(plan)
         with Log(run) as log:
             now = standing(plan, log.history, record)
+            _say_what_stays(given, now, console)
             address = plan.options.address if now.done < now.total else None
             with joined(address, directory):
                 refuse_too_large(plan, now, log.history, concurrency(plan))
@@ -98,6 +100,15 @@ def _run(plan: Plan, run: RunDirectory, log: Log, now: Standing, command: list[s
         budget = duration(plan.options.time_budget)
         console.print(
             f"The time budget of {budget} is spent; {left} trials are left: resume {run.address}", soft_wrap=True
+        )
+
+
+def _say_what_stays(given: dict[str, Any], now: Standing, console: Console) -> None:
+    asked = [key for key in given.get("settings", {}) if key.partition(".")[0] in UNCOUNTED]
+    if asked and now.done:
+        console.print(
+            f"--set {', '.join(asked)}: is for the trials that are left; {now.done} finished ones stay as they are.",
+            soft_wrap=True,
         )
 
 

@@ -2,6 +2,7 @@
 
 import re
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
@@ -78,6 +79,16 @@ class Options(Component):
     @classmethod
     def _seconds(cls, value: Any) -> Any:
         return seconds_of(value) if isinstance(value, str) else value
+
+    @field_validator("mlflow")
+    @classmethod
+    def _without_password(cls, value: str | None) -> str | None:
+        if value and urlsplit(value).password:
+            raise ValueError(
+                "holds a password, which the records would show; give it by $MLFLOW_TRACKING_USERNAME and "
+                "$MLFLOW_TRACKING_PASSWORD"
+            )
+        return value
 
     @field_validator("gpus_per_trial", mode="before")
     @classmethod

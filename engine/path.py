@@ -12,6 +12,7 @@ from analysis.store import Records, read_records
 from engine.feeder import Feeder
 from engine.plan import Plan, make_plan
 from engine.record import extend, stopping
+from engine.reuse import take_over
 from engine.standing import standing
 from search_spaces.study import AblationStudy
 
@@ -74,6 +75,7 @@ class PathFeeder(Feeder):
         self.plan = longer(self.plan, factor)
         with stopping():
             extend(self.plan, run)
+        progress.done += take_over(self.plan, run, self.work.log)
         now = standing(self.plan, self.history)
         progress.replanned(now.total, now.epochs(self.plan, self.history))
         for spec in now.todo:

@@ -1,7 +1,7 @@
 """`predict`: a trial's selected model on pictures of the user's, decoded and normalised as its data set's own are.
 
 Every picture is decoded once before the first prediction, so that all that cannot be read are refused together; they
-are decoded again batch by batch, so that memory does not grow with their number.
+are decoded again batch by batch, so that memory grows by their predictions alone.
 """
 
 import csv

@@ -5,6 +5,7 @@ already: so a run that was killed is whole there too, and an old one can be hand
 """
 
 import math
+import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 from analysis.schema import DIVERGED, END, EPOCH, FAILED, FINISHED, RUNNING, SPLITS, START, STOPPED, RunDirectory
 from engine.errors import PlanError
 
+NONE = "none"  # --mlflow of a resume that does without the server of before
 COMPLETE = "complete"  # the file beside a trial's event file that says that nothing is missing in it
 LONGEST = 500  # characters of a parameter's value that every MLflow store takes
 MLFLOW_STATUS = {FINISHED: "FINISHED", STOPPED: "KILLED", DIVERGED: "FAILED", FAILED: "FAILED", RUNNING: "RUNNING"}
@@ -32,7 +34,7 @@ class Tracker(Protocol):
 def trackers(run: RunDirectory, study: str, tensorboard: bool, mlflow: str | None) -> list[Tracker]:
     """Those that are asked for; PlanError where one cannot be had."""
     chosen: list[Tracker] = [TensorBoard(run)] if tensorboard else []
-    return [*chosen, MLflow(run, study, mlflow)] if mlflow else chosen
+    return [*chosen, MLflow(run, study, mlflow)] if mlflow not in (None, NONE) else chosen
 
 
 class TensorBoard:
@@ -108,13 +110,18 @@ class MLflow:
             from mlflow.tracking import MlflowClient
         except ImportError:
             raise PlanError(["--mlflow: MLflow is not installed; it is the extra `mlflow` of setup.cfg"]) from None
+        # MLflow's own patience is minutes a request, for which nothing of a run should wait.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         try:
             self.client = MlflowClient(tracking_uri=uri)
             found = self.client.get_experiment_by_name(study)
             self.experiment = found.experiment_id if found else self.client.create_experiment(study)
         except Exception as error:
             first = next(iter(str(error).splitlines()), "") or type(error).__name__
-            raise PlanError([f"--mlflow {uri}: no tracking server that answers: {first}"]) from None
+            raise PlanError(
+                [f"--mlflow {uri}: no tracking server that answers: {first}; `--mlflow none` does without"]
+            ) from None
         self.place = run.remote or str(run.root)
         self.runs: dict[str, str] = {}
         self.ended: set[str] = set()

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analysis.schema import RUNNING, RunDirectory
-from analysis.store import read_log
+from analysis.schema import FINISHED, RUNNING, RunDirectory
+from analysis.store import read_log, read_records
 from datasets.base import DatasetInfo
 from engine.errors import PlanError
 from engine.history import History
@@ -123,3 +123,15 @@ class Loader:
         epoch, ended = best["epoch"], self.history.ends.get(trial, {})
         metrics, status = self.history.rows.get(trial, {}).get(epoch, {}), ended.get("status", RUNNING)
         return Trained(self.run, trial, self.history.starts[trial], config, info, epoch, metrics, status, network)
+
+
+def best_trial(directory: Path) -> str:
+    """The first finished trial of the cell that validation finds best, as test data chooses nothing."""
+    from engine.incumbent import ranked
+
+    records = read_records(directory)
+    cells = sorted(ranked(records), key=lambda cell: cell in records.seen_validation)
+    if not cells:
+        raise PlanError([f"{directory}: no trial has finished; name one that has a model by --trial"])
+    rows = records.rows(cells[0])
+    return str(rows.loc[rows["status"] == FINISHED, "trial"].iloc[0])

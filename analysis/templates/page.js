@@ -156,7 +156,7 @@ const page = (() => {
     };
   }
 
-  const views = new Map();
+  const views = new Map(), lists = new Map();
 
   async function embed(chart, drawing) {
     const spec = drawing.specs[chart.dataset.figure];
@@ -173,6 +173,7 @@ const page = (() => {
     }
     chart.classList.add("drawn");
     chart.dataset.room = room;
+    if (lists.get(chart)?.value) await pick(chart, lists.get(chart).value);
   }
 
   async function drawn(chart, drawing) {
@@ -208,14 +209,17 @@ const page = (() => {
     ready();
   }
 
-  /* Legends answer to a mouse only: a list above the figures of a section picks a cell in all of them. */
+  /* Legends answer to a mouse only: a list above the figures of a section picks a cell in all of them. Learning rates
+     that agree share a line, whose name is no cell's. */
   function choices() {
     for (const section of all("section")) {
       const charts = all("[data-figure]", section).filter((chart) => views.get(chart) && signal(chart));
-      const cells = new Set(charts.flatMap((chart) => views.get(chart).view.scale("color").domain()));
+      const named = charts.filter((chart) => chart.dataset.figure !== "curves_lr");
+      const cells = new Set(named.flatMap((chart) => views.get(chart).view.scale("color").domain()));
       if (cells.size < 2) continue;
       const list = made("select", { onchange: () => charts.forEach((chart) => pick(chart, list.value)) });
       list.append(made("option", { value: "" }, "all cells"), ...[...cells].map((cell) => made("option", { value: cell }, cell)));
+      charts.forEach((chart) => lists.set(chart, list));
       section.querySelector(".figures").before(made("div", { className: "tools" }, made("label", {}, "Bring out", list)));
     }
   }
@@ -225,7 +229,7 @@ const page = (() => {
   function pick(chart, cell) {
     const { view } = views.get(chart);
     const known = view.scale("color").domain().includes(cell);
-    view.signal(PICKED, known ? cell : null).runAsync();
+    return view.signal(PICKED, known ? cell : null).runAsync();
   }
 
   /* Paper shows everything. */

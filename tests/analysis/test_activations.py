@@ -179,3 +179,14 @@ def test_a_diverged_cell_shows_its_layers_and_what_is_infinite_is_left_out(tmp_p
     assert activation_figures(found)
     write_report(run)
     assert "loss=a" in set(pd.read_csv(run / "report" / "diagnostics.csv")["cell"])
+
+
+def test_cells_whose_names_agree_where_they_are_cut_are_not_averaged(tmp_path):
+    cells = [f"loss={'a rather long name of a level ' * 2}{number}" for number in range(2)]
+    outcomes = {"baseline": [0.5], **{cell: [0.6] for cell in cells}}
+    long = runs.write_outcomes(tmp_path, runs.study(outcomes, range(1)), outcomes)
+    for spread, cell in enumerate(cells, 1):
+        write(long, cell, [0], change=lambda epoch, layer, spread=spread: {"std": float(spread)})
+    spec = activation_figures(read(long))[0].spec()
+    drawn = pd.DataFrame([row for values in spec["datasets"].values() for row in values]).dropna(subset="std")
+    assert sorted(drawn.groupby("cell")["std"].unique().map(list)) == [[1.0], [2.0]]

@@ -182,3 +182,19 @@ def test_a_search_and_landmarks_have_no_changed_examples(tmp_path):
     assert isinstance(turned, pd.DataFrame)
     assert turned.empty
     assert galleries(run) == []
+
+
+def test_of_a_path_the_steps_come_first_and_headings_name_what_each_is_against(tmp_path):
+    steps = ["0 default", *(f"{number} + factor" for number in range(1, 6))]
+    pairs = [(at, before) for at in range(1, 6) for before in sorted({at - 1, 0}, reverse=True)]
+    study = runs.study(steps, range(1), design="path", data={"classes": NAMES})
+    study["comparisons"] = [runs.comparison("path", steps[a], steps[b], steps[a], steps[b]) for a, b in pairs]
+    run = runs.write_outcomes(tmp_path, study, {cell: [0.5] for cell in steps})
+    for place, cell in enumerate(steps):
+        said = (np.arange(6) + place) % 2  # every other one is right, and the other ones in the next step
+        outputs.predictions(run, cell, 0, {"target": np.zeros(6, int), "prediction": said})
+        for index in range(6):
+            outputs.thumbnail(run, cell, 0, index, np.zeros((8, 8)))
+    heads = [gallery.title.partition(":")[0] for gallery in galleries(run) if gallery.pictures]
+    assert list(dict.fromkeys(heads))[:5] == [f"{steps[at]} against {steps[at - 1]}" for at in range(1, 6)]
+    assert "3 + factor against 0 default" in heads

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import confusion_matrix
 
+from analysis import predictions
 from analysis.ablation import ablation_table
 from analysis.charts import MAXIMUM_MARKS
 from analysis.confusion_figures import confusion_figures, counts_of, differences, most_confused, shares_of
@@ -52,7 +53,7 @@ def figures(records, tables):
 def panels(figure):
     """Rows of each panel's data, by the panel's title."""
     spec = figure.spec()
-    return {panel["title"]: pd.DataFrame(rows_in(spec, panel)) for panel in spec["concat"]}
+    return {" ".join(panel["title"]): pd.DataFrame(rows_in(spec, panel)) for panel in spec["concat"]}
 
 
 def rows_in(spec, panel):
@@ -167,3 +168,40 @@ def test_a_class_that_only_predictions_name_has_a_column_and_an_empty_row(tmp_pa
     assert counts.loc["eel"].sum() == 0
     assert shares_of(counts).loc["eel"].isna().all()
     assert figures(records, tables)["confusion"].svg() == figures(records, tables)["confusion"].svg()
+
+
+def test_cells_whose_names_agree_where_they_are_cut_have_a_change_each(tmp_path):
+    long = f"loss={'a rather long name of a level ' * 2}"
+    outcomes = {"baseline": [0.5, 0.51, 0.52], f"{long}1": [0.1, 0.12, 0.11], f"{long}2": [0.2, 0.22, 0.21]}
+    _, records, tables, _ = made(tmp_path, outcomes)
+    found = differences(records, tables)
+    assert sorted(found.values()) == [("baseline", f"{long}1"), ("baseline", f"{long}2")]
+    drawn = panels(figures(records, tables)["confusion_change"])
+    assert len(drawn) == 2
+    assert all(title.endswith(", worse") for title in drawn)
+
+
+def ladder(steps):
+    """A study of these rungs, each against the one before and the first."""
+    pairs = [(cell, steps[before]) for at, cell in enumerate(steps) for before in sorted({at - 1, 0}, reverse=True)]
+    compared = [runs.comparison("ladder", cell, other, cell, other) for cell, other in pairs if cell != steps[0]]
+    return runs.study(steps, range(SEEDS), design="ladder", data={"classes": NAMES}, comparisons=compared)
+
+
+def test_a_ladders_changes_are_of_rungs_with_the_one_before_and_name_it(tmp_path):
+    rungs = {"0 default": [0.50, 0.51, 0.52], "1 + bn": [0.70, 0.72, 0.71], "2 + dropout": [0.600, 0.625, 0.605]}
+    rungs["3 + decay"] = [0.80, 0.82, 0.81]
+    _, records, tables, _ = made(tmp_path, rungs, ladder(list(rungs)))
+    assert differences(records, tables) == {
+        "3 + decay (best) against 0 default": ("0 default", "3 + decay"),
+        "1 + bn against 0 default, better": ("0 default", "1 + bn"),
+        "2 + dropout against 1 + bn, worse": ("1 + bn", "2 + dropout"),
+        "3 + decay against 2 + dropout, better": ("2 + dropout", "3 + decay"),
+    }
+
+
+def test_of_many_cells_the_first_and_the_baseline_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(predictions, "MAXIMUM_CELLS", 2)
+    outcomes = {"baseline": [0.1], "loss=a": [0.7], "loss=b": [0.6], "loss=c": [0.5]}
+    _, _, tables, _ = made(tmp_path, outcomes)
+    assert list(dict.fromkeys(tables["confusion"]["cell"])) == ["loss=a", "loss=b", "baseline"]

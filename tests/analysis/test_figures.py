@@ -314,3 +314,11 @@ def test_unreadable_and_classless_predictions_are_left_out(tmp_path):
     assert per_class.empty
     write_report(run)
     assert not (run / "report" / "confusion.csv").exists()
+
+
+def test_cells_whose_names_agree_where_they_are_cut_have_a_row_of_steadiness_each(tmp_path):
+    cells = [f"loss={'a rather long name of a level ' * 2}{number}" for number in range(3)]
+    outcomes = {"baseline": [0.5], **{cell: [0.6] for cell in cells}}
+    records = read_records(runs.write_outcomes(tmp_path, runs.study(outcomes), outcomes))
+    figure = stability_figure(stability_table(records, list(outcomes)))
+    assert len({row["cell"] for row in rows_of_figure(figure)}) == 4

@@ -6,11 +6,14 @@ import warnings
 
 import numpy as np
 import optuna
+import pandas as pd
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
 
-from analysis.importance import COLUMNS, FANOVA_CONFIGURATIONS, importance_note, importance_table
+from analysis.importance import BY_THEMSELVES, COLUMNS, FANOVA_CONFIGURATIONS, importance_note, importance_table
+from analysis.report import write_report
+from analysis.search_figures import search_figures
 from analysis.store import read_records
 from tests.analysis import runs, searches
 
@@ -219,3 +222,40 @@ def test_optuna_is_loaded_by_the_importance_of_a_search_only_and_torch_never(tmp
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "True", "False"]
+
+
+def exclusive(point):
+    return float((point["optimizer.momentum"] > 0.5) != (point["optimizer.weight_decay"] > 0.5))
+
+
+def test_what_settings_explain_by_themselves_is_said_where_it_is_little(tmp_path):
+    """Of an exclusive or, no setting explains anything by itself; of a sum, each its part, and together all."""
+    joint = search(tmp_path / "a", exclusive, n=150)
+    table = importance_table(joint)
+    raw = FanovaImportanceEvaluator(seed=0)
+    expected = sum(direct_shares(exclusive, 150, raw).values())
+    assert table.attrs[BY_THEMSELVES] == pytest.approx({"val_accuracy": expected})
+    assert expected < 0.5
+    assert table["importance_fanova"].sum() == pytest.approx(1)
+    said = f"Settings by themselves explain {100 * expected:.0f} % of the variance of val_accuracy"
+    assert said in importance_note(joint, table)
+    figure = next(
+        f for f in search_figures(joint, {"importance": table, "marginals": pd.DataFrame()}) if said in f.caption
+    )
+    assert figure.name == "importance"
+    assert said in write_report(tmp_path / "a").read_text()
+    summed = search(tmp_path / "b", weighed, n=150)
+    assert "by themselves" not in importance_note(summed, importance_table(summed))
+
+
+def direct_shares(value, n, evaluator):
+    """What Optuna's evaluator answers before the shares are rescaled to sum to 1."""
+    found = {}
+
+    class Raw(type(evaluator)):
+        def evaluate(self, *arguments, **named):
+            found.update(super().evaluate(*arguments, **named))
+            return dict(found)
+
+    direct(value, n, Raw(seed=0))
+    return found

@@ -3,6 +3,7 @@
 import json
 import re
 
+import pandas as pd
 import pytest
 
 from analysis.ablation import ablation_table
@@ -220,3 +221,15 @@ def test_long_tables_stop_and_say_where_the_rest_is(tmp_path):
     assert "The first 300 rows; 10 more are in ablation.csv." in text
     assert "The trials of 11 more cells are in trials.parquet." in text
     assert "loss: which of 311 levels?" in text
+
+
+def test_what_a_large_search_leaves_out_of_its_tables_is_where_the_page_says(tmp_path):
+    index = write_report(search(tmp_path, {f"c{number}": [0.5] for number in range(130)}, samples=130, epochs=1))
+    text = words(index)
+    assert "The best 12 cells; 88 more are in curves.csv, 30 only in epochs.parquet." in text
+    assert "The best 100; 30 more are only in trials.parquet." in text
+    assert "1 epoch " in text
+    assert "1 epochs" not in text
+    listed = {name: set(pd.read_csv(tmp_path / "report" / f"{name}.csv")["cell"]) for name in ("curves", "stability")}
+    assert {name: len(cells) for name, cells in listed.items()} == {"curves": 100, "stability": 100}
+    assert pd.read_parquet(tmp_path / "epochs.parquet")["trial"].nunique() == 130

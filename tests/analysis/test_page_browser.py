@@ -360,6 +360,28 @@ def test_a_cell_that_is_picked_is_brought_out_in_all_curves(visit, ablation):
     assert opacities(seen, "curves_loss").count(1) == len(opacities(seen, "curves_loss")) // 12
 
 
+def test_a_cell_stays_picked_when_figures_are_fitted_anew(visit, ablation):
+    seen = visit(ablation)
+    seen.page.locator("#curves select").select_option("loss=l3")
+    before = opacities(seen, "curves_loss")
+    room = seen.page.get_attribute("[data-figure=curves_loss]", "data-room")
+    seen.page.set_viewport_size({"width": 1100, "height": 900})
+    drawn_anew = "room => document.querySelector('[data-figure=curves_loss]').dataset.room !== room"
+    seen.page.wait_for_function(drawn_anew, arg=room)
+    seen.page.wait_for_timeout(400)
+    assert opacities(seen, "curves_loss") == before
+    assert before.count(1) == len(before) // 12
+
+
+def test_cells_that_share_a_learning_rate_are_offered_by_their_own_names(visit, ablation):
+    seen = visit(ablation)
+    offered = seen.page.locator("#curves select option").all_text_contents()
+    assert "loss=l3" in offered
+    assert not any(re.match(r"all \d+ cells", name) for name in offered)
+    named = "() => [...document.querySelectorAll('[data-figure=curves_lr] text')].map(one => one.textContent)"
+    assert any(re.match(r"all \d+ cells", text) for text in seen.page.evaluate(named))
+
+
 def test_a_point_tells_its_figures(visit, ablation):
     seen = visit(ablation)
     point = seen.page.locator("[data-figure=ablation] .mark-symbol path").first

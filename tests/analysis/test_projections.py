@@ -1,5 +1,7 @@
 """Features in the plane: PCA, neighbours and t-SNE, each by a route of its own; what is kept, and what is not."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -216,3 +218,13 @@ def test_figures_are_the_same_for_the_same_features(run):
     assert set(first) == {"pca", "tsne"}
     assert all(first[name].svg() == second[name].svg() for name in first)
     assert "baseline · training" in first["pca"].svg()
+
+
+@pytest.mark.parametrize("classes", [31, 60])
+def test_a_legend_of_many_classes_names_them_all(tmp_path, classes):
+    names = [f"kind {place:02d}" for place in range(classes)]
+    run = runs.write_outcomes(tmp_path, runs.study(OUTCOMES, range(2), data={"classes": names}), OUTCOMES)
+    made = pd.DataFrame({"class": names, "index": range(classes), "pca_1": range(classes), "pca_2": range(classes)})
+    made = made.assign(cell="baseline", trial="t", split="test", left_out=0)
+    made = made.reindex(columns=list(COLUMNS)).fillna({"pca_share_1": 0.5, "pca_share_2": 0.5})
+    assert re.findall(r"<text[^>]*>(kind \d+)</text>", figures(run, made)["pca"].svg()) == names

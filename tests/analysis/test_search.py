@@ -9,6 +9,7 @@ from analysis.ranking import ranking_table
 from analysis.report import report_tables, write_report
 from analysis.search import RUNG_COLUMNS, TOP, TOP_COLUMNS, rungs_table, search_note, search_tables, top_table
 from analysis.store import read_records
+from analysis.wording import answers
 from tests.analysis import runs, searches
 from tests.analysis.test_report import words
 
@@ -148,3 +149,31 @@ def test_a_report_writes_the_tables_and_the_note(tmp_path):
         written = pd.read_csv(run / "report" / f"{name}.csv")
         assert len(written) == len(tables[name])
         assert "\\caption{Validation accuracy" in (run / "report" / f"{name}.tex").read_text()
+
+
+def test_configurations_with_the_same_validation_figure_are_said_to_share_it(tmp_path):
+    tied = [(0.9, 0.8), (0.9, 0.7), (0.7, 0.75), (0.6, 0.6), (0.5, 0.5)]
+    records = read_records(scored(tmp_path / "a", tied))
+    note = search_note(records)
+    assert "it is one of 2 with the same validation figure, which came out best" in note
+    assert "the first listed of the 2 that are first in validation is number 1 of 5 in test" in note
+    assert "one of 2 with the same validation figure" in answers(records, report_tables(records))[0].text
+    alone = read_records(scored(tmp_path / "b", tied[1:]))
+    assert "one of" not in search_note(alone) + answers(alone, report_tables(alone))[0].text
+
+
+def test_a_stopped_configuration_ties_with_no_finished_one(tmp_path):
+    pairs = [("a", 0.9, "finished"), ("b", 0.8, "finished"), ("cut", 0.9, "stopped")]
+    trials = [searches.trial(cell, {"optimizer.lr": 0.1}, value, status=status) for cell, value, status in pairs]
+    records = read_records(searches.write(tmp_path, [searches.LR], trials))
+    assert "same validation figure" not in answers(records, report_tables(records))[0].text
+
+
+def test_gaps_that_differ_by_rounding_only_do_not_differ(tmp_path):
+    """Validation is ahead by 0.05 everywhere, which floating point does not always make of the two."""
+    pairs = [(0.9 - i / 25, 0.9 - i / 25 - 0.05) for i in range(20)]
+    val, test = np.array(pairs).T
+    assert np.median((val - test)[:TOP]) != np.median((val - test)[TOP:])
+    note = search_note(read_records(scored(tmp_path, pairs)))
+    assert "over the best 10 and +0.050 over the others, a difference of 0" in note
+    assert "e-" not in note

@@ -1,5 +1,7 @@
 """The figures of a search: what they hold, that they stay small, and that vl-convert draws each of them."""
 
+import json
+import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
@@ -11,9 +13,9 @@ from analysis.axes import focus
 from analysis.charts import MAXIMUM_MARKS
 from analysis.parallel import MAXIMUM_LINES, NOT_SET, parallel_figure
 from analysis.report import write_report
-from analysis.search import search_tables
-from analysis.search_figures import MAXIMUM_TRACES, search_figures
-from analysis.space import observed
+from analysis.search import rungs_table, search_tables
+from analysis.search_figures import MAXIMUM_TRACES, search_figures, traces_figure
+from analysis.space import Setting, observed
 from analysis.store import read_records
 from tests.analysis import runs, searches
 
@@ -201,3 +203,44 @@ def test_a_report_of_an_unfinished_and_of_an_empty_search_says_why_there_is_no_i
     empty = made(tmp_path / "none", n=0)
     assert write_report(empty).exists()
     assert not list((empty / "report").glob("top.*"))
+
+
+def test_of_many_lines_the_best_ten_are_the_best_ten_of_all(tmp_path):
+    seen = observed(read_records(made(tmp_path, n=2 * MAXIMUM_LINES)))
+    rows = with_column(parallel_figure(seen, ["optimizer.lr"]), "p00")
+    best = set(seen.table.sort_values("value", ascending=False)["cell"].head(10))
+    assert len(rows) == MAXIMUM_LINES
+    assert {row["cell"] for row in rows if row["is"] == "the best 10"} == best
+
+
+def test_values_compared_before_the_end_say_so_wherever_they_are_drawn(tmp_path):
+    def length(place):
+        return (9, "finished") if place % 5 == 0 else (3, "stopped")
+
+    figures = drawn(made(tmp_path, n=60, length=length, epochs=9))
+    for name in ("marginals", "pairs", "parallel"):
+        assert "accuracy after 3 epochs" in figures[name].caption
+        assert re.search(r'"title": ?"accuracy \(val\) after 3 epochs[",]', json.dumps(figures[name].spec()))
+        assert " then" in figures[name].caption
+    assert {row["is"] for row in with_column(figures["parallel"], "p00")} == {"the best 10 then", "others"}
+    whole = drawn(made(tmp_path / "whole", n=30))
+    assert not any(" then" in whole[name].caption or "epoch" in whole[name].caption for name in ("marginals", "pairs"))
+
+
+def test_a_range_without_width_has_its_lines_and_its_value_in_the_middle(tmp_path):
+    seen = observed(read_records(made(tmp_path)))
+    fixed = Setting("optimizer.lr", 0.1, 0.1, True)
+    table = seen.table.assign(**{"optimizer.lr": 0.1})
+    figure = parallel_figure(replace(seen, settings=(fixed,), table=table), ["optimizer.lr"])
+    assert {row["p01"] for row in with_column(figure, "p00")} == {0.5}
+    assert [(row["words"], row["position"]) for row in with_column(figure, "side")] == [("0.1", 0.5)]
+
+
+def test_traces_keep_to_the_maximum_where_nearly_every_epoch_is_a_rung(tmp_path):
+    def length(place):
+        return (40 + place % 100, "stopped") if place % 10 else (150, "finished")
+
+    run = made(tmp_path, n=300, length=length, epochs=150)
+    records = read_records(run)
+    figure = traces_figure(records, rungs_table(records))
+    assert sum(map(len, datasets(figure))) <= MAXIMUM_MARKS

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from analysis import why
 from analysis.report import write_report
 from analysis.schema import RunDirectory
 from analysis.store import read_records
@@ -191,3 +192,14 @@ def test_the_page_says_why(predicted):
 def test_a_search_has_no_such_table(tmp_path):
     run = runs.write_outcomes(tmp_path, runs.search(), {"c0": [0.5], "c1": [0.7]})
     assert table(run).empty
+
+
+def test_of_many_comparisons_the_first_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(why, "MAXIMUM_COMPARISONS", 2)
+    outcomes = {"baseline": [0.5], **{f"loss={name}": [0.6] for name in "abc"}}
+    run = runs.write_outcomes(tmp_path, runs.study(outcomes, range(1)), outcomes)
+    for place, cell in enumerate(outcomes):
+        write(run, cell, 0, {"target": [0, 0], "prediction": [0, place % 2]})
+    made, turned = why.why_and_changed(read_records(run), RunDirectory(run))
+    assert made["level"].tolist() == ["a", "b"]
+    assert set(turned["level"]) == {"a"}

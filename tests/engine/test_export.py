@@ -169,6 +169,19 @@ def test_the_check_measures_the_difference_and_the_classes_that_change(tmp_path:
     assert found.other_classes == (ours.argmax(1) != theirs.argmax(1)).sum()
 
 
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_never_equal(broken: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained, file = made(case("small_cnn")), tmp_path / "model.pt2"
+    write(trained.module(), trained, file)
+    pictures = torch.from_numpy(pictures_for(trained, 3))
+    module = trained.module()
+    outputs = type(module).forward
+    monkeypatch.setattr(type(module), "forward", lambda self, images: tuple(o * broken for o in outputs(self, images)))
+    found = compare(module, file, pictures)
+    assert found.absolute == found.relative == float("inf")
+    assert not found.passed
+
+
 @pytest.mark.parametrize(("relative", "changed", "passed"), [(9e-5, 0, True), (1.1e-4, 0, False), (0.0, 1, False)])
 def test_a_file_passes_within_a_ten_thousandth_and_with_every_class_the_same(
     relative: float, changed: int, passed: bool
@@ -225,7 +238,7 @@ def test_the_command_writes_the_file_its_check_and_its_card(run: Path, tmp_path:
     images = small_dataset().splits["test"].images
     (scores,) = onnxruntime.InferenceSession(out, providers=["CPUExecutionProvider"]).run(None, {"images": images})
     np.testing.assert_allclose(scores, recorded[[f"score_{i}" for i in range(10)]], atol=1e-5)
-    card = out.with_suffix(".md").read_text(encoding="utf-8")
+    card = out.with_name(f"{out.name}.md").read_text(encoding="utf-8")
     assert_card_s_figures(card, run, trial)
     for wanted in (
         "Does momentum help?",

@@ -2,12 +2,15 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from analysis.schema import RunDirectory
 from engine import followers
-from engine.followers import Follower, Pages
+from engine.errors import PlanError
+from engine.followers import Follower, Pages, hand_over
+from engine.record import hold
 from tests.analysis.runs import study, write_outcomes
 
 
@@ -63,6 +66,65 @@ def test_reports_follow_ends_and_take_a_small_share_of_the_time(
     pages.look(ended=False)
     pages.look(ended=False)
     assert len(begun) == 2, "nothing has ended since"
+
+
+def test_the_end_of_a_run_does_not_wait_for_a_tracker_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Hung:
+        name = "mlflow"
+
+        def event(self, event: Any) -> None:
+            time.sleep(30)
+
+        def close(self) -> None:
+            raise AssertionError("nobody waits for it")
+
+    monkeypatch.setattr(followers, "LOOK", 0.05)
+    monkeypatch.setattr(followers, "PATIENCE", 0.2)
+    run, said = RunDirectory(write_outcomes(tmp_path / "run", study(), {"baseline": [0.5]})), list[str]()
+    began = time.monotonic()
+    with Follower(run, [Hung()], said.append) as follower:
+        while not follower.telling:
+            time.sleep(0.01)
+    assert time.monotonic() - began < 10
+    assert "--mlflow: no more is sent there (no answer for" in said[0]
+
+
+def test_a_driver_that_works_keeps_its_trackers_to_itself(tmp_path: Path) -> None:
+    run = RunDirectory(write_outcomes(tmp_path / "run", study(), {"baseline": [0.5]}))
+    with hold(run), pytest.raises(PlanError, match="another process"):
+        hand_over(run, True, None, print)
+    assert not (run.root / "tensorboard").exists()
+    hand_over(run, True, None, print)
+    assert list((run.root / "tensorboard").rglob("complete"))
+
+
+def test_neither_a_log_that_cannot_be_read_nor_a_full_process_table_reaches_the_run(
+    tmp_path: Path, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDirectory(tmp_path)
+    run.log.mkdir()
+    assert Follower(run, [], print).look() is False
+
+    def none_left(run: RunDirectory) -> Any:
+        raise BlockingIOError("fork: no more processes")
+
+    monkeypatch.setattr(followers, "written_aside", none_left)
+    pages = Pages(run)
+    clock[0] += followers.FIRST + 1
+    pages.look(ended=True)
+    assert pages.process is None
+
+
+def test_a_report_that_is_ended_leaves_no_half_of_a_file(tmp_path: Path) -> None:
+    run = RunDirectory(write_outcomes(tmp_path / "run", study(), {"baseline": [0.5, 0.6, 0.7]}))
+    for patience in (1.0, 1.7, 2.4):
+        process = followers.written_aside(run)
+        time.sleep(patience)
+        process.terminate()
+        process.wait()
+        assert not list(run.root.rglob(".*.tmp"))
 
 
 def test_the_page_is_there_while_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,6 +149,14 @@ def test_the_search_s_own_options_hold_unless_others_are_given(tmp_path: Path, d
     assert (baseline.training.batch_size, baseline.training.epochs) == (8, 3)
 
 
+def test_what_a_resumed_search_was_told_to_draw_is_no_other_setting(tmp_path: Path, drive: Drive) -> None:
+    run = drive(search(samples=2, enqueue=(FIRST,)), tmp_path)
+    drive(search(), run, settings={"inspect.pictures": True})
+    assert "--set inspect.pictures: is for the trials that are left; 2 finished ones" in drive.printed
+    made, _ = asked(search(), run)
+    assert made.factors
+
+
 def test_a_search_s_patience_is_left_behind(tmp_path: Path, drive: Drive) -> None:
     study = search(samples=2, enqueue=(FIRST,), baseline={**BASELINE, "training.patience": 1})
     run = drive(study, tmp_path)

@@ -306,3 +306,24 @@ def _spent(suggest: Any, after: int) -> Any:
         return suggest(self, trial_id) if count <= after else Searcher.FINISHED
 
     return limited
+
+
+def test_a_path_takes_over_what_another_run_finished_at_every_step(
+    tmp_path: Path, drive: Drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = drive(path(), tmp_path / "first")
+    monkeypatch.setattr(Trial, "advance", None)  # nothing is left to train
+    second = drive(path(), tmp_path / "second", reuse_from=str(first))
+    chosen, _, _, tables = outcome(second)
+    assert (chosen, tables["path"]) == (outcome(first)[0], outcome(first)[3]["path"])
+
+
+def test_a_path_that_becomes_another_design_keeps_the_trials_that_it_shares(tmp_path: Path, drive: Drive) -> None:
+    run = drive(path(), tmp_path)
+    drive(path(), run, design="one_at_a_time")
+    records = read_records(run)
+    cells = [cell["name"] for cell in record(run)["cells"]]
+    assert cells == ["baseline", "lr=0.2", "momentum=0.9", "bn=conv1"]
+    counted = records.trials["cell"].value_counts()
+    assert [counted[cell] for cell in cells] == [2] * 4
+    assert report_tables(records)["ablation"]["n_pairs"].tolist() == [2] * 3

@@ -13,10 +13,11 @@ import torch
 from PIL import Image
 
 from datasets.cache import open_dataset
+from engine.draw import draw_all
 from engine.errors import PlanError
 from engine.options import Options
 from engine.plan import make_plan
-from engine.predict import predict_all
+from engine.predict import Asked, Prediction, predict_all
 from engine.trained import Evaluated, Loader
 from search_spaces.factors import Factor
 from search_spaces.study import AblationStudy
@@ -177,7 +178,7 @@ def test_without_a_trial_the_best_cell_s_first_finished_one_predicts(runs: Path,
     from analysis.store import read_records
 
     trials = read_records(runs / "folder").trials
-    means = trials.groupby("cell")["test_accuracy"].mean()
+    means = trials.groupby("cell")["val_accuracy"].mean()
     best = trials.loc[(trials["cell"] == means.idxmax()) & (trials["seed"] == 0), "trial"].item()
     assert means.nunique() == 2
     picture = runs / "data" / "animals" / "dog" / "dog (1).png"
@@ -235,18 +236,24 @@ def test_a_model_saved_without_its_data_s_facts_takes_them_from_the_data(runs: P
 
 
 def test_landmarks_are_drawn_in_red_where_they_were_predicted(runs: Path, tmp_path: Path) -> None:
-    run, trial = runs / "landmarks", finished(runs / "landmarks")[0]
     photo = runs / "data" / "faces" / "photos" / "00000a.png"
-    list(predict_all(Loader(run), trial, [f"{photo}@10,20,110,140"], tmp_path / "a.csv", tmp_path / "drawn"))
-    picture = np.asarray(Image.open(tmp_path / "drawn" / "00000a-predicted.png"))
+    points = np.array([[50.0, 60.0], [150.5, 99.5]])
+    (file,) = draw_all([Prediction(Asked("a", photo, (10, 20, 110, 140)), None, points)], (), tmp_path)
+    picture = np.asarray(Image.open(file))
     assert picture.shape == (160 * 2, 200 * 2, 3)
-    row = pd.read_csv(tmp_path / "a.csv").iloc[0]
-    inside = [(row[f"x{i}"], row[f"y{i}"]) for i in range(1, 6)]
-    inside = [(x, y) for x, y in inside if 2 < x < 198 and 2 < y < 158]
-    assert inside
-    for x, y in inside:
+    for x, y in points:
         assert picture[round(2 * y), round(2 * x)].tolist() == [255, 32, 32]
     assert picture[40, 60].tolist() == [255, 32, 32]  # the upper edge of the box, at y = 20
+
+
+def test_the_command_draws_a_photo_with_the_landmarks_of_its_face(runs: Path, tmp_path: Path) -> None:
+    photo = runs / "data" / "faces" / "photos" / "00000a.png"
+    run = runs / "landmarks"
+    asked = [f"{photo}@10,20,110,140"]
+    told = list(predict_all(Loader(run), finished(run)[0], asked, tmp_path / "a.csv", tmp_path / "drawn"))
+    assert "drawn: 1 picture" in told[-1]
+    assert Image.open(tmp_path / "drawn" / "00000a-predicted.png").size == (400, 320)
+    assert {"x1", "y1", "x5", "y5"} <= set(pd.read_csv(tmp_path / "a.csv"))
 
 
 def test_classes_are_written_below_and_files_of_one_name_kept_apart(runs: Path, tmp_path: Path) -> None:
@@ -260,6 +267,10 @@ def test_classes_are_written_below_and_files_of_one_name_kept_apart(runs: Path, 
     assert "drawn: 2 pictures" in list(told)[-1]
     files = sorted((tmp_path / "drawn").iterdir())
     assert [file.name for file in files] == ["same-2-predicted.png", "same-predicted.png"]
+    shutil.copy(tmp_path / "a" / "same.png", tmp_path / "a" / "same-2.png")
+    asked = [f"{tmp_path}/*/same.png", f"{tmp_path}/a/same-2.png"]
+    list(predict_all(Loader(run), finished(run)[0], asked, tmp_path / "y.csv", tmp_path / "three"))
+    assert len(list((tmp_path / "three").iterdir())) == 3
     picture = Image.open(files[0])
     strip = np.asarray(picture)[-22:]
     assert (strip == 255).mean() > 0.5

@@ -3,6 +3,7 @@
 import json
 import os
 import struct
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from analysis.schema import RunDirectory
 from engine.errors import PlanError
 from engine.followers import Follower
+from engine.options import Options
 from engine.trackers import LONGEST, MLflow, TensorBoard, Tracker, flat, scalars, trackers
 
 CONFIG = {"optimizer": {"name": "sgd", "lr": 0.1}, "diagnostics": False, "model": {"channels": [4, 8] * 200}}
@@ -132,10 +134,18 @@ def test_a_trial_that_was_interrupted_is_not_left_as_running(tmp_path: Path, sto
 
 
 def test_no_server_is_a_refusal_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    began = time.monotonic()
     with pytest.raises(PlanError, match=r"--mlflow http://127\.0\.0\.1:9: no tracking server that answers"):
         trackers(RunDirectory(tmp_path), "digits/x", False, "http://127.0.0.1:9")
     assert not list(tmp_path.iterdir())
+    assert time.monotonic() - began < 60
+    assert trackers(RunDirectory(tmp_path), "digits/x", False, "none") == []
+
+
+def test_a_password_is_refused_as_the_records_would_show_it() -> None:
+    assert Options(mlflow="http://user@host:5000").mlflow
+    with pytest.raises(ValueError, match="MLFLOW_TRACKING_PASSWORD"):
+        Options(mlflow="http://user:secret@host:5000")
 
 
 def test_a_tracker_that_fails_is_let_go_and_the_others_go_on(tmp_path: Path) -> None:
