@@ -12,6 +12,7 @@ from engine import watch
 
 watch.GRACE = 1.0
 watch.lost_processes = lambda: ["gcs_server"]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
 {mask}
 try:
     with watch.watched(Path(sys.argv[1])):
