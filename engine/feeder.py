@@ -1,8 +1,9 @@
-"""Hands trials to Ray Tune one by one, for ablations and searches alike."""
+"""Hands trials to Ray Tune, for ablations and searches alike: one by one, and short ones several at a time."""
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from statistics import median
 from typing import Any
 
 from ray.tune import Stopper
@@ -10,13 +11,26 @@ from ray.tune.search import Searcher
 
 from trainables.trial import TrialSpec
 
+BUNDLE_SECONDS = 5.0  # of work that one of Ray's trials carries: its few hundredths of a second vanish beside that
+SHORTEST = 0.02  # seconds that a trial is taken to last at least
+RECENT = 20  # trials that say how long the next ones last
+
 
 class Feeder(Searcher):
-    """A queue of trials. A subclass that knows how to go on refills it, and is told by `over` which trials ended."""
+    """A queue of trials. A subclass that knows how to go on refills it, and is told by `over` which trials ended.
+
+    `processes` is how many trials run at a time. Where it is given, short trials are bundled, several to one of Ray's;
+    without it, one of Ray's trials carries one of ours, on which a trial scheduler can decide epoch by epoch.
+    """
 
     def __init__(self, specs: Iterable[TrialSpec] = ()) -> None:
         super().__init__()
         self.running: set[str] = set()
+        self.bundled: set[str] = set()
+        """of those that run, the trials that share one of Ray's"""
+        self.processes: int | None = None
+        self.seconds: deque[float] = deque(maxlen=RECENT)
+        """that the last trials took"""
         self.waiting: deque[dict[str, Any]] = deque()
         for spec in specs:
             self.put(spec)
@@ -38,9 +52,17 @@ class Feeder(Searcher):
         """Whether anything new was queued."""
         return False
 
+    def left(self) -> int:
+        """How many trials can be handed out without knowing how those that run now end."""
+        return len(self.waiting)
+
+    def took(self, seconds: float) -> None:
+        """Told how long a trial took that has just ended."""
+        self.seconds.append(seconds)
+
     def over(self, trial: str) -> None:
         """Told once a trial's end is in the log."""
-        self.running.discard(trial)
+        self.away(trial)
 
     def waits(self) -> bool:
         """Whether trials that run now may lead to new ones."""
@@ -49,14 +71,33 @@ class Feeder(Searcher):
     def away(self, trial: str) -> None:
         """Told that a trial left its process without an end: it paused, or ran out of memory."""
         self.running.discard(trial)
+        self.bundled.discard(trial)
+
+    def take_back(self, items: Iterable[dict[str, Any]]) -> None:
+        """Queue trials again, as the process that was to run them is lost."""
+        for item in items:
+            self.away(item["spec"]["trial"])
+            self.waiting.append(item)
 
     def suggest(self, trial_id: str) -> Any:
-        """The next trial's Ray config, None for later, or FINISHED."""
-        if not self.waiting and not self.refill():
-            return None if self.waits() else Searcher.FINISHED
-        config = self.waiting.popleft()
-        self.running.add(config["spec"]["trial"])
-        return config
+        """The config of Ray's next trial, None for later, or FINISHED."""
+        wanted = self._size()
+        while len(self.waiting) < wanted and self.refill():
+            pass
+        if not self.waiting:
+            return None if self.bundled or self.waits() else Searcher.FINISHED
+        bundle = [self.waiting.popleft() for _ in range(min(wanted, len(self.waiting)))]
+        trials = {item["spec"]["trial"] for item in bundle}
+        self.running |= trials
+        self.bundled |= trials if len(trials) > 1 else set()
+        return {"bundle": bundle}
+
+    def _size(self) -> int:
+        """Of how many trials the next bundle is: of fewer towards the end, so that all processes end together."""
+        if self.processes is None or len(self.seconds) < self.processes:
+            return 1
+        lasts = max(SHORTEST, median(self.seconds))
+        return max(1, min(int(BUNDLE_SECONDS / lasts), self.left() // (2 * self.processes)))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing: the recorder tells `over`, which Ray's word of errors and retries cannot stand for."""

@@ -35,6 +35,8 @@ class Recorder(Callback):
     ) -> None:
         self.log, self.history, self.run, self.progress, self.threads = log, log.history, run, progress, threads
         self.started: set[str] = set()
+        self.current: dict[str, str] = {}
+        """by one of Ray's trials, which of ours it is at"""
         self.feeder, self.share, self.retries = feeder or Feeder(), share or {}, retries
         self.budget = budget
 
@@ -43,13 +45,18 @@ class Recorder(Callback):
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        spec = trial.config["spec"]
-        key = spec["trial"]
+        self._begin(trial)
+
+    def _begin(self, trial: Any) -> None:
+        """The first trial of what is left of a bundle starts."""
+        item = trial.config["bundle"][0]
+        spec = item["spec"]
+        key = self.current[trial.trial_id] = spec["trial"]
         if spec["begins"] and key in self.started:  # the next part of one and the same attempt
             self.progress.started(key, spec["cell"], spec["seed"])
             return
         self.started.add(key)
-        point = {"point": trial.config["point"]} if "point" in trial.config else {}
+        point = {"point": item["point"]} if "point" in item else {}
         names = {name: spec[name] for name in ("trial", "cell", "seed", "config")}
         continues = {"continues": spec["continues"]} if spec.get("continues") else {}
         attempt = self.history.attempts.get(key, 0) + 1
@@ -60,29 +67,42 @@ class Recorder(Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        key = trial.config["spec"]["trial"]
-        if stop := result.get("stop"):
+        for report in result["reports"]:
+            if self.current[trial.trial_id] != report["trial"]:
+                self._begin(trial)
+            self._hear(report)
+            if report["end"] is not None:
+                # Ray starts a lost process with this very config: what is over is not begun again.
+                trial.config["bundle"].pop(0)
+        last = result["reports"][-1]
+        if last["end"] is None and result.get("done"):  # the trial scheduler's decision
+            (self.run.checkpoints / last["trial"] / "previous.pt").unlink(missing_ok=True)
+            self._end(last["trial"], last["standing"])
+
+    def _hear(self, report: dict[str, Any]) -> None:
+        """What a trial reports of itself."""
+        key, end = report["trial"], report["end"]
+        if stop := report.get("stop"):
             raise Interrupted(stop)
-        for row in result["rows"]:
+        for row in report["rows"]:
             if row["epoch"] not in self.history.rows.get(key, {}):
                 self.log.append(event="epoch", trial=key, **row)
                 self._line(key, row)
                 self.progress.epoch(key, row)
-        if result["end"] is not None and result["end"]["status"] == PAUSED:
+        if end is not None and end["status"] == PAUSED:
             self.progress.paused(key)
             self.feeder.away(key)
-        elif result["end"] is not None:
-            self._end(key, result["end"])
-        elif result.get("done"):  # the trial scheduler's decision
-            (self.run.checkpoints / key / "previous.pt").unlink(missing_ok=True)
-            self._end(key, result["standing"])
+        elif end is not None:
+            self._end(key, end)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """The trial's process was lost more often than Ray may retry."""
+        """The process was lost more often than Ray may retry; the trials that it did not come to are queued again."""
+        lost, *others = trial.config["bundle"]
         text = str(trial.get_error())
         error = {"status": "failed", "selected_epoch": None, "verified": False, "error": text, "node": platform.node()}
         # The words of Ray's memory monitor, which kills a worker before the machine is out of memory.
-        self._end(trial.config["spec"]["trial"], {**error, "out_of_memory": "running low on memory" in text})
+        self._end(lost["spec"]["trial"], {**error, "out_of_memory": "running low on memory" in text})
+        self.feeder.take_back(others)
 
     def _line(self, key: str, row: dict[str, Any]) -> None:
         """The epoch for human eyes, in artifacts/TRIAL/epochs.log."""
@@ -117,6 +137,7 @@ class Recorder(Callback):
         }
         self.log.append(event="end", time=now(), trial=key, **kept, execution=execution)
         self.progress.ended(key, end)
+        self.feeder.took(end.get("seconds") or 0.0)
         self.feeder.over(key)
         if self.budget is not None:
             with stopping():

@@ -92,6 +92,9 @@ class StudySampler(Feeder):
                 return True
         return self._draw() or self._enumerate(self._rest)
 
+    def left(self) -> int:
+        return super().left() + (self.samples - len(self.proposals)) * self.definition.seeds
+
     def over(self, trial: str) -> None:
         """Take note that one of this search's trials has its end in the log."""
         super().over(trial)

@@ -69,13 +69,15 @@ class LoggedScheduler(FIFOScheduler):
                 self.pending.setdefault(trial, epoch)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        stops = [self._stops(trial.config["spec"]["trial"], row) for row in result["rows"]]
+        (report,) = result["reports"]  # where trials are scheduled, one of Ray's carries one of ours
+        stops = [self._stops(report["trial"], row) for row in report["rows"]]
         return TrialScheduler.STOP if any(stops) else TrialScheduler.CONTINUE
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """The last rows of a trial that ended by itself count for the others."""
-        for row in result["rows"]:
-            self._stops(trial.config["spec"]["trial"], row)
+        (report,) = result["reports"]
+        for row in report["rows"]:
+            self._stops(report["trial"], row)
 
     def _stops(self, trial: str, row: dict[str, Any]) -> bool:
         if (trial, row["epoch"]) in self._heard:

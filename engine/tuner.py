@@ -1,4 +1,4 @@
-"""Carries a plan out on Ray Tune: actors reused, one trial an actor at a time, every result logged by the driver.
+"""Carries a plan out on Ray Tune: actors reused, short trials bundled, every result logged by the driver.
 
 Ray's own experiment state is never read. It lives in a temporary folder, and what is left to do after a crash follows
 from the plan and the log.
@@ -67,6 +67,8 @@ class Work:
         os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
         options, scheduler = self.plan.options, self.scheduler()
         feeder = self.feeder(scheduler.pending if scheduler else {}, only)
+        processes = options.max_concurrent or max(1, room(share))
+        feeder.processes = processes if self.bundles else None
         tuner = tune.Tuner(
             tune.with_resources(self.plan.bench.trainable, share),
             tune_config=tune.TuneConfig(
@@ -75,7 +77,7 @@ class Work:
                 scheduler=scheduler,
                 reuse_actors=True,
                 # Without a number Ray starts the processes of a searcher's trials one after another.
-                max_concurrent_trials=options.max_concurrent or max(1, room(share)),
+                max_concurrent_trials=processes,
             ),
             run_config=tune.RunConfig(
                 name="trials",
@@ -88,6 +90,14 @@ class Work:
             ),
         )
         tuner.fit()
+
+    @property
+    def bundles(self) -> bool:
+        """Whether one of Ray's trials may carry several: not where each is scheduled, or advises the next proposal."""
+        study = self.plan.study
+        if not isinstance(study, SearchStudy):
+            return True
+        return study.trial_scheduler.name == "none" and study.sampler in ("random", "qmc", "grid")
 
     def recorder(self, feeder: "Feeder", share: dict[str, float], retries: bool) -> "Recorder":
         from engine.recorder import Recorder

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from trainables.randomness import drawn_from
+
 if TYPE_CHECKING:
     from trainables.learner import Learner
 
@@ -30,8 +32,7 @@ def layer_rows(learner: "Learner", before: dict[str, Tensor]) -> list[dict[str, 
     seen: dict[str, Tensor] = {}
     for name, module in leaves.items():
         module.register_forward_hook(_keeper(seen, name))
-    with torch.random.fork_rng(devices=[learner.device] if learner.device.type == "cuda" else []):
-        torch.manual_seed(0)
+    with drawn_from(0, learner.device):
         rows = torch.arange(min(PROBE_ROWS, len(learner.labels["train"])), device=learner.device)
         batch = learner.pictures.for_evaluation("train", rows)
         terms = learner.task.criterion(network(batch.images), batch)

@@ -49,6 +49,11 @@ def out_of_memory(error: BaseException) -> bool:
     )
 
 
+def first_line(error: BaseException) -> str:
+    """An error as a part of a sentence: the first line of its text, or its type's name where that is empty."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     seen: set[int] = set()
     while error is not None and id(error) not in seen:

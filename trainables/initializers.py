@@ -7,10 +7,10 @@ it would be without.
 
 from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
 
 from datasets.seeds import derive_seed
+from trainables.randomness import drawn_from, reseed
 
 if TYPE_CHECKING:
     from trainables.models.base import Model
@@ -22,10 +22,10 @@ def initialize(network: nn.Module, settings: "Model", seed: int) -> list[str]:
     Returns the layers that pretrained weights left as drawn, none where no weights were asked for. WeightsError where
     the weights cannot be had or do not fit.
     """
-    with torch.random.fork_rng(devices=[]):
+    with drawn_from(0):
         for name, module in network.named_modules():
             if hasattr(module, "reset_parameters"):
-                torch.manual_seed(derive_seed(seed, "initial weights", name))
+                reseed(derive_seed(seed, "initial weights", name))
                 if settings.initial_weights == "truncated_normal" and isinstance(module, nn.Conv2d | nn.Linear):
                     truncated_normal(module)
                 else:

@@ -18,6 +18,7 @@ from trainables.averaging import averaged
 from trainables.clipping import GradientClip
 from trainables.networks import build_network
 from trainables.pictures import Pictures
+from trainables.randomness import drawn_from
 from trainables.tasks import TASKS, Batch, Totals
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Learner:
         self.drawn += torch.bincount(labels[order], minlength=len(self.drawn))
         totals = self.task.totals()
         self.network.train()
-        with self._dropout_seeded():
+        with drawn_from(self._seed("dropout"), self.device):
             for number, rows in enumerate(batches(order.to(self.device), self.config.training.batch_size)):
                 loss = self.step(rows, number, totals)
                 if self.first_loss is None:
@@ -135,14 +136,6 @@ class Learner:
         for rows in torch.arange(len(images), device=self.device).split(size):
             batch = self.pictures.for_evaluation(split, rows)
             yield self.forward(network, batch.images), batch
-
-    @contextlib.contextmanager
-    def _dropout_seeded(self) -> Iterator[None]:
-        """Dropout draws from torch's global generators: seed them for this epoch, and put them back after."""
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(self._seed("dropout"))
-            yield
 
     def _seed(self, *purpose: str | int) -> int:
         return derive_seed(self.seed, *purpose, self.epoch)

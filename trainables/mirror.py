@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from trainables.faults import DISK, StorageError
+from trainables.faults import DISK, StorageError, first_line
 
 if TYPE_CHECKING:
     from trainables.trial import TrialSpec
@@ -157,8 +157,7 @@ class Store:
                 if isinstance(error, OSError) and error.errno in DISK:
                     raise
                 if not self.patient or time.monotonic() - began > PATIENCE:
-                    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-                    raise StorageError(f"{self.url}: {name} cannot be {done} ({reason[:300]})") from error
+                    raise StorageError(f"{self.url}: {name} cannot be {done} ({first_line(error)[:300]})") from error
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, longest)
 

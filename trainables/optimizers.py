@@ -45,6 +45,8 @@ class TorchOptimizer(Optimizer):
     """One of torch's, from the first epoch to the last; field names are torch's argument names."""
 
     torch_class: ClassVar[str]
+    fused: ClassVar[bool] = False
+    """whether torch has it as one kernel over all of a parameter's numbers, on the CPU and on CUDA"""
 
     def at(self, epoch: int, epochs: int) -> "TorchOptimizer":
         return self
@@ -53,11 +55,15 @@ class TorchOptimizer(Optimizer):
         import torch
 
         arguments = {key: value for key, value in self if key != "name"}
-        return getattr(torch.optim, self.torch_class)(parameters, **arguments)
+        weights = list(parameters)
+        if self.fused and all(weight.device.type in ("cpu", "cuda") for weight in weights):  # none on the meta device
+            arguments["fused"] = True
+        return getattr(torch.optim, self.torch_class)(weights, **arguments)
 
 
 class SGD(TorchOptimizer):
     torch_class = "SGD"
+    fused = True
     name: Literal["sgd"] = "sgd"
     lr: LearningRate = 0.01
     momentum: Annotated[float, Field(ge=0, lt=1), Range(0.0, 0.99)] = 0.0
@@ -72,6 +78,7 @@ class SGD(TorchOptimizer):
 
 class Adam(TorchOptimizer):
     torch_class = "Adam"
+    fused = True
     name: Literal["adam"] = "adam"
     lr: Annotated[float, Field(gt=0), Range(1e-5, 1e-1, log=True)] = 0.001
     betas: tuple[Decay, Decay] = (0.9, 0.999)

@@ -1,18 +1,23 @@
-"""The Ray side of a trial, and nothing else: every model/dataset pair is a subclass that states its facts."""
+"""The Ray side of trials, and nothing else: every model/dataset pair is a subclass that states its facts."""
 
 import platform
-from pathlib import Path
+import time
+from collections import deque
 from typing import Any, ClassVar
 
 from ray import tune
 
-from trainables import checkpoint
 from trainables.faults import disk_fault
 from trainables.trial import Trial, TrialSpec, failure
 
+REPORT_SECONDS = 0.2  # of work on short trials that one result tells the driver of
+
 
 class VisionTrainable(tune.Trainable):
-    """Runs the trial that `config["spec"]` describes, one epoch a step.
+    """Runs the trials that `config["bundle"]` describes, one after the other.
+
+    A result holds `reports`, what `Trial.advance` returned with the trial's key: one of a trial that has the process to
+    itself, so that a trial scheduler can decide on each epoch; of several, as many as come within REPORT_SECONDS.
 
     A subclass names its data set and its default model, and may change any default by dotted name. Exceptions end the
     trial as failed, with their text in its record, but for a disk's, which `stop` the run; only a lost process is left
@@ -29,33 +34,34 @@ class VisionTrainable(tune.Trainable):
         return {"dataset.name": cls.dataset, "model.name": cls.model, **cls.settings}
 
     def setup(self, config: dict[str, Any]) -> None:
+        self.left = deque(item["spec"] for item in config["bundle"])
+        self.alone = len(self.left) == 1
         self.current: Trial | None = None
-        self.error: Exception | None = None
-        try:
-            self.current = Trial(TrialSpec(**config["spec"]))
-        except Exception as error:  # reported by the first step: an exception here would be retried in vain
-            self.error = error
 
     def step(self) -> dict[str, Any]:
+        reports, began = [self._advance()], time.monotonic()
+        while self.left and not self.alone and "stop" not in reports[-1]:
+            if time.monotonic() - began > REPORT_SECONDS:
+                break
+            reports.append(self._advance())
+        return {"reports": reports, "done": not self.left}
+
+    def _advance(self) -> dict[str, Any]:
+        """An epoch of the trial in progress; its setting up too, so that what fails there is its own failure."""
+        spec = self.left[0]
         try:
             if self.current is None:
-                raise self.error or RuntimeError("the trial was not set up")
+                self.current = Trial(TrialSpec(**spec))
             result = self.current.advance()
         except Exception as error:
             if fault := disk_fault(error):  # no fault of the trial: the run stops, and a resumed one goes on
-                return {"rows": [], "end": None, "stop": f"{fault} (node {platform.node()})", "done": False}
+                stop = f"{fault} (node {platform.node()})"
+                return {"trial": spec["trial"], "rows": [], "end": None, "stop": stop}
             result = {"rows": [], "end": failure(error)}
-        return {**result, "done": result["end"] is not None}
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        if self.current is not None:
-            checkpoint.save(self.current.state_dict(), Path(checkpoint_dir) / "trial.pt")
-
-    def load_checkpoint(self, checkpoint_dir: str | None) -> None:
-        state = checkpoint.load(Path(checkpoint_dir or "") / "trial.pt")
-        if state is None or self.current is None:
-            raise RuntimeError(f"no whole checkpoint in {checkpoint_dir}")
-        self.current.load_state_dict(state)
+        if result["end"] is not None:
+            self.left.popleft()
+            self.current = None
+        return {"trial": spec["trial"], **result}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.setup(new_config)

@@ -4,6 +4,7 @@ The Ray trainable and `rerun` both drive this class, so a trial's numbers are th
 carries its epoch rows: whatever died, the next attempt continues from the last whole file and reports all of them.
 """
 
+import json
 import math
 import platform
 import shutil
@@ -25,6 +26,7 @@ from trainables.learner import Learner
 from trainables.mirror import Checkpoints
 from trainables.predictions import write_diagnostics, write_outputs
 
+TABLES = ("rows", "layers")  # of a checkpoint, as JSON: torch's pickler calls Python for every number in them
 DIVERGENCE = 1000.0  # an epoch's mean training loss above this multiple of the first batch's ends the trial
 
 
@@ -169,7 +171,7 @@ class Trial:
             state = checkpoint.load(folder / name)
             if state is None:
                 continue
-            self.rows = state["rows"]
+            self.rows = json.loads(state["rows"])
             if self.selected_epoch() is None or self._adopt_best(folder, self.selected_epoch()):
                 self.load_state_dict(state)
                 return True
@@ -180,10 +182,10 @@ class Trial:
         return Path(self.spec.directory) / "checkpoints" / trial
 
     def state_dict(self) -> dict[str, Any]:
-        return {"learner": self.learner.state_dict(), "rows": self.rows, "layers": self.layers}
+        return {"learner": self.learner.state_dict(), **{name: json.dumps(getattr(self, name)) for name in TABLES}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.rows, self.layers = state["rows"], state["layers"]
+        self.rows, self.layers = (json.loads(state[name]) for name in TABLES)
         taken_over = self.spec.donor and state["learner"]["epoch"] == self.spec.begins
         self.learner.load_state_dict(self._donated() if taken_over else state["learner"])
 

@@ -17,6 +17,7 @@ from datasets.base import central_crop
 from trainables.learner import batches
 from trainables.networks import build_network
 from trainables.placement import Placed
+from trainables.randomness import drawn_from
 
 if TYPE_CHECKING:
     from trainables.learner import Learner
@@ -29,8 +30,7 @@ PROBE_VALUES = 2**16  # that a placed layer is tried on: enough for the rarest d
 def after_first_epoch(learner: "Learner", initial: dict[str, Tensor]) -> list[str]:
     """Faults of placement, precision, inputs, loss weights and optimizer; `initial` is the model's first state."""
     rows = torch.arange(min(PROBE_ROWS, len(learner.labels["train"])), device=learner.device)
-    with torch.random.fork_rng(devices=[learner.device] if learner.device.type == "cuda" else []):
-        torch.manual_seed(0)
+    with drawn_from(0, learner.device):
         probe = _probe(learner, rows)
     return [
         *_placement(learner, probe),

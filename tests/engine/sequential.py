@@ -71,18 +71,20 @@ class Drive:
         running: list[Any] = []
         while True:
             while len(running) < self.slots and isinstance(config := feeder.suggest("ray"), dict):
-                running.append(SimpleNamespace(config=config, trial=Trial(TrialSpec(**config["spec"]))))
+                (item,) = config["bundle"]
+                key = item["spec"]["trial"]
+                running.append(SimpleNamespace(config=config, trial_id=key, trial=Trial(TrialSpec(**item["spec"]))))
                 ear.on_trial_start(0, [], running[-1])
             if not running:
                 assert config == Searcher.FINISHED, "the feeder waits for trials, and none runs"
                 return
             one = running.pop(0)
-            result = one.trial.advance()
-            result["done"] = result["end"] is not None
+            report = {"trial": one.trial_id, **one.trial.advance()}
+            result = {"reports": [report], "done": report["end"] is not None}
             if scheduler and not result["done"]:
                 result["done"] = scheduler.on_trial_result(None, one, result) == TrialScheduler.STOP
             ear.on_trial_result(0, [], one, result)
-            if scheduler and result["end"] is not None:
+            if scheduler and report["end"] is not None:
                 scheduler.on_trial_complete(None, one, result)
             if not result["done"]:
                 running.append(one)

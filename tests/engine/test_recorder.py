@@ -24,9 +24,17 @@ def recorder(folder: Path) -> tuple[Recorder, io.StringIO]:
 
 
 def trial(key: str) -> Any:
-    return SimpleNamespace(
-        config={"spec": {"trial": key, "cell": "c", "seed": 0, "config": {}, "begins": 0}}, get_error=lambda: "lost"
-    )
+    return bundle(key)
+
+
+def bundle(*keys: str) -> Any:
+    """One of Ray's trials with so many of ours."""
+    items = [{"spec": {"trial": key, "cell": "c", "seed": 0, "config": {}, "begins": 0}} for key in keys]
+    return SimpleNamespace(trial_id="ray", config={"bundle": items}, get_error=lambda: "lost")
+
+
+def report(key: str, *rows: dict[str, Any], end: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"trial": key, "rows": list(rows), "end": end}
 
 
 def row(epoch: int) -> dict[str, Any]:
@@ -39,9 +47,9 @@ END = {"status": "finished", "selected_epoch": 2, "verified": True, "error": Non
 def test_rows_reported_again_after_a_restart_are_written_once(tmp_path: Path) -> None:
     ear, out = recorder(tmp_path)
     ear.on_trial_start(0, [], trial("a"))
-    ear.on_trial_result(0, [], trial("a"), {"rows": [row(1)], "end": None})
+    ear.on_trial_result(0, [], trial("a"), {"reports": [report("a", row(1))]})
     ear.on_trial_start(0, [], trial("a"))
-    ear.on_trial_result(0, [], trial("a"), {"rows": [row(1), row(2)], "end": END})
+    ear.on_trial_result(0, [], trial("a"), {"reports": [report("a", row(1), row(2), end=END)]})
     assert [e["epoch"] for e in events(tmp_path) if e["event"] == "epoch"] == [1, 2]
     lines = (tmp_path / "artifacts" / "a" / "epochs.log").read_text().splitlines()
     assert lines[0] == "epoch 1, loss 1.0000, train accuracy 0.750, test accuracy 0.500, use time 63.388"
@@ -56,10 +64,10 @@ def test_rows_reported_again_after_a_restart_are_written_once(tmp_path: Path) ->
 def test_a_new_driver_knows_the_rows_of_the_old_one(tmp_path: Path) -> None:
     first, _ = recorder(tmp_path)
     first.on_trial_start(0, [], trial("a"))
-    first.on_trial_result(0, [], trial("a"), {"rows": [row(1)], "end": None})
+    first.on_trial_result(0, [], trial("a"), {"reports": [report("a", row(1))]})
     second, _ = recorder(tmp_path)
     second.on_trial_start(0, [], trial("a"))
-    second.on_trial_result(0, [], trial("a"), {"rows": [row(1), row(2)], "end": None})
+    second.on_trial_result(0, [], trial("a"), {"reports": [report("a", row(1), row(2))]})
     assert [e["epoch"] for e in events(tmp_path) if e["event"] == "epoch"] == [1, 2]
 
 
@@ -70,6 +78,37 @@ def test_a_trial_whose_process_is_lost_for_good_is_recorded_as_failed(tmp_path: 
     assert events(tmp_path)[-1]["status"] == "failed"
     assert events(tmp_path)[-1]["error"] == "lost"
     assert "failed" in out.getvalue()
+
+
+def test_of_a_bundle_each_trial_starts_and_ends_for_itself_and_what_is_over_is_not_begun_again(tmp_path: Path) -> None:
+    ear, _ = recorder(tmp_path)
+    three = bundle("a", "b", "c")
+    ear.on_trial_start(0, [], three)
+    reports = [report("a", row(1)), report("a", row(2), end=END), report("b", row(1))]
+    ear.on_trial_result(0, [], three, {"reports": reports, "done": False})
+    told = [(event["event"], event["trial"]) for event in events(tmp_path)]
+    assert told == [("start", "a"), ("epoch", "a"), ("epoch", "a"), ("end", "a"), ("start", "b"), ("epoch", "b")]
+    ear.on_trial_start(0, [], three)  # the process was lost: Ray starts it anew with the config of now
+    assert [item["spec"]["trial"] for item in three.config["bundle"]] == ["b", "c"]
+    reports = [report("b", row(1), row(2), end=END), report("c", row(1)), report("c", row(2), end=END)]
+    ear.on_trial_result(0, [], three, {"reports": reports, "done": True})
+    ends = {event["trial"]: event for event in events(tmp_path) if event["event"] == "end"}
+    assert {key: end["status"] for key, end in ends.items()} == dict.fromkeys("abc", "finished")
+    assert [ends[key]["execution"]["attempts"] for key in "abc"] == [1, 2, 1]
+
+
+def test_a_process_lost_for_good_fails_one_trial_of_its_bundle_and_gives_the_others_back(tmp_path: Path) -> None:
+    ear, _ = recorder(tmp_path)
+    three = bundle("a", "b", "c")
+    ear.on_trial_start(0, [], three)
+    ear.on_trial_result(0, [], three, {"reports": [report("a", row(1), row(2), end=END)], "done": False})
+    ear.on_trial_start(0, [], three)
+    ear.on_trial_error(0, [], three)
+    assert {e["trial"]: e["status"] for e in events(tmp_path) if e["event"] == "end"} == {
+        "a": "finished",
+        "b": "failed",
+    }
+    assert [item["spec"]["trial"] for item in ear.feeder.waiting] == ["c"]
 
 
 def test_a_torn_last_line_is_cut_before_the_next_is_written(tmp_path: Path) -> None:

@@ -42,6 +42,16 @@ def drawn(searcher: StudySampler) -> list[dict[str, Any]]:
     return found
 
 
+def item_of(config: Any) -> dict[str, Any]:
+    """The one trial of a bundle."""
+    (item,) = config["bundle"]
+    return item
+
+
+def spec_of(config: Any) -> dict[str, Any]:
+    return item_of(config)["spec"]
+
+
 def finish(searcher: StudySampler, trial: str, values: Sequence[float | None], status: str = "finished") -> None:
     """Let a trial end with these values of its epochs, the last of which counts."""
     for epoch, value in enumerate(values, 1):
@@ -55,21 +65,21 @@ def finish(searcher: StudySampler, trial: str, values: Sequence[float | None], s
 def test_a_finite_space_is_enumerated_once(name: str, tmp_path: Path) -> None:
     study = SMALL.model_copy(update={"sampler": name})
     assert samples_of(study) == 12
-    cells = [config["spec"]["cell"] for config in drawn(sampler(study, tmp_path))]
+    cells = [spec_of(config)["cell"] for config in drawn(sampler(study, tmp_path))]
     assert len(cells) == len(set(cells)) == 12
 
 
 def test_outcomes_are_told_as_values_or_as_failures(tmp_path: Path) -> None:
     searcher = sampler(OPEN, tmp_path)
     for values, status in (([0.4], "finished"), ([], "diverged"), ([0.7], "finished"), ([], "failed")):
-        finish(searcher, searcher.suggest("ray")["spec"]["trial"], values, status)
+        finish(searcher, spec_of(searcher.suggest("ray"))["trial"], values, status)
     assert [trial.state for trial in searcher.study.trials] == [State.COMPLETE, State.FAIL, State.COMPLETE, State.FAIL]
     assert searcher.study.best_value == 0.7
 
 
 def test_a_stopped_trial_is_told_as_pruned_with_its_epochs(tmp_path: Path) -> None:
     searcher = sampler(OPEN, tmp_path)
-    trial = searcher.suggest("ray")["spec"]["trial"]
+    trial = spec_of(searcher.suggest("ray"))["trial"]
     finish(searcher, trial, [0.2, 0.3], "stopped")
     told = searcher.study.trials[0]
     assert (told.state, told.intermediate_values, told.value) == (State.PRUNED, {1: 0.2, 2: 0.3}, 0.3)
@@ -78,11 +88,11 @@ def test_a_stopped_trial_is_told_as_pruned_with_its_epochs(tmp_path: Path) -> No
 def test_seeds_of_a_configuration_follow_each_other_and_their_mean_is_told(tmp_path: Path) -> None:
     searcher = sampler(OPEN.model_copy(update={"seeds": 2}), tmp_path)
     first, second = searcher.suggest("a"), searcher.suggest("b")
-    assert first["spec"]["cell"] == second["spec"]["cell"]
-    assert (first["spec"]["seed"], second["spec"]["seed"]) == (0, 1)
-    finish(searcher, second["spec"]["trial"], [0.2])
+    assert spec_of(first)["cell"] == spec_of(second)["cell"]
+    assert (spec_of(first)["seed"], spec_of(second)["seed"]) == (0, 1)
+    finish(searcher, spec_of(second)["trial"], [0.2])
     assert searcher.study.trials[0].state == State.RUNNING
-    finish(searcher, first["spec"]["trial"], [0.4])
+    finish(searcher, spec_of(first)["trial"], [0.4])
     assert searcher.study.best_value == pytest.approx(0.3)
 
 
@@ -90,9 +100,9 @@ def log_of(configs: list[dict[str, Any]], values: dict[int, float | None]) -> li
     """The events that a driver would have written for these proposals, of which `values` have ended."""
     events: list[dict[str, Any]] = []
     for i, config in enumerate(configs):
-        trial = config["spec"]["trial"]
-        common = {"trial": trial, "seed": 0, "point": config["point"]}
-        common |= {name: config["spec"][name] for name in ("cell", "config")}
+        trial = spec_of(config)["trial"]
+        common = {"trial": trial, "seed": 0, "point": item_of(config)["point"]}
+        common |= {name: spec_of(config)[name] for name in ("cell", "config")}
         events.append({"event": "start", **common})
         if i in values:
             value = values[i]
@@ -118,9 +128,9 @@ def test_a_resumed_search_knows_every_proposal_and_outcome(tmp_path: Path) -> No
     assert [t.values for t in after.study.trials] == [[0.4], None, [0.7], None]
     assert [t.params for t in after.study.trials] == [t.params for t in before.study.trials]
     rest = drawn(after)
-    assert rest[0]["spec"] == configs[3]["spec"], "the unfinished trial goes on first"
+    assert spec_of(rest[0]) == spec_of(configs[3]), "the unfinished trial goes on first"
     assert len(rest) == 1 + OPEN.samples - 4
-    assert not {config["spec"]["trial"] for config in rest[1:]} & {config["spec"]["trial"] for config in configs}
+    assert not {spec_of(config)["trial"] for config in rest[1:]} & {spec_of(config)["trial"] for config in configs}
 
 
 def test_a_failed_trial_is_tried_again_on_resume(tmp_path: Path) -> None:
@@ -128,9 +138,9 @@ def test_a_failed_trial_is_tried_again_on_resume(tmp_path: Path) -> None:
     events = log_of(configs, {0: 0.5})
     events[-1]["status"] = "failed"
     again = sampler(OPEN, tmp_path, events).suggest("a")
-    assert again["spec"]["trial"] == configs[0]["spec"]["trial"]
+    assert spec_of(again)["trial"] == spec_of(configs[0])["trial"]
 
 
 def test_the_same_search_proposes_the_same_configurations(tmp_path: Path) -> None:
-    points = [[config["point"] for config in drawn(sampler(OPEN, tmp_path))] for _ in range(2)]
+    points = [[item_of(config)["point"] for config in drawn(sampler(OPEN, tmp_path))] for _ in range(2)]
     assert points[0] == points[1]

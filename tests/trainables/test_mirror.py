@@ -150,10 +150,10 @@ def test_failures_that_last_stop_the_run_and_not_the_trial(
 ) -> None:
     monkeypatch.setattr("ray.tune.trainable.trainable.DEFAULT_STORAGE_PATH", str(tmp_path))
     spec = on(tmp_path / "a", storage)
-    trainable = DigitsSmallCNN({"spec": spec.to_dict()})
+    trainable = DigitsSmallCNN({"bundle": [{"spec": spec.to_dict()}]})
     trainable.train()
     with failing(lost):
-        result = trainable.train()
+        (result,) = trainable.train()["reports"]
     assert (result["end"], result["rows"]) == (None, [])
     for part in (url_of(storage), "checkpoints/0123456789ab/", "the line is dead"):
         assert part in result["stop"]

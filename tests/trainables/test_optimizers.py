@@ -42,6 +42,29 @@ def test_settings_reach_torch_s_optimizer(name: str) -> None:
         assert key == "name" or optimizer.param_groups[0][key] == value
 
 
+@pytest.mark.parametrize("name", TORCH_S)
+def test_steps_are_those_of_torch_s_plain_loop_whatever_the_layout(name: str) -> None:
+    """Fused kernels walk through memory: a weight in channels-last order has its gradient in that order too."""
+    settings = OPTIMIZERS[name].model_validate({"lr": 0.01, "weight_decay": 0.1})
+    plain = {key: value for key, value in settings if key != "name"}
+    torch.manual_seed(0)
+    start, images = torch.randn(8, 4, 3, 3), torch.randn(2, 4, 9, 9)
+    steps = []
+    for layout, build in (
+        (torch.channels_last, settings.build),
+        (torch.contiguous_format, lambda weights: getattr(torch.optim, settings.torch_class)(weights, **plain)),
+    ):
+        weight = torch.nn.Parameter(start.clone().contiguous(memory_format=layout))
+        optimizer = build([weight])
+        for _ in range(5):
+            optimizer.zero_grad(set_to_none=True)
+            torch.nn.functional.conv2d(images.contiguous(memory_format=layout), weight).square().sum().backward()
+            optimizer.step()
+        steps.append(weight.detach().contiguous())
+    assert (steps[0] - start).abs().max() > 0.01
+    torch.testing.assert_close(steps[0], steps[1], rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("epoch", [1, 10])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_step_goes_against_the_gradient_in_the_first_and_in_the_last_epoch(name: str, epoch: int) -> None:

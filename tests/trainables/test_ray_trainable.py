@@ -1,4 +1,4 @@
-"""Ray's side of a trial, driven without a cluster: setting up, stepping, saving, restoring, changing trials."""
+"""Ray's side of trials, driven without a cluster: setting up, stepping, changing trials."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +18,12 @@ def own_log_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ray.tune.trainable.trainable.DEFAULT_STORAGE_PATH", str(tmp_path))
 
 
-def made(spec: TrialSpec) -> VisionTrainable:
-    return DigitsSmallCNN({"spec": spec.to_dict()})
+def config(*specs: TrialSpec | dict[str, Any]) -> dict[str, Any]:
+    return {"bundle": [{"spec": spec.to_dict() if isinstance(spec, TrialSpec) else spec} for spec in specs]}
+
+
+def made(*specs: TrialSpec | dict[str, Any]) -> VisionTrainable:
+    return DigitsSmallCNN(config(*specs))
 
 
 def steps(trainable: VisionTrainable) -> Iterator[dict[str, Any]]:
@@ -31,49 +35,46 @@ def steps(trainable: VisionTrainable) -> Iterator[dict[str, Any]]:
             return
 
 
+def rows_of(result: dict[str, Any]) -> list[dict[str, Any]]:
+    return [row for report in result["reports"] for row in report["rows"]]
+
+
 def test_an_epoch_is_a_step_and_the_last_one_is_done(tmp_path: Path) -> None:
     results = list(steps(made(small_spec(tmp_path / "ray", EVERYTHING))))
     outcome = finish(small_spec(tmp_path / "plain", EVERYTHING))
     assert [result["done"] for result in results] == [False, False, True]
-    assert [timeless(row) for result in results for row in result["rows"]] == outcome.rows
-    assert results[-1]["end"]["status"] == "finished"
-
-
-def test_what_is_saved_and_loaded_goes_on_with_the_same_bits(tmp_path: Path) -> None:
-    first = made(small_spec(tmp_path / "first", EVERYTHING))
-    first.train()
-    (tmp_path / "saved").mkdir()
-    first.save_checkpoint(str(tmp_path / "saved"))
-    second = made(small_spec(tmp_path / "second", EVERYTHING))
-    second.load_checkpoint(str(tmp_path / "saved"))
-    rows = [timeless(row) for result in steps(second) for row in result["rows"]]
-    assert rows == finish(small_spec(tmp_path / "plain", EVERYTHING)).rows
-
-
-@pytest.mark.parametrize("damage", [b"", b"PK"])
-def test_a_damaged_checkpoint_of_ray_s_is_refused(damage: bytes, tmp_path: Path) -> None:
-    trainable = made(small_spec(tmp_path / "run"))
-    (tmp_path / "trial.pt").write_bytes(damage)
-    with pytest.raises(RuntimeError, match="no whole checkpoint"):
-        trainable.load_checkpoint(str(tmp_path))
+    assert [timeless(row) for result in results for row in rows_of(result)] == outcome.rows
+    assert results[-1]["reports"][0]["end"]["status"] == "finished"
 
 
 def test_one_actor_runs_one_trial_after_the_other(tmp_path: Path) -> None:
     specs = [small_spec(tmp_path / str(seed), EVERYTHING, seed) for seed in (0, 1)]
     trainable, rows = made(specs[0]), []
     for spec in specs:
-        assert trainable.reset_config({"spec": spec.to_dict()})
-        rows.append([timeless(row) for result in steps(trainable) for row in result["rows"]])
+        assert trainable.reset_config(config(spec))
+        rows.append([timeless(row) for result in steps(trainable) for row in rows_of(result)])
     expected = [finish(small_spec(tmp_path / f"plain {seed}", EVERYTHING, seed)).rows for seed in (0, 1)]
     assert rows == expected
     trainable.cleanup()
     assert trainable.current is None
 
 
+def test_a_bundle_gives_what_its_trials_give_alone_and_reports_short_ones_together(tmp_path: Path) -> None:
+    broken = {**small_spec(tmp_path / "broken").to_dict(), "fingerprint": "beef"}
+    specs = [small_spec(tmp_path / str(seed), EVERYTHING, seed) for seed in (0, 1)]
+    results = list(steps(made(specs[0], broken, specs[1])))
+    assert len(results) < 7
+    reports = [report for result in results for report in result["reports"]]
+    assert [report["end"]["status"] for report in reports if report["end"]] == ["finished", "failed", "finished"]
+    found = [timeless(row) for report in reports for row in report["rows"]]
+    alone = [finish(small_spec(tmp_path / f"plain {seed}", EVERYTHING, seed)).rows for seed in (0, 1)]
+    assert found == alone[0] + alone[1]
+
+
 def test_an_actor_that_takes_over_a_dropped_trial_reports_all_of_its_rows(tmp_path: Path) -> None:
     spec = small_spec(tmp_path / "run", EVERYTHING)
     made(spec).train()
-    rows = [timeless(row) for result in steps(made(spec)) for row in result["rows"]]
+    rows = [timeless(row) for result in steps(made(spec)) for row in rows_of(result)]
     assert [row["epoch"] for row in rows] == [1, 2, 3]
 
 
@@ -84,13 +85,12 @@ def test_a_trial_that_cannot_be_set_up_ends_as_failed_with_its_reason(tmp_path: 
         ({**spec.to_dict(), "dataset_file": str(tmp_path / "absent.arrow")}, "its data are not those"),
         ({**spec.to_dict(), "config": {}}, "dataset: field required"),
     ):
-        trainable = DigitsSmallCNN({"spec": broken})
+        trainable = made(broken)
         (result,) = steps(trainable)
-        assert result["rows"] == []
-        assert result["end"]["status"] == "failed"
-        assert reason in result["end"]["error"]
-        assert not result["end"]["verified"]
-        trainable.save_checkpoint(str(tmp_path))
+        assert rows_of(result) == []
+        assert result["reports"][0]["end"]["status"] == "failed"
+        assert reason in result["reports"][0]["end"]["error"]
+        assert not result["reports"][0]["end"]["verified"]
 
 
 def test_a_trial_that_fails_in_an_epoch_says_where_and_the_actor_takes_the_next(
@@ -103,10 +103,10 @@ def test_a_trial_that_fails_in_an_epoch_says_where_and_the_actor_takes_the_next(
     with monkeypatch.context() as patch:
         patch.setattr(Trial, "_epoch", broken)
         (result,) = steps(trainable)
-    assert result["end"]["status"] == "failed"
-    assert "ZeroDivisionError: of our making" in result["end"]["error"]
-    assert trainable.reset_config({"spec": small_spec(tmp_path / "next").to_dict()})
-    assert [*steps(trainable)][-1]["end"]["status"] == "finished"
+    assert result["reports"][0]["end"]["status"] == "failed"
+    assert "ZeroDivisionError: of our making" in result["reports"][0]["end"]["error"]
+    assert trainable.reset_config(config(small_spec(tmp_path / "next")))
+    assert [*steps(trainable)][-1]["reports"][0]["end"]["status"] == "finished"
 
 
 def test_a_trial_that_is_not_verified_ends_as_failed_without_a_traceback(
@@ -114,9 +114,9 @@ def test_a_trial_that_is_not_verified_ends_as_failed_without_a_traceback(
 ) -> None:
     monkeypatch.setattr("datasets.augmentation.apply", lambda images, draws: images)
     (result,) = steps(made(small_spec(tmp_path, {"augmentation.flip": True})))
-    assert result["end"]["status"] == "failed"
-    assert result["end"]["error"].startswith("not verified: augmentation")
-    assert "Traceback" not in result["end"]["error"]
+    assert result["reports"][0]["end"]["status"] == "failed"
+    assert result["reports"][0]["end"]["error"].startswith("not verified: augmentation")
+    assert "Traceback" not in result["reports"][0]["end"]["error"]
 
 
 def test_a_specification_survives_being_a_dict(tmp_path: Path) -> None:
