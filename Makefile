@@ -16,10 +16,10 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/python run_search.py $(if $(wildcard results/digits/long-tail/study.json),resume results/digits/long-tail,run digits/long-tail)
 
-# Two processes share the tests that need no machine of their own; one thread each, as threads beyond the cores collapse.
+# Two processes share what needs no machine of its own; one thread each, as threads beyond the cores collapse.
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/cli --ignore tests/cluster
-	$(BIN)/python -m pytest tests/cli tests/cluster
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from tests.cli.kill_often import faultless, kill_often
 from tests.cli.runs import (
     STUDY,
@@ -14,6 +16,8 @@ from tests.cli.runs import (
     wait_for_lines,
 )
 from tests.conftest import Cli
+
+pytestmark = pytest.mark.alone
 
 
 def test_sigkills_of_the_driver_at_random_moments_lose_nothing(undisturbed: Path, tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ from tests.conftest import Cli
 from tests.records import ends, events
 from trainables.registry import WORKLOADS
 
+pytestmark = pytest.mark.alone
+
 
 def stopped_cleanly(driver: Driver, run: Path, why: str) -> float:
     """The driver ends with status 130, the reason and the command that goes on; seconds until then."""

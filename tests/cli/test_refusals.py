@@ -149,6 +149,7 @@ def test_another_package_named_datasets_is_noticed(tmp_path: Path) -> None:
     refused(done, str(tmp_path / "datasets"), "another package")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("arguments", [("--help",), ("list",), ("list", "workloads"), ("list", "datasets", "--json")])
 def test_help_and_lists_take_under_six_tenths_of_a_cpu_second(arguments: tuple[str, ...]) -> None:
     seconds = []

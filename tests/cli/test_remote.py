@@ -15,6 +15,8 @@ from tests.cli.runs import STUDY, TRIALS, Driver, assert_same_outcome, kill, out
 from tests.conftest import ROOT, Cli
 from tests.records import ends
 
+pytestmark = pytest.mark.alone
+
 
 def begin(machine: Path, *arguments: str) -> Driver:
     """A driver on a machine of its own: nothing is in its cache but what it put there."""

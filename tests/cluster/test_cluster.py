@@ -17,7 +17,7 @@ from tests.cluster.clusters import Cluster, caught_training, cluster, driver, fa
 from tests.conftest import Cli
 from tests.records import ends, epoch_rows, events
 
-pytestmark = pytest.mark.cluster
+pytestmark = pytest.mark.alone
 
 STUDY = ("digits/long-tail", "--seeds", "2", "--epochs", "16")
 TRIALS, EPOCHS = 8, 16
