@@ -26,6 +26,7 @@ from trainables import checkpoint
 from trainables.config import TrialConfig, from_tree
 from trainables.mirror import Checkpoints
 from trainables.networks import saved_network
+from trainables.pictures import normalisation
 
 
 class Evaluated(nn.Module):
@@ -41,9 +42,8 @@ class Evaluated(nn.Module):
         self.scale: Tensor
         self.network, self.bf16 = network, config.training.precision == "bf16" and not exact
         self.classifies, self.landmarks = config.model.classifies, config.loss.task != "classification"
-        shift, scale = (info.mean, info.std) if config.training.normalize else ((0.0,), (1.0,))
-        self.register_buffer("shift", torch.tensor(shift, dtype=torch.float32).view(1, -1, 1, 1))
-        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32).view(1, -1, 1, 1))
+        for name, values in zip(("shift", "scale"), normalisation(config, info), strict=True):
+            self.register_buffer(name, values)
 
     @property
     def outputs(self) -> tuple[str, ...]:

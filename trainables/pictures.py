@@ -15,7 +15,7 @@ from datasets.seeds import derive_seed
 from trainables.tasks import Batch
 
 if TYPE_CHECKING:
-    from datasets.base import Dataset, Examples
+    from datasets.base import Dataset, DatasetInfo, Examples
     from trainables.config import TrialConfig
 
 
@@ -38,9 +38,7 @@ class Pictures:
     def __init__(self, config: "TrialConfig", dataset: "Dataset", device: torch.device) -> None:
         self.config, self.info, self.device = config, dataset.info, device
         self.splits = {name: _on_device(part, device) for name, part in dataset.splits.items()}
-        shift, scale = (self.info.mean, self.info.std) if config.training.normalize else ((0.0,), (1.0,))
-        self.shift = torch.tensor(shift, dtype=torch.float32, device=device).view(1, -1, 1, 1)
-        self.scale = torch.tensor(scale, dtype=torch.float32, device=device).view(1, -1, 1, 1)
+        self.shift, self.scale = (values.to(device) for values in normalisation(config, dataset.info))
 
     def mean_shape(self) -> Tensor:
         """(L, 2): the mean landmarks of the training faces; (0, 2) for a set without."""
@@ -57,7 +55,7 @@ class Pictures:
             aspects = None if split.aspects is None else split.aspects[rows]
             side, pairs = self.info.input_shape[-1], self.info.flip_pairs
             images, points = augment_points(images, split.points[rows], settings, seed, side, aspects, pairs)
-        return self._mixed(Batch((images - self.shift) / self.scale, split.labels[rows], points), seed)
+        return self._mixed(Batch(self._normalised(images), split.labels[rows], points), seed)
 
     def for_evaluation(self, name: str, rows: Tensor) -> Batch:
         """Rows of any split as they are; landmark crops turned by each example's own angle if the data set says so."""
@@ -68,10 +66,14 @@ class Pictures:
             aspects = None if split.aspects is None else split.aspects[rows]
             side = self.info.input_shape[-1]
             images, points = rotate_fixed(images, split.points[rows], degrees, rows.tolist(), side, aspects)
-        return Batch((images - self.shift) / self.scale, split.labels[rows], points)
+        return Batch(self._normalised(images), split.labels[rows], points)
 
     def _raw(self, split: Rows, rows: Tensor) -> Tensor:
         return split.images[rows].float().div_(255)
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        """In place: what is given to it is a batch of its own, in float32."""
+        return images.sub_(self.shift).div_(self.scale)
 
     def _mixed(self, batch: Batch, seed: int) -> Batch:
         """mixup (Zhang et al. 2018): each picture with another of the batch, one share λ ~ Beta(α, α) for all."""
@@ -83,6 +85,13 @@ class Pictures:
         other = torch.randperm(len(batch.labels), generator=generator).to(self.device)
         images = share * batch.images + (1 - share) * batch.images[other]
         return batch._replace(images=images, second=batch.labels[other], share=share)
+
+
+def normalisation(config: "TrialConfig", info: "DatasetInfo") -> tuple[Tensor, Tensor]:
+    """What is subtracted from pictures in [0, 1], and what they are divided by then; each (1, C or 1, 1, 1) float32."""
+    shift, scale = (info.mean, info.std) if config.training.normalize else ((0.0,), (1.0,))
+    first, second = (torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1) for values in (shift, scale))
+    return first, second
 
 
 def _beta(alpha: float, generator: torch.Generator) -> float:
