@@ -19,7 +19,8 @@ PACKAGES = ("datasets", "trainables")
 ENTRY = "trainables.trial"
 # Registries and the schema only choose among components; the components chosen are counted themselves.
 CHOOSERS = {"datasets.registry", "trainables.registry", "trainables.config"}
-CARRIERS = {"trainables.mirror", "trainables.inspection"}  # of files, and drawers of pictures: no number is made there
+# Of files, of memory, and drawers of pictures: no number is made there.
+CARRIERS = {"trainables.allocator", "trainables.mirror", "trainables.inspection"}
 
 
 def trial_key(config: TrialConfig, seed: int, fingerprint: str, population: str | None = None) -> str:

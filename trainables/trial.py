@@ -20,6 +20,7 @@ import torch
 from datasets.base import Dataset
 from datasets.cache import open_or_prepare
 from trainables import checkpoint, diagnostics, verification
+from trainables.allocator import keep_freed
 from trainables.config import TrialConfig, from_tree
 from trainables.faults import out_of_memory
 from trainables.learner import Learner
@@ -72,6 +73,7 @@ class Trial:
 
     def __init__(self, spec: TrialSpec, device: torch.device | None = None) -> None:
         torch.set_num_threads(spec.threads)
+        keep_freed()  # and give back what the process's last trial left
         self.spec = spec
         self.config: TrialConfig = from_tree(spec.config)
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,20 @@
+"""The C library's allocator, told to keep what is freed for the next tensor.
+
+By default glibc maps every tensor of more than 128 KiB (up to 32 MiB, as it learns) from the system anew and gives it
+back when it is freed. The system zeroes each page at its first touch, which took about a third of a training step on
+48 × 48 pictures (benchmarks/README.md). See mallopt(3).
+"""
+
+import ctypes
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
+NEVER = 2**31 - 1
+
+
+def keep_freed() -> None:
+    """Keep what is freed from now on, and give back what is free now; nothing where the allocator is not glibc's."""
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt") and hasattr(library, "malloc_trim"):
+        library.mallopt(M_MMAP_MAX, 0)
+        library.mallopt(M_TRIM_THRESHOLD, NEVER)
+        library.malloc_trim(0)
