@@ -194,20 +194,17 @@ def resume(run_dir: str, **raw: Any) -> None:
 
 
 def _report(directory: Path) -> int:
-    from analysis.report import report_tables, write_report
-    from analysis.store import read_records
+    from analysis.report import make_report
     from analysis.tables import console_table
 
     if RunDirectory(directory).remote:
         from engine.remote import fetch_outputs
 
         fetch_outputs(directory)
-    page = write_report(directory)
-    records = read_records(directory)
-    tables = report_tables(records)
-    _console().print(console_table(tables["ablation" if "ablation" in tables else "ranking"]))
-    click.echo(f"report: {page}")
-    failed = int((records.trials["status"] == "failed").sum())
+    made = make_report(directory)
+    _console().print(console_table(made.tables["ablation" if "ablation" in made.tables else "ranking"]))
+    click.echo(f"report: {made.index}")
+    failed = int((made.records.trials["status"] == "failed").sum())
     if failed:
         click.echo(f"{failed} trials failed; `resume {RunDirectory(directory).address}` tries them again", err=True)
     return FAILED if failed else DONE

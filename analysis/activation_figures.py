@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.activations import MAXIMUM_CELLS, RULES, findings, has_weights, rectifies
-from analysis.charts import MAXIMUM_MARKS, NEUTRAL, Figure, colour_by_cell, inline, picked, spans_decades
+from analysis.charts import MAXIMUM_MARKS, NEUTRAL, Figure, colour_by_cell, inline, opaque_if, picked, spans_decades
 from analysis.shown import labels
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ def _by_layer(rows: pd.DataFrame, said: str) -> Figure:
                 x=x,
                 y=y,
                 color=colour_by_cell(cells),
-                opacity=alt.when(pick).then(alt.value(1)).otherwise(alt.value(DIM)),
-                tooltip=["cell:N", "layer:N", alt.Tooltip(f"{column}:Q", format=".3g")],
+                opacity=opaque_if(pick, 1, DIM),
+                tooltip=[alt.Tooltip("cell:N"), alt.Tooltip("layer:N"), alt.Tooltip(f"{column}:Q", format=".3g")],
             )
         )
         panels.append(line.properties(width=LINES, height=HEIGHT, title=title))
@@ -139,7 +139,7 @@ def _heatmaps(rows: pd.DataFrame, column: str, colour: "alt.Color", tip: str) ->
                 x=alt.X("epoch:O", axis=x_axis),
                 y=alt.Y("layer:N", title=None, sort=None, axis=y_axis, scale=alt.Scale(domain=layers)),
                 color=colour,
-                tooltip=["layer:N", "epoch:O", alt.Tooltip(f"{column}:Q", format=tip)],
+                tooltip=[alt.Tooltip("layer:N"), alt.Tooltip("epoch:O"), alt.Tooltip(f"{column}:Q", format=tip)],
             )
         )
         frame = alt.ViewBackground(stroke=NEUTRAL, strokeOpacity=0.5)

@@ -194,12 +194,12 @@ def _panel(rows: pd.DataFrame, classes: Sequence[str], colour: "alt.Color", titl
     base = alt.Chart(inline(rows)).encode(
         x=alt.X("predicted:N", title="predicted class", sort=None, scale=order, axis=across),
         y=alt.Y("true:N", title="true class", sort=None, scale=order, axis=down),
-        tooltip=[*tips, alt.Tooltip("share:Q", format=".1%" if counted else "+.1%")],
+        tooltip=[*map(alt.Tooltip, tips), alt.Tooltip("share:Q", format=".1%" if counted else "+.1%")],
     )
     layers: list[alt.Chart] = [base.mark_rect().encode(color=colour)]
     if n <= COUNTED_CLASSES:
         ink = alt.when(dark).then(alt.value("white")).otherwise(alt.value(INK))
-        layers.append(base.mark_text(fontSize=size).encode(text=f"{text}:N", color=ink))
+        layers.append(base.mark_text(fontSize=size).encode(text=alt.Text(f"{text}:N"), color=ink))
     frame = alt.ViewBackground(stroke=NEUTRAL, strokeOpacity=0.5)
     return alt.layer(*layers).properties(width=step * n, height=step * n, title=wrap(title, TITLE), view=frame)
 

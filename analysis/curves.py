@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from analysis.charts import MAXIMUM_MARKS, Figure, colour_by_cell, inline, picked, spans_decades
+from analysis.charts import MAXIMUM_MARKS, Figure, colour_by_cell, inline, opaque_if, picked, spans_decades
 from analysis.schema import DIVERGED, FAILED, SPLITS, counterpart
 from analysis.statistics import MINIMUM_PAIRS, half_width
 from analysis.store import Records, metric_columns
@@ -132,20 +132,19 @@ def _panel(
     base = alt.Chart().encode(x=_epochs(), color=colour_by_cell(cells))
     band = base.mark_area(clip=True, aria=False).encode(
         y=alt.Y("low:Q", title=label, scale=scale),
-        y2="ci_high:Q",
-        opacity=alt.when(pick).then(alt.value(BAND)).otherwise(alt.value(BAND * DIM)),
+        y2=alt.Y2("ci_high:Q"),
+        opacity=opaque_if(pick, BAND, BAND * DIM),
     )
-    line = base.mark_line(strokeWidth=1.6, clip=True, aria=False).encode(
-        y=y, opacity=alt.when(pick).then(alt.value(1)).otherwise(alt.value(DIM))
-    )
+    line = base.mark_line(strokeWidth=1.6, clip=True, aria=False).encode(y=y, opacity=opaque_if(pick, 1, DIM))
     dots = (
         base.transform_filter("datum.tip")
         .mark_circle(size=70, aria=False)
         .encode(
             y=y,
-            opacity=alt.when("datum.alone").then(alt.value(1)).otherwise(alt.value(0)),
+            opacity=opaque_if("datum.alone", 1, 0),
             tooltip=[
-                *("cell:N", "epoch:Q", "n:Q", alt.Tooltip("mean:Q", format=".4g")),
+                *map(alt.Tooltip, ("cell:N", "epoch:Q", "n:Q")),
+                alt.Tooltip("mean:Q", format=".4g"),
                 *(alt.Tooltip(f"ci_{end}:Q", format=".4g", title=f"95 % {end}") for end in ("low", "high")),
             ],
         )
@@ -199,15 +198,20 @@ def _rate_figure(records: Records, cells: Sequence[str]) -> Figure | None:
     base = alt.Chart(inline(table.drop(columns="metric"))).encode(x=_epochs(), color=colour_by_cell(names))
     line = base.mark_line(strokeWidth=1.6, point=alt.OverlayMarkDef(size=24)).encode(
         y=y,
-        opacity=alt.when(pick).then(alt.value(1)).otherwise(alt.value(DIM)),
-        tooltip=["cell:N", "epoch:Q", alt.Tooltip("count:Q", title="n"), alt.Tooltip("mean:Q", format=".4g")],
+        opacity=opaque_if(pick, 1, DIM),
+        tooltip=[
+            alt.Tooltip("cell:N"),
+            alt.Tooltip("epoch:Q"),
+            alt.Tooltip("count:Q", title="n"),
+            alt.Tooltip("mean:Q", format=".4g"),
+        ],
     )
     layers = [line]
     if spread:
         band = base.mark_area(aria=False).encode(
             y=alt.Y("min:Q", title="learning rate", scale=scale),
-            y2="max:Q",
-            opacity=alt.when(pick).then(alt.value(BAND)).otherwise(alt.value(BAND * DIM)),
+            y2=alt.Y2("max:Q"),
+            opacity=opaque_if(pick, BAND, BAND * DIM),
         )
         layers.insert(0, band)
     caption = "Mean over seeds by epoch" + (", with the range over seeds." if spread else "; all seeds agree.")

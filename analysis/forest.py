@@ -42,9 +42,9 @@ def forest(table: pd.DataFrame) -> Figure | None:
         ],
     )
     title, axis = f"difference in {metric_label(metric)}, {better}", alt.Axis(tickCount=6)
-    span = base.mark_rule(strokeWidth=2.2).encode(x=alt.X("ci_low:Q", title=title, axis=axis), x2="ci_high:Q")
+    span = base.mark_rule(strokeWidth=2.2).encode(x=alt.X("ci_low:Q", title=title, axis=axis), x2=alt.X2("ci_high:Q"))
     point = base.mark_circle(size=64, opacity=1).encode(x=alt.X("delta:Q", title=title, axis=axis))
-    zero = alt.Chart(alt.InlineData(values=[{"zero": 0}])).mark_rule(color=INK).encode(x="zero:Q")
+    zero = alt.Chart(alt.InlineData(values=[{"zero": 0}])).mark_rule(color=INK).encode(x=alt.X("zero:Q"))
     tall = TWO_LINES if rows["comparison"].str.contains("\n").any() else ROW
     layers = [zero, span, point] if rows["ci_low"].notna().any() else [zero, point]
     chart = alt.layer(*layers).properties(width=WIDTH, height=alt.Step(tall))

@@ -10,7 +10,7 @@ Optuna is imported inside functions only: nothing else in the analysis needs it.
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.schema import maximised
-from analysis.space import MINIMUM_CONFIGURATIONS, Observations, Setting, evenly, objectives, observed
-from analysis.store import Records
+from analysis.space import MINIMUM_CONFIGURATIONS, Observations, Setting, evenly
 from analysis.tables import rows_of
 
 if TYPE_CHECKING:
@@ -34,9 +33,9 @@ BY_THEMSELVES = "by_themselves"  # attribute of the table: by metric, the share 
 WELL_BELOW_ALL = 0.8
 
 
-def importance_table(records: Records) -> pd.DataFrame:
+def importance_table(judged: Iterable[Observations]) -> pd.DataFrame:
     """importance.csv, one row a setting, most important first: `rank, setting, metric, importance_fanova,
-    importance_ped_anova, n, n_fanova, condition`; of a search with several objectives the rows of each in turn.
+    importance_ped_anova, n, n_fanova, condition`; the rows of each metric in turn, of which `judged` has one each.
 
     Either importance sums to 1 over the settings of a metric; what fANOVA's summed to before, the share of the variance
     that settings explain by themselves, is in `attrs[BY_THEMSELVES]` by metric. Values are those of `space.observed`;
@@ -46,8 +45,7 @@ def importance_table(records: Records) -> pd.DataFrame:
     forest over the configurations in which it did, times their share of all, and missing with fewer than
     MINIMUM_CONFIGURATIONS of them. Empty where there is too little to say.
     """
-    parts = [_of_metric(observed(records, metric)) for metric in objectives(records)] if records.is_search else []
-    known = [part for part in parts if len(part)]
+    known = [part for part in map(_of_metric, judged) if len(part)]
     if not known:
         return pd.DataFrame(columns=list(COLUMNS))
     sums = {metric: total for part in known for metric, total in part.attrs[BY_THEMSELVES].items()}
@@ -56,12 +54,9 @@ def importance_table(records: Records) -> pd.DataFrame:
     return table
 
 
-def importance_note(records: Records, importance: pd.DataFrame | None = None) -> str:
+def importance_note(seen: Observations, importance: pd.DataFrame | None = None) -> str:
     """What importance.csv rests on, and of the table `importance` what settings explain by themselves where that is
-    well below all; or why there is none; empty for an ablation."""
-    if not records.is_search:
-        return ""
-    seen = observed(records)
+    well below all; or why there is none."""
     if seen.too_little:
         return seen.too_little
     if not seen.settings:

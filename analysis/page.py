@@ -33,9 +33,9 @@ def page(
     tables: Mapping[str, pd.DataFrame],
     figures: Sequence[Figure] = (),
     galleries: Sequence[Gallery] = (),
-    address: str = "RUN_DIR",
+    notes: Sequence[str] = (),
 ) -> str:
-    """The page as HTML; `address` is what a command names the run by.
+    """The page as HTML; `notes` are the sentences before a search's tables.
 
     Each of `figures` stands in the section that it names, in the order given, drawn by the page itself; so does each
     of `galleries`, whose pictures the page holds as data: URIs. Neither needs a change here or in the template; a
@@ -55,7 +55,7 @@ def page(
     unfinished = wording.unfinished(records)
     failures, invalid = _failures(records), _invalid(records)
     always = {"provenance", *(["failures"] if failures["rows"] or invalid else [])}
-    parts = sections(records, tables, figures, galleries, address)
+    parts = sections(records, tables, figures, galleries, notes)
     specs = {figure.name: figure.spec() for figure in figures}
     return environment.get_template("index.html.j2").render(
         study=records.study,

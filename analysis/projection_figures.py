@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from analysis.charts import COLOURS, NEUTRAL, Figure, inline
+from analysis.charts import COLOURS, NEUTRAL, Figure, inline, opaque_if
 from analysis.shown import label
 from analysis.store import Records
 from analysis.tables import number
@@ -103,8 +103,8 @@ def _panel(
             color=alt.Color(
                 f"{by}:N", title=by, scale=colours, legend=legend if len(domain) <= LEGEND_CLASSES else None
             ),
-            opacity=alt.when(pick).then(alt.value(0.75)).otherwise(alt.value(DIM)),
-            tooltip=["class:N", "split:N", "index:Q"],
+            opacity=opaque_if(pick, 0.75, DIM),
+            tooltip=list(map(alt.Tooltip, ("class:N", "split:N", "index:Q"))),
         )
         .properties(width=PANEL, height=PANEL, view=frame)
     )

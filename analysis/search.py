@@ -1,5 +1,8 @@
 """What a search's report says beyond its ranking: the tables, and how far its best can be believed."""
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 import pandas as pd
 
@@ -7,7 +10,7 @@ from analysis.importance import importance_note, importance_table
 from analysis.marginals import Forest, marginals_table
 from analysis.ranking import ranked_metric, ranking_table, settings_columns
 from analysis.schema import STOPPED, counterpart, maximised
-from analysis.space import objectives, observed, sign
+from analysis.space import Observations, objectives, observed, sign
 from analysis.store import Records
 from analysis.tables import metric_label, number
 
@@ -17,34 +20,67 @@ RUNG_COLUMNS = ("rung", "epoch", "metric", "reached", "stopped", "went_on", "bes
 MINIMUM_RANKED = 5
 
 
-def search_tables(records: Records) -> dict[str, pd.DataFrame]:
+@dataclass(frozen=True)
+class Search:
+    """A run's records, with what the tables, figures and sentences of a search share, each computed once."""
+
+    records: Records
+
+    @cached_property
+    def ranking(self) -> pd.DataFrame:
+        return ranking_table(self.records)
+
+    @cached_property
+    def ranked(self) -> pd.DataFrame:
+        """ranking.csv's rows of configurations all of whose trials finished, with `test_rank` and `gap`."""
+        metric = ranked_metric(self.records)
+        kept = self.ranking["val_mean"].notna() & (self.ranking.get("n_stopped", 0) == 0)
+        table = self.ranking.loc[kept].reset_index(drop=True)
+        if counterpart(metric, "test") == metric:  # one that has no split, such as seconds
+            table["test_mean"] = float("nan")
+        table["test_rank"] = table["test_mean"].rank(method="min", ascending=not maximised(metric)).astype("Int64")
+        table["gap"] = -sign(metric) * (table["val_mean"] - table["test_mean"])
+        return table
+
+    @cached_property
+    def judged(self) -> list[Observations]:
+        """By each objective, the first one first."""
+        return [observed(self.records, metric) for metric in objectives(self.records)]
+
+    @cached_property
+    def seen(self) -> Observations:
+        """By what the search ranks by."""
+        metric = ranked_metric(self.records)
+        return next((seen for seen in self.judged if seen.metric == metric), None) or observed(self.records, metric)
+
+    @cached_property
+    def forest(self) -> Forest:
+        """Over the first objective."""
+        return Forest(self.judged[0])
+
+    def keys(self, importance: pd.DataFrame) -> list[str]:
+        """Settings by their importance for the first objective."""
+        return list(importance.loc[importance["metric"] == self.judged[0].metric, "setting"])
+
+
+def search_tables(search: Search) -> dict[str, pd.DataFrame]:
     """importance, marginals, rungs and top, each where there is enough to tell; none for an ablation."""
-    if not records.is_search:
+    if not search.records.is_search:
         return {}
-    importance = importance_table(records)
-    tables = {"importance": importance, "marginals": marginals_of(records, importance)}
-    tables |= {"rungs": rungs_table(records), "top": top_table(records)}
+    importance = importance_table(search.judged)
+    tables = {"importance": importance, "marginals": _marginals(search, importance)}
+    tables |= {"rungs": rungs_table(search.records), "top": top_table(search)}
     return {name: table for name, table in tables.items() if len(table)}
 
 
-def marginals_of(records: Records, importance: pd.DataFrame) -> pd.DataFrame:
+def _marginals(search: Search, importance: pd.DataFrame) -> pd.DataFrame:
     """marginals.csv of the first objective, its settings in the order of their importance."""
     if importance.empty:
         return pd.DataFrame()
-    return marginals_table(forest_of(records), keys_of(records, importance))
+    return marginals_table(search.forest, search.keys(importance))
 
 
-def forest_of(records: Records) -> Forest:
-    """The forest over the first objective."""
-    return Forest(observed(records, objectives(records)[0]))
-
-
-def keys_of(records: Records, importance: pd.DataFrame) -> list[str]:
-    """Settings by their importance for the first objective."""
-    return list(importance.loc[importance["metric"] == objectives(records)[0], "setting"])
-
-
-def top_table(records: Records) -> pd.DataFrame:
+def top_table(search: Search) -> pd.DataFrame:
     """top.csv, the TOP best configurations: `rank, cell, n, metric, val_mean, test_mean, test_rank, gap`, then their
     settings (of a population's member those that it began with).
 
@@ -53,7 +89,7 @@ def top_table(records: Records) -> pd.DataFrame:
     validation than in test. Both, and `test_mean`, are missing where no test metric was recorded. Empty with fewer
     than two configurations.
     """
-    ranked = _ranked(records)
+    ranked, records = search.ranked, search.records
     if len(ranked) < 2:
         return pd.DataFrame(columns=list(TOP_COLUMNS))
     settings = settings_columns(records).set_index(pd.Index(list(records.cells), dtype="str"))
@@ -83,13 +119,13 @@ def rungs_table(records: Records) -> pd.DataFrame:
     return table[list(RUNG_COLUMNS)]
 
 
-def search_note(records: Records, address: str = "RUN_DIR") -> str:
+def search_note(search: Search, address: str = "RUN_DIR") -> str:
     """How far the best of a search can be believed, with what was measured, and the command that settles it.
 
     `address` is what a command names the run by. Empty for an ablation and with fewer than two configurations to choose
     from.
     """
-    ranked = _ranked(records) if records.is_search else pd.DataFrame()
+    ranked = search.ranked if search.records.is_search else pd.DataFrame()
     if len(ranked) < 2:
         return ""
     text = f"A search's best is optimistic: of {len(ranked)} configurations it is {_which(ranked)} came "
@@ -97,22 +133,12 @@ def search_note(records: Records, address: str = "RUN_DIR") -> str:
     return f"{text} To settle it, train the best anew with fresh seeds: python run_search.py confirm {address}"
 
 
-def search_notes(records: Records, importance: pd.DataFrame | None = None, address: str = "RUN_DIR") -> list[str]:
-    """Sentences beside a search's tables and figures: what importance rests on, how far its best can be believed."""
-    return [note for note in (importance_note(records, importance), search_note(records, address)) if note]
-
-
-def _ranked(records: Records) -> pd.DataFrame:
-    """ranking.csv's rows of configurations all of whose trials finished, with `test_rank` and `gap`."""
-    ranking = ranking_table(records)
-    metric = ranked_metric(records)
-    kept = ranking["val_mean"].notna() & (ranking.get("n_stopped", 0) == 0)
-    table = ranking.loc[kept].reset_index(drop=True)
-    if counterpart(metric, "test") == metric:  # one that has no split, such as seconds
-        table["test_mean"] = float("nan")
-    table["test_rank"] = table["test_mean"].rank(method="min", ascending=not maximised(metric)).astype("Int64")
-    table["gap"] = -sign(metric) * (table["val_mean"] - table["test_mean"])
-    return table
+def search_notes(search: Search, importance: pd.DataFrame | None = None, address: str = "RUN_DIR") -> list[str]:
+    """Sentences beside a search's tables and figures: what importance rests on, how far its best can be believed; none
+    for an ablation."""
+    if not search.records.is_search:
+        return []
+    return [note for note in (importance_note(search.seen, importance), search_note(search, address)) if note]
 
 
 def _ties(ranked: pd.DataFrame) -> int:

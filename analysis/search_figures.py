@@ -16,9 +16,9 @@ from analysis.importance import importance_note, top_share
 from analysis.parallel import parallel_figure
 from analysis.ranking import ranked_metric
 from analysis.schema import DIVERGED, FAILED, FINISHED, STOPPED, counterpart, maximised
-from analysis.search import TOP, forest_of, keys_of
+from analysis.search import TOP, Search
 from analysis.settings_figures import marginals_figure, pairs_figure
-from analysis.space import evenly, objectives
+from analysis.space import evenly
 from analysis.store import Records
 from analysis.tables import number
 
@@ -34,29 +34,31 @@ STATUS_COLOURS = {FINISHED: COLOURS[0], STOPPED: COLOURS[5], DIVERGED: COLOURS[1
 STATUS_SHAPES = {FINISHED: "circle", STOPPED: "triangle-down", DIVERGED: "cross", FAILED: "square"}
 
 
-def search_figures(records: Records, tables: Mapping[str, pd.DataFrame]) -> list[Figure]:
+def search_figures(search: Search, tables: Mapping[str, pd.DataFrame]) -> list[Figure]:
     """Figures of a search's report, `tables` being those of `search_tables`; none for an ablation."""
+    records = search.records
     if not records.is_search:
         return []
     figures: list[Figure | None] = [history_figure(records)]
     if "rungs" in tables:
         figures.append(traces_figure(records, tables["rungs"]))
-    if "importance" in tables:
-        figures.append(importance_figure(records, tables["importance"]))
+    # Of several objectives the first, which these are of, may be the one that tells no settings apart.
+    keys = search.keys(tables["importance"]) if "importance" in tables else []
+    if keys:
+        figures.append(importance_figure(search, tables["importance"]))
     if "top" in tables:
         figures.append(optimism_figure(records))
-    if "importance" in tables:
-        forest, keys = forest_of(records), keys_of(records, tables["importance"])
-        figures += [marginals_figure(forest, tables["marginals"]), pairs_figure(forest, keys)]
-        figures.append(parallel_figure(forest.seen, keys))
+    if keys:
+        figures += [marginals_figure(search.forest, tables["marginals"]), pairs_figure(search.forest, keys)]
+        figures.append(parallel_figure(search.judged[0], keys))
     return [figure for figure in figures if figure is not None]
 
 
-def importance_figure(records: Records, importance: pd.DataFrame) -> Figure:
+def importance_figure(search: Search, importance: pd.DataFrame) -> Figure:
     """A bar a setting and method, over the first objective."""
     import altair as alt
 
-    metric = objectives(records)[0]
+    metric = search.judged[0].metric
     rows = importance.loc[importance["metric"] == metric]
     long = rows.melt(["setting", "n"], list(METHODS), var_name="method", value_name="importance").dropna()
     long["method"] = long["method"].map(METHODS)
@@ -75,7 +77,7 @@ def importance_figure(records: Records, importance: pd.DataFrame) -> Figure:
     caption = (
         f"fANOVA: of what settings explain of the differences in {metric} by themselves, the share of this one; what "
         "they explain only together is not in it. PED-ANOVA: how much it decides who comes among the best "
-        f"{best}. {importance_note(records, importance)}"
+        f"{best}. {importance_note(search.seen, importance)}"
     )
     chart = bars.properties(width=WIDTH, height=alt.Step(13))
     return Figure("importance", SECTION, "Which settings matter", caption, chart)

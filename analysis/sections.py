@@ -15,7 +15,6 @@ from analysis.galleries import Gallery
 from analysis.pareto import cell_objectives, measured, objectives_of
 from analysis.predictions import MAXIMUM_CELLS
 from analysis.schema import FINISHED
-from analysis.search import search_notes
 from analysis.store import Records
 from analysis.why import MAXIMUM_COMPARISONS
 
@@ -122,16 +121,16 @@ def sections(
     tables: Mapping[str, pd.DataFrame],
     figures: Sequence[Figure] = (),
     galleries: Sequence[Gallery] = (),
-    address: str = "RUN_DIR",
+    notes: Sequence[str] = (),
 ) -> list[Section]:
     """The sections that have anything to show, in the order of HEADINGS, those of unknown names last.
 
-    `address` is what a command names the run by.
+    `notes` are the sentences before a search's tables.
     """
     trials, anchors = sheets.trials(records, str(records.study["metric"]))
     made = {name: Section(name) for name in HEADINGS}
     made["ablation"] = _ablation(records, tables, anchors)
-    made["search"] = _search(records, tables, address)
+    made["search"] = _search(records, tables, notes)
     if "stability" in tables and len(tables["stability"]):
         sheet = capped(sheets.stability(tables["stability"]), "stability.csv")
         text = _not_in_stability(records, tables["stability"])
@@ -209,7 +208,7 @@ def _factorial(tables: Mapping[str, pd.DataFrame]) -> list[Block]:
     return blocks
 
 
-def _search(records: Records, tables: Mapping[str, pd.DataFrame], address: str) -> Section:
+def _search(records: Records, tables: Mapping[str, pd.DataFrame], notes: Sequence[str]) -> Section:
     section = Section("search")
     if not records.is_search:
         return section
@@ -220,7 +219,7 @@ def _search(records: Records, tables: Mapping[str, pd.DataFrame], address: str) 
         sheet = sheets.pareto(tables["pareto"], measured(records)) if len(tables["pareto"]) else None
         section.blocks.append(Block("Pareto front", text, sheet))
     section.blocks += _ranking(records, tables)
-    section.text = " ".join(search_notes(records, tables.get("importance"), address))
+    section.text = " ".join(notes)
     return section
 
 

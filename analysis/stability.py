@@ -57,10 +57,14 @@ def stability_figure(table: pd.DataFrame) -> Figure | None:
         axis = alt.Axis(ticks=False, domain=False, labels=not panels, title=None)
         base = alt.Chart(inline(rows)).encode(
             y=alt.Y("cell:N", sort=names, axis=axis),
-            tooltip=["cell:N", "n:Q", *(alt.Tooltip(f"{name}:Q", format=".4g") for name in columns)],
+            tooltip=[
+                alt.Tooltip("cell:N"),
+                alt.Tooltip("n:Q"),
+                *(alt.Tooltip(f"{name}:Q", format=".4g") for name in columns),
+            ],
         )
         span = base.mark_rule(strokeWidth=2.2, color=COLOURS[0]).encode(
-            x=alt.X("ci_low:Q", title=TITLES[metric], scale=scale, axis=alt.Axis(tickCount=5)), x2="ci_high:Q"
+            x=alt.X("ci_low:Q", title=TITLES[metric], scale=scale, axis=alt.Axis(tickCount=5)), x2=alt.X2("ci_high:Q")
         )
         dot = base.mark_circle(size=64, opacity=1, color=COLOURS[0]).encode(x=alt.X("mean:Q", title=TITLES[metric]))
         panels.append(alt.layer(span, dot).properties(width=230, height=alt.Step(24)))

@@ -350,16 +350,17 @@ def _at_selected_epoch(study: Mapping[str, Any], table: pd.DataFrame, epochs: pd
 
 
 def _config_columns(configs: list[dict[str, Any]]) -> pd.DataFrame:
-    flat = [dict(_flatten(config)) for config in configs]
-    names = sorted({name for row in flat for name in row})
-    columns = {f"{schema.CONFIG_PREFIX}{name}": column([row.get(name) for row in flat]) for name in names}
+    rows = [dict(flat(config)) for config in configs]
+    names = sorted({name for row in rows for name in row})
+    columns = {f"{schema.CONFIG_PREFIX}{name}": column([row.get(name) for row in rows]) for name in names}
     return pd.DataFrame(columns, index=range(len(configs)))
 
 
-def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted name, value) of every setting; an empty mapping is a value."""
     for name, value in config.items():
         if isinstance(value, dict) and value:
-            yield from _flatten(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from analysis.changed import changed_rows, changed_table
 from analysis.predictions import class_name
-from analysis.schema import FINISHED, RunDirectory
+from analysis.schema import RunDirectory
+from analysis.shown import finished_trials
 from analysis.store import Records
 
 PAIR_COLUMNS = ("factor", "level", "baseline_level", "n_pairs", "examples")
@@ -50,20 +51,17 @@ class Points:
     error: NDArray[np.float64]
 
 
-def why_table(records: Records, run: RunDirectory) -> pd.DataFrame:
-    """One row a comparison whose pairs left predictions, of the study's first MAXIMUM_COMPARISONS; empty for a search.
-
-    Classes: `gained` and `lost` count examples that turned right and wrong, means over pairs; `p_mcnemar` is the median
-    over pairs of McNemar's exact p (within one pair, so it says nothing of other seeds); `class_gain` and `class_loss`
-    are the classes whose accuracy rose and fell most, mean over pairs. Landmarks: the shares of examples whose error
-    fell and rose, the mean and the median of its change in pixels, means over pairs.
-    """
-    return why_and_changed(records, run)[0]
-
-
 def why_and_changed(records: Records, run: RunDirectory) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`why_table`, and of classes the test examples that turn (`changed.COLUMNS`); each file of predictions is read
-    once for both."""
+    """why.csv and changed.csv, for which each file of predictions is read once; both are empty for a search.
+
+    why.csv has a row a comparison whose pairs left predictions, of the study's first MAXIMUM_COMPARISONS. Classes:
+    `gained` and `lost` count examples that turned right and wrong, means over pairs; `p_mcnemar` is the median over
+    pairs of McNemar's exact p (within one pair, so it says nothing of other seeds); `class_gain` and `class_loss` are
+    the classes whose accuracy rose and fell most, mean over pairs. Landmarks: the shares of examples whose error fell
+    and rose, the mean and the median of its change in pixels, means over pairs.
+
+    changed.csv holds, of classes, the test examples that turn, as `changed.changed_rows` finds them.
+    """
     read = lru_cache(KEPT_TRIALS)(lambda trial: read_outcome(run.predictions / f"{trial}.parquet"))
     names = [str(name) for name in records.study.get("data", {}).get("classes", [])]
     rows, turned = [], []
@@ -93,7 +91,7 @@ def _pairs(
     records: Records, baseline: str, level: str, read: Callable[[str], Outcome]
 ) -> Iterator[tuple[Classes | Points, Classes | Points]]:
     """Outcomes of both cells by seed, where they are of the same examples."""
-    first, second = (_finished(records, cell) for cell in (baseline, level))
+    first, second = (finished_trials(records, cell) for cell in (baseline, level))
     for seed in sorted(first.keys() & second.keys()):
         a, b = read(first[seed]), read(second[seed])
         if a is None or b is None or type(a) is not type(b) or not np.array_equal(a.index, b.index) or not len(a.index):
@@ -101,12 +99,6 @@ def _pairs(
         if isinstance(a, Classes) and isinstance(b, Classes) and not np.array_equal(a.target, b.target):
             continue
         yield a, b
-
-
-def _finished(records: Records, cell: str) -> dict[int, str]:
-    rows = records.rows(cell)
-    rows = rows.loc[rows["status"] == FINISHED]
-    return dict(zip(rows["seed"].tolist(), rows["trial"].tolist(), strict=True))
 
 
 def read_outcome(path: Path) -> Outcome:

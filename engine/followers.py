@@ -5,11 +5,12 @@ another process, which has the lowest priority and a small share of the time.
 """
 
 import json
+import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -18,12 +19,14 @@ from typing import Any, Self
 from analysis.schema import END, RunDirectory
 from engine.record import hold
 from engine.trackers import Tracker, trackers
+from trainables.faults import first_line
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOK = 1.0  # seconds between two looks at the log
 FIRST = 20.0  # seconds until the first report of a run: a shorter one has its report soon enough
 PATIENCE = 20.0  # seconds that the end of a run waits for a tracker
 SHARE = 0.05  # of the time that may go into reports
+ENDED = f'"event": "{END}"'.encode()
 
 
 class Follower(threading.Thread):
@@ -59,20 +62,24 @@ class Follower(threading.Thread):
 
     def look(self) -> bool:
         """Pass on what is new; whether a trial has ended."""
-        try:
-            with self.run_directory.log.open("rb") as file:
-                file.seek(self.read)
-                new = file.read()
-        except OSError:  # not there yet, or not to be read just now
-            return False
-        new = new[: new.rfind(b"\n") + 1]
-        self.read += len(new)
-        if self.trackers:
-            for line in new.splitlines():
+        ended = False
+        for line in self._lines():
+            ended |= ENDED in line
+            if self.trackers:
                 event = json.loads(line)
                 for tracker in list(self.trackers):
                     self._try(tracker, lambda tracker=tracker, event=event: tracker.event(event))  # type: ignore[misc]
-        return f'"event": "{END}"'.encode() in new
+        return ended
+
+    def _lines(self) -> Iterator[bytes]:
+        """Those that the log has now and were not read, one at a time, as an old log may be large; a torn last one is
+        left for another look."""
+        with suppress(OSError), self.run_directory.log.open("rb") as file:  # not there yet, or not to be read just now
+            end = file.seek(0, os.SEEK_END)
+            file.seek(self.read)
+            while self.read < end and (line := file.readline()).endswith(b"\n"):
+                self.read += len(line)
+                yield line
 
     def _try(self, tracker: Tracker, call: Callable[[], Any]) -> None:
         self.telling = tracker.name
@@ -81,7 +88,7 @@ class Follower(threading.Thread):
         except Exception as error:
             if tracker in self.trackers:
                 self.trackers.remove(tracker)
-            self._let_go(tracker.name, next(iter(str(error).splitlines()), "") or type(error).__name__)
+            self._let_go(tracker.name, first_line(error))
 
     def _let_go(self, name: str, why: str) -> None:
         self.say(

@@ -29,7 +29,7 @@ from analysis.schema import RunDirectory
 from datasets.cache import cache_folder
 from engine.errors import Interrupted, PlanError
 from engine.history import History
-from trainables.faults import StorageError
+from trainables.faults import StorageError, first_line
 from trainables.mirror import Store, opened, unwritable
 
 SCHEMES = "file, s3, gs, abfs, hdfs, or one of fsspec's whose package is installed"
@@ -53,7 +53,7 @@ def mirror_of(url: str, cache_dir: str | None = None) -> Path:
     try:
         opened(url)
     except Exception as error:
-        raise PlanError([f"{url}: cannot be opened ({_reason(error)}); {allowed}"]) from None
+        raise PlanError([f"{url}: cannot be opened ({first_line(error)}); {allowed}"]) from None
     Store(url, patient=False).has("study.json")
     name = re.sub(r"[^\w.-]", "_", parts.path.rpartition("/")[2] or parts.netloc)
     folder = cache_folder(Path(cache_dir) if cache_dir else None, [])
@@ -205,7 +205,7 @@ class Sender(threading.Thread):
             while not self.over.wait(LOOK):
                 self.look()
         except Exception as error:
-            self.fault = _reason(error)
+            self.fault = first_line(error)
             if not self.over.is_set():
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
@@ -256,10 +256,6 @@ def _all(calls: Iterable[tuple[Any, ...]]) -> None:
     with ThreadPoolExecutor(8) as pool:
         for done in [pool.submit(*call) for call in calls]:
             done.result()
-
-
-def _reason(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def _pid_space() -> str:

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from analysis.schema import DIVERGED, END, EPOCH, FAILED, FINISHED, RUNNING, SPLITS, START, STOPPED, RunDirectory
+from analysis.store import flat
 from engine.errors import PlanError
+from trainables.faults import first_line
 
 NONE = "none"  # --mlflow of a resume that does without the server of before
 COMPLETE = "complete"  # the file beside a trial's event file that says that nothing is missing in it
@@ -85,6 +87,7 @@ class TensorBoard:
         settings = {
             name: value if isinstance(value, bool | int | float) else str(value)
             for name, value in flat(self.configs[trial])
+            if value != {}
         }
         for summary in hparams(settings, selected):
             writer.file_writer.add_summary(summary)
@@ -118,9 +121,8 @@ class MLflow:
             found = self.client.get_experiment_by_name(study)
             self.experiment = found.experiment_id if found else self.client.create_experiment(study)
         except Exception as error:
-            first = next(iter(str(error).splitlines()), "") or type(error).__name__
             raise PlanError(
-                [f"--mlflow {uri}: no tracking server that answers: {first}; `--mlflow none` does without"]
+                [f"--mlflow {uri}: no tracking server that answers: {first_line(error)}; `--mlflow none` does without"]
             ) from None
         self.place = run.remote or str(run.root)
         self.runs: dict[str, str] = {}
@@ -174,7 +176,7 @@ class MLflow:
             self.experiment, _milliseconds(event["time"]), tags, f"{event['cell']} seed {event['seed']}"
         )
         self.runs[trial] = made.info.run_id
-        settings = [Param(name, shortened(str(value))) for name, value in flat(event["config"])]
+        settings = [Param(name, shortened(str(value))) for name, value in flat(event["config"]) if value != {}]
         for start in range(0, len(settings), 100):  # which is what a request may hold
             self.client.log_batch(made.info.run_id, params=settings[start : start + 100])
 
@@ -198,15 +200,6 @@ def scalars(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
             continue
         split, _, metric = name.partition("_")
         yield (f"{metric}/{split}" if split in SPLITS else name), float(value)
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted name, value) of every setting."""
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def shortened(text: str) -> str:

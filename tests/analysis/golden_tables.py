@@ -12,7 +12,7 @@ import pandas as pd
 from analysis.report import report_tables
 from analysis.schema import RunDirectory
 from analysis.store import read_records
-from analysis.why import why_table
+from analysis.why import why_and_changed
 from tests.analysis import runs
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -83,7 +83,7 @@ def texts() -> dict[str, str]:
         with tempfile.TemporaryDirectory() as folder:
             run = write(Path(folder))
             records = read_records(run)
-            tables = report_tables(records) | {"why": why_table(records, RunDirectory(run))}
+            tables = report_tables(records) | {"why": why_and_changed(records, RunDirectory(run))[0]}
         for name, table in tables.items():
             if len(table):
                 made[f"{study}_{name}.csv"] = table.to_csv(index=False, lineterminator="\n", float_format="%.10g")

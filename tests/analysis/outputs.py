@@ -10,6 +10,9 @@ from PIL import Image
 
 from tests.analysis import runs
 
+CLASSES = ["cat", "dog", "eel"]
+ACCURACY = {"baseline": 0.4, "loss=a": 0.7}  # of the two cells of `compared`, before what a guess hits
+
 
 def artifacts(run: Path, cell: str, seed: int) -> Path:
     folder = run / "artifacts" / runs.trial_id(cell, seed)
@@ -17,10 +20,34 @@ def artifacts(run: Path, cell: str, seed: int) -> Path:
     return folder
 
 
-def predictions(run: Path, cell: str, seed: int, columns: dict[str, Any]) -> None:
+def compared(path: Path, seeds: int) -> Path:
+    """A run of two cells, baseline and loss=a, on three classes, without predictions."""
+    outcomes = {cell: [accuracy] * seeds for cell, accuracy in ACCURACY.items()}
+    return runs.write_outcomes(path, runs.study(outcomes, range(seeds), data={"classes": CLASSES}), outcomes)
+
+
+def predict(run: Path, seeds: int, examples: int) -> dict[tuple[str, int], dict[str, np.ndarray]]:
+    """Give both cells of `compared` predictions of the same examples, in another order each; the columns by cell and
+    seed in the order of the examples, with scores whose largest is the prediction's."""
+    rng = np.random.default_rng(0)
+    target = rng.integers(0, 3, examples)
+    made = {}
+    for seed in range(seeds):
+        for cell, accuracy in ACCURACY.items():
+            prediction = np.where(rng.uniform(size=examples) < accuracy, target, rng.integers(0, 3, examples))
+            scores = rng.uniform(0, 0.5, (examples, 3))
+            scores[np.arange(examples), prediction] = rng.uniform(0.5, 1, examples)
+            columns = {f"score_{i}": scores[:, i].astype("float32") for i in range(3)}
+            made[cell, seed] = {"target": target, "prediction": prediction} | columns
+            predictions(run, cell, seed, made[cell, seed], rng.permutation(examples))
+    return made
+
+
+def predictions(run: Path, cell: str, seed: int, columns: dict[str, Any], order: np.ndarray | None = None) -> None:
     folder = run / "predictions"
     folder.mkdir(exist_ok=True)
     table = pd.DataFrame({"index": range(len(next(iter(columns.values())))), **columns})
+    table = table if order is None else table.iloc[order]
     table.to_parquet(folder / f"{runs.trial_id(cell, seed)}.parquet", index=False)
 
 

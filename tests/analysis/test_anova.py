@@ -12,6 +12,8 @@ from analysis.report import write_report
 from analysis.store import read_records
 from tests.analysis import runs
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TWO = {"loss": ["ce", "cb", "focal"], "sampler": ["uniform", "weighted"]}
 THREE = {"a": ["0", "1"], "b": ["0", "1", "2"], "c": ["0", "1"]}
 SEEDS = 5

@@ -16,28 +16,24 @@ from analysis.store import read_records
 from analysis.thumbnails import PICTURES, Thumbnails, changed_galleries, read_thumbnail
 from analysis.why import why_and_changed
 from tests.analysis import outputs, runs
+from tests.analysis.outputs import ACCURACY, CLASSES
 
-NAMES = ["cat", "dog", "eel"]
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SEEDS, EXAMPLES = 4, 60
-OUTCOMES = {"baseline": [0.5] * SEEDS, "loss=a": [0.8] * SEEDS}
 
 
 @pytest.fixture
 def run(tmp_path):
-    return runs.write_outcomes(tmp_path, runs.study(OUTCOMES, range(SEEDS), data={"classes": NAMES}), OUTCOMES)
+    return outputs.compared(tmp_path, SEEDS)
 
 
 @pytest.fixture
 def predicted(run):
     """The run with predictions, the target, and predictions by (cell, seed)."""
-    rng = np.random.default_rng(0)
-    target = rng.integers(0, 3, EXAMPLES)
-    made = {}
-    for seed in range(SEEDS):
-        for cell, accuracy in (("baseline", 0.6), ("loss=a", 0.7)):
-            made[cell, seed] = np.where(rng.uniform(size=EXAMPLES) < accuracy, target, rng.integers(0, 3, EXAMPLES))
-            outputs.predictions(run, cell, seed, {"target": target, "prediction": made[cell, seed]})
-    return run, target, made
+    made = outputs.predict(run, SEEDS, EXAMPLES)
+    predictions = {key: columns["prediction"] for key, columns in made.items()}
+    return run, made["baseline", 0]["target"], predictions
 
 
 def changed(run):
@@ -60,14 +56,14 @@ def test_examples_that_turn_more_often_than_they_turn_back_are_listed(predicted)
         if len(gained) == len(lost):
             continue
         turned, own, back = ("gained", gained, lost) if len(gained) > len(lost) else ("lost", lost, gained)
-        expected.append((index, NAMES[target[index]], turned, len(own), len(back), own))
+        expected.append((index, CLASSES[target[index]], turned, len(own), len(back), own))
     assert len(table) == len(expected) > 20
     rows = table.set_index("index")
     for index, true, turned, seeds, back, moves in expected:
         row = rows.loc[index]
         assert (row["true"], row["turned"], row["seeds"], row["back"], row["n"]) == (true, turned, seeds, back, SEEDS)
         for column, place in (("baseline_says", 0), ("level_says", 1)):
-            votes = Counter(NAMES[move[place]] for move in moves)
+            votes = Counter(CLASSES[move[place]] for move in moves)
             assert votes[row[column]] == max(votes.values())
     for _, own in table.groupby("turned"):
         keys = list(zip(-own["seeds"], own["back"], own["index"], strict=True))
@@ -99,7 +95,7 @@ def test_each_file_of_predictions_is_read_once_for_both_tables(predicted, monkey
     table, turned = why_and_changed(read_records(run), RunDirectory(run))
     assert len(table)
     assert len(turned)
-    assert sorted(read) == sorted(f"{runs.trial_id(cell, seed)}.parquet" for cell in OUTCOMES for seed in range(SEEDS))
+    assert sorted(read) == sorted(f"{runs.trial_id(cell, seed)}.parquet" for cell in ACCURACY for seed in range(SEEDS))
 
 
 def test_pictures_gained_and_lost_are_shown_with_what_was_said(predicted):
@@ -159,7 +155,7 @@ def test_thumbnails_are_of_a_size_to_be_seen(tmp_path, shape, expected):
 
 def test_many_comparisons_show_the_first_and_name_the_others(tmp_path):
     outcomes = {"baseline": [0.5], **{f"loss={i}": [0.6] for i in range(9)}}
-    run = runs.write_outcomes(tmp_path, runs.study(outcomes, range(1), data={"classes": NAMES}), outcomes)
+    run = runs.write_outcomes(tmp_path, runs.study(outcomes, range(1), data={"classes": CLASSES}), outcomes)
     for cell in outcomes:
         outputs.predictions(run, cell, 0, {"target": [0, 1], "prediction": [1, 1] if cell == "baseline" else [0, 0]})
         for index in range(2):
@@ -173,8 +169,8 @@ def test_many_comparisons_show_the_first_and_name_the_others(tmp_path):
 def test_a_search_and_landmarks_have_no_changed_examples(tmp_path):
     search = runs.write_outcomes(tmp_path / "s", runs.search(), {"c0": [0.5]})
     assert changed(search).empty
-    run = runs.write_outcomes(tmp_path / "l", runs.study(OUTCOMES, range(SEEDS)), OUTCOMES)
-    for cell in OUTCOMES:
+    run = outputs.compared(tmp_path / "l", SEEDS)
+    for cell in ACCURACY:
         columns = {"true_x0": [1.0], "true_y0": [1.0], "x0": [2.0], "y0": [2.0]}
         outputs.predictions(run, cell, 0, columns)
     table, turned = why_and_changed(read_records(run), RunDirectory(run))
@@ -187,7 +183,7 @@ def test_a_search_and_landmarks_have_no_changed_examples(tmp_path):
 def test_of_a_path_the_steps_come_first_and_headings_name_what_each_is_against(tmp_path):
     steps = ["0 default", *(f"{number} + factor" for number in range(1, 6))]
     pairs = [(at, before) for at in range(1, 6) for before in sorted({at - 1, 0}, reverse=True)]
-    study = runs.study(steps, range(1), design="path", data={"classes": NAMES})
+    study = runs.study(steps, range(1), design="path", data={"classes": CLASSES})
     study["comparisons"] = [runs.comparison("path", steps[a], steps[b], steps[a], steps[b]) for a, b in pairs]
     run = runs.write_outcomes(tmp_path, study, {cell: [0.5] for cell in steps})
     for place, cell in enumerate(steps):

@@ -340,14 +340,14 @@ def test_the_command_prints_and_writes_the_tables_and_loads_nothing_heavy(tmp_pa
     assert list(written) == list(CELL_COLUMNS)
 
 
-def test_the_command_refuses_with_a_line_a_fault_and_status_two(tmp_path):
+def test_the_command_refuses_with_a_line_a_fault_and_status_two(tmp_path, cli_here):
     a = write(tmp_path / "a", {"baseline": BASE})
     b = write(tmp_path / "b", {"baseline": BASE}, metric="test_accuracy", workload="faces")
-    refused = command(a, b)
+    refused = cli_here("compare", a, b)
     assert refused.returncode == 2
     assert refused.stderr.count("error: the runs differ in their") == 2
     (tmp_path / "file").write_text("")
-    unwritable = command(a, a, "--out", tmp_path / "file")
+    unwritable = cli_here("compare", a, a, "--out", tmp_path / "file")
     assert unwritable.returncode == 2
     assert "cannot be written" in unwritable.stderr
 

@@ -14,6 +14,8 @@ from analysis.report import write_report
 from tests.analysis import runs
 from tests.analysis.golden_tables import STUDIES
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 FACTORS = {"loss": ["ce", "cb"], "sampler": ["uniform", "weighted"]}
 
 

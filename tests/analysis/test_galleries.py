@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from analysis.activations import activation_rows
 from analysis.feature_maps import LARGEST, feature_map_galleries
 from analysis.galleries import Gallery, Picture, within_budget
 from analysis.overlays import chosen, landmark_galleries, overlay, read_landmarks
@@ -20,6 +21,8 @@ from analysis.shown import shown_cells
 from analysis.store import read_records
 from analysis.thumbnails import Thumbnails
 from tests.analysis import outputs, runs
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 FACES, SIDE = 30, 112
 OUTCOMES = {"baseline": [0.5, 0.5], "loss=a": [0.8, 0.8]}
@@ -240,11 +243,11 @@ def test_without_feature_maps_there_is_no_gallery(run):
 def test_a_run_without_a_finished_trial_has_no_pictures(tmp_path, outcomes):
     run = runs.write_outcomes(tmp_path, runs.study(outcomes, range(1)), outcomes)
     records, directory, shown = asked(run)
-    tables = {"ranking": ranking_table(records)}
+    rows = activation_rows(records, directory, ranking_table(records))
     assert list(shown) == (["baseline"] if len(outcomes) > 1 else [])
-    assert picture_tables(records, directory, tables) == {}
-    assert picture_figures(records, directory, tables) == []
-    assert galleries(records, directory, tables) == []
+    assert picture_tables(records, directory, shown, rows) == {}
+    assert picture_figures(records, {}, shown, rows) == []
+    assert galleries(records, directory, {}, shown) == []
 
 
 def test_a_search_shows_the_pictures_of_its_best_cell(tmp_path):
@@ -252,8 +255,8 @@ def test_a_search_shows_the_pictures_of_its_best_cell(tmp_path):
     for cell in ("c0", "c1"):
         faces(run, cell, 0, 9.0)
         maps(run, cell, 0)
-    records, directory, _ = asked(run)
-    made = galleries(records, directory, {"ranking": ranking_table(records)})
+    records, directory, shown = asked(run)
+    made = galleries(records, directory, {}, shown)
     assert [part.title for part in made] == [
         "Landmarks of test faces: c1 (best)",
         "First-layer filters",
@@ -271,14 +274,13 @@ def test_of_many_trials_those_shown_are_read_alone(tmp_path, monkeypatch):
             faces(run, cell, seed, 9.0, kept=[0])
     read = []
     monkeypatch.setattr(pd, "read_parquet", lambda path, **options: read.append(path) or pd.DataFrame())
-    records, directory, _ = asked(run)
-    assert galleries(records, directory, {"ranking": ranking_table(records)}) == []
+    records, directory, shown = asked(run)
+    assert galleries(records, directory, {}, shown) == []
     assert len(read) == 1
 
 
 def test_galleries_are_the_same_for_the_same_files(run):
     faces(run, "baseline", 0, 9.0)
     maps(run, "baseline", 0, side=700)
-    records, directory, _ = asked(run)
-    tables = {"ranking": ranking_table(records)}
-    assert galleries(records, directory, tables) == galleries(records, directory, tables)
+    records, directory, shown = asked(run)
+    assert galleries(records, directory, {}, shown) == galleries(records, directory, {}, shown)

@@ -11,6 +11,8 @@ from analysis.report import report_tables, write_report
 from analysis.store import read_records
 from tests.analysis import runs
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 RUNGS = {
     "0 baseline": [0.50, 0.52, 0.49, 0.51, 0.50],
     "1 + bn": [0.60, 0.63, 0.58, 0.62, 0.61],

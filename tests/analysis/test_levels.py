@@ -13,6 +13,8 @@ from analysis.report import report_tables, write_report
 from analysis.store import read_records
 from tests.analysis import runs
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 OUTCOMES = {
     "baseline": [0.80, 0.81, 0.79, 0.82, 0.80],
     "loss=a": [0.90, 0.92, 0.88, 0.93, 0.91],
@@ -37,9 +39,11 @@ def tables_of(run):
     return factor_tables(records, ablation_table(records, records.study["metric"]))
 
 
-@pytest.fixture
-def run(tmp_path):
-    return runs.write_outcomes(tmp_path, study(), OUTCOMES)
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    run = runs.write_outcomes(tmp_path_factory.mktemp("levels"), study(), OUTCOMES)
+    write_report(run)
+    return run
 
 
 def test_there_is_a_table_a_factor_with_the_baselines_level_first(run):
@@ -114,7 +118,7 @@ def test_factors_whose_names_look_alike_keep_their_own_files(tmp_path):
 
 
 def test_the_page_asks_each_question_and_leads_to_the_trials(run):
-    text = write_report(run).read_text()
+    text = (run / "report" / "index.html").read_text()
     assert "<h3>loss: ce, a or b?</h3>" in text
     targets = set(re.findall(r'href="#(trials-\d+)"', text))
     assert len(targets) == 4
@@ -127,7 +131,6 @@ def test_the_page_asks_each_question_and_leads_to_the_trials(run):
 
 
 def test_files_hold_the_mean_with_its_half_width_and_the_best_in_bold(run):
-    write_report(run)
     lines = (run / "report" / "factor_loss.md").read_text().splitlines()
     assert re.search(r"\| a \|.*\| \*\*0\.9080 ± 0\.0\d+\*\* \|", lines[3])
     assert re.search(r"\\textbf\{0\.9080 \$\\pm\$ 0\.0\d+\}", (run / "report" / "factor_loss.tex").read_text())

@@ -19,6 +19,8 @@ from analysis.tables import console_table
 from analysis.wording import answers, progress, unfinished
 from tests.analysis import runs
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 FACTORS = {"lr": ("0.01", "0.2"), "bn": ("none", "conv1"), "decay": ("0", "0.001")}
 OUTCOMES: dict[str, list[float | str]] = {
     "0 default": [0.50, 0.52, 0.51, 0.49],

@@ -16,6 +16,8 @@ from analysis.store import read_records
 from analysis.wording import answers
 from tests.analysis import runs
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 BASE = [0.80, 0.81, 0.79, 0.82, 0.80]
 SOME = [0.81, 0.80, 0.80, 0.83, 0.80]
 

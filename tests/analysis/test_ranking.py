@@ -16,6 +16,8 @@ from analysis.tables import console_table
 from tests.analysis import runs, searches
 from tests.analysis.test_report import words
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def ranking(path, study, outcomes, metric=runs.METRIC, **more):
     return ranking_table(read_records(runs.write_outcomes(path, study, outcomes, metric, **more)))

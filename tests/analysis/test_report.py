@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from contextlib import nullcontext
+from functools import cache
 from html.parser import HTMLParser
 
 import numpy as np
@@ -54,15 +55,25 @@ def words(page):
     return " ".join("".join(parser.words).split())
 
 
-@pytest.fixture
-def factorial(tmp_path):
+def make_factorial(path):
     study = runs.factorial(FACTORS, further_metrics=["val_roughness"])
     outcomes = {cell["name"]: BASE if "weighted" not in cell["name"] else MUCH for cell in study["cells"]}
-    return runs.write_outcomes(tmp_path, study, outcomes)
+    return runs.write_outcomes(path, study, outcomes)
 
 
-def test_a_factorial_leaves_every_table_in_three_forms(factorial):
-    assert write_report(factorial) == factorial / "report" / "index.html"
+@pytest.fixture(scope="module")
+def factorial(tmp_path_factory):
+    return make_factorial(tmp_path_factory.mktemp("factorial"))
+
+
+@pytest.fixture(scope="module")
+def index(factorial):
+    """The page of its report, which is whole and written once."""
+    return write_report(factorial)
+
+
+def test_a_factorial_leaves_every_table_in_three_forms(factorial, index):
+    assert index == factorial / "report" / "index.html"
     names = ["ranking", "ablation", "ablation_val_roughness", "effects", "interactions", "curves", "stability"]
     for name in names:
         for ending in ("csv", "md", "tex"):
@@ -73,8 +84,8 @@ def test_a_factorial_leaves_every_table_in_three_forms(factorial):
     assert (factorial / "trials.parquet").exists()
 
 
+@pytest.mark.usefixtures("index")
 def test_ablation_csv_agrees_with_trials_parquet(factorial):
-    write_report(factorial)
     trials = pd.read_parquet(factorial / "trials.parquet").set_index(["cell", "seed"])[runs.METRIC]
     table = pd.read_csv(factorial / "report" / "ablation.csv")
     cells = [comparison["cell"] for comparison in read_records(factorial).study["comparisons"]]
@@ -82,8 +93,8 @@ def test_ablation_csv_agrees_with_trials_parquet(factorial):
         assert row.delta == pytest.approx((trials[cell] - trials["baseline"]).mean(), abs=1e-9)
 
 
-def test_the_page_opens_with_the_question_and_answers_it(factorial):
-    text = words(write_report(factorial))
+def test_the_page_opens_with_the_question_and_answers_it(index):
+    text = words(index)
     assert text.index("Does the loss matter?") < text.index("sampler = weighted: balanced accuracy +0.10")
     assert re.search(r"sampler = weighted: balanced accuracy \+0\.10 \[0\.0\d+, 0\.1\d+\] over 5 seeds.*?better", text)
     assert "identical" not in text
@@ -91,15 +102,16 @@ def test_the_page_opens_with_the_question_and_answers_it(factorial):
     assert "commit 0123abc" in text
 
 
-def test_the_page_needs_no_other_file(factorial):
-    page = write_report(factorial).read_text(encoding="utf-8")
+def test_the_page_needs_no_other_file(index):
+    page = index.read_text(encoding="utf-8")
     tags = re.sub(r"(?s)(<script[^>]*>).*?</script>", r"\1", page)
     assert not re.search(r"<script[^>]*\ssrc|<link|<img|<iframe|url\((?!#)|@import|http-equiv", tags)
     links = set(re.findall(r'(?:href|src)="([^"#][^"]*)"', tags))
-    assert links == {f"figures/{path.name}" for path in (factorial / "report" / "figures").iterdir()}
+    assert links == {f"figures/{path.name}" for path in (index.parent / "figures").iterdir()}
     assert "color-scheme: light dark" in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_page_escapes_what_the_records_hold(tmp_path):
     study = runs.study(["baseline"], [0], question="Is 1 < 2 <script>alert(1)</script>?")
     events = [runs.start("baseline", 0), runs.end("baseline", 0, "failed", error="<b>broke</b>")]
@@ -109,16 +121,17 @@ def test_the_page_escapes_what_the_records_hold(tmp_path):
     assert "&lt;b&gt;broke&lt;/b&gt;" in page
 
 
-def test_writing_again_changes_nothing_and_leaves_nothing_behind(factorial):
+def test_writing_again_changes_nothing_and_leaves_nothing_behind(factorial, index):
     def contents():
-        write_report(factorial)
         return {path.relative_to(factorial): path.read_bytes() for path in factorial.rglob("*") if path.is_file()}
 
     first = contents()
+    assert write_report(factorial) == index
     assert contents() == first
     assert not [path for path in first if path.name.startswith(".")]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_that_never_started_says_so(tmp_path):
     run = runs.write(tmp_path, runs.study(["baseline", "loss=a"]), [])
     text = words(write_report(run))
@@ -127,12 +140,14 @@ def test_a_run_that_never_started_says_so(tmp_path):
     assert pd.read_csv(run / "report" / "ablation.csv")["verdict"].tolist() == ["too few runs"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_without_even_a_log_can_be_reported(tmp_path):
     run = runs.write(tmp_path, runs.study(), [])
     (run / "log.jsonl").unlink()
     assert write_report(run).exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_unfinished_run_shows_what_it_has(tmp_path):
     outcomes = {"baseline": [0.8, 0.81, 0.82], "loss=a": [0.9, "running"]}
     text = words(write_report(runs.write_outcomes(tmp_path, runs.study(outcomes), outcomes)))
@@ -140,10 +155,11 @@ def test_an_unfinished_run_shows_what_it_has(tmp_path):
     assert "loss = a: balanced accuracy +0.10 over 1 seed, against ce: too few runs" in text
 
 
-def test_a_finished_run_is_not_called_unfinished(factorial):
-    assert "not finished" not in words(write_report(factorial))
+def test_a_finished_run_is_not_called_unfinished(index):
+    assert "not finished" not in words(index)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_failures_are_listed_with_their_error_and_the_command_that_repeats_them(tmp_path):
     outcomes = {"baseline": [0.8, "failed", "diverged"]}
     text = words(write_report(runs.write_outcomes(tmp_path, runs.study(), outcomes)))
@@ -152,17 +168,20 @@ def test_failures_are_listed_with_their_error_and_the_command_that_repeats_them(
     assert "baseline, seed 2: diverged after 4 epochs" in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_finished_trial_that_was_not_verified_is_no_success(tmp_path):
     events = [*runs.trial("baseline", 0, 0.8)[:-1], runs.end("baseline", 0, verified=False)]
     assert "finished, not verified" in words(write_report(runs.write(tmp_path, runs.study(), events)))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_invalid_cells_say_why(tmp_path):
     study = runs.study(["baseline", "loss=a"])
     study["cells"][1]["invalid"] = "no target for it"
     assert "loss=a: not run: no target for it" in words(write_report(runs.write(tmp_path, study, [])))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_search_names_its_winner_and_how_it_was_chosen(tmp_path):
     outcomes = {"c0": [0.5], "c1": [0.7], "c2": ["stopped"], "c3": ["diverged"]}
     run = runs.write_outcomes(tmp_path, runs.search(), outcomes)
@@ -172,6 +191,7 @@ def test_a_search_names_its_winner_and_how_it_was_chosen(tmp_path):
     assert not (run / "report" / "ablation.csv").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_study_whose_metric_has_no_epoch_curve_still_reports(tmp_path):
     outcomes = {"baseline": BASE, "loss=a": MUCH}
     run = runs.write_outcomes(tmp_path, runs.study(outcomes, range(5), metric="val_roughness"), outcomes)
@@ -226,6 +246,7 @@ def test_the_page_states_the_smallest_p_that_the_seeds_can_give(seeds, text):
     assert permutation_floor(seeds) == text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_large_search_keeps_its_page_and_its_curves_small(tmp_path):
     rng = np.random.default_rng(0)
     outcomes = {f"c{number:03d}": [float(rng.uniform())] for number in range(130)}
@@ -236,6 +257,7 @@ def test_a_large_search_keeps_its_page_and_its_curves_small(tmp_path):
     assert pd.read_csv(run / "report" / "curves.csv")["cell"].nunique() == 100
 
 
+@cache
 def loaded(module):
     code = f"import sys, {module}; print(*sys.modules)"
     return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
@@ -256,10 +278,12 @@ def test_figures_load_only_where_they_are_drawn():
 
 
 @pytest.mark.parametrize("kind", ["ablation", "search"])
-def test_every_figure_is_what_the_schema_of_vega_lite_allows(kind, factorial, tmp_path, monkeypatch):
-    run = factorial
+@pytest.mark.usefixtures("undrawn")
+def test_every_figure_is_what_the_schema_of_vega_lite_allows(kind, tmp_path, monkeypatch):
     if kind == "search":
         run = runs.write_outcomes(tmp_path, runs.search(), {f"c{i}": [0.5 + i / 50] for i in range(12)})
+    else:
+        run = make_factorial(tmp_path)
     drawn = []
     monkeypatch.setattr(report, "unchecked", nullcontext)
     monkeypatch.setattr(report, "page", lambda records, tables, figures, *others: drawn.extend(figures) or "")

@@ -13,7 +13,7 @@ from analysis.axes import focus
 from analysis.charts import MAXIMUM_MARKS
 from analysis.parallel import MAXIMUM_LINES, NOT_SET, parallel_figure
 from analysis.report import write_report
-from analysis.search import rungs_table, search_tables
+from analysis.search import Search, rungs_table, search_tables
 from analysis.search_figures import MAXIMUM_TRACES, search_figures, traces_figure
 from analysis.space import Setting, observed
 from analysis.store import read_records
@@ -43,8 +43,8 @@ def made(path, n=30, length=None, **changes):
 
 
 def drawn(run):
-    records = read_records(run)
-    return {figure.name: figure for figure in search_figures(records, search_tables(records))}
+    search = Search(read_records(run))
+    return {figure.name: figure for figure in search_figures(search, search_tables(search))}
 
 
 def datasets(figure):
@@ -149,13 +149,15 @@ def test_settings_that_cannot_be_judged_leave_the_history_and_test(tmp_path):
     assert drawn(made(tmp_path / "none", n=0)) == {}
     population = made(tmp_path / "population", trial_scheduler={"name": "pbt"})
     assert list(drawn(population)) == ["history", "optimism"]
+    equals = made(tmp_path / "equals", objectives=["seconds", "val_accuracy"])  # all took as long
+    assert list(drawn(equals)) == ["history", "optimism"]
     begun = made(tmp_path / "begun", n=3, length=lambda place: (2, "running"))
     assert drawn(begun) == {}
 
 
 def test_an_ablation_has_none(tmp_path):
-    records = read_records(runs.write_outcomes(tmp_path, runs.study(), {"baseline": [0.7]}))
-    assert search_figures(records, search_tables(records)) == []
+    ablation = Search(read_records(runs.write_outcomes(tmp_path, runs.study(), {"baseline": [0.7]})))
+    assert search_figures(ablation, search_tables(ablation)) == []
 
 
 def test_a_setting_that_is_one_choice_and_a_metric_to_be_minimised_can_be_drawn(tmp_path):

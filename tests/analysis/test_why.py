@@ -9,52 +9,28 @@ from analysis import why
 from analysis.report import write_report
 from analysis.schema import RunDirectory
 from analysis.store import read_records
-from analysis.why import CLASS_COLUMNS, POINT_COLUMNS, calibration_error, mcnemar_p, why_table
-from tests.analysis import runs
+from analysis.why import CLASS_COLUMNS, POINT_COLUMNS, calibration_error, mcnemar_p, why_and_changed
+from tests.analysis import outputs, runs
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 SEEDS = 3
 EXAMPLES = 200
 
 
-def write(run, cell, seed, columns, order=None):
-    folder = run / "predictions"
-    folder.mkdir(exist_ok=True)
-    table = pd.DataFrame({"index": range(len(next(iter(columns.values())))), **columns})
-    table = table if order is None else table.iloc[order]
-    table.to_parquet(folder / f"{runs.trial_id(cell, seed)}.parquet", index=False)
-
-
-def scored(rng, target, accuracy):
-    """Predictions of three classes with this accuracy, and scores whose largest is the prediction's."""
-    prediction = np.where(rng.uniform(size=len(target)) < accuracy, target, (target + 1) % 3)
-    scores = rng.uniform(0, 0.5, (len(target), 3))
-    scores[np.arange(len(target)), prediction] = rng.uniform(0.5, 1, len(target))
-    columns = {f"score_{i}": scores[:, i].astype("float32") for i in range(3)}
-    return {"target": target, "prediction": prediction} | columns
-
-
 @pytest.fixture
 def run(tmp_path):
-    outcomes = {"baseline": [0.5] * SEEDS, "loss=a": [0.8] * SEEDS}
-    study = runs.study(outcomes, range(SEEDS), data={"classes": ["cat", "dog", "eel"]})
-    return runs.write_outcomes(tmp_path, study, outcomes)
+    return outputs.compared(tmp_path, SEEDS)
 
 
 @pytest.fixture
 def predicted(run):
     """The run with predictions, and them by (cell, seed)."""
-    rng = np.random.default_rng(0)
-    target = rng.integers(0, 3, EXAMPLES)
-    made = {}
-    for seed in range(SEEDS):
-        for cell, accuracy in (("baseline", 0.5), ("loss=a", 0.8)):
-            made[cell, seed] = scored(rng, target, accuracy)
-            write(run, cell, seed, made[cell, seed], rng.permutation(EXAMPLES))
-    return run, made
+    return run, outputs.predict(run, SEEDS, EXAMPLES)
 
 
 def table(run):
-    return why_table(read_records(run), RunDirectory(run))
+    return why_and_changed(read_records(run), RunDirectory(run))[0]
 
 
 def ece(columns):
@@ -120,8 +96,8 @@ def test_the_classes_that_rose_and_fell_most_are_named(run):
     before[:5] = 1  # half of the cats are taken for dogs before, none after
     after[20:22] = 0  # two of the eels are taken for cats after
     for seed in range(SEEDS):
-        write(run, "baseline", seed, {"target": target, "prediction": before})
-        write(run, "loss=a", seed, {"target": target, "prediction": after})
+        outputs.predictions(run, "baseline", seed, {"target": target, "prediction": before})
+        outputs.predictions(run, "loss=a", seed, {"target": target, "prediction": after})
     row = table(run).iloc[0]
     assert (row["class_gain"], row["class_gain_delta"]) == ("cat", 0.5)
     assert (row["class_loss"], row["class_loss_delta"]) == ("eel", pytest.approx(-0.2))
@@ -131,8 +107,8 @@ def test_the_classes_that_rose_and_fell_most_are_named(run):
 def test_where_no_class_fell_none_is_named(run):
     target = np.repeat([0, 1], 5)
     for seed in range(SEEDS):
-        write(run, "baseline", seed, {"target": target, "prediction": np.zeros(10, dtype=int)})
-        write(run, "loss=a", seed, {"target": target, "prediction": target})
+        outputs.predictions(run, "baseline", seed, {"target": target, "prediction": np.zeros(10, dtype=int)})
+        outputs.predictions(run, "loss=a", seed, {"target": target, "prediction": target})
     row = table(run).iloc[0]
     assert (row["class_gain"], row["class_gain_delta"]) == ("dog", 1.0)
     assert pd.isna(row["class_loss"])
@@ -142,8 +118,8 @@ def test_where_no_class_fell_none_is_named(run):
 def test_only_pairs_of_the_same_examples_count(predicted):
     run, made = predicted
     first = made["loss=a", 0]
-    write(run, "loss=a", 0, {name: values[:-1] for name, values in first.items()})
-    write(run, "loss=a", 1, made["loss=a", 1] | {"target": (made["loss=a", 1]["target"] + 1) % 3})
+    outputs.predictions(run, "loss=a", 0, {name: values[:-1] for name, values in first.items()})
+    outputs.predictions(run, "loss=a", 1, made["loss=a", 1] | {"target": (made["loss=a", 1]["target"] + 1) % 3})
     assert table(run).iloc[0]["n_pairs"] == 1
 
 
@@ -167,7 +143,7 @@ def test_landmarks_are_compared_by_the_error_of_each_example(run):
             found = true + rng.normal(0, spread, true.shape)
             names = ("x0", "y0", "x1", "y1")
             columns = {f"true_{name}": true[:, i] for i, name in enumerate(names)}
-            write(run, cell, seed, columns | {name: found[:, i] for i, name in enumerate(names)})
+            outputs.predictions(run, cell, seed, columns | {name: found[:, i] for i, name in enumerate(names)})
             away = (found - true).reshape(-1, 2, 2)
             errors.append(np.linalg.norm(away, axis=2).mean(axis=1))
         changes.append(errors[1] - errors[0])
@@ -199,7 +175,7 @@ def test_of_many_comparisons_the_first_are_read(tmp_path, monkeypatch):
     outcomes = {"baseline": [0.5], **{f"loss={name}": [0.6] for name in "abc"}}
     run = runs.write_outcomes(tmp_path, runs.study(outcomes, range(1)), outcomes)
     for place, cell in enumerate(outcomes):
-        write(run, cell, 0, {"target": [0, 0], "prediction": [0, place % 2]})
-    made, turned = why.why_and_changed(read_records(run), RunDirectory(run))
+        outputs.predictions(run, cell, 0, {"target": [0, 0], "prediction": [0, place % 2]})
+    made, turned = why_and_changed(read_records(run), RunDirectory(run))
     assert made["level"].tolist() == ["a", "b"]
     assert set(turned["level"]) == {"a"}

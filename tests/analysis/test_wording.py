@@ -2,12 +2,15 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from analysis.ranking import ranking_table
 from analysis.report import report_tables, write_report
 from analysis.store import read_records
 from analysis.wording import answers
 from tests.analysis import runs
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 NOISE = np.array([0.0, 0.004, -0.003, 0.002, -0.001])
 
