@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from datasets.augmentation import Augmentation, Draws, draw, generators, jitter
+from datasets.augmentation import Augmentation, Draws, draw, generators, jitter, paired
 from datasets.base import central_crop
 from datasets.seeds import stable_unit
 
@@ -147,7 +147,7 @@ def _sampled(images: Tensor, matrices: Tensor, crop: int) -> Tensor:
     back = back.to(images.device, torch.float32)[:, :, :, None, None]
     places = torch.arange(crop, device=images.device) + 0.5
     x, y = (row[:, 0] * places[None, None, :] + row[:, 1] * places[None, :, None] + row[:, 2] for row in back.unbind(1))
-    grid = torch.stack([2 * x / stored - 1, 2 * y / stored - 1], -1)
+    grid = paired(2 * x / stored - 1, 2 * y / stored - 1)
     # In float32 whatever the pictures are: half the bits would place pixels a quarter of a pixel off.
     moved = grid_sample(images.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
     return moved.to(images.dtype)
