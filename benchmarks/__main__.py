@@ -1,11 +1,18 @@
-"""`python -m benchmarks [NAME] [--json]`: one claim a file; with --json the last line is one JSON object."""
+"""`python -m benchmarks [NAME] [--json]`: one question a file; with --json the last line is one JSON object."""
 
 import importlib
 import json
+from typing import Any
 
 import click
 
-BENCHMARKS = {"data": "opening a cached data set, against decoding its pictures"}
+BENCHMARKS = {
+    "data": "opening a cached data set, against decoding its pictures",
+    "epoch": "an epoch from photos on disk to metrics, against the textbook's pipeline",
+    "overhead": "what a trial costs besides its training, against plain Ray Tune",
+    "study": "finished trials an hour of a search, against the textbooks' scripts",
+    "report": "the report of a run, against a table of means in pandas",
+}
 
 
 @click.command()
@@ -15,15 +22,25 @@ def main(name: str | None, as_json: bool) -> None:
     """Run one benchmark, or all."""
     for each in [name] if name else BENCHMARKS:
         result = importlib.import_module(f"benchmarks.{each}").run()
-        peer = f"ours {result['median_ours']:.3g} s, {result['peer']} {result['median_peer']:.3g} s"
-        click.echo(
-            f"{each}: {BENCHMARKS[each]}: {result['ratio']:.3g} × ({peer}; {result['runs']} pairs, ratios from "
-            f"{result['spread'][0]:.3g} to {result['spread'][1]:.3g}, 1 thread, load {result['load']:.1f})"
-        )
+        case = f": {result['case']}" if "case" in result else ""
+        click.echo(f"{each}: {BENCHMARKS[each]}{case}: {claim(result)}")
+        for case in result.get("cases", []):
+            click.echo(f"  {case['name']}: {claim(case)}")
         for note in result.get("notes", []):
             click.echo(f"  {note}")
         if as_json:
             click.echo(json.dumps(result))
+
+
+def claim(result: dict[str, Any]) -> str:
+    """A result as one line."""
+    pairs = "1 pair" if result["runs"] == 1 else f"{result['runs']} pairs"
+    low, high = result["spread"]
+    return (
+        f"{result['ratio']:.3g} × (ours {result['median_ours']:.3g} s, {result['peer']} {result['median_peer']:.3g} s; "
+        f"{pairs}, ratios from {low:.3g} to {high:.3g}, {result['threads']} thread a process, "
+        f"load {result['load']:.1f})"
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,218 @@
+"""One epoch from photos on disk to metrics of training and validation, ours against the textbook's pipeline.
+
+Both have one thread, the same files, splits, network, initial weights, optimizer, batch size and augmentation, and end
+at the metrics of both splits, each in a process of its own. Ours is what a trial runs: the data set opened from the
+cache, then `Learner`. What filling that cache takes, once a machine, is a note and no part of the times. Small pictures
+lie on disk in the size that the network takes, which spares the textbook larger ones to decode. Faces are cut out of
+photos of 640 × 480.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from benchmarks import photos, textbook
+from benchmarks.measure import Apart, compare
+from datasets.base import Dataset
+from datasets.cache import open_or_prepare, prepare
+from trainables.allocator import keep_freed
+from trainables.config import TrialConfig, resolve
+from trainables.learner import Learner
+from trainables.networks import build_network
+
+SIZE, ROTATION = 48, 15.0
+WIDE, NARROW = (32, 64, 128, 128), (8, 16, 32, 32)
+CPU = torch.device("cpu")
+Epoch = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One way of training: an epoch, and the accuracy on validation that it ended with."""
+
+    epoch: Epoch
+    accuracy: Callable[[], float]
+
+
+def run(
+    pictures: int = 1024, face_photos: int = 128, runs: int = 7, seeds: int = 5, epochs: int = 8, digits: int = 1797
+) -> dict[str, Any]:
+    """`pictures` train the small networks, a quarter of them validates; the last three are of the accuracies."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            result = _timed(Path(folder), pictures, face_photos, runs)
+            result["notes"] += _accuracies(Path(folder), seeds, epochs, digits)
+            return result
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _timed(folder: Path, pictures: int, face_photos: int, runs: int) -> dict[str, Any]:
+    splits = {"train": pictures, "validation": pictures // 4, "test": 12}
+    root = photos.gratings(folder / "pictures", splits, SIZE)
+    peer = f"PIL + torchvision + DataLoader in fp32 on {pictures} JPEG files of {SIZE} × {SIZE}"
+    cases: dict[str, dict[str, Any]] = {}
+    notes: list[str] = []
+    for name, channels, precision in (("bf16", WIDE, "bf16"), ("fp32", WIDE, "fp32"), ("narrow", NARROW, "fp32")):
+        config = _small_cnn(root, channels, precision, SIZE, 3)
+        notes = notes or [_prepared(config, folder / "cache")]
+        given = config, root, folder / "cache"
+        with Apart(_classifier, 0, *given) as ours, Apart(_classifier, 1, *given) as theirs:
+            cases[name] = compare(_title(channels, precision), ours, theirs, peer, runs)
+    config = _stage3(photos.faces(folder / "faces", face_photos))
+    note = _prepared(config, folder / "cache")
+    peer = f"PIL + torchvision + DataLoader on {face_photos} JPEG photos of {photos.PHOTO[0]} × {photos.PHOTO[1]}"
+    with Apart(_face, 0, config, folder / "cache") as ours, Apart(_face, 1, config, folder / "cache") as theirs:
+        cases["stage3"] = compare("stage 3 on crops of 112 × 112, fp32", ours, theirs, peer, runs)
+    result = cases["bf16"] | {"name": "epoch", "case": cases["bf16"]["name"]}
+    result |= {f"ratio_{name}": case["ratio"] for name, case in cases.items() if name != "bf16"}
+    result["cases"] = [cases[name] for name in ("fp32", "narrow", "stage3")]
+    result["notes"] = [*notes, note]
+    return result
+
+
+def _title(channels: Sequence[int], precision: str) -> str:
+    return f"CNN {'-'.join(map(str, channels))} at {SIZE} × {SIZE}, {precision}"
+
+
+def _small_cnn(
+    root: Path, channels: Sequence[int], precision: str, size: int, colours: int, **more: Any
+) -> TrialConfig:
+    settings = {
+        "dataset.name": "image_folder",
+        "dataset.path": str(root),
+        "dataset.image_size": size,
+        "dataset.channels": colours,
+        "model.name": "small_cnn",
+        "model.channels": list(channels),
+        "model.hidden": 128,
+        "optimizer.lr": 0.02,
+        "optimizer.momentum": 0.9,
+        "augmentation.flip": True,
+        "augmentation.rotation": ROTATION,
+        "training.batch_size": 64,
+        "training.precision": precision,
+    }
+    return resolve(settings, more)
+
+
+def _classifier(side: int, config: TrialConfig, root: Path, cache: Path) -> Epoch:
+    """An epoch of ours (0) or of the textbook (1), in a process that is set up as that side's is."""
+    if side == 0:
+        keep_freed()
+    return _classifiers(config, root, cache)[side].epoch
+
+
+def _classifiers(config: TrialConfig, root: Path, cache: Path, seed: int = 0) -> tuple[Side, Side]:
+    """Ours and the textbook's, from the same weights."""
+    torch.manual_seed(seed)  # the textbook's loader and transforms draw from torch's own generator
+    dataset = _opened(config, cache)
+    learner = Learner(config, dataset, seed, CPU)
+    last: dict[str, float] = {}
+
+    def ours() -> None:
+        learner.train_epoch()
+        last["ours"] = learner.evaluate("val")["accuracy"]
+
+    info, batch, size = dataset.info, config.training.batch_size, dataset.info.image_shape[-1]
+    steps = [textbook.FLIP] * config.augmentation.flip + [textbook.rotation(config.augmentation.rotation)]
+    grey, stats = info.image_shape[0] == 1, (info.mean, info.std)
+    train = textbook.loader(root / "train", size, stats, batch, steps, grey)
+    validate = textbook.loader(root / "validation", size, stats, batch, (), grey)
+    network = build_network(config, info, seed)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9)
+
+    def theirs() -> None:
+        textbook.train(network, train, optimizer)
+        last["theirs"] = textbook.evaluate(network, validate)[1]
+
+    return Side(ours, lambda: last["ours"]), Side(theirs, lambda: last["theirs"])
+
+
+def _opened(config: TrialConfig, cache: Path) -> Dataset:
+    """The data set as a trial opens it."""
+    return open_or_prepare(config.dataset, prepare(config.dataset, None, cache).path)
+
+
+def _prepared(config: TrialConfig, cache: Path) -> str:
+    """Fill the cache as a driver does, and say what it took."""
+    began = time.perf_counter()
+    prepare(config.dataset, None, cache)
+    took = time.perf_counter() - began
+    counts = ", ".join(f"{len(part)} {name}" for name, part in _opened(config, cache).splits.items())
+    return f"decoding {config.dataset.name} ({counts}) into the cache: {took:.2f} s, once a machine"
+
+
+def _stage3(root: Path) -> TrialConfig:
+    settings = {"dataset.name": "faces", "dataset.path": str(root), "model.name": "stage3", "loss.name": "face"}
+    return resolve(settings, {"optimizer.name": "adam", "training.batch_size": 64})
+
+
+def _face(side: int, config: TrialConfig, cache: Path) -> Epoch:
+    """As `_classifier`; without augmentation, as the studies of faces have none."""
+    if side == 0:
+        keep_freed()
+    return _faces(config, cache)[side]
+
+
+def _faces(config: TrialConfig, cache: Path) -> tuple[Epoch, Epoch]:
+    dataset = _opened(config, cache)
+    info, source = dataset.info, config.dataset.source(None)
+    learner = Learner(config, dataset, 0, CPU)
+
+    def ours() -> None:
+        learner.train_epoch()
+        learner.evaluate("val")
+
+    def batches(split: str) -> DataLoader:
+        rows = [row for row in source.rows if row.split == split]
+        crops = textbook.Crops(rows, source.files, info.n_points, info.image_shape[-1], (info.mean, info.std))
+        return DataLoader(crops, config.training.batch_size, shuffle=split == "train", num_workers=0)
+
+    train, validate, network = batches("train"), batches("val"), build_network(config, info, 0)
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.001)
+
+    def theirs() -> None:
+        textbook.face_epoch(network, train, optimizer)
+        textbook.face_epoch(network, validate, None)
+
+    return ours, theirs
+
+
+def _accuracies(folder: Path, seeds: int, epochs: int, digits: int) -> list[str]:
+    """Whether what is quick learns as much: accuracy on validation after `epochs`, paired by seed."""
+    from scipy.stats import ttest_rel
+
+    root = photos.digits(folder / "digits", 16, digits)
+    found: dict[str, list[float]] = {"fp32": [], "bf16": [], "textbook": []}
+    for seed in range(seeds):
+        for precision in ("fp32", "bf16"):
+            config = _small_cnn(root, (16, 32), precision, 16, 1, **{"augmentation.flip": False})
+            ours, theirs = _classifiers(config, root, folder / "cache", seed)
+            found[precision].append(_trained(ours, epochs))
+        found["textbook"].append(_trained(theirs, epochs))
+    notes, textbooks = [], found.pop("textbook")
+    for precision, values in found.items():
+        low, high = ttest_rel(values, textbooks).confidence_interval(0.95)
+        ours_mean, theirs_mean = statistics.mean(values), statistics.mean(textbooks)
+        notes.append(
+            f"digits as JPEG files, validation accuracy after {epochs} epochs, {seeds} paired seeds: "
+            f"ours in {precision} {ours_mean:.4f}, textbook in fp32 {theirs_mean:.4f}, "
+            f"difference {ours_mean - theirs_mean:+.4f} [{low:+.4f}, {high:+.4f}] (95 % paired t)"
+        )
+    return notes
+
+
+def _trained(side: Side, epochs: int) -> float:
+    for _ in range(epochs):
+        side.epoch()
+    return side.accuracy()

@@ -1,0 +1,186 @@
+"""What carrying a trial out costs besides its training: ours against plain Ray Tune, both with instant trials.
+
+Ours is all that `run` does but the report at the end: plan, claim, Ray Tune with our feeder and recorder, log.jsonl.
+The peer is a Tuner over a class Trainable with `reuse_actors=True` and Ray's default result files. One Ray serves both,
+and both have a process a core. A trial's cost is the time between the ends of the first and the last trial, shared
+among the others, to which ours adds all that it does before it asks Ray for anything: the plan, its claim, its records.
+The start of processes, which takes seconds that differ by seconds, is in neither. `growth` is the cost in the largest
+run over that in the smallest without the plan, `growth_halves` that of the second half of the largest run over its
+first half. By whole calls, (T(most) − T(fewest)) / (most − fewest), the cost is printed too; what does not cancel of
+the start of processes is in that.
+
+Instant trials are bundled as far as bundles go, and a trial of five seconds or more is in none: what it costs then is
+the note on a TPE search, which gives each of its trials to Ray by itself.
+"""
+
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.measure import summary
+from engine.cluster import ray_started
+from engine.launch import start
+from engine.options import Options
+from search_spaces.factors import Factor
+from search_spaces.spaces import Number
+from search_spaces.study import AblationStudy, AnyStudy, SearchStudy
+from trainables.registry import WORKLOADS
+
+LOGGERS = "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"
+NAMES = {"ours": "ours", "peer": "Ray Tune", "quiet": "Ray Tune without result files"}
+ASKED: dict[str, Any] = {
+    "name": "instant",
+    "question": "What does a trial cost besides its training?",
+    "workload": "instant",
+    "epochs": 1,
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """Seconds of the whole call, when each trial ended, in order, and how long was planned before Ray was asked."""
+
+    seconds: float
+    ends: list[float]
+    planned: float = 0.0
+
+    @property
+    def each(self) -> float:
+        """Seconds a trial, its share of the plan included."""
+        return (self.planned + self.ends[-1] - self.ends[0]) / (len(self.ends) - 1)
+
+    def cost(self, first: float = 0.0, last: float = 1.0) -> float:
+        """Seconds a trial between two shares of the run, without the plan."""
+        low, high = (round(share * (len(self.ends) - 1)) for share in (first, last))
+        return (self.ends[high] - self.ends[low]) / (high - low)
+
+
+Runs = dict[int, list[Run]]
+
+
+def run(sizes: tuple[int, int, int] = (10, 100, 1000), repeats: tuple[int, int, int] = (3, 2, 2)) -> dict[str, Any]:
+    """`sizes` are the numbers of trials, even ones; `repeats` how often each is measured, all sides in turn."""
+    sides = {"ours": _ours, "peer": _peer, "quiet": _quiet}
+    runs: dict[str, Runs] = {name: {size: [] for size in sizes} for name in sides}
+    with tempfile.TemporaryDirectory() as folder, ray_started(), _registered():
+        _ours(2, Path(folder) / "warm")
+        for size, count in zip(sizes, repeats, strict=True):
+            for i in range(count):
+                for name, side in sides.items():
+                    runs[name][size].append(side(size, Path(folder) / f"{name}-{size}-{i}"))
+        searched = [_search(sizes[1], Path(folder) / f"search-{i}") for i in range(repeats[1])]
+    return _result(runs, searched)
+
+
+def _result(runs: dict[str, Runs], searched: list[Run]) -> dict[str, Any]:
+    small, *_, large = runs["ours"]
+    each = {name: [run.each for run in own[large]] for name, own in runs.items()}
+    pairs = list(zip(each["ours"], each["peer"], strict=True))
+    result = summary("overhead", pairs, "ray.tune.Tuner with reuse_actors and its default result files")
+    result["ratio_quiet"] = _median(each["quiet"]) / result["median_ours"]
+    for name, own in runs.items():
+        tail = "" if name == "ours" else f"_{name}"
+        result[f"growth{tail}"] = _median([r.cost() for r in own[large]]) / _median([r.cost() for r in own[small]])
+        result[f"growth_halves{tail}"] = _median([r.cost(0.5, 1.0) / r.cost(0.0, 0.5) for r in own[large]])
+    result["search_seconds"] = _median([r.cost() for r in searched])
+    result["notes"] = [_note(name, own) for name, own in runs.items()]
+    halves = f"ours {result['growth_halves']:.2f}, Ray Tune {result['growth_halves_peer']:.2f}"
+    searched_ms = 1000 * result["search_seconds"]
+    result["notes"] += [
+        f"a trial's cost in the second half of {large} over that in the first: {halves}",
+        f"ours, a TPE search of {len(searched[0].ends)} trials, none bundled: {searched_ms:.1f} ms a trial",
+    ]
+    return result
+
+
+def _by_calls(runs: Runs) -> float:
+    """Seconds a further trial as whole calls tell it: what of the start of processes does not cancel is in it."""
+    small, *_, large = ((size, _median([run.seconds for run in own])) for size, own in runs.items())
+    return (large[1] - small[1]) / (large[0] - small[0])
+
+
+def _note(name: str, runs: Runs) -> str:
+    each = ", ".join(f"{1000 * _median([run.each for run in own]):.2f} ms of {size}" for size, own in runs.items())
+    whole = ", ".join(f"{_median([run.seconds for run in own]):.1f} s" for own in runs.values())
+    return f"{NAMES[name]}: a trial {each}; whole calls {whole}: {1000 * _by_calls(runs):.2f} ms a further trial"
+
+
+def _median(values: list[float]) -> float:
+    return statistics.median(values)
+
+
+@contextmanager
+def _registered() -> Iterator[None]:
+    """Our workload of instant trials, for as long as the benchmark lasts."""
+    WORKLOADS["instant"] = ("benchmarks.instant:Instant", "trials that cost nothing")
+    try:
+        yield
+    finally:
+        del WORKLOADS["instant"]
+
+
+def _ours(trials: int, where: Path) -> Run:
+    momentum = Factor.of("momentum", {"off": {}, "0.9": {"optimizer.momentum": 0.9}})
+    return _carried_out(
+        AblationStudy(**ASKED, design="one_at_a_time", factors=(momentum,), seeds=trials // 2), trials, where
+    )
+
+
+def _search(trials: int, where: Path) -> Run:
+    return _carried_out(SearchStudy(**ASKED, space=(Number(key="optimizer.lr"),), samples=trials), trials, where)
+
+
+def _carried_out(study: AnyStudy, trials: int, where: Path) -> Run:
+    with Path(os.devnull).open("w") as nowhere:
+        began, at = time.perf_counter(), time.time()
+        run = start(study, Options(), where, ["benchmarks", "overhead"], Console(file=nowhere))
+        whole = time.perf_counter() - began
+    events = [json.loads(line) for line in run.log.read_text(encoding="utf-8").splitlines()]
+    ends = [_since(at, event) for event in events if event["event"] == "end" and event["status"] == "finished"]
+    planned = next(_since(at, event) for event in events if event["event"] == "session")
+    return _complete(Run(whole, ends, planned), trials)
+
+
+def _since(began: float, event: dict[str, Any]) -> float:
+    return datetime.fromisoformat(event["time"]).timestamp() - began
+
+
+def _peer(trials: int, where: Path, result_files: bool = True) -> Run:
+    from ray import tune
+
+    from benchmarks.plain import Ends, Plain
+
+    ends, before = Ends(), os.environ.get(LOGGERS)
+    os.environ[LOGGERS] = "0" if result_files else "1"
+    began = time.perf_counter()
+    try:
+        tune.Tuner(
+            tune.with_resources(Plain, {"cpu": 1}),
+            param_space={"seed": tune.grid_search(list(range(trials)))},
+            tune_config=tune.TuneConfig(reuse_actors=True),
+            run_config=tune.RunConfig(name="peer", storage_path=str(where), verbose=0, callbacks=[ends]),
+        ).fit()
+    finally:
+        os.environ.pop(LOGGERS)
+        os.environ.update({} if before is None else {LOGGERS: before})
+    return _complete(Run(time.perf_counter() - began, [end - began for end in ends.seconds]), trials)
+
+
+def _quiet(trials: int, where: Path) -> Run:
+    return _peer(trials, where, result_files=False)
+
+
+def _complete(run: Run, trials: int) -> Run:
+    if len(run.ends) != trials:
+        raise RuntimeError(f"{len(run.ends)} of {trials} trials came to their end")
+    return run

@@ -1,0 +1,44 @@
+"""The peer of `overhead`: instant trials of plain Ray Tune, whose processes import nothing of ours."""
+
+import time
+from typing import Any
+
+from ray import tune
+
+METRICS = ("loss", "ce", "reference", "accuracy", "balanced_accuracy")
+FIGURES = {f"{split}_{name}": 0.5 for split in ("train", "val", "test") for name in METRICS}
+
+
+class Plain(tune.Trainable):
+    """The peer: a class Trainable with `reset_config`, as Ray's guide to reusing actors has it."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.seed = config["seed"]
+
+    def step(self) -> dict[str, Any]:
+        """The same figures, and the end."""
+        return FIGURES | {"done": True}
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.setup(new_config)
+        return True
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing to keep."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing was kept."""
+
+
+class Ends(tune.Callback):
+    """When each of the peer's trials was complete, by `time.perf_counter`."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Ray pickles its callbacks with the state of the experiment."""
+        return {}
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.seconds.append(time.perf_counter())
