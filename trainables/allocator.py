@@ -2,12 +2,14 @@
 
 By default glibc maps every tensor of more than 128 KiB (up to 32 MiB, as it learns) from the system anew and gives it
 back when it is freed. The system zeroes each page at its first touch, which took about a third of a training step on
-48 × 48 pictures (benchmarks/README.md). See mallopt(3).
+48 × 48 pictures (benchmarks/README.md). Larger ones are mapped as before: kept, they would leave holes of gigabytes
+in the memory of a large network's process. See mallopt(3).
 """
 
 import ctypes
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+LARGEST = 32 * 2**20  # bytes, the most that glibc takes
 NEVER = 2**31 - 1
 
 
@@ -15,6 +17,6 @@ def keep_freed() -> None:
     """Keep what is freed from now on, and give back what is free now; nothing where the allocator is not glibc's."""
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt") and hasattr(library, "malloc_trim"):
-        library.mallopt(M_MMAP_MAX, 0)
+        library.mallopt(M_MMAP_THRESHOLD, LARGEST)
         library.mallopt(M_TRIM_THRESHOLD, NEVER)
         library.malloc_trim(0)
