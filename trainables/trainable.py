@@ -51,7 +51,7 @@ class VisionTrainable(tune.Trainable):
         spec = self.left[0]
         try:
             if self.current is None:
-                self.current = Trial(TrialSpec(**spec))
+                self.current = self.begin(TrialSpec(**spec))
             result = self.current.advance()
         except Exception as error:
             if fault := disk_fault(error):  # no fault of the trial: the run stops, and a resumed one goes on
@@ -62,6 +62,9 @@ class VisionTrainable(tune.Trainable):
             self.left.popleft()
             self.current = None
         return {"trial": spec["trial"], **result}
+
+    def begin(self, spec: TrialSpec) -> Trial:
+        return Trial(spec)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.setup(new_config)

@@ -1,9 +1,9 @@
 """The digits workload with a fault of its own: put into the registry by tests, imported by the trials' processes."""
 
 from pathlib import Path
-from typing import Any
 
 from trainables.digits import DigitsSmallCNN
+from trainables.trial import Trial, TrialSpec
 
 MENDED = "mended"
 """a file in the run directory, with which nothing fails any more"""
@@ -14,10 +14,9 @@ SEED = 1
 class Faulty(DigitsSmallCNN):
     """Fails in the second epoch of every trial with seed 1."""
 
-    def setup(self, config: dict[str, Any]) -> None:
-        super().setup(config)
-        assert self.current is not None
-        trial, train = self.current, self.current.learner.train_epoch
+    def begin(self, spec: TrialSpec) -> Trial:
+        trial = super().begin(spec)
+        train = trial.learner.train_epoch
 
         def train_epoch() -> dict[str, float]:
             mended = (Path(trial.spec.directory) / MENDED).exists()
@@ -26,6 +25,7 @@ class Faulty(DigitsSmallCNN):
             return train()
 
         trial.learner.train_epoch = train_epoch  # type: ignore[method-assign]
+        return trial
 
     def fail(self) -> None:
         raise ValueError("of our making")
