@@ -16,6 +16,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from benchmarks.data import ADDED
 from datasets import arrow_file, content
 from datasets.base import DataError, DatasetSettings, Record, Row, Source
 from datasets.cache import channel_statistics, open_dataset, prepare
@@ -163,6 +164,17 @@ def test_opening_takes_a_millisecond_and_no_memory(tree: Path, cache_dir: Path) 
     tracemalloc.stop()
     assert pa.total_allocated_bytes() - arrow_before < 50_000
     assert len(kept.splits) == 3
+
+
+def test_a_new_process_opens_it_for_less_than_two_megabytes_of_its_own(tree: Path, cache_dir: Path) -> None:
+    path = prepare(ImageFolder(image_size=256), tree, cache_dir).path
+    given = [str(tree), str(path), "256"]
+    done = subprocess.run(
+        [sys.executable, "-c", ADDED, *given], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    added, resident = map(int, done.stdout.split())
+    assert 0 < added < 2048
+    assert resident < 2048 + path.stat().st_size // 1024
 
 
 def test_writing_into_a_view_reaches_neither_file_nor_other_views(tree: Path, cache_dir: Path) -> None:
