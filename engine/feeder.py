@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from statistics import median
+from statistics import fmean
 from typing import Any
 
 from ray.tune import Stopper
@@ -96,7 +96,7 @@ class Feeder(Searcher):
         """Of how many trials the next bundle is: of fewer towards the end, so that all processes end together."""
         if self.processes is None or len(self.seconds) < self.processes:
             return 1
-        lasts = max(SHORTEST, median(self.seconds))
+        lasts = max(SHORTEST, fmean(self.seconds))
         return max(1, min(int(BUNDLE_SECONDS / lasts), self.left() // (2 * self.processes)))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ray.tune import Callback
 
-from analysis.schema import RunDirectory
+from analysis.schema import FAILED, RunDirectory
 from engine.disk import Budget
 from engine.errors import Interrupted
 from engine.feeder import Feeder
@@ -137,7 +137,8 @@ class Recorder(Callback):
         }
         self.log.append(event="end", time=now(), trial=key, **kept, execution=execution)
         self.progress.ended(key, end)
-        self.feeder.took(end.get("seconds") or 0.0)
+        if end["status"] != FAILED:  # one that fails at once says nothing of how long the next one lasts
+            self.feeder.took(end["seconds"])
         self.feeder.over(key)
         if self.budget is not None:
             with stopping():

@@ -49,6 +49,14 @@ def test_long_trials_and_those_that_a_scheduler_decides_on_go_alone() -> None:
     assert {len(bundle) for bundle in all_of(queue(50, None), 0.0)} == {1}
 
 
+def test_one_long_trial_among_short_ones_lets_the_next_go_alone() -> None:
+    feeder = queue(50, 2)
+    for seconds in (*[0.1] * 19, 3600.0):
+        feeder.took(seconds)
+    first: Any = feeder.suggest("ray")
+    assert len(first["bundle"]) == 1
+
+
 def test_while_a_bundle_runs_the_feeder_waits_for_what_it_may_give_back() -> None:
     feeder = queue(9, 1)
     feeder.took(0.0)

@@ -109,6 +109,7 @@ def test_a_process_lost_for_good_fails_one_trial_of_its_bundle_and_gives_the_oth
         "b": "failed",
     }
     assert [item["spec"]["trial"] for item in ear.feeder.waiting] == ["c"]
+    assert list(ear.feeder.seconds) == [END["seconds"]], "a failed trial says nothing of how long others last"
 
 
 def test_a_torn_last_line_is_cut_before_the_next_is_written(tmp_path: Path) -> None:
