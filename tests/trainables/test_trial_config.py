@@ -59,9 +59,9 @@ def ranged() -> list[tuple[str, dict[str, str], Range]]:
 
 
 def test_every_kind_of_component_has_choices_that_call_themselves_as_the_registry_does() -> None:
-    for kind, registry in KINDS.items():
-        assert registry, kind
-        for name in registry:
+    for kind, components in KINDS.items():
+        assert components, kind
+        for name in components:
             assert getattr(resolve(DIGITS, {f"{kind}.name": name}), kind).name == name
 
 
