@@ -1,5 +1,6 @@
 """The command line. A command imports what it needs when it runs, so that `list`, `status` and `report` stay light."""
 
+import gc
 import json
 import sys
 from collections.abc import Callable
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent
 DONE, FAILED, REFUSED = 0, 1, 2  # and engine.watch.INTERRUPTED
+
+gc.set_threshold(
+    100_000
+)  # with 700, the half million objects of torch's and Ray's imports are looked at time and again
 
 
 class Program(click.Group):

@@ -292,8 +292,10 @@ def _tidy_epochs(rows: pd.DataFrame, order: list[str]) -> pd.DataFrame:
     rows = rows.drop_duplicates(["trial", "epoch"], keep="last").sort_values(["position", "epoch"], kind="stable")
     accuracies = [f"{split}_accuracy" for split in schema.SPLITS if f"{split}_accuracy" in rows]
     leading = [*schema.EPOCH_COLUMNS, *accuracies]
-    others = sorted(set(map(str, rows)) - {*leading, "seconds", "position"}, key=_metric_order)
-    rows = rows[[*leading, *others, "seconds"]].reset_index(drop=True)
+    fused = ["lanes"] if "lanes" in rows else []  # of the program that trained the epoch, where there is one
+    rows = rows.assign(**{name: rows[name].fillna(1).astype("int64") for name in fused})
+    others = sorted(set(map(str, rows)) - {*leading, *fused, "seconds", "position"}, key=_metric_order)
+    rows = rows[[*leading, *others, *fused, "seconds"]].reset_index(drop=True)
     for name in rows.columns.difference(["trial", "epoch"]):
         if rows[name].isna().all():
             rows[name] = rows[name].astype("float64")
@@ -310,7 +312,7 @@ def _metric_order(name: str) -> tuple[str, int]:
 
 def metric_columns(epochs: pd.DataFrame) -> list[str]:
     """The numeric columns of an epoch table that measure something."""
-    fixed = {"trial", "epoch", "lr", "seconds"}
+    fixed = {"trial", "epoch", "lr", "lanes", "seconds"}
     return [name for name in map(str, epochs) if name not in fixed and pd.api.types.is_numeric_dtype(epochs[name])]
 
 

@@ -4,15 +4,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
 from ray.tune import Stopper
 from ray.tune.search import Searcher
 
+from trainables.lanes import MOST, fusion_key
 from trainables.trial import TrialSpec
 
 BUNDLE_SECONDS = 5.0  # of work that one of Ray's trials carries: its few hundredths of a second vanish beside that
 SHORTEST = 0.02  # seconds that a trial is taken to last at least
+AHEAD = 4  # times as many trials as one program trains are looked at for those of one kind
 RECENT = 20  # trials that say how long the next ones last
 
 
@@ -21,6 +23,7 @@ class Feeder(Searcher):
 
     `processes` is how many trials run at a time. Where it is given, short trials are bundled, several to one of Ray's;
     without it, one of Ray's trials carries one of ours, on which a trial scheduler can decide epoch by epoch.
+    `fuse` is how many trials of one kind share a program, if not 1.
     """
 
     def __init__(self, specs: Iterable[TrialSpec] = ()) -> None:
@@ -29,6 +32,7 @@ class Feeder(Searcher):
         self.bundled: set[str] = set()
         """of those that run, the trials that share one of Ray's"""
         self.processes: int | None = None
+        self.fuse: int | Literal["auto"] = 1
         self.seconds: deque[float] = deque(maxlen=RECENT)
         """that the last trials took"""
         self.waiting: deque[dict[str, Any]] = deque()
@@ -73,24 +77,51 @@ class Feeder(Searcher):
         self.running.discard(trial)
         self.bundled.discard(trial)
 
-    def take_back(self, items: Iterable[dict[str, Any]]) -> None:
-        """Queue trials again, as the process that was to run them is lost."""
+    def take_back(self, items: Iterable[dict[str, Any]], apart: bool = False) -> None:
+        """Queue trials again, as the process that was to run them is lost; `apart` if one of them may be the cause."""
         for item in items:
             self.away(item["spec"]["trial"])
-            self.waiting.append(item)
+            self.waiting.append({**item, "apart": True} if apart else item)
 
     def suggest(self, trial_id: str) -> Any:
         """The config of Ray's next trial, None for later, or FINISHED."""
         wanted = self._size()
-        while len(self.waiting) < wanted and self.refill():
+        seen = wanted if self.processes is None or self.fuse == 1 else max(wanted, AHEAD * self._most)
+        while len(self.waiting) < seen and self.refill():
             pass
         if not self.waiting:
             return None if self.bundled or self.waits() else Searcher.FINISHED
-        bundle = [self.waiting.popleft() for _ in range(min(wanted, len(self.waiting)))]
+        bundle, lanes = self._taken(wanted)
         trials = {item["spec"]["trial"] for item in bundle}
         self.running |= trials
         self.bundled |= trials if len(trials) > 1 else set()
-        return {"bundle": bundle}
+        return {"bundle": bundle, "lanes": lanes}
+
+    @property
+    def _most(self) -> int:
+        """Trials at most that one program trains."""
+        return self.fuse if isinstance(self.fuse, int) else MOST
+
+    def _taken(self, wanted: int) -> tuple[list[dict[str, Any]], int | str]:
+        """The next bundle, and how many of its trials share a program: then all are of the first one's kind.
+
+        With `auto` no process takes so many that others are left without.
+        """
+        first = self.waiting[0]
+        if first.get("apart"):
+            return [self.waiting.popleft()], 1 if self.fuse == "auto" else self.fuse
+        if self.processes is not None and self.fuse != 1:
+            kind = fusion_key(first["spec"])
+            same = [item for item in self.waiting if fusion_key(item["spec"]) == kind and not item.get("apart")]
+            most = max(wanted // self._most, 1) * self._most
+            if self.fuse == "auto":
+                most = min(most, -(-len(same) // self.processes))
+            if most > 1:
+                bundle = same[:most]
+                taken = {id(item) for item in bundle}
+                self.waiting = deque(item for item in self.waiting if id(item) not in taken)
+                return bundle, self.fuse
+        return [self.waiting.popleft() for _ in range(min(wanted, len(self.waiting)))], 1
 
     def _size(self) -> int:
         """Of how many trials the next bundle is: of fewer towards the end, so that all processes end together."""

@@ -62,6 +62,8 @@ class Options(Component):
     cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
     gpus_per_trial: Annotated[float, Field(ge=0)] | Literal["auto"] | None = None
     max_concurrent: Annotated[int, Field(ge=1)] | None = None
+    fuse: Annotated[int, Field(ge=2)] | Literal["off", "auto"] | None = None
+    """trials that are trained as one program; None is `auto` for searches and `off` for ablations"""
     address: str | None = None
     skip_invalid: bool = False
     tensorboard: bool = False
@@ -89,6 +91,11 @@ class Options(Component):
                 "$MLFLOW_TRACKING_PASSWORD"
             )
         return value
+
+    @field_validator("fuse", mode="before")
+    @classmethod
+    def _lanes(cls, value: Any) -> Any:
+        return int(value) if isinstance(value, str) and value.isdecimal() else value
 
     @field_validator("gpus_per_trial", mode="before")
     @classmethod

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from analysis.schema import RunDirectory, counterpart, maximised
 from datasets.base import DataError, DatasetInfo
@@ -141,6 +141,12 @@ class Plan:
     """Seed by seed, so that a run cut short leaves complete pairs; a search's trials are proposed while it runs."""
 
     @property
+    def fuse(self) -> int | Literal["auto"]:
+        """How many trials of one kind are trained as one program; 1 for none."""
+        asked = self.options.fuse or ("auto" if isinstance(self.study, SearchStudy) else "off")
+        return 1 if asked == "off" else asked
+
+    @property
     def invalid(self) -> list[PlannedCell]:
         return [cell for cell in self.cells if cell.invalid]
 
@@ -186,6 +192,11 @@ def make_plan(study: AnyStudy, options: Options, directory: Path, bench: Workben
         faults += _path_faults(study, bench, cells) if study.design == "path" else []
     if baseline is not None:
         faults += metric_faults(study, baseline) + varied_faults(study)
+    if isinstance(options.fuse, int) and study.advised:
+        faults.append(
+            f"--fuse {options.fuse}: {study.advised} hears of each trial before it decides on others; allowed: off, or "
+            f"--sampler random, qmc or grid without a trial scheduler"
+        )
     if faults or baseline is None:
         raise PlanError(faults)
     trials = [

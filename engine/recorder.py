@@ -16,6 +16,7 @@ from engine.feeder import Feeder
 from engine.progress import Progress, epoch_line
 from engine.record import Log, now, program, stopping
 
+OF_EXECUTION = ("notes", "selected", "out_of_memory", "fused")  # what an end tells beside its record
 PAUSED = "paused"  # the end of a part of a trial, which is none of the log
 
 
@@ -35,8 +36,8 @@ class Recorder(Callback):
     ) -> None:
         self.log, self.history, self.run, self.progress, self.threads = log, log.history, run, progress, threads
         self.started: set[str] = set()
-        self.current: dict[str, str] = {}
-        """by one of Ray's trials, which of ours it is at"""
+        self.begun: dict[str, set[str]] = {}
+        """by one of Ray's trials, those of ours that its process has begun"""
         self.feeder, self.share, self.retries = feeder or Feeder(), share or {}, retries
         self.budget = budget
 
@@ -45,13 +46,14 @@ class Recorder(Callback):
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._begin(trial)
+        """The first of what is left of a bundle starts; of the others, the first word says that they have."""
+        self.begun[trial.trial_id] = set()
+        self._begin(trial, trial.config["bundle"][0])
 
-    def _begin(self, trial: Any) -> None:
-        """The first trial of what is left of a bundle starts."""
-        item = trial.config["bundle"][0]
+    def _begin(self, trial: Any, item: dict[str, Any]) -> None:
         spec = item["spec"]
-        key = self.current[trial.trial_id] = spec["trial"]
+        key = spec["trial"]
+        self.begun[trial.trial_id].add(key)
         if spec["begins"] and key in self.started:  # the next part of one and the same attempt
             self.progress.started(key, spec["cell"], spec["seed"])
             return
@@ -67,13 +69,16 @@ class Recorder(Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
+        bundle = trial.config["bundle"]
         for report in result["reports"]:
-            if self.current[trial.trial_id] != report["trial"]:
-                self._begin(trial)
+            (item,) = (item for item in bundle if item["spec"]["trial"] == report["trial"])
+            if report["trial"] not in self.begun[trial.trial_id]:
+                self._begin(trial, item)
             self._hear(report)
             if report["end"] is not None:
                 # Ray starts a lost process with this very config: what is over is not begun again.
-                trial.config["bundle"].pop(0)
+                bundle.remove(item)
+                self.begun[trial.trial_id].discard(report["trial"])
         last = result["reports"][-1]
         if last["end"] is None and result.get("done"):  # the trial scheduler's decision
             (self.run.checkpoints / last["trial"] / "previous.pt").unlink(missing_ok=True)
@@ -96,8 +101,17 @@ class Recorder(Callback):
             self._end(key, end)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """The process was lost more often than Ray may retry; the trials that it did not come to are queued again."""
-        lost, *others = trial.config["bundle"]
+        """The process was lost more often than Ray may retry, with the trial that it was at.
+
+        Where it was at several, any of them may be why: each goes on by itself. Those that it did not come to are
+        queued again.
+        """
+        bundle, begun = trial.config["bundle"], self.begun[trial.trial_id]
+        if len(begun) > 1:
+            self.feeder.take_back([item for item in bundle if item["spec"]["trial"] in begun], apart=True)
+            self.feeder.take_back([item for item in bundle if item["spec"]["trial"] not in begun])
+            return
+        lost, *others = bundle
         text = str(trial.get_error())
         error = {"status": "failed", "selected_epoch": None, "verified": False, "error": text, "node": platform.node()}
         # The words of Ray's memory monitor, which kills a worker before the machine is out of memory.
@@ -126,13 +140,14 @@ class Recorder(Callback):
             self.progress.enlarged(key)
             self.feeder.away(key)
             return
-        kept = {name: value for name, value in end.items() if name not in ("notes", "selected", "out_of_memory")}
+        kept = {name: value for name, value in end.items() if name not in OF_EXECUTION}
         execution = {
             "attempts": self.history.attempts[key],
             "threads": self.threads,
             "resources": self.share,
             "notes": end.get("notes", []),
             **({"lineage": lineage} if (lineage := self.history.lineage(key)) else {}),
+            **({"fused": end["fused"]} if "fused" in end else {}),
             "rerun": f"{program()} rerun {self.run.address} {key}",
         }
         self.log.append(event="end", time=now(), trial=key, **kept, execution=execution)

@@ -18,6 +18,7 @@ from engine.plan import Workbench
 from engine.population import boundaries, segments
 from search_spaces.study import parse_study
 from trainables.config import from_tree
+from trainables.lanes import replay_epoch
 from trainables.trial import Trial, TrialSpec, generation_file
 
 Row = dict[str, Any]
@@ -58,9 +59,10 @@ class _Replay:
             if before.begins < part.begins and not done:
                 for _ in self._train(before):
                     pass
-        trial, end = Trial(part), None
+        trial, end, recorded = Trial(part), None, self.history.rows.get(part.trial, {})
         while end is None:
-            result = trial.advance()
+            epoch = trial.learner.epoch + 1
+            result = replay_epoch(trial, recorded.get(epoch, {}).get("lanes", 1))
             end = result["end"]
             yield from (row for row in result["rows"] if row["epoch"] > part.begins)
 

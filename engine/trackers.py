@@ -196,7 +196,7 @@ class MLflow:
 def scalars(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """(tag, value) of an epoch's figures; `val_accuracy` is `accuracy/val`, so that the splits share a chart."""
     for name, value in row.items():
-        if name in ("epoch", "trial", "event") or not _real(value):
+        if name in ("epoch", "trial", "event", "lanes") or not _real(value):
             continue
         split, _, metric = name.partition("_")
         yield (f"{metric}/{split}" if split in SPLITS else name), float(value)

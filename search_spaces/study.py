@@ -100,6 +100,11 @@ class AblationStudy(Study):
         return cells_ahead(self.factors, self.path) * self.seeds if self.design == "path" else 0
 
     @property
+    def advised(self) -> str | None:
+        """As of a search: an ablation's trials depend on no other."""
+        return None
+
+    @property
     def varied(self) -> set[str]:
         """Every dotted setting that a factor changes."""
         return {key for factor in self.factors for key in factor.keys}
@@ -164,6 +169,13 @@ class SearchStudy(Study):
     @property
     def varied(self) -> set[str]:
         return {parameter.key for parameter in self.space}
+
+    @property
+    def advised(self) -> str | None:
+        """What needs to hear of one trial before it decides on others, so that they are handed out one by one."""
+        if self.trial_scheduler.name != "none":
+            return f"trial scheduler {self.trial_scheduler.name}"
+        return None if self.sampler in ("random", "qmc", "grid") else f"sampler {self.sampler}"
 
     @property
     def population(self) -> PBT | None:

@@ -34,12 +34,23 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 def save(state: dict[str, Any], path: Path) -> None:
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:  # given a path, torch hides the system's error of a full disk
-            torch.save(state, file)
+            torch.save(_own(state), file)
         with temporary.open("r+b") as file:
             digest = _digest(file, temporary.stat().st_size - 2)
             file.write(DIGEST.to_bytes(2, "little") + digest)  # over the length of an empty comment
 
     write_whole(path, write)
+
+
+def _own(state: Any) -> Any:
+    """`state` with tensors that hold no more memory than they show: of a view, torch saves all that it is a view of."""
+    if isinstance(state, dict):
+        return type(state)((key, _own(value)) for key, value in state.items())
+    if isinstance(state, list | tuple):
+        return type(state)(map(_own, state))
+    if isinstance(state, torch.Tensor) and state.untyped_storage().nbytes() > state.nbytes:
+        return state.clone()
+    return state
 
 
 def load(path: Path) -> dict[str, Any] | None:

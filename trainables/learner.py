@@ -17,9 +17,10 @@ from datasets.seeds import derive_seed
 from trainables.averaging import averaged
 from trainables.clipping import GradientClip
 from trainables.networks import build_network
+from trainables.outputs import detached, in_float32
 from trainables.pictures import Pictures
 from trainables.randomness import drawn_from
-from trainables.tasks import TASKS, Batch, Totals
+from trainables.tasks import TASKS, Batch, Terms, Totals
 
 if TYPE_CHECKING:
     from datasets.base import Dataset
@@ -60,41 +61,63 @@ class Learner:
 
     def train_epoch(self) -> dict[str, float]:
         """One pass over the training rows: metrics of the pictures as trained on (augmented, weights moving)."""
+        parts, totals = self.begin_epoch(), self.task.totals()
+        with drawn_from(self.dropout_seed, self.device):
+            for number, rows in enumerate(parts):
+                self.step(rows, number, totals)
+        return self.task.metrics(totals)
+
+    def begin_epoch(self) -> list[Tensor]:
+        """Enter the next epoch; the rows of each of its batches, on the device."""
         self.epoch += 1
         self._enter_phase()
         labels = self.labels["train"].cpu()
         order = self.config.sampler.order(labels, self._generator("order"))
         self.drawn += torch.bincount(labels[order], minlength=len(self.drawn))
-        totals = self.task.totals()
         self.network.train()
-        with drawn_from(self._seed("dropout"), self.device):
-            for number, rows in enumerate(batches(order.to(self.device), self.config.training.batch_size)):
-                loss = self.step(rows, number, totals)
-                if self.first_loss is None:
-                    self.first_loss = float(loss)
-        return self.task.metrics(totals)
+        return batches(order.to(self.device), self.config.training.batch_size)
 
     def step(self, rows: Tensor, number: int, totals: Totals) -> Tensor:
         """Train on the given training rows as batch `number` of the epoch; the loss before the step."""
-        batch = self.pictures.for_training(rows, self._seed("augmentation", number))
+        batch = self.batch(rows, number)
         outputs = self.forward(self.network, batch.images)
-        terms = self.task.criterion(outputs, batch)
-        loss = torch.stack([term.value for term in terms.values()]).sum()
+        terms, loss = self.judged(outputs, batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self.learn(terms, outputs, batch, totals)
+        return loss.detach()
+
+    def batch(self, rows: Tensor, number: int) -> Batch:
+        """Batch `number` of the epoch as the network takes it."""
+        return self.pictures.for_training(rows, self._seed("augmentation", number))
+
+    def judged(self, outputs: Any, batch: Batch) -> tuple[Terms, Tensor]:
+        """The criterion's parts, and their sum, which is trained."""
+        terms = self.task.criterion(outputs, batch)
+        loss = torch.stack([term.value for term in terms.values()]).sum()
+        if self.first_loss is None:
+            self.first_loss = float(loss.detach())
+        return terms, loss
+
+    def learn(self, terms: Terms, outputs: Any, batch: Batch, totals: Totals) -> None:
+        """Move the weights along their gradients, and account for the batch."""
         if self.clip is not None:
             self.clip(self.network.parameters())
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.network)
-        self.task.add(totals, terms, _detached(outputs), batch)
-        return loss.detach()
+        self.task.add(totals, terms, detached(outputs), batch)
+
+    @property
+    def dropout_seed(self) -> int:
+        """Of what dropout draws in this epoch."""
+        return self._seed("dropout")
 
     def forward(self, network: nn.Module, images: Tensor) -> Any:
         """The network's outputs in float32, computed in the trial's precision."""
         with self.autocast():
             outputs = network(images.contiguous(memory_format=torch.channels_last))
-        return _mapped(outputs, lambda tensor: tensor.float())
+        return in_float32(outputs)
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """The trial's precision."""
@@ -230,14 +253,3 @@ def batches(order: Tensor, size: int) -> list[Tensor]:
     if len(parts) > 1 and len(parts[-1]) == 1:
         parts[-2:] = [torch.cat(parts[-2:])]
     return parts
-
-
-def _mapped(outputs: Any, change: Any) -> Any:
-    """`change` on every tensor of a network's outputs: a tensor, or tuples and lists of them."""
-    if isinstance(outputs, Tensor):
-        return change(outputs)
-    return type(outputs)(_mapped(part, change) for part in outputs)
-
-
-def _detached(outputs: Any) -> Any:
-    return _mapped(outputs, lambda tensor: tensor.detach())

@@ -94,24 +94,43 @@ class Trial:
         `rows` are those not yet reported, `end` is there once the trial is over, `standing` is what its end would be if
         it were stopped here.
         """
-        if not self._over() and self.reported == len(self.rows):
-            self._epoch()
+        if self.due:
+            self.begin_epoch()
+            began = time.perf_counter()
+            metrics = self.learner.train_epoch()
+            self.end_epoch(metrics, time.perf_counter() - began)
+        return self.report()
+
+    @property
+    def due(self) -> bool:
+        """Whether an epoch is to be trained before the next report."""
+        return not self._over() and self.reported == len(self.rows)
+
+    def report(self) -> dict[str, Any]:
+        """What `advance` returns."""
         end = self._end() if self._over() else None
         standing = None if end else self._stopped()
         new, self.reported = self.rows[self.reported :], len(self.rows)
         return {"rows": new, "end": end, "standing": standing}
 
-    def _epoch(self) -> None:
+    def begin_epoch(self) -> None:
+        """Before the learner trains one."""
+        self.before = diagnostics.weights_of(self.learner.network) if self.config.diagnostics else {}
+
+    def end_epoch(self, trained: dict[str, float], seconds: float, lanes: int = 1) -> None:
+        """Evaluate and save once the learner has trained an epoch, to such metrics in so many seconds.
+
+        `lanes` of a fused program, of which the trial was one, stand in the epoch's row, so that it can be replayed.
+        """
         start = time.perf_counter()
-        before = diagnostics.weights_of(self.learner.network) if self.config.diagnostics else {}
-        metrics = {"train": self.learner.train_epoch()}
-        metrics |= {split: self.learner.evaluate(split) for split in ("val", "test")}
+        metrics = {"train": trained} | {split: self.learner.evaluate(split) for split in ("val", "test")}
         row: dict[str, Any] = {"epoch": self.learner.epoch, "lr": self.learner.lr}
         row |= {f"{split}_{name}": _finite(value) for split, part in metrics.items() for name, value in part.items()}
-        row["seconds"] = round(time.perf_counter() - start, 6)
+        row |= {"lanes": lanes} if lanes > 1 else {}
+        row["seconds"] = round(seconds + time.perf_counter() - start, 6)
         self.rows.append(row)
-        if before:
-            self.layers += diagnostics.layer_rows(self.learner, before)
+        if self.before:
+            self.layers += diagnostics.layer_rows(self.learner, self.before)
         if self.learner.epoch == 1 and (faults := verification.after_first_epoch(self.learner, self.initial)):
             raise VerificationError(faults)
         if not self._diverged():

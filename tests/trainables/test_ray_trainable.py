@@ -56,7 +56,7 @@ def test_one_actor_runs_one_trial_after_the_other(tmp_path: Path) -> None:
     expected = [finish(small_spec(tmp_path / f"plain {seed}", EVERYTHING, seed)).rows for seed in (0, 1)]
     assert rows == expected
     trainable.cleanup()
-    assert trainable.current is None
+    assert not trainable.lanes.busy
 
 
 def test_a_bundle_gives_what_its_trials_give_alone_and_reports_short_ones_together(tmp_path: Path) -> None:
@@ -96,12 +96,12 @@ def test_a_trial_that_cannot_be_set_up_ends_as_failed_with_its_reason(tmp_path: 
 def test_a_trial_that_fails_in_an_epoch_says_where_and_the_actor_takes_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: Trial) -> None:
+    def broken(self: Trial, *trained: object, lanes: int) -> None:
         raise ZeroDivisionError("of our making")
 
     trainable = made(small_spec(tmp_path / "first"))
     with monkeypatch.context() as patch:
-        patch.setattr(Trial, "_epoch", broken)
+        patch.setattr(Trial, "end_epoch", broken)
         (result,) = steps(trainable)
     assert result["reports"][0]["end"]["status"] == "failed"
     assert "ZeroDivisionError: of our making" in result["reports"][0]["end"]["error"]

@@ -1,0 +1,154 @@
+"""Trials side by side: each gives what it gives alone but for the order of sums, and none what another does."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.trainables.small_trials import EVERYTHING, finish, small_spec, timeless
+from trainables import lanes as lanes_module
+from trainables.lanes import Lanes, best_width, fusion_key, replay_epoch, seconds_a_step
+from trainables.trial import Trial, TrialSpec
+
+DIVERGING = {**EVERYTHING, "optimizer.lr": 1e30}
+
+
+def specs_of(folder: Path, settings: Sequence[dict[str, Any]]) -> list[TrialSpec]:
+    return [replace(small_spec(folder, own, seed), trial=f"{seed:012d}") for seed, own in enumerate(settings)]
+
+
+def run(specs: Sequence[TrialSpec], wanted: Any) -> tuple[dict[str, list[dict[str, Any]]], dict[str, dict[str, Any]]]:
+    """Rows and end of each trial."""
+    lanes = Lanes(Trial, wanted)
+    lanes.put([spec.to_dict() for spec in specs])
+    rows: dict[str, list[dict[str, Any]]] = {spec.trial: [] for spec in specs}
+    ends: dict[str, dict[str, Any]] = {}
+    while lanes.busy:
+        for report in lanes.advance():
+            rows[report["trial"]] += [timeless(row) for row in report["rows"]]
+            if report["end"]:
+                ends[report["trial"]] = report["end"]
+    return rows, ends
+
+
+DIFFERENT: list[dict[str, Any]] = [
+    EVERYTHING,
+    {**EVERYTHING, "optimizer.lr": 0.003, "model.dropout_rate": 0.2, "training.epochs": 2},
+    {**EVERYTHING, "loss.name": "ce", "loss.label_smoothing": 0.1, "augmentation.rotation": 0.0, "training.ema": 0.9},
+    {**EVERYTHING, "optimizer.name": "sgd", "optimizer.momentum": 0.9, "training.clip_norm": 1.0},
+    {**EVERYTHING, "training.mixup": 0.2, "schedule.name": "constant", "optimizer.weight_decay": 0.001},
+]
+
+
+def test_whole_trials_end_where_they_end_alone(tmp_path: Path) -> None:
+    """Five that differ in all that lanes may differ in, four at a time: the fifth takes over a lane."""
+    rows, ends = run(specs_of(tmp_path / "fused", DIFFERENT), 4)
+    for spec in specs_of(tmp_path / "alone", DIFFERENT):
+        alone, found = finish(spec), rows[spec.trial]
+        assert ends[spec.trial]["status"] == alone.status == "finished"
+        assert ends[spec.trial]["verified"]
+        assert ends[spec.trial]["fused"]["lanes"] == 4
+        assert [row.pop("lanes") for row in found] == [4] * len(alone.rows)
+        assert [row["lr"] for row in found] == [row["lr"] for row in alone.rows]
+        for ours, theirs in zip(found, alone.rows, strict=True):
+            losses = [{name: value for name, value in row.items() if "accuracy" not in name} for row in (ours, theirs)]
+            assert losses[0] == pytest.approx(losses[1], rel=2e-3)
+            for name in ("train_accuracy", "val_accuracy", "test_accuracy"):
+                assert ours[name] == pytest.approx(theirs[name], abs=2.1 / 64)  # two pictures that were on the edge
+
+
+def test_a_lane_that_diverges_or_fails_leaves_the_bits_of_the_others(tmp_path: Path) -> None:
+    broken = {**small_spec(tmp_path).to_dict(), "fingerprint": "beef"}
+    calm = specs_of(tmp_path / "calm", [EVERYTHING, EVERYTHING, EVERYTHING])
+    wild = specs_of(tmp_path / "wild", [EVERYTHING, DIVERGING, EVERYTHING])
+    expected, _ = run(calm, 4)
+    rows, ends = run([*wild, TrialSpec(**broken)], 4)
+    assert [end["status"] for end in ends.values()].count("diverged") == 1
+    assert ends[broken["trial"]]["status"] == "failed"
+    for trial in (wild[0].trial, wild[2].trial):
+        assert rows[trial] == expected[trial]
+        assert ends[trial]["status"] == "finished"
+
+
+def test_neither_the_lane_nor_its_company_shows_in_a_trials_numbers(tmp_path: Path) -> None:
+    first = specs_of(tmp_path / "first", DIFFERENT[:3])
+    second = [replace(spec, directory=str(tmp_path / "second")) for spec in (first[2], first[0])]
+    expected, _ = run(first, 4)
+    rows, _ = run(second, 4)
+    assert rows == {spec.trial: expected[spec.trial] for spec in second}
+
+
+def test_a_recorded_number_of_lanes_is_replayed_to_the_bit(tmp_path: Path) -> None:
+    specs = specs_of(tmp_path / "run", DIFFERENT[:3])
+    expected, _ = run(specs, 4)
+    for spec in specs:
+        trial, rows, end = Trial(replace(spec, directory=str(tmp_path / "again"))), [], None
+        while end is None:
+            result = replay_epoch(trial, 4)
+            rows, end = rows + [timeless(row) for row in result["rows"]], result["end"]
+        assert rows == expected[spec.trial]
+
+
+def test_checkpoints_hold_one_trial_each_and_another_process_goes_on(tmp_path: Path) -> None:
+    """After one epoch side by side the process is gone; another goes on, and all end as if nothing had happened."""
+    expected, _ = run(specs_of(tmp_path / "whole", DIFFERENT[:2]), 4)
+    specs = specs_of(tmp_path / "cut", DIFFERENT[:2])
+    lanes = Lanes(Trial, 4)
+    lanes.put([spec.to_dict() for spec in specs])
+    lanes.advance()
+    state = torch.load(tmp_path / "cut" / "checkpoints" / specs[0].trial / "last.pt", weights_only=True)
+    for value in state["learner"]["model"].values():
+        assert value.untyped_storage().nbytes() == value.nbytes
+    rows, ends = run(specs, 4)
+    assert rows == expected
+    assert {end["status"] for end in ends.values()} == {"finished"}
+
+
+def test_a_network_without_a_fused_form_is_trained_alone_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainables.fusion.WIDE", {})
+    rows, ends = run(specs_of(tmp_path / "run", DIFFERENT[:2]), 4)
+    assert rows[f"{0:012d}"] == finish(specs_of(tmp_path / "alone", DIFFERENT[:1])[0]).rows
+    assert "--fuse 4: trained alone, as small_cnn has no fused form" in " ".join(ends[f"{0:012d}"]["notes"])
+    assert "fused" not in ends[f"{0:012d}"]
+
+
+def test_auto_takes_the_number_of_lanes_that_measures_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = Trial(small_spec(tmp_path, {"training.epochs": 300}))
+    took = {1: 1.0, 2: 0.7, 4: 0.5, 8: 0.49, 16: 0.1}
+    monkeypatch.setattr(lanes_module, "seconds_a_step", lambda trial, lanes: 1e-3 * took[lanes])
+    for trials, best in ((1, 1), (3, 2), (4, 4), (20, 4)):
+        monkeypatch.setattr(lanes_module, "_MEASURED", {})
+        assert best_width(trial, trials) == best
+    monkeypatch.setattr(lanes_module, "_MEASURED", {})
+    monkeypatch.setattr(lanes_module, "seconds_a_step", lambda trial, lanes: 1.0 / lanes)
+    assert best_width(trial, 20) == 1, "a step that is work and not calls is not tried"
+
+
+def test_auto_measures_steps_of_the_trial_and_leaves_it_as_it_was(tmp_path: Path) -> None:
+    trial = Trial(small_spec(tmp_path, EVERYTHING))
+    before = {name: value.clone() for name, value in trial.learner.network.state_dict().items()}
+    assert 0 < seconds_a_step(trial, 2) < 10
+    assert trial.learner.epoch == 0
+    assert all(torch.equal(value, before[name]) for name, value in trial.learner.network.state_dict().items())
+
+
+def test_what_may_differ_between_lanes_and_what_not(tmp_path: Path) -> None:
+    keys = [fusion_key(small_spec(tmp_path, own, seed).to_dict()) for seed, own in enumerate(DIFFERENT)]
+    assert len(set(keys)) == 1
+    other: list[dict[str, Any]] = [
+        {"training.batch_size": 16},
+        {"training.precision": "bf16"},
+        {"model.hidden": 8},
+        {"model.dropout_after": []},
+        {"sampler.name": "uniform"},
+        {"dataset.limit_train": 64},
+    ]
+    for own in other:
+        assert fusion_key(small_spec(tmp_path, {**EVERYTHING, **own}).to_dict()) != keys[0]
+    assert json.loads(keys[0])
