@@ -34,9 +34,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent
 DONE, FAILED, REFUSED = 0, 1, 2  # and engine.watch.INTERRUPTED
 
-gc.set_threshold(
-    100_000
-)  # with 700, the half million objects of torch's and Ray's imports are looked at time and again
+# With Python's own 700, the half million objects of torch's and Ray's imports are looked at time and again.
+gc.set_threshold(100_000)
 
 
 class Program(click.Group):

@@ -62,8 +62,8 @@ class Options(Component):
     cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
     gpus_per_trial: Annotated[float, Field(ge=0)] | Literal["auto"] | None = None
     max_concurrent: Annotated[int, Field(ge=1)] | None = None
-    fuse: Annotated[int, Field(ge=2)] | Literal["off", "auto"] | None = None
-    """trials that are trained as one program; None is `auto` for searches and `off` for ablations"""
+    fuse: int | str | None = None
+    """trials that are trained as one program, or `auto` or `off`; None is `auto` for searches, `off` for ablations"""
     address: str | None = None
     skip_invalid: bool = False
     tensorboard: bool = False
@@ -92,10 +92,13 @@ class Options(Component):
             )
         return value
 
-    @field_validator("fuse", mode="before")
+    @field_validator("fuse")
     @classmethod
-    def _lanes(cls, value: Any) -> Any:
-        return int(value) if isinstance(value, str) and value.isdecimal() else value
+    def _lanes(cls, value: int | str | None) -> int | str | None:
+        number = int(value) if isinstance(value, str) and value.isdecimal() else value
+        if number not in (None, "off", "auto") and not (isinstance(number, int) and number >= 2):
+            raise ValueError("neither off, auto nor a number of trials from 2 on")
+        return number
 
     @field_validator("gpus_per_trial", mode="before")
     @classmethod

@@ -144,7 +144,7 @@ class Plan:
     def fuse(self) -> int | Literal["auto"]:
         """How many trials of one kind are trained as one program; 1 for none."""
         asked = self.options.fuse or ("auto" if isinstance(self.study, SearchStudy) else "off")
-        return 1 if asked == "off" else asked
+        return asked if isinstance(asked, int) else "auto" if asked == "auto" else 1
 
     @property
     def invalid(self) -> list[PlannedCell]:
