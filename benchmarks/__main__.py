@@ -11,6 +11,7 @@ BENCHMARKS = {
     "epoch": "an epoch from photos on disk to metrics, against the textbook's pipeline",
     "overhead": "what a trial costs besides its training, against plain Ray Tune",
     "study": "finished trials an hour of a search, against the textbooks' scripts",
+    "fuse": "trials trained as one program, against one after the other",
     "report": "the report of a run, against a table of means in pandas",
 }
 

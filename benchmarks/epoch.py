@@ -19,16 +19,14 @@ import torch
 from torch.utils.data import DataLoader
 
 from benchmarks import photos, textbook
+from benchmarks.kinds import NARROW, SIZE, WIDE, opened, small_cnn, stage3
 from benchmarks.measure import Apart, compare
-from datasets.base import Dataset
-from datasets.cache import open_or_prepare, prepare
+from datasets.cache import prepare
 from trainables.allocator import keep_freed
-from trainables.config import TrialConfig, resolve
+from trainables.config import TrialConfig
 from trainables.learner import Learner
 from trainables.networks import build_network
 
-SIZE, ROTATION = 48, 15.0
-WIDE, NARROW = (32, 64, 128, 128), (8, 16, 32, 32)
 CPU = torch.device("cpu")
 Epoch = Callable[[], Any]
 
@@ -63,12 +61,12 @@ def _timed(folder: Path, pictures: int, face_photos: int, runs: int) -> dict[str
     cases: dict[str, dict[str, Any]] = {}
     notes: list[str] = []
     for name, channels, precision in (("bf16", WIDE, "bf16"), ("fp32", WIDE, "fp32"), ("narrow", NARROW, "fp32")):
-        config = _small_cnn(root, channels, precision, SIZE, 3)
+        config = small_cnn(root, channels, precision, SIZE, 3)
         notes = notes or [_prepared(config, folder / "cache")]
         given = config, root, folder / "cache"
         with Apart(_classifier, 0, *given) as ours, Apart(_classifier, 1, *given) as theirs:
             cases[name] = compare(_title(channels, precision), ours, theirs, peer, runs)
-    config = _stage3(photos.faces(folder / "faces", face_photos))
+    config = stage3(photos.faces(folder / "faces", face_photos))
     note = _prepared(config, folder / "cache")
     peer = f"PIL + torchvision + DataLoader on {face_photos} JPEG photos of {photos.PHOTO[0]} × {photos.PHOTO[1]}"
     with Apart(_face, 0, config, folder / "cache") as ours, Apart(_face, 1, config, folder / "cache") as theirs:
@@ -84,27 +82,6 @@ def _title(channels: Sequence[int], precision: str) -> str:
     return f"CNN {'-'.join(map(str, channels))} at {SIZE} × {SIZE}, {precision}"
 
 
-def _small_cnn(
-    root: Path, channels: Sequence[int], precision: str, size: int, colours: int, **more: Any
-) -> TrialConfig:
-    settings = {
-        "dataset.name": "image_folder",
-        "dataset.path": str(root),
-        "dataset.image_size": size,
-        "dataset.channels": colours,
-        "model.name": "small_cnn",
-        "model.channels": list(channels),
-        "model.hidden": 128,
-        "optimizer.lr": 0.02,
-        "optimizer.momentum": 0.9,
-        "augmentation.flip": True,
-        "augmentation.rotation": ROTATION,
-        "training.batch_size": 64,
-        "training.precision": precision,
-    }
-    return resolve(settings, more)
-
-
 def _classifier(side: int, config: TrialConfig, root: Path, cache: Path) -> Epoch:
     """An epoch of ours (0) or of the textbook (1), in a process that is set up as that side's is."""
     if side == 0:
@@ -115,7 +92,7 @@ def _classifier(side: int, config: TrialConfig, root: Path, cache: Path) -> Epoc
 def _classifiers(config: TrialConfig, root: Path, cache: Path, seed: int = 0) -> tuple[Side, Side]:
     """Ours and the textbook's, from the same weights."""
     torch.manual_seed(seed)  # the textbook's loader and transforms draw from torch's own generator
-    dataset = _opened(config, cache)
+    dataset = opened(config, cache)
     learner = Learner(config, dataset, seed, CPU)
     last: dict[str, float] = {}
 
@@ -138,23 +115,13 @@ def _classifiers(config: TrialConfig, root: Path, cache: Path, seed: int = 0) ->
     return Side(ours, lambda: last["ours"]), Side(theirs, lambda: last["theirs"])
 
 
-def _opened(config: TrialConfig, cache: Path) -> Dataset:
-    """The data set as a trial opens it."""
-    return open_or_prepare(config.dataset, prepare(config.dataset, None, cache).path)
-
-
 def _prepared(config: TrialConfig, cache: Path) -> str:
     """Fill the cache as a driver does, and say what it took."""
     began = time.perf_counter()
     prepare(config.dataset, None, cache)
     took = time.perf_counter() - began
-    counts = ", ".join(f"{len(part)} {name}" for name, part in _opened(config, cache).splits.items())
+    counts = ", ".join(f"{len(part)} {name}" for name, part in opened(config, cache).splits.items())
     return f"decoding {config.dataset.name} ({counts}) into the cache: {took:.2f} s, once a machine"
-
-
-def _stage3(root: Path) -> TrialConfig:
-    settings = {"dataset.name": "faces", "dataset.path": str(root), "model.name": "stage3", "loss.name": "face"}
-    return resolve(settings, {"optimizer.name": "adam", "training.batch_size": 64})
 
 
 def _face(side: int, config: TrialConfig, cache: Path) -> Epoch:
@@ -165,7 +132,7 @@ def _face(side: int, config: TrialConfig, cache: Path) -> Epoch:
 
 
 def _faces(config: TrialConfig, cache: Path) -> tuple[Epoch, Epoch]:
-    dataset = _opened(config, cache)
+    dataset = opened(config, cache)
     info, source = dataset.info, config.dataset.source(None)
     learner = Learner(config, dataset, 0, CPU)
 
@@ -196,7 +163,7 @@ def _accuracies(folder: Path, seeds: int, epochs: int, digits: int) -> list[str]
     found: dict[str, list[float]] = {"fp32": [], "bf16": [], "textbook": []}
     for seed in range(seeds):
         for precision in ("fp32", "bf16"):
-            config = _small_cnn(root, (16, 32), precision, 16, 1, **{"augmentation.flip": False})
+            config = small_cnn(root, (16, 32), precision, 16, 1, **{"augmentation.flip": False})
             ours, theirs = _classifiers(config, root, folder / "cache", seed)
             found[precision].append(_trained(ours, epochs))
         found["textbook"].append(_trained(theirs, epochs))

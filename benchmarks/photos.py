@@ -9,10 +9,14 @@ from PIL import Image
 Pixels = npt.NDArray[np.float64]
 LANDMARKS = 21
 PHOTO = (640, 480)
+GRAIN = 6  # standard deviation, which is what makes the file of a photo as long as it is
 
 
-def gratings(root: Path, pictures: dict[str, int], size: int, classes: int = 6) -> Path:
-    """`SPLIT/CLASS/*.jpg`, RGB: stripes in a direction of the class's own, of any phase and colour, under noise."""
+def gratings(root: Path, pictures: dict[str, int], size: int, classes: int = 6, side: int | None = None) -> Path:
+    """`SPLIT/CLASS/*.jpg`, RGB: stripes in a direction of the class's own, of any phase and colour, under noise.
+
+    With `side` the files are photos of so many pixels a side, with a grain, of what `size` pixels can show.
+    """
     draw = np.random.default_rng(0)
     y, x = np.mgrid[:size, :size]
     for split, n in pictures.items():
@@ -21,8 +25,14 @@ def gratings(root: Path, pictures: dict[str, int], size: int, classes: int = 6) 
             wave = np.sin(2 * np.pi * draw.uniform(3, 5) / size * (x * np.cos(angle) + y * np.sin(angle)) + 7 * i)
             colour, back = draw.uniform(20, 90, 3), draw.uniform(90, 160, 3)
             pixels = back + wave[..., None] * colour + draw.normal(0, 30, (size, size, 3))
+            pixels = pixels if side is None else _enlarged(pixels, side, draw)
             save(pixels, root / split / f"class{i % classes}" / f"{i}.jpg")
     return root
+
+
+def _enlarged(pixels: Pixels, side: int, draw: np.random.Generator) -> Pixels:
+    picture = Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8))
+    return np.asarray(picture.resize((side, side), Image.Resampling.BICUBIC)) + draw.normal(0, GRAIN, (side, side, 3))
 
 
 def digits(root: Path, size: int, limit: int | None = None) -> Path:
@@ -58,9 +68,9 @@ def faces(root: Path, photos: int) -> Path:
 
 
 def _scene(draw: np.random.Generator) -> Pixels:
-    """Soft shapes with a grain, which is what makes a photo's file as long as it is."""
+    """Soft shapes with a grain."""
     coarse = Image.fromarray(draw.integers(0, 200, (12, 16, 3), dtype=np.uint8))
-    return np.asarray(coarse.resize(PHOTO, Image.Resampling.BICUBIC)) + draw.normal(0, 6, (PHOTO[1], PHOTO[0], 3))
+    return np.asarray(coarse.resize(PHOTO, Image.Resampling.BICUBIC)) + draw.normal(0, GRAIN, (PHOTO[1], PHOTO[0], 3))
 
 
 def _draw_face(pixels: Pixels, box: tuple[float, ...], points: Pixels) -> None:

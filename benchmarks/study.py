@@ -1,12 +1,12 @@
 """Finished trials an hour of a search of real trials, each search a process of its own from its start on.
 
-64 trials of a small CNN on class folders of JPEG pictures: `run_search.py run folder/search`, against three scripts in
-`study_peers`. Every search has the same files, epochs and (as near as can be) space, and as many processes as there
-are cores. Ray Tune's script stops trials by ASHA, and is held against ours with ASHA; the others train every trial to
-its end, as ours without. Ours also runs in bf16, a setting of it that the scripts lack. One run each: that is long
-enough to tell, and the spread is that of one run. Ours ends, for the figure, with the end of its last trial; its
-report, which no peer has, comes after that and is a note. Ours also saves checkpoints and predictions and evaluates
-test data after every epoch; the peers do neither.
+64 trials of a small CNN on class folders of photos (JPEG, 256 × 256, of which it takes 32 × 32): `run_search.py run
+folder/search`, against three scripts in `study_peers`. Every search has the same files, epochs and (as near as can be)
+space, and as many processes as there are cores. Ray Tune's script stops trials by ASHA, and is held against ours with
+ASHA; the others train every trial to its end, as ours without. Ours also runs in bf16, a setting of it that the scripts
+lack. One run each: that is long enough to tell, and the spread is that of one run. Ours ends, for the figure, with the
+end of its last trial; its report, which no peer has, comes after that and is a note. Ours also decodes the photos into
+its cache, saves checkpoints and predictions and evaluates test data after every epoch; the peers do none of it.
 """
 
 import json
@@ -36,6 +36,7 @@ PEERS = {
 }
 # Not -m: the peers' processes find functions by the name of their module, and __main__ is another one there.
 START = "from benchmarks.study_peers import main; main()"
+PHOTO = 256  # pixels a side of the files
 Found = dict[str, float]
 
 
@@ -43,7 +44,7 @@ def run(samples: int = 64, epochs: int = 4, train: int = 384, peers: tuple[str, 
     """`train` pictures train, a quarter of them each validates and tests."""
     with tempfile.TemporaryDirectory() as folder:
         root = photos.gratings(
-            Path(folder) / "pictures", {"train": train, "validation": train // 4, "test": train // 4}, SIDE
+            Path(folder) / "pictures", {"train": train, "validation": train // 4, "test": train // 4}, SIDE, side=PHOTO
         )
         found: dict[str, Found] = {}
         for name in peers:

@@ -179,7 +179,8 @@ def parsed_options(raw: dict[str, Any]) -> "Options":
         return Options(**given_options(raw))
     except ValidationError as error:
         faults = [
-            f"--{fault['loc'][0]}: {fault['msg']} (got {fault['input']!r})".replace("_", "-")
+            f"--{str(fault['loc'][0]).replace('_', '-')}: {fault['msg'].removeprefix('Value error, ')} "
+            f"(got {fault['input']!r})"
             for fault in error.errors()
         ]
         raise PlanError(faults) from None

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from tests.trainables.small_trials import EVERYTHING, finish, small_spec, timeless
-from trainables import lanes as lanes_module
-from trainables.lanes import Lanes, best_width, fusion_key, replay_epoch, seconds_a_step
+from tests.trainables.small_trials import EVERYTHING, finish, small_config, small_dataset, small_spec, timeless
+from trainables import together
+from trainables.lanes import Lanes, replay_epoch
+from trainables.together import Kind, Steps, best_width, fusion_key, seconds_a_step
 from trainables.trial import Trial, TrialSpec
 
 DIVERGING = {**EVERYTHING, "optimizer.lr": 1e30}
@@ -118,24 +119,31 @@ def test_a_network_without_a_fused_form_is_trained_alone_and_says_so(
     assert "fused" not in ends[f"{0:012d}"]
 
 
-def test_auto_takes_the_number_of_lanes_that_measures_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trial = Trial(small_spec(tmp_path, {"training.epochs": 300}))
+def kind(settings: dict[str, Any]) -> Kind:
+    return Kind(small_config(settings), small_dataset(settings), torch.device("cpu"))
+
+
+def test_auto_takes_the_number_of_lanes_that_measures_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = kind({"training.epochs": 300})
     took = {1: 1.0, 2: 0.7, 4: 0.5, 8: 0.49, 16: 0.1}
-    monkeypatch.setattr(lanes_module, "seconds_a_step", lambda trial, lanes: 1e-3 * took[lanes])
-    for trials, best in ((1, 1), (3, 2), (4, 4), (20, 4)):
-        monkeypatch.setattr(lanes_module, "_MEASURED", {})
-        assert best_width(trial, trials) == best
-    monkeypatch.setattr(lanes_module, "_MEASURED", {})
-    monkeypatch.setattr(lanes_module, "seconds_a_step", lambda trial, lanes: 1.0 / lanes)
-    assert best_width(trial, 20) == 1, "a step that is work and not calls is not tried"
+    monkeypatch.setattr(together, "seconds_a_step", lambda kind, lanes: 1e-3 * took[lanes])
+    assert [best_width(some, trials, {}) for trials in (1, 3, 4, 20)] == [1, 2, 4, 4]
+    known: dict[int, float] = {}
+    assert best_width(some, 20, known) == best_width(some, 20, dict(known)) == 4
+    assert set(known) == {1, 2, 4, 8}, "the first doubling that gains nothing is the last"
+    assert best_width(kind({"training.epochs": 1}), 20, {}) == 1, "over before it is known"
+    monkeypatch.setattr(together, "seconds_a_step", lambda kind, lanes: 1.0 / lanes)
+    assert best_width(some, 20, {}) == 1, "a step that is work and not calls is not tried"
 
 
-def test_auto_measures_steps_of_the_trial_and_leaves_it_as_it_was(tmp_path: Path) -> None:
-    trial = Trial(small_spec(tmp_path, EVERYTHING))
-    before = {name: value.clone() for name, value in trial.learner.network.state_dict().items()}
-    assert 0 < seconds_a_step(trial, 2) < 10
-    assert trial.learner.epoch == 0
-    assert all(torch.equal(value, before[name]) for name, value in trial.learner.network.state_dict().items())
+def test_auto_measures_steps_of_every_lane() -> None:
+    some = kind(EVERYTHING)
+    assert 0 < seconds_a_step(some, 2) < 10
+    steps = Steps(some, 2)
+    before = [parameter.clone() for learner in steps.learners.values() for parameter in learner.network.parameters()]
+    steps()
+    after = [parameter for learner in steps.learners.values() for parameter in learner.network.parameters()]
+    assert not any(torch.equal(old, new) for old, new in zip(before, after, strict=True))
 
 
 def test_what_may_differ_between_lanes_and_what_not(tmp_path: Path) -> None:

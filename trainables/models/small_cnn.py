@@ -25,6 +25,8 @@ class SmallCNN(Model):
     def bare(self, image_shape: tuple[int, int, int], outputs: int, points: int) -> "nn.Module":
         from torch import nn
 
+        from trainables.models.networks.chain import Chain
+
         fan_in, height, width = image_shape
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         for i, channels in enumerate(self.channels, 1):
@@ -38,4 +40,4 @@ class SmallCNN(Model):
         layers["fc1"] = nn.Linear(fan_in * height * width, self.hidden)
         layers["relu_fc1"] = nn.ReLU()
         layers["fc2"] = nn.Linear(self.hidden, outputs)
-        return nn.Sequential(layers)
+        return Chain(layers)
