@@ -39,6 +39,8 @@ ENVIRONMENT = {
     "TUNE_WARN_THRESHOLD_S": "60",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
+    # Ray would start a process a CPU and wait for all; no actor of Tune's, having variables of its own, is given one.
+    "RAY_prestart_worker_first_driver": "0",
 }
 # Ray's own switch, made for the firewalls of macOS and Windows: with 0, its processes listen on 127.0.0.1 alone.
 BEYOND_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"

@@ -7,7 +7,6 @@ from the plan and the log.
 import os
 import sys
 import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,10 +29,6 @@ if TYPE_CHECKING:
 RETRIES = 3  # of a trial whose process was lost; exceptions inside a trial are not retried
 LARGER = 2.0  # the share, times which a trial that ran out of memory is tried once more
 
-# With 1, Ray starts a process a CPU and waits for them all; no actor of Tune's, which has environment variables of its
-# own, is ever given one.
-PRESTART = "RAY_prestart_worker_first_driver"
-
 
 def carry_out(plan: Plan, run: RunDirectory, log: Log, standing: Standing, progress: "Progress") -> None:
     """Run what the log lacks; KeyboardInterrupt and a spent time budget leave all written, and `resume` goes on.
@@ -42,7 +37,6 @@ def carry_out(plan: Plan, run: RunDirectory, log: Log, standing: Standing, progr
     """
     from engine.feeder import Deadline
 
-    os.environ.setdefault(PRESTART, "0")
     work = Work(plan, run, log, standing, progress, Deadline(plan.options.time_budget))
     with (
         ray_started(plan.options.address, run.root),
@@ -71,7 +65,6 @@ class Work:
         from ray import tune
 
         os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-        _count_no_callbacks()
         options, scheduler = self.plan.options, self.scheduler()
         feeder = self.feeder(scheduler.pending if scheduler else {}, only)
         processes = options.max_concurrent or max(1, room(share))
@@ -145,17 +138,6 @@ class Work:
         gpus, why = measured_share(specs)
         self.progress.console.print(f"--gpus-per-trial auto: {gpus:.3g}; {why}", highlight=False, soft_wrap=True)
         return gpus
-
-
-def _count_no_callbacks() -> None:
-    """Keep Ray from counting callbacks by kind for its usage statistics, which are off.
-
-    To know the kinds it imports the trackers that are installed, which takes 1.1 s for MLflow alone.
-    """
-    with suppress(ImportError):
-        from ray.air._internal import usage
-
-        usage.tag_callbacks = lambda callbacks: False
 
 
 def concurrency(plan: Plan) -> int:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from analysis.schema import RunDirectory
-from analysis.store import read_records, write_parquet
+from analysis.store import metric_columns, read_records, write_parquet
 from tests.analysis import runs
 
 
@@ -165,6 +165,29 @@ def test_metrics_of_later_versions_are_read_without_being_known(tmp_path):
         runs.end("baseline", 0),
     ]
     assert one(read_records(runs.write(tmp_path, runs.study(), events)))["test_error_px"] == 2.5
+
+
+def test_lanes_are_no_metric_and_one_where_a_row_has_none(tmp_path, monkeypatch):
+    """A trial that was given back went on by itself. The log is read in chunks, of which the first has no lanes."""
+    events = [
+        runs.start("baseline", 0),
+        runs.epoch("baseline", 0, 1),
+        runs.start("baseline", 1),
+        *(runs.epoch("baseline", 1, number, lanes=4, val_reference=0.5) for number in (1, 2)),
+        runs.epoch("baseline", 1, 3, val_reference=0.25),
+        *(runs.end("baseline", seed) for seed in (0, 1)),
+    ]
+    run = runs.write(tmp_path, runs.study(), events)
+    for chunk in (50_000, 1):
+        monkeypatch.setattr("analysis.store.CHUNK", chunk)
+        write_parquet(run)
+        trials, epochs = pd.read_parquet(run / "trials.parquet"), pd.read_parquet(run / "epochs.parquet")
+        assert epochs["lanes"].tolist() == [1, 4, 4, 1]
+        assert epochs["lanes"].dtype == np.int64
+        assert list(epochs)[-2:] == ["lanes", "seconds"]
+        assert metric_columns(epochs) == ["train_loss", "val_loss", "test_loss", "val_reference"]
+        assert "lanes" not in trials
+        assert trials["selected_epoch"].tolist()[1] == 3
 
 
 def test_a_metric_that_is_always_null_stays_a_number(tmp_path):

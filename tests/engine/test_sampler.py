@@ -27,6 +27,13 @@ SMALL = SearchStudy(
     ),
 )
 OPEN = SearchStudy(name="open", workload="digits", epochs=1, samples=6, space=(Number(key="optimizer.lr"),))
+KINDS = SearchStudy(
+    name="kinds",
+    workload="digits",
+    epochs=1,
+    samples=40,
+    space=(Number(key="optimizer.lr"), Choice(key="model.bn_after", choices=([], ["conv1"], ["conv2"]))),
+)
 State = optuna.trial.TrialState
 
 
@@ -144,3 +151,23 @@ def test_a_failed_trial_is_tried_again_on_resume(tmp_path: Path) -> None:
 def test_the_same_search_proposes_the_same_configurations(tmp_path: Path) -> None:
     points = [[item_of(config)["point"] for config in drawn(sampler(OPEN, tmp_path))] for _ in range(2)]
     assert points[0] == points[1]
+
+
+@pytest.mark.xfail(strict=True, reason="what was proposed and not begun is not proposed again: its number is passed by")
+@pytest.mark.parametrize("fuse", [1, 4, "auto"])
+@pytest.mark.parametrize("name", ["random", "qmc"])
+def test_a_search_that_is_killed_amid_its_bundles_goes_on_to_the_same_configurations(
+    name: str, fuse: Any, tmp_path: Path
+) -> None:
+    """Two processes have begun the first trial of each of four bundles; the log knows of none of the others."""
+    study = KINDS.model_copy(update={"sampler": name})
+    whole = {spec_of(config)["cell"] for config in drawn(sampler(study, tmp_path))}
+    killed, begun = sampler(study, tmp_path), []
+    killed.processes, killed.fuse = 2, fuse
+    for number in range(4):
+        bundle: Any = killed.suggest(f"ray{number}")
+        begun.append({"bundle": bundle["bundle"][:1]})
+        killed.took(0.1)
+    resumed = drawn(sampler(study, tmp_path, log_of(begun, {})))
+    assert [spec_of(config)["trial"] for config in resumed[:4]] == [spec_of(config)["trial"] for config in begun]
+    assert {spec_of(config)["cell"] for config in resumed} == whole

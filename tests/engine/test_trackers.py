@@ -180,10 +180,8 @@ def test_a_torn_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
 
 
 def test_names_of_figures_and_settings() -> None:
-    assert dict(scalars({"val_balanced_accuracy": 0.5, "lr": 1, "verified": True, "train_loss": float("nan")})) == {
-        "balanced_accuracy/val": 0.5,
-        "lr": 1.0,
-    }
+    row = {"val_balanced_accuracy": 0.5, "lr": 1, "verified": True, "train_loss": float("nan"), "lanes": 4}
+    assert dict(scalars(row)) == {"balanced_accuracy/val": 0.5, "lr": 1.0}
     assert list(flat({"a": {"b": 1, "c": {"d": 2}}, "e": 3})) == [("a.b", 1), ("a.c.d", 2), ("e", 3)]
 
 
