@@ -40,7 +40,7 @@ PHOTO = 256  # pixels a side of the files
 Found = dict[str, float]
 
 
-def run(samples: int = 64, epochs: int = 4, train: int = 384, peers: tuple[str, ...] = tuple(PEERS)) -> dict[str, Any]:
+def run(samples: int = 64, epochs: int = 6, train: int = 384, peers: tuple[str, ...] = tuple(PEERS)) -> dict[str, Any]:
     """`train` pictures train, a quarter of them each validates and tests."""
     with tempfile.TemporaryDirectory() as folder:
         root = photos.gratings(

@@ -1,7 +1,7 @@
 """Hands trials to Ray Tune, for ablations and searches alike: one by one, and short ones several at a time."""
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from statistics import fmean
 from typing import Any, Literal
@@ -33,15 +33,17 @@ class Feeder(Searcher):
         """of those that run, the trials that share one of Ray's"""
         self.processes: int | None = None
         self.fuse: int | Literal["auto"] = 1
+        self.kinds: dict[str, str] = {}
         self.seconds: deque[float] = deque(maxlen=RECENT)
         """that the last trials took"""
         self.waiting: deque[dict[str, Any]] = deque()
         for spec in specs:
             self.put(spec)
 
-    def put(self, spec: TrialSpec, point: dict[str, Any] | None = None) -> None:
-        """Queue a trial; `point` is what a search chose for it."""
-        self.waiting.append({"spec": spec.to_dict(), **({} if point is None else {"point": point})})
+    def put(self, spec: TrialSpec, **chosen: Any) -> None:
+        """Queue a trial, with what its start tells beside it: of a search `point`, the values chosen, and `proposal`,
+        how many were chosen before."""
+        self.waiting.append({"spec": spec.to_dict(), **chosen})
 
     def keep(self, wanted: Callable[[str], bool]) -> None:
         """Drop the queued trials that are not wanted now."""
@@ -103,25 +105,42 @@ class Feeder(Searcher):
         return self.fuse if isinstance(self.fuse, int) else MOST
 
     def _taken(self, wanted: int) -> tuple[list[dict[str, Any]], int | str]:
-        """The next bundle, and how many of its trials share a program: then all are of the first one's kind.
-
-        With `auto` no process takes so many that others are left without.
-        """
+        """The next bundle, and how many of its trials share a program: then all are of the first one's kind."""
         first = self.waiting[0]
         if first.get("apart"):
             return [self.waiting.popleft()], 1 if self.fuse == "auto" else self.fuse
-        if self.processes is not None and self.fuse != 1:
-            kind = fusion_key(first["spec"])
-            same = [item for item in self.waiting if fusion_key(item["spec"]) == kind and not item.get("apart")]
-            most = max(wanted // self._most, 1) * self._most
-            if self.fuse == "auto":
-                most = min(most, -(-len(same) // self.processes))
-            if most > 1:
-                bundle = same[:most]
-                taken = {id(item) for item in bundle}
-                self.waiting = deque(item for item in self.waiting if id(item) not in taken)
-                return bundle, self.fuse
-        return [self.waiting.popleft() for _ in range(min(wanted, len(self.waiting)))], 1
+        if self.processes is None or self.fuse == 1:
+            bundle = []
+            while len(bundle) < wanted and self.waiting and not self.waiting[0].get("apart"):
+                bundle.append(self.waiting.popleft())
+            return bundle, 1
+        bundle, lanes = self._of_a_kind(first, wanted)
+        taken = {item["spec"]["trial"] for item in bundle}
+        self.waiting = deque(item for item in self.waiting if item["spec"]["trial"] not in taken)
+        return bundle, lanes
+
+    def _of_a_kind(self, first: dict[str, Any], wanted: int) -> tuple[list[dict[str, Any]], int | str]:
+        """`first` with others to share a program with; or, where `auto` has none, with others that have none.
+
+        With `auto` no process takes so many that others are left without.
+        """
+        assert self.processes is not None
+        free = [item for item in self.waiting if not item.get("apart")]
+        counts = Counter(map(self._kind, free))
+        same = [item for item in free if self._kind(item) == self._kind(first)]
+        most = max(wanted // self._most, 1) * self._most
+        if self.fuse == "auto":
+            most = min(most, -(-len(same) // self.processes))
+        if most > 1:
+            return same[:most], self.fuse
+        others = [item for item in free if item is not first and counts[self._kind(item)] == 1]
+        return [first, *others][:wanted], 1
+
+    def _kind(self, item: dict[str, Any]) -> str:
+        trial = item["spec"]["trial"]
+        if trial not in self.kinds:
+            self.kinds[trial] = fusion_key(item["spec"])
+        return self.kinds[trial]
 
     def _size(self) -> int:
         """Of how many trials the next bundle is: of fewer towards the end, so that all processes end together."""

@@ -84,18 +84,18 @@ class Population(StudySampler):
             if members.keys() <= self.history.ends.keys():
                 self._clean(members, self.ends)
 
-    def put(self, spec: TrialSpec, point: Settings | None = None) -> None:
+    def put(self, spec: TrialSpec, **chosen: Any) -> None:
         """Queue the part of a member's trial that is next, unless it waits for the others of its generation."""
-        part, _ = segments(spec, point or {}, self.history, self.ends)[-1]
+        part, _ = segments(spec, chosen["point"], self.history, self.ends)[-1]
         if part.until is None or self._reached(spec.trial) < part.until:
-            super().put(part, point)
+            super().put(part, **chosen)
 
-    def _queue(self, cell: str, point: Settings, trial: Any) -> Proposal:
+    def _queue(self, cell: str, point: Settings, number: int, trial: Any) -> Proposal:
         config = self.bench.config(point)
         for seed in self.definition.replicates:
             spec = self.bench.spec(cell, config, seed, self.directory)
             self.members.setdefault(seed, {})[spec.trial] = (spec, point)
-        return super()._queue(cell, point, trial)
+        return super()._queue(cell, point, number, trial)
 
     def _reached(self, trial: str) -> int:
         return max(self.history.rows.get(trial, {}), default=0)
@@ -111,7 +111,7 @@ class Population(StudySampler):
         """Queue the next part of the members that are at `end`; nobody needs the files of the generation before."""
         for trial, (spec, point) in members.items():
             if trial not in self.history.ends and self._reached(trial) >= end:
-                self.put(spec, point)
+                self.put(spec, point=point)
         self._clean(members, self.ends[: self.ends.index(end)])
 
     def _clean(self, members: Iterable[str], ends: Sequence[int]) -> None:

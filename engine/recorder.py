@@ -15,6 +15,7 @@ from engine.errors import Interrupted
 from engine.feeder import Feeder
 from engine.progress import Progress, epoch_line
 from engine.record import Log, now, program, stopping
+from trainables.together import MOST
 
 OF_EXECUTION = ("notes", "selected", "out_of_memory", "fused")  # what an end tells beside its record
 PAUSED = "paused"  # the end of a part of a trial, which is none of the log
@@ -58,12 +59,12 @@ class Recorder(Callback):
             self.progress.started(key, spec["cell"], spec["seed"])
             return
         self.started.add(key)
-        point = {"point": item["point"]} if "point" in item else {}
+        chosen = {name: item[name] for name in ("point", "proposal") if name in item}
         names = {name: spec[name] for name in ("trial", "cell", "seed", "config")}
         continues = {"continues": spec["continues"]} if spec.get("continues") else {}
         attempt = self.history.attempts.get(key, 0) + 1
         self._lines(key)
-        self.log.append(event="start", time=now(), **names, **point, **continues, attempt=attempt)
+        self.log.append(event="start", time=now(), **names, **chosen, **continues, attempt=attempt)
         self.progress.started(key, spec["cell"], spec["seed"])
 
     def on_trial_result(
@@ -79,7 +80,7 @@ class Recorder(Callback):
                 # Ray starts a lost process with this very config: what is over is not begun again.
                 bundle.remove(item)
                 self.begun[trial.trial_id].discard(report["trial"])
-        last = result["reports"][-1]
+        last = result["reports"][-1] if result["reports"] else {"end": {}}
         if last["end"] is None and result.get("done"):  # the trial scheduler's decision
             (self.run.checkpoints / last["trial"] / "previous.pt").unlink(missing_ok=True)
             self._end(last["trial"], last["standing"])
@@ -106,10 +107,12 @@ class Recorder(Callback):
         Where it was at several, any of them may be why: each goes on by itself. Those that it did not come to are
         queued again.
         """
-        bundle, begun = trial.config["bundle"], self.begun[trial.trial_id]
-        if len(begun) > 1:
-            self.feeder.take_back([item for item in bundle if item["spec"]["trial"] in begun], apart=True)
-            self.feeder.take_back([item for item in bundle if item["spec"]["trial"] not in begun])
+        bundle, lanes = trial.config["bundle"], trial.config.get("lanes", 1)
+        # Those in progress come first, whether or not they were heard of; how many, with auto, the process knew alone.
+        suspects = MOST if lanes == "auto" else lanes
+        if len(bundle[:suspects]) > 1:
+            self.feeder.take_back(bundle[:suspects], apart=True)
+            self.feeder.take_back(bundle[suspects:])
             return
         lost, *others = bundle
         text = str(trial.get_error())

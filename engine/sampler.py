@@ -71,6 +71,8 @@ class StudySampler(Feeder):
         self.samples, self.objectives = samples_of(study), objectives(study)
         self.history, self.place = history, place
         self.proposals: dict[str, Proposal] = {}
+        self._numbers: set[int] = set()  # of the proposals
+        self._first = 0
         # Of a finite space, what was not looked at yet; as proposals only grow, none is looked at twice.
         finite = size(self.space) is not None
         self._rest = grid(self.space) if finite else iter(())
@@ -153,7 +155,7 @@ class StudySampler(Feeder):
         if name == "grid":
             return lambda: False  # all of it is what `refill` does with the rest of a finite space
         if name == "qmc":
-            return lambda: self._enumerate(self._sobol(len(self.proposals)))
+            return lambda: self._enumerate(self._sobol(self._number()))
         if name == "cmaes":
             # Its state lives in Optuna's storage, which a resumption rebuilds: it goes on from the best that is known.
             best = self.study.best_params if self.study.get_trials(states=(TrialState.COMPLETE,)) else None
@@ -165,14 +167,20 @@ class StudySampler(Feeder):
         kind = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}[name]
 
         def seeded() -> bool:
-            # By how many proposals came before, so that a search in two parts draws what one in a piece would.
+            # By its number, so that a search in two parts draws what one in a piece would.
             self.study.sampler = kind(seed=self._seed())
             return self._ask()
 
         return seeded
 
+    def _number(self) -> int:
+        """The first that no proposal has: one that a lost process took with it is chosen again."""
+        while self._first in self._numbers:
+            self._first += 1
+        return self._first
+
     def _seed(self) -> int:
-        return derive_seed(0, "sampler", len(self.proposals)) % 2**32
+        return derive_seed(0, "sampler", self._number()) % 2**32
 
     def _ask(self) -> bool:
         return any(self._adopt(self.study.ask()) for _ in range(self._tries))
@@ -208,17 +216,18 @@ class StudySampler(Feeder):
         if cell in self.proposals:
             self.study.tell(trial, state=TrialState.FAIL)
             return False
-        self._queue(cell, point, trial)
+        self._queue(cell, point, self._number(), trial)
         return True
 
-    def _queue(self, cell: str, point: Settings, trial: optuna.Trial | None) -> Proposal:
+    def _queue(self, cell: str, point: Settings, number: int, trial: optuna.Trial | None) -> Proposal:
         config = self.bench.config(point)
         specs = [self.bench.spec(cell, config, seed, self.directory) for seed in self.definition.replicates]
         proposal = Proposal(point, [spec.trial for spec in specs], trial)
+        self._numbers.add(number)
         for spec in specs:
             if spec.trial not in self.history.ends:
                 proposal.open.add(spec.trial)
-                self.put(self.place(spec), point)
+                self.put(self.place(spec), point=point, proposal=number)
         self.proposals[cell] = proposal
         return proposal
 
@@ -228,7 +237,8 @@ class StudySampler(Feeder):
             cell, point = event["cell"], event.get("point")
             if point is None or cell in self.proposals:
                 continue
-            proposal = self._queue(cell, point, None)
+            number = event.get("proposal", len(self.proposals))
+            proposal = self._queue(cell, point, number, None)
             if proposal.open:
                 proposal.asked = self._asked(point)
                 suggest(self.space, proposal.asked)

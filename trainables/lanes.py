@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from trainables.faults import disk_fault
+from trainables.faults import disk_fault, first_line
 from trainables.fusion import Fused, UnfusableError, check
-from trainables.together import Kind, best_width, fusion_key, train_together
+from trainables.together import Kind, LaneError, best_width, fusion_key, train_together
 from trainables.trial import Trial, TrialSpec, failure
 
 KERNEL = "grouped"  # how the lanes' convolutions are one, for the record
@@ -55,8 +55,16 @@ class Lanes:
         told = {lane: trial for lane, trial in going.items() if not trial.due}
         try:
             trained = {} if told else self._train(going)
+        except LaneError as error:
+            reports.append(self._ended(error.lane, error.error))
+            self._again()
+            return reports
         except Exception as error:
-            return [*reports, *(self._ended(lane, error) for lane in going)]
+            if self.fused is None:
+                return [*reports, *(self._ended(lane, error) for lane in going)]
+            self._again()
+            self._alone(f"together they failed: {first_line(error)}")
+            return reports
         for lane, trial in (told or going).items():
             try:
                 if lane in trained:
@@ -89,6 +97,15 @@ class Lanes:
                 self.trials[lane] = trial
         return reports
 
+    def _again(self) -> None:
+        """Queue those in progress again, in the middle of an epoch: each goes on from its checkpoint."""
+        going = [self._free(lane).spec.to_dict() for lane, trial in enumerate(self.trials) if trial is not None]
+        self.queue.extendleft(reversed(going))
+
+    def _alone(self, why: str) -> None:
+        """Train what is left one after the other."""
+        self.note, self.fused, self.trials = f"--fuse {self.wanted}: trained alone, as {why}", None, [None]
+
     def _widen(self, trial: Trial) -> None:
         """Make the program, as no trial is in progress, for those that are of this one's kind."""
         if self.wanted == 1 or self.fused is not None or self.note:
@@ -99,13 +116,13 @@ class Lanes:
                 shape, batch = trial.dataset.info.input_shape, trial.config.training.batch_size
                 check(trial.learner.network, shape, lanes, batch)
         except UnfusableError as error:
-            self.note = f"--fuse {self.wanted}: trained alone, as {trial.config.model.name} has no fused form: {error}"
+            self._alone(f"{trial.config.model.name} has no fused form: {error}")
             return
         if lanes > 1:
             self.trials = [None] * lanes
             self.fused = Fused(trial.learner.network, lanes)
         else:
-            self.note = f"--fuse {self.wanted}: trained alone, which is quicker here"
+            self._alone("that is quicker here")
 
     def _best(self, trial: Trial) -> int:
         known = _MEASURED.setdefault(fusion_key(trial.spec.to_dict()), {})

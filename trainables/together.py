@@ -5,9 +5,9 @@ Everything but the network is each learner's own: its batch, criterion, clipping
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from statistics import median
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datasets.base import Dataset
     from trainables.config import TrialConfig
 
+Part = TypeVar("Part")
 MOST = 16  # lanes that `auto` tries
 GAIN = 1.05  # times as many trials a second that `auto` asks of one more doubling
 STEPS, SECONDS = 9, 0.3  # that it times each number of lanes for: so many steps, or three that take longer
@@ -36,9 +37,28 @@ def fusion_key(spec: Mapping[str, Any]) -> str:
     return json.dumps([spec["fingerprint"], config["dataset"], model, task, config["sampler"], training])
 
 
+class LaneError(Exception):
+    """`error` is what one lane's own part of a step raised; the others are in the middle of an epoch."""
+
+    def __init__(self, lane: int, error: Exception) -> None:
+        super().__init__(f"in lane {lane}")
+        self.lane, self.error = lane, error
+
+
+def _each(learners: Mapping[int, Learner], part: Callable[[int, Learner], Part]) -> dict[int, Part]:
+    """By lane, what its learner does by itself."""
+    found = {}
+    for lane, learner in learners.items():
+        try:
+            found[lane] = part(lane, learner)
+        except Exception as error:
+            raise LaneError(lane, error) from error
+    return found
+
+
 def train_together(learners: Mapping[int, Learner], fused: Fused) -> dict[int, dict[str, float]]:
     """One epoch of each learner, whose network is in that lane; its training metrics."""
-    parts = {lane: learner.begin_epoch() for lane, learner in learners.items()}
+    parts = _each(learners, lambda _, learner: learner.begin_epoch())
     totals = {lane: learner.task.totals() for lane, learner in learners.items()}
     fused.program.train()
     fused.draw_from(learners[lane].dropout_seed if lane in learners else None for lane in range(fused.lanes))
@@ -50,16 +70,15 @@ def train_together(learners: Mapping[int, Learner], fused: Fused) -> dict[int, d
 def _step(
     learners: Mapping[int, Learner], fused: Fused, rows: Mapping[int, torch.Tensor], number: int, totals: Any
 ) -> None:
-    batches = {lane: learner.batch(rows[lane], number) for lane, learner in learners.items()}
+    batches = _each(learners, lambda lane, learner: learner.batch(rows[lane], number))
     some = next(iter(learners.values()))
     empty = torch.zeros_like(next(iter(batches.values())).images)
     with some.autocast():
         outputs = in_float32(fused([batches[lane].images if lane in batches else empty for lane in range(fused.lanes)]))
-    judged = {lane: learner.judged(outputs[lane], batches[lane]) for lane, learner in learners.items()}
+    judged = _each(learners, lambda lane, learner: learner.judged(outputs[lane], batches[lane]))
     fused.zero_grad()
     torch.stack([loss for _, loss in judged.values()]).sum().backward()
-    for lane, learner in learners.items():
-        learner.learn(judged[lane][0], outputs[lane], batches[lane], totals[lane])
+    _each(learners, lambda lane, own: own.learn(judged[lane][0], outputs[lane], batches[lane], totals[lane]))
 
 
 class Kind(NamedTuple):

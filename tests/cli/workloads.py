@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from torch import Tensor
+
 from trainables.digits import DigitsSmallCNN
 from trainables.trial import Trial, TrialSpec
 
@@ -16,15 +18,15 @@ class Faulty(DigitsSmallCNN):
 
     def begin(self, spec: TrialSpec) -> Trial:
         trial = super().begin(spec)
-        train = trial.learner.train_epoch
+        begin = trial.learner.begin_epoch
 
-        def train_epoch() -> dict[str, float]:
+        def begin_epoch() -> list[Tensor]:
             mended = (Path(trial.spec.directory) / MENDED).exists()
             if trial.learner.epoch == 1 and trial.spec.seed == SEED and not mended:
                 self.fail()
-            return train()
+            return begin()
 
-        trial.learner.train_epoch = train_epoch  # type: ignore[method-assign]
+        trial.learner.begin_epoch = begin_epoch  # type: ignore[method-assign]
         return trial
 
     def fail(self) -> None:

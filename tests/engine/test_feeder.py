@@ -182,18 +182,13 @@ def test_trials_that_a_scheduler_decides_on_are_never_fused(fuse: Any) -> None:
     assert {lanes for _, lanes in handed} == {1}
 
 
-APART_AMONG_OTHERS = pytest.mark.xfail(
-    strict=True, reason="a bundle that is not fused takes what is to go apart along, unless that is first in the queue"
-)
-
-
 @pytest.mark.parametrize(
     ("fuse", "seconds", "lanes"),
     [
         (4, 0.0, 4),
         (4, BUNDLE_SECONDS, 4),
         ("auto", BUNDLE_SECONDS, 1),
-        pytest.param("auto", 0.0, 1, marks=APART_AMONG_OTHERS),
+        ("auto", 0.0, 1),
     ],
 )
 def test_what_comes_back_apart_is_handed_out_alone(fuse: Any, seconds: float, lanes: int) -> None:

@@ -178,7 +178,6 @@ def test_a_process_lost_at_several_fails_none_and_gives_each_back_apart(tmp_path
     assert told(tmp_path, "a") == [1, 1, 2, 2, "failed"], "alone, it is at fault"
 
 
-@pytest.mark.xfail(strict=True, reason="of lanes that have not reported yet, the first is taken for the one at fault")
 @pytest.mark.parametrize("epochs", [0, 1])
 def test_a_process_lost_before_its_lanes_report_fails_none_either(tmp_path: Path, epochs: int) -> None:
     """In the first epoch of all, or in what a new process does first: the lanes are all begun before one reports."""

@@ -1,7 +1,7 @@
 """Trials side by side: each gives what it gives alone but for the order of sums, and none what another does."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,11 @@ def specs_of(folder: Path, settings: Sequence[dict[str, Any]]) -> list[TrialSpec
     return [replace(small_spec(folder, own, seed), trial=f"{seed:012d}") for seed, own in enumerate(settings)]
 
 
-def run(specs: Sequence[TrialSpec], wanted: Any) -> tuple[dict[str, list[dict[str, Any]]], dict[str, dict[str, Any]]]:
+def run(
+    specs: Sequence[TrialSpec], wanted: Any, begin: Callable[[TrialSpec], Trial] = Trial
+) -> tuple[dict[str, list[dict[str, Any]]], dict[str, dict[str, Any]]]:
     """Rows and end of each trial."""
-    lanes = Lanes(Trial, wanted)
+    lanes = Lanes(begin, wanted)
     lanes.put([spec.to_dict() for spec in specs])
     rows: dict[str, list[dict[str, Any]]] = {spec.trial: [] for spec in specs}
     ends: dict[str, dict[str, Any]] = {}
@@ -73,6 +75,52 @@ def test_a_lane_that_diverges_or_fails_leaves_the_bits_of_the_others(tmp_path: P
     for trial in (wild[0].trial, wild[2].trial):
         assert rows[trial] == expected[trial]
         assert ends[trial]["status"] == "finished"
+
+
+@pytest.mark.parametrize("part", ["batch", "judged", "learn"])
+def test_what_one_lane_raises_fails_its_trial_alone(tmp_path: Path, part: str) -> None:
+    """In the second step of its second epoch: the others go on from their checkpoints, and end as if undisturbed."""
+    calls = 0
+
+    def begin(spec: TrialSpec) -> Trial:
+        trial = Trial(spec)
+        if spec.seed == 1:
+            work = getattr(trial.learner, part)
+
+            def broken(*given: Any) -> Any:
+                nonlocal calls
+                calls += 1
+                if calls == 5:
+                    raise ZeroDivisionError("of our making")
+                return work(*given)
+
+            setattr(trial.learner, part, broken)
+        return trial
+
+    expected, _ = run(specs_of(tmp_path / "calm", [EVERYTHING] * 3), 4)
+    rows, ends = run(specs_of(tmp_path / "broken", [EVERYTHING] * 3), 4, begin)
+    assert [ends[f"{seed:012d}"]["status"] for seed in range(3)] == ["finished", "failed", "finished"]
+    assert "ZeroDivisionError: of our making" in ends[f"{1:012d}"]["error"]
+    for seed in (0, 2):
+        assert {row["epoch"]: row for row in rows[f"{seed:012d}"]} == {
+            row["epoch"]: row for row in expected[f"{seed:012d}"]
+        }
+
+
+def test_what_fails_together_is_done_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Any, images: Any) -> None:
+        raise MemoryError("no room for four")
+
+    specs = specs_of(tmp_path / "run", [EVERYTHING, EVERYTHING])
+    lanes = Lanes(Trial, 4)
+    lanes.put([spec.to_dict() for spec in specs])
+    assert lanes.advance()
+    with monkeypatch.context() as patch:
+        patch.setattr("trainables.fusion.Fused.__call__", full)
+        lanes.advance()
+    ends = [report["end"] for _ in range(9) if lanes.busy for report in lanes.advance() if report["end"]]
+    assert [end["status"] for end in ends] == ["finished", "finished"]
+    assert "--fuse 4: trained alone, as together they failed: no room for four" in ends[0]["notes"]
 
 
 def test_neither_the_lane_nor_its_company_shows_in_a_trials_numbers(tmp_path: Path) -> None:
