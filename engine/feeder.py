@@ -110,7 +110,7 @@ class Feeder(Searcher):
         if first.get("apart"):
             return [self.waiting.popleft()], 1 if self.fuse == "auto" else self.fuse
         if self.processes is None or self.fuse == 1:
-            bundle = []
+            bundle: list[dict[str, Any]] = []
             while len(bundle) < wanted and self.waiting and not self.waiting[0].get("apart"):
                 bundle.append(self.waiting.popleft())
             return bundle, 1

@@ -8,7 +8,8 @@ order of sums, differs from that of a network trained alone.
 """
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import Any
 
@@ -19,8 +20,6 @@ from torch.nn.functional import batch_norm, conv2d
 from trainables.outputs import mapped
 
 TOLERANCE = 1e-3  # of the largest number, in float32: reordered sums stay far below, a mixed-up channel far above
-
-
 MIXES = "it mixes channels, so that lanes would mix"
 
 
@@ -65,12 +64,19 @@ class Fused:
                 layer.generators = generators
 
 
-def check(template: nn.Module, image_shape: tuple[int, int, int], lanes: int = 2, pictures: int = 4) -> None:
+def check(
+    template: nn.Module,
+    image_shape: tuple[int, int, int],
+    lanes: int = 2,
+    pictures: int = 4,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+) -> None:
     """Hold the outer two of so many lanes against the same two networks alone, a step in training without dropout.
 
-    UnfusableError where outputs, gradients or statistics differ by more than reordered sums do; where NaN in one lane
-    changes a bit of the other (what a network does across channels by itself, as torch.cat or local response
-    normalisation, has no fused form); and where the two give other bits once they have changed places.
+    UnfusableError where outputs, gradients or statistics differ, in float32, by more than reordered sums do; where NaN
+    in one lane changes a bit of the other (what a network does across channels by itself, as torch.cat or local
+    response normalisation, has no fused form); and where the two give other bits once they have changed places. Bits
+    are compared within `autocast`, the precision that is trained in.
     """
     device = next(template.parameters()).device
     generator = torch.Generator(device).manual_seed(0)
@@ -79,19 +85,21 @@ def check(template: nn.Module, image_shape: tuple[int, int, int], lanes: int = 2
     fused, places = Fused(template, lanes), (0, lanes - 1)
     fused.program.train()
     fused.draw_from([None] * lanes)
+    seated = dict(zip(places, alone, strict=True))
     try:
-        together = _stepped(fused, dict(zip(places, alone, strict=True)), images)
+        together = _stepped(fused, seated, images)
     except (RuntimeError, TypeError) as error:
         raise UnfusableError(f"its layers do not take pictures side by side: {error}") from None
     for network, found, own in zip(alone, together, images, strict=True):
         if not _close(found, _alone(network, own)):
             raise UnfusableError(MIXES)
-    for lane, other in ((0, 1), (1, 0)):
-        poisoned = [torch.full_like(part, torch.nan) if n == lane else part for n, part in enumerate(images)]
-        again = _stepped(fused, dict(zip(places, alone, strict=True)), poisoned)
-        if not all(map(torch.equal, again[other], together[other])):
-            raise UnfusableError(MIXES)
-    swapped = _stepped(fused, dict(zip(places[::-1], alone, strict=True)), images)
+    with autocast():
+        together = _stepped(fused, seated, images)
+        for lane, other in ((0, 1), (1, 0)):
+            poisoned = [torch.full_like(part, torch.nan) if n == lane else part for n, part in enumerate(images)]
+            if not all(map(torch.equal, _stepped(fused, seated, poisoned)[other], together[other])):
+                raise UnfusableError(MIXES)
+        swapped = _stepped(fused, dict(zip(places[::-1], alone, strict=True)), images)
     if not all(map(torch.equal, chain(*swapped), chain(*together))):
         raise UnfusableError(f"which of {lanes} lanes it is in would show in its numbers; another --fuse may do")
 

@@ -114,7 +114,7 @@ class Lanes:
             lanes = self.wanted if isinstance(self.wanted, int) else self._best(trial)
             if lanes > 1:
                 shape, batch = trial.dataset.info.input_shape, trial.config.training.batch_size
-                check(trial.learner.network, shape, lanes, batch)
+                check(trial.learner.network, shape, lanes, batch, trial.learner.autocast)
         except UnfusableError as error:
             self._alone(f"{trial.config.model.name} has no fused form: {error}")
             return

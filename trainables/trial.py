@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from datasets.base import Dataset
 from datasets.cache import open_or_prepare
@@ -83,6 +84,7 @@ class Trial:
         self.initial = {name: value.detach().cpu().clone() for name, value in self.learner.network.named_parameters()}
         self.rows: list[dict[str, Any]] = []
         self.layers: list[dict[str, Any]] = []  # diagnostics, a row a layer and epoch
+        self.before: dict[str, Tensor] = {}  # with diagnostics, the weights before the epoch in progress
         self.dataset = dataset
         self.reported = 0
         self.remote = Checkpoints(spec.remote, Path(spec.directory), spec.trial) if spec.remote else None
