@@ -81,6 +81,11 @@ def resource_options(command: Command) -> Command:
             metavar="20GB",
             help="What checkpoints may hold; last states of ended trials go first.",
         ),
+        click.option(
+            "--checkpoint-every",
+            metavar="1s",
+            help="Work between checkpoints (default 1s; 0s: every epoch, as where a trial scheduler decides).",
+        ),
         click.option("--cpus-per-trial", type=float, help="CPUs of a trial, and its torch threads (default 1)."),
         click.option("--gpus-per-trial", metavar="X|auto", help="GPUs of a trial (default: 1 if there is one)."),
         click.option("--max-concurrent", type=int, help="Trials at a time (default: as many as fit)."),

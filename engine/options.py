@@ -57,6 +57,8 @@ class Options(Component):
     reuse_from: str | None = None
     time_budget: Annotated[float, Field(gt=0)] | None = None
     """seconds"""
+    checkpoint_every: Annotated[float, Field(ge=0)] = 1.0
+    """seconds of work that a lost process may take with it: so long after a checkpoint, the next epoch's end has one"""
     disk_budget: Annotated[int, Field(gt=0)] | None = None
     """bytes that checkpoints/ may hold"""
     cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
@@ -77,7 +79,7 @@ class Options(Component):
         merged["levels"] = {**self.levels, **given.get("levels", {})}
         return type(self).model_validate(merged)
 
-    @field_validator("time_budget", mode="before")
+    @field_validator("time_budget", "checkpoint_every", mode="before")
     @classmethod
     def _seconds(cls, value: Any) -> Any:
         return seconds_of(value) if isinstance(value, str) else value

@@ -60,6 +60,11 @@ class Workbench:
         module, _, name = WORKLOADS[self.study.workload][0].partition(":")
         return getattr(importlib.import_module(module), name)
 
+    @property
+    def scheduled(self) -> bool:
+        """Whether a trial scheduler may stop a trial after any epoch, where its checkpoint then has to be."""
+        return isinstance(self.study, SearchStudy) and self.study.trial_scheduler.name != "none"
+
     @cached_property
     def population(self) -> str | None:
         """What a trial of a population is, beside its own configuration: how the population is made and bred."""
@@ -123,6 +128,7 @@ class Workbench:
             cache_dir=self.options.cache_dir,
             remote=RunDirectory(directory).remote,
             pictures=draws(self.study, config, seed),
+            checkpoint_seconds=0.0 if self.scheduled else self.options.checkpoint_every,
         )
 
 

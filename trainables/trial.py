@@ -39,6 +39,7 @@ class TrialSpec:
     `until` ends it early, as stopped, at an epoch that a trial scheduler chose. `continues` is the key of the same
     trial with fewer epochs: its checkpoint is where this one begins. A member of a population runs in parts: each
     `begins` after an epoch, from the weights of `donor` if it has one, and a part before the last ends with a `pause`.
+    `checkpoint_seconds` is how much work may be lost with the process: so long after a checkpoint, the next is due.
     `remote` is the URL that `directory` is a mirror of, on whichever machine. `pictures` says whether thumbnails and
     feature maps are drawn at its end.
     """
@@ -60,6 +61,7 @@ class TrialSpec:
     pause: bool = False
     remote: str | None = None
     pictures: bool = False
+    checkpoint_seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -87,6 +89,8 @@ class Trial:
         self.before: dict[str, Tensor] = {}  # with diagnostics, the weights before the epoch in progress
         self.dataset = dataset
         self.reported = 0
+        self.best: dict[str, Any] | None = None  # the selected model, while no file holds it
+        self.saved = time.monotonic()
         self.remote = Checkpoints(spec.remote, Path(spec.directory), spec.trial) if spec.remote else None
         self._restore()
 
@@ -153,21 +157,26 @@ class Trial:
 
     def _save(self) -> None:
         """Last state, and the model of the selected epoch; a kill between the files leaves a consistent pair."""
-        selected = self.selected_epoch() == self.learner.epoch
-        if selected:
-            model = {
+        due = self._over() or time.monotonic() - self.saved >= self.spec.checkpoint_seconds
+        if self.selected_epoch() == self.learner.epoch:
+            model = self.learner.evaluated_state()
+            self.best = {
                 "epoch": self.learner.epoch,
-                "model": self.learner.evaluated_state(),
+                "model": model if due else {name: value.clone() for name, value in model.items()},
                 "config": self.spec.config,
                 "data": asdict(self.dataset.info),
             }
-            checkpoint.save(model, self.folder / "best.new.pt")
+        if not due:
+            return
+        if self.best:
+            checkpoint.save(self.best, self.folder / "best.new.pt")
         last = self.folder / "last.pt"
         if last.exists():
             last.replace(self.folder / "previous.pt")
         checkpoint.save(self.state_dict(), last)
-        if selected:
+        if self.best:
             (self.folder / "best.new.pt").replace(self.folder / "best.pt")
+        self.best, self.saved = None, time.monotonic()
         if self.remote:
             self.remote.save()
 

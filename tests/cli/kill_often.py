@@ -134,7 +134,7 @@ def main() -> int:
     parser.add_argument("--epochs", default="40")
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4)), help="of the moments")
     given = parser.parse_args()
-    study = ("digits/long-tail", "--seeds", given.seeds, "--epochs", given.epochs)
+    study = ("digits/long-tail", "--seeds", given.seeds, "--epochs", given.epochs, "--checkpoint-every", "0s")
     with tempfile.TemporaryDirectory(prefix="kill-often-") as folder:
         undisturbed = Path(folder) / "undisturbed"
         driver = begin(undisturbed, *study)

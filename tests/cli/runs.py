@@ -15,7 +15,7 @@ from analysis.store import read_log
 from tests.conftest import ROOT
 from tests.records import ends, epoch_rows, events
 
-STUDY = ("digits/long-tail", "--seeds", "2", "--epochs", "8")
+STUDY = ("digits/long-tail", "--seeds", "2", "--epochs", "8", "--checkpoint-every", "0s")
 TRIALS, EPOCHS = 8, 8
 DEADLINE = 240.0
 TABLES = ("ranking", "ablation", "effects", "interactions", "confusion")

@@ -18,7 +18,7 @@ from tests.conftest import Cli
 from tests.records import ends, epoch_rows, events
 
 LIMITS = ("--limit-train", "96", "--limit-eval", "64")
-STUDY = ("digits/long-tail", "--seeds", "3", "--epochs", "3", *LIMITS, "--fuse", "4")
+STUDY = ("digits/long-tail", "--seeds", "3", "--epochs", "3", *LIMITS, "--fuse", "4", "--checkpoint-every", "0s")
 TRIALS, EPOCHS, LANES = 12, 3, 4
 SEARCH = ("digits/search", "--sampler", "random", "--seeds", "4", "--samples", "3", "--epochs", "7", *LIMITS)
 

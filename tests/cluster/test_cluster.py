@@ -19,7 +19,7 @@ from tests.records import ends, epoch_rows, events
 
 pytestmark = pytest.mark.alone
 
-STUDY = ("digits/long-tail", "--seeds", "2", "--epochs", "16")
+STUDY = ("digits/long-tail", "--seeds", "2", "--epochs", "16", "--checkpoint-every", "0s")
 TRIALS, EPOCHS = 8, 16
 DEADLINE = 240.0
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}

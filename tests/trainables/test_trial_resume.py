@@ -4,13 +4,16 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.conftest import ROOT
 from tests.trainables.small_trials import EVERYTHING, Outcome, finish, run_epochs, small_spec
+from trainables import checkpoint
 from trainables.learner import Learner
 from trainables.trial import Trial, TrialSpec
 
@@ -162,3 +165,38 @@ def test_sigkill_at_random_moments_loses_no_row_and_no_bit(tmp_path: Path) -> No
     outcome = finish(spec)
     assert [row["epoch"] for row in outcome.rows] == list(range(1, 41))
     assert outcome == finish(small_spec(tmp_path / "undisturbed", LONG))
+
+
+def test_checkpoints_wait_for_a_second_of_work_and_the_last_one_holds_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three epochs in less than it: one pair of files, at the end, with what checkpoints after each epoch end with."""
+    saved: list[str] = []
+    save = checkpoint.save
+
+    def noted(state: dict[str, Any], path: Path) -> None:
+        saved.append(path.name)
+        save(state, path)
+
+    monkeypatch.setattr(checkpoint, "save", noted)
+    often, rarely = (small_spec(tmp_path / name, EVERYTHING) for name in ("often", "rarely"))
+    expected = finish(often)
+    assert saved.count("last.pt") == 3
+    saved.clear()
+    assert finish(replace(rarely, checkpoint_seconds=3600.0)) == expected
+    assert saved == ["best.new.pt", "last.pt"]
+    states = [
+        checkpoint.load(tmp_path / name / "checkpoints" / often.trial / "best.pt") for name in ("often", "rarely")
+    ]
+    assert states[0] is not None
+    assert states[1] is not None
+    assert states[0]["epoch"] == states[1]["epoch"]
+    for name, value in states[0]["model"].items():
+        assert torch.equal(value, states[1]["model"][name])
+
+
+def test_what_no_checkpoint_holds_is_trained_again(tmp_path: Path) -> None:
+    spec = replace(small_spec(tmp_path / "run", EVERYTHING), checkpoint_seconds=3600.0)
+    run_epochs(spec, 2)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert finish(spec) == finish(small_spec(tmp_path / "whole", EVERYTHING))
