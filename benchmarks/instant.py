@@ -8,13 +8,15 @@ from trainables.trial import Trial, TrialSpec
 
 
 class InstantTrial:
-    """Stands in for `Trial`: its first `advance` is its one epoch and its end."""
+    """Stands in for `Trial`: no epoch is due, and its first report is of one and of its end."""
+
+    due = False
 
     def __init__(self, spec: TrialSpec) -> None:
         self.spec = spec
 
-    def advance(self) -> dict[str, Any]:
-        """What `Trial.advance` returns of a trial of one epoch."""
+    def report(self) -> dict[str, Any]:
+        """What `Trial.report` returns of a trial of one epoch."""
         row = {"epoch": 1, "lr": 0.01, **FIGURES}
         end = {"status": "finished", "selected_epoch": 1, "selected": row, "verified": True, "error": None}
         return {"rows": [row | {"seconds": 0.0}], "end": end | {"seconds": 0.0, "notes": []}, "standing": None}

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from analysis.report import report_tables
 from analysis.store import read_records
 from benchmarks import __main__ as program
-from benchmarks import epoch, overhead, photos, report, report_peer, study, study_peers
+from benchmarks import epoch, fuse, overhead, photos, report, report_peer, study, study_peers
 from benchmarks.measure import Apart, compare, summary
 from benchmarks.overhead import Run
 from search_spaces.folder import SEARCH
@@ -196,3 +196,14 @@ def test_the_reports_peer_finds_the_reports_own_means(tmp_path):
     assert len(table) == math.prod(report.FACTORS.values()) == 60
     for theirs, own in (("mean", "mean"), ("std", "std"), ("ci_low", "ci_low"), ("ci_high", "ci_high")):
         pd.testing.assert_series_equal(table[theirs], ranking[own].loc[table.index], check_names=False)
+
+
+def test_trials_as_one_program_against_one_after_the_other(monkeypatch):
+    monkeypatch.setattr(fuse, "keep_freed", lambda: None)
+    result = fuse.run(lanes=(8,), runs=1, pictures=64, nets=("tiny", "tiny bf16"))
+    assert FIELDS | {"ratio_tiny_bf16", "min_auto"} <= set(result)
+    assert result["case"] == "tiny, 8 lanes"
+    assert [case["name"].partition(",")[0] for case in result["cases"]] == ["tiny", "tiny bf16", "tiny bf16"]
+    autos = [case for case in result["cases"] if "auto" in case["name"]]
+    assert result["min_auto"] == min(case["ratio"] for case in autos)
+    assert all(case["ratio"] == 1.0 for case in autos if "alone" in case["name"])
