@@ -83,9 +83,9 @@ def test_another_level_trains_its_own_cell(tmp_path: Path, drive: Drive, trained
 def test_more_epochs_of_an_unfinished_run_go_on_from_where_each_trial_is(
     tmp_path: Path, drive: Drive, trained: list[int]
 ) -> None:
-    run = drive(ablation(), tmp_path / "run", lines=22)
+    run = drive(ablation(), tmp_path / "run", lines=22, checkpoint_every=0.0)
     done = len(trained)
-    drive(ablation(), run, epochs=5)
+    drive(ablation(), run, epochs=5, checkpoint_every=0.0)
     assert len(trained) - done <= 9 * 5 - done + 1, "more than the epoch since the last checkpoint was trained again"
     assert_equal_tables(run, drive(ablation(epochs=5), tmp_path / "whole"))
 
