@@ -105,7 +105,7 @@ def _classifiers(config: TrialConfig, root: Path, cache: Path, seed: int = 0) ->
     grey, stats = info.image_shape[0] == 1, (info.mean, info.std)
     train = textbook.loader(root / "train", size, stats, batch, steps, grey)
     validate = textbook.loader(root / "validation", size, stats, batch, (), grey)
-    network = build_network(config, info, seed)
+    network = textbook.plain(build_network(config, info, seed))
     optimizer = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9)
 
     def theirs() -> None:
@@ -145,7 +145,7 @@ def _faces(config: TrialConfig, cache: Path) -> tuple[Epoch, Epoch]:
         crops = textbook.Crops(rows, source.files, info.n_points, info.image_shape[-1], (info.mean, info.std))
         return DataLoader(crops, config.training.batch_size, shuffle=split == "train", num_workers=0)
 
-    train, validate, network = batches("train"), batches("val"), build_network(config, info, 0)
+    train, validate, network = batches("train"), batches("val"), textbook.plain(build_network(config, info, 0))
     optimizer = torch.optim.Adam(network.parameters(), lr=0.001)
 
     def theirs() -> None:

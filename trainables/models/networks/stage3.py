@@ -2,36 +2,34 @@
 
 from torch import Tensor, nn
 
-from trainables.models.networks.prelu import PReLU
-
 
 class Stage3Network(nn.Module):
     """Grey 112 × 112 crops to (class logits (B, classes), points (B, points)); without classes, to the points alone."""
 
     def __init__(self, channels: int, classes: int | None, points: int) -> None:
         super().__init__()
-        self.conv1_1, self.prelu1_1 = nn.Conv2d(channels, 8, 5, stride=2), PReLU()
+        self.conv1_1, self.prelu1_1 = nn.Conv2d(channels, 8, 5, stride=2), nn.PReLU()
         self.pool1 = nn.AvgPool2d(2, ceil_mode=True)
-        self.conv2_1, self.prelu2_1 = nn.Conv2d(8, 16, 3), PReLU()
-        self.conv2_2, self.prelu2_2 = nn.Conv2d(16, 16, 3), PReLU()
+        self.conv2_1, self.prelu2_1 = nn.Conv2d(8, 16, 3), nn.PReLU()
+        self.conv2_2, self.prelu2_2 = nn.Conv2d(16, 16, 3), nn.PReLU()
         self.pool2 = nn.AvgPool2d(2, ceil_mode=True)
-        self.conv3_1, self.prelu3_1 = nn.Conv2d(16, 24, 3), PReLU()
-        self.conv3_2, self.prelu3_2 = nn.Conv2d(24, 24, 3), PReLU()
+        self.conv3_1, self.prelu3_1 = nn.Conv2d(16, 24, 3), nn.PReLU()
+        self.conv3_2, self.prelu3_2 = nn.Conv2d(24, 24, 3), nn.PReLU()
         self.pool3 = nn.AvgPool2d(2, ceil_mode=True)
-        self.conv4_1, self.prelu4_1 = nn.Conv2d(24, 40, 3, padding=1), PReLU()
+        self.conv4_1, self.prelu4_1 = nn.Conv2d(24, 40, 3, padding=1), nn.PReLU()
 
-        self.conv4_2, self.prelu4_2 = nn.Conv2d(40, 80, 3, padding=1), PReLU()
+        self.conv4_2, self.prelu4_2 = nn.Conv2d(40, 80, 3, padding=1), nn.PReLU()
         self.flatten = nn.Flatten()
-        self.ip1, self.prelu_ip1 = nn.Linear(80 * 4 * 4, 128), PReLU()
-        self.ip2, self.prelu_ip2 = nn.Linear(128, 128), PReLU()
+        self.ip1, self.prelu_ip1 = nn.Linear(80 * 4 * 4, 128), nn.PReLU()
+        self.ip2, self.prelu_ip2 = nn.Linear(128, 128), nn.PReLU()
         self.ip3 = nn.Linear(128, points)
 
         self.classifies = classes is not None
         if classes is not None:
-            self.conv4_2_cls, self.prelu4_2_cls = nn.Conv2d(40, 40, 3, padding=1), PReLU()
+            self.conv4_2_cls, self.prelu4_2_cls = nn.Conv2d(40, 40, 3, padding=1), nn.PReLU()
             self.flatten_cls = nn.Flatten()
-            self.ip1_cls, self.prelu_ip1_cls = nn.Linear(40 * 4 * 4, 128), PReLU()
-            self.ip2_cls, self.prelu_ip2_cls = nn.Linear(128, 128), PReLU()
+            self.ip1_cls, self.prelu_ip1_cls = nn.Linear(40 * 4 * 4, 128), nn.PReLU()
+            self.ip2_cls, self.prelu_ip2_cls = nn.Linear(128, 128), nn.PReLU()
             self.ip3_cls = nn.Linear(128, classes)
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
