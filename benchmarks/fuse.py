@@ -17,7 +17,7 @@ from benchmarks.kinds import NARROW, SIZE, opened, small_cnn, stage3
 from benchmarks.measure import compare
 from trainables.allocator import keep_freed
 from trainables.config import TrialConfig, flatten, resolve
-from trainables.together import Kind, Steps, best_width, seconds_a_step
+from trainables.together import Kind, Steps, best_width
 
 LANES = (2, 4, 8, 16)
 JUDGED = 8  # lanes that the figures are of
@@ -79,7 +79,6 @@ def _measured(name: str, kind: Kind, lanes: tuple[int, ...], runs: int) -> Cases
     """By number of lanes, and for `auto`, how a step of all compares."""
     alone, known = Steps(kind, 1), dict[int, float]()
     chosen = best_width(kind, TRIALS, known)
-    known.setdefault(1, seconds_a_step(kind, 1))
     found: Cases = {}
     for number in lanes[:1] + tuple(n for n in lanes[1:] if n * known[1] < LONGEST):
         together = Steps(kind, number)

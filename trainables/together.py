@@ -71,10 +71,10 @@ def _step(
     learners: Mapping[int, Learner], fused: Fused, rows: Mapping[int, torch.Tensor], number: int, totals: Any
 ) -> None:
     batches = _each(learners, lambda lane, learner: learner.batch(rows[lane], number))
-    some = next(iter(learners.values()))
-    empty = torch.zeros_like(next(iter(batches.values())).images)
+    some, like = next(iter(learners.values())), next(iter(batches.values())).images
+    images = [batches[lane].images if lane in batches else torch.zeros_like(like) for lane in range(fused.lanes)]
     with some.autocast():
-        outputs = in_float32(fused([batches[lane].images if lane in batches else empty for lane in range(fused.lanes)]))
+        outputs = in_float32(fused(images))
     judged = _each(learners, lambda lane, learner: learner.judged(outputs[lane], batches[lane]))
     fused.zero_grad()
     torch.stack([loss for _, loss in judged.values()]).sum().backward()
@@ -122,7 +122,7 @@ def best_width(kind: Kind, trials: int, known: dict[int, float]) -> int:
     Each doubling is timed on real data, and the search ends with the first that gains nothing. `known` holds the
     seconds of a trial's step by number of lanes, and takes those measured now. UnfusableError as `check` raises it.
     """
-    config, dataset, _ = kind
+    config, dataset, device = kind
     batches = max(1, len(dataset.splits["train"].labels) // config.training.batch_size)
     if trials < 2 or trials * config.training.epochs * batches < WORTH:
         return 1
@@ -132,8 +132,9 @@ def best_width(kind: Kind, trials: int, known: dict[int, float]) -> int:
             known[best] = seconds_a_step(kind, best)
         if known[best] > CALLS:
             break
+        if lanes == 2 and lanes not in known:
+            check(Learner(config, dataset, 0, device).network, dataset.info.input_shape)
         if lanes not in known:
-            check(Steps(kind, 1).learners[0].network, dataset.info.input_shape)
             known[lanes] = seconds_a_step(kind, lanes)
         if known[best] < GAIN * known[lanes]:
             break
