@@ -1,8 +1,10 @@
-"""K trials trained as one program against the same trials one after the other, both ours.
+"""K trials trained side by side against the same trials one after the other, both ours.
 
-A side is a training step of K trials, each with its own weights, pictures, augmentation, criterion, optimizer and
-totals, in one process with one thread; on a GPU where there is one. `auto` is what `--fuse auto` chooses for 16 such
-trials of 30 epochs. Where that is to train alone, both sides are one program: a ratio of 1 that nothing measured.
+A side is the first steps of an epoch of K trials, each with its own weights, pictures, augmentation, criterion,
+optimizer and totals, in one process with one thread; on a GPU where there is one, by each kernel that it has. `auto` is
+what `--fuse auto` chooses for 16 such trials of 30 epochs. Where that is to train alone, both sides are one program: a
+ratio of 1 that nothing measured. The notes say how many pictures a second that is, and which share of the rate at which
+the same device multiplies large matrices of the same precision.
 """
 
 import tempfile
@@ -11,19 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import photos
-from benchmarks.kinds import NARROW, SIZE, opened, small_cnn, stage3
-from benchmarks.measure import compare
+from benchmarks.kinds import NARROW, SIZE, WIDE, opened, small_cnn, stage3
+from benchmarks.measure import compare, seconds
 from trainables.allocator import keep_freed
 from trainables.config import TrialConfig, flatten, resolve
-from trainables.together import Kind, Steps, best_width
+from trainables.probe import Kernel, Kind, Known, Probe, Way, best_way
 
 LANES = (2, 4, 8, 16)
 JUDGED = 8  # lanes that the figures are of
 LONGEST = 2.0  # seconds of one side; more lanes than that takes are left out
 TRIALS, EPOCHS = 16, 30
 ALONE = "one after the other"
+SQUARE = 2048  # rows and columns of the matrices whose product is the device's rate
 Cases = dict[int | str, dict[str, Any]]
 
 
@@ -45,10 +49,12 @@ def run(
     judged = {name: cases[JUDGED] for name, cases in found.items() if JUDGED in cases}
     first, *others = judged
     result = judged[first] | {f"ratio_{name.replace(' ', '_')}": judged[name]["ratio"] for name in others}
-    autos = [cases["auto"] for cases in found.values()]
+    autos = {name: cases["auto"] for name, cases in found.items()}
     rest = [case for cases in found.values() for case in cases.values() if case is not judged[first]]
-    least = {"min_auto": min(case["ratio"] for case in autos)}
-    return result | least | {"name": "fuse", "case": judged[first]["name"], "cases": rest}
+    least = {"min_auto": min(case["ratio"] for case in autos.values())}
+    speeds = {"pictures_a_second": {name: case["pictures_a_second"] for name, case in autos.items()}}
+    notes = [f"{name}: {case['speed']}" for name, case in autos.items()]
+    return result | least | speeds | {"name": "fuse", "case": judged[first]["name"], "cases": rest, "notes": notes}
 
 
 def kinds(folder: Path, pictures: int) -> dict[str, Kind]:
@@ -57,7 +63,6 @@ def kinds(folder: Path, pictures: int) -> dict[str, Kind]:
     grey = photos.digits(folder / "digits", 8, 2 * pictures)
     narrow, face = small_cnn(root, NARROW, "bf16", SIZE, 3), stage3(photos.faces(folder / "faces", pictures // 2))
     tiny = {"training.batch_size": 32, "augmentation.flip": False}
-    net = {"model.name": "resnet18"}
     configs = {
         "narrow": narrow,
         "narrow fp32": _changed(narrow, {"training.precision": "fp32"}),
@@ -65,7 +70,8 @@ def kinds(folder: Path, pictures: int) -> dict[str, Kind]:
         "stage3 bf16": _changed(face, {"training.precision": "bf16"}),
         "tiny": small_cnn(grey, (16, 32), "fp32", 8, 1, **tiny),
         "tiny bf16": small_cnn(grey, (16, 32), "bf16", 8, 1, **tiny),
-        "resnet18": _changed(narrow, net),
+        "small": _changed(narrow, {"model.channels": list(WIDE)}),
+        "resnet18": _changed(narrow, {"model.name": "resnet18"}),
     }
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return {name: Kind(config, opened(config, folder / "cache"), device) for name, config in configs.items()}
@@ -76,25 +82,58 @@ def _changed(config: TrialConfig, settings: dict[str, Any]) -> TrialConfig:
 
 
 def _measured(name: str, kind: Kind, lanes: tuple[int, ...], runs: int) -> Cases:
-    """By number of lanes, and for `auto`, how a step of all compares."""
-    alone, known = Steps(kind, 1), dict[int, float]()
-    chosen = best_width(kind, TRIALS, known)
-    found: Cases = {}
-    for number in lanes[:1] + tuple(n for n in lanes[1:] if n * known[1] < LONGEST):
-        together = Steps(kind, number)
-        found[number] = compare(f"{name}, {number} lanes", together, _times(alone, number), ALONE, runs)
-    if chosen == 1:
+    """By number of lanes (and by kernel, where there are several), and for `auto`, how it compares."""
+    known = Known()
+    chosen, alone = best_way(kind, TRIALS, "auto", known), best_way(kind, TRIALS, 1, known)
+    kernels: tuple[Kernel, ...] = ("graphs", "grouped graph") if alone.captures else ("grouped",)
+    one, found = Probe(kind, alone), Cases()
+    batches = _batches(kind, known.seconds[alone])
+    for way in (Way(number, kernel) for kernel in kernels for number in lanes):
+        if way.lanes > lanes[0] and way.lanes * batches * known.seconds[alone] > LONGEST:
+            continue
+        case = compare(f"{name}, {way.lanes} lanes", *_sides(kind, way, one, batches), ALONE, runs)
+        case["name"] += f", {way.kernel}" if len(kernels) > 1 else ""
+        if way == chosen:
+            found["auto"] = case | {"name": f"{name}, auto: {way.lanes} lanes, {way.kernel}"}
+        if way.lanes not in found or case["ratio"] > found[way.lanes]["ratio"]:
+            found[way.lanes] = case
+    if alone.captures:
+        case = compare(f"{name}, alone, as a graph", *_sides(kind, alone, Probe(kind, Way()), batches), "eager", runs)
+        found["eager"] = case
+    if chosen == alone:
         same = {"name": f"{name}, auto: alone", "ratio": 1.0, "runs": 0, "spread": [1.0, 1.0]}
-        found["auto"] = {**found[lanes[0]], "median_ours": known[1], "median_peer": known[1], **same}
-    else:
-        picked = found.get(chosen) or compare("", Steps(kind, chosen), _times(alone, chosen), ALONE, runs)
-        found["auto"] = picked | {"name": f"{name}, auto: {chosen} lanes"}
-    return found
+        took = seconds(lambda: one(batches))
+        found["auto"] = {**found[lanes[0]], "median_ours": took, "median_peer": took, **same}
+    elif "auto" not in found:
+        case = compare(f"{name}, auto: {chosen.lanes} lanes", *_sides(kind, chosen, one, batches), ALONE, runs)
+        found["auto"] = case
+    return found | {"auto": found["auto"] | _speed(kind, chosen.lanes * batches, found["auto"]["median_ours"])}
 
 
-def _times(step: Steps, number: int) -> Callable[[], None]:
-    def call() -> None:
-        for _ in range(number):
-            step()
+def _batches(kind: Kind, step: float) -> int:
+    """Steps of a side: those of an epoch, fewer where one takes long."""
+    whole = len(kind.dataset.splits["train"].labels) // kind.config.training.batch_size
+    return max(1, min(whole, int(0.2 / step)))
 
-    return call
+
+def _sides(kind: Kind, way: Way, one: Probe, batches: int) -> tuple[Callable[[], object], Callable[[], object]]:
+    together = Probe(kind, way)
+    return lambda: together(batches), lambda: [one(batches) for _ in range(way.lanes)]
+
+
+def _speed(kind: Kind, batches: int, took: float) -> dict[str, Any]:
+    """Pictures a second, and floating-point operations a second over the device's matrix product."""
+    pictures = batches * kind.config.training.batch_size / took
+    with FlopCounterMode(display=False) as counter:
+        Probe(kind, Way())(1)
+    operations = counter.get_total_flops() / kind.config.training.batch_size * pictures
+    precision = torch.bfloat16 if kind.config.training.precision == "bf16" else torch.float32
+    matrix = torch.randn(SQUARE, SQUARE, device=kind.device).to(precision)
+
+    def product() -> float:
+        return float((matrix @ matrix)[0, 0])
+
+    product()
+    rate = 2 * SQUARE**3 / min(seconds(product) for _ in range(5))
+    said = f"{pictures:,.0f} pictures a second, {operations / rate:.0%} of {rate / 1e9:,.0f} GFLOP/s"
+    return {"pictures_a_second": pictures, "matmul_share": operations / rate, "speed": said}

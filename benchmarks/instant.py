@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import torch
+
 from benchmarks.plain import FIGURES
 from trainables.digits import DigitsSmallCNN
 from trainables.trial import Trial, TrialSpec
@@ -10,7 +12,7 @@ from trainables.trial import Trial, TrialSpec
 class InstantTrial:
     """Stands in for `Trial`: no epoch is due, and its first report is of one and of its end."""
 
-    due = False
+    due, device = False, torch.device("cpu")
 
     def __init__(self, spec: TrialSpec) -> None:
         self.spec = spec

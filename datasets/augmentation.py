@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, model_validator
@@ -18,11 +18,18 @@ from datasets.component import Component, Range
 from datasets.seeds import derive_seed
 
 if TYPE_CHECKING:
+    import torch
     from torch import Generator, Tensor
+
+Moves = dict[str, "Tensor"]
+"""what changes B images, by name, each (B, …) on their device: the values of `Draws`, and matrices that follow"""
 
 # Not strict about the pair itself, so that a list (all that YAML and JSON have) is one too.
 Pair = Annotated[tuple[float, float], Field(strict=False)]
 _RATIO = (3 / 4, 4 / 3)
+FLIPS = ("flip", "vertical_flip")
+GEOMETRY = (*FLIPS, "rotation", "translate", "crop")
+COLOUR = ("brightness", "contrast", "saturation", "hue")
 
 
 class Augmentation(Component):
@@ -116,6 +123,19 @@ class Draws:
             whole = zoom @ whole
         return whole[:, :2]
 
+    def moves(self, n: int) -> Moves:
+        """What `apply` needs of them for n images: `back` (n, 2, 3) is the way from a turned or shifted pixel."""
+        import torch
+
+        if self.rotation is None and self.translate is None:
+            return self.values(*FLIPS, "crop", *COLOUR)
+        back = torch.linalg.inv(_rigid(self, n)).float()[:, :2]
+        return {"back": back, **self.values(*FLIPS, "crop", *COLOUR)}
+
+    def values(self, *names: str) -> Moves:
+        """Those of the named operations that are on."""
+        return {name: values for name in names if (values := getattr(self, name)) is not None}
+
 
 def _rigid(draws: Draws, n: int) -> Tensor:
     """(n, 3, 3): rotation about the centre, then translation, of points with y downwards."""
@@ -138,8 +158,7 @@ def generators(settings: Augmentation, seed: int) -> dict[str, Generator]:
     """A CPU generator for every operation that is on, seeded by its name."""
     import torch
 
-    names = [field.name for field in fields(Draws) if field.name not in ("height", "width")]
-    on = [name for name in names if (settings.crop_scale if name == "crop" else getattr(settings, name))]
+    on = [name for name in GEOMETRY + COLOUR if (settings.crop_scale if name == "crop" else getattr(settings, name))]
     return {name: torch.Generator().manual_seed(derive_seed(seed, name)) for name in on}
 
 
@@ -152,7 +171,7 @@ def draw(settings: Augmentation, n: int, height: int, width: int, generators: Ma
 
     drawn: dict[str, Tensor] = {}
     for name in generators:
-        if name in ("flip", "vertical_flip"):
+        if name in FLIPS:
             drawn[name] = uniform(name, 1) < 0
         elif name in ("rotation", "hue"):
             drawn[name] = uniform(name, getattr(settings, name)).float()
@@ -207,37 +226,52 @@ def augment(images: Tensor, settings: Augmentation, seed: int) -> Tensor:
     if settings.is_off:
         return images
     n, _, height, width = images.shape
-    return apply(images, draw(settings, n, height, width, generators(settings, seed)))
+    return apply(images, moved(draw(settings, n, height, width, generators(settings, seed)).moves(n), images.device))
 
 
-def apply(images: Tensor, draws: Draws) -> Tensor:
+def moved(moves: Moves, device: torch.device) -> Moves:
+    """On a device."""
+    return {name: values.to(device) for name, values in moves.items()}
+
+
+def apply(images: Tensor, moves: Moves) -> Tensor:
     """The drawn changes: flips, rotation, translation and crop (bilinear, zeros outside), then colour."""
-    for flips, axis in ((draws.flip, 3), (draws.vertical_flip, 2)):
-        if flips is not None:
-            images = images.flip(axis).where(flips.to(images.device)[:, None, None, None], images)
-    if draws.rotation is not None or draws.translate is not None or draws.crop is not None:
-        images = _resample(images, draws)
-    return jitter(images, draws)
+    images = mirrored(images, moves)
+    if "back" in moves or "crop" in moves:
+        images = _resample(images, moves)
+    return jitter(images, moves)
 
 
-def _resample(images: Tensor, draws: Draws) -> Tensor:
+def mirrored(images: Tensor, moves: Moves) -> Tensor:
+    """Those flipped that are to be."""
+    for name, axis in zip(FLIPS, (3, 2), strict=True):
+        if name in moves:
+            images = images.flip(axis).where(moves[name][:, None, None, None], images)
+    return images
+
+
+def _resample(images: Tensor, moves: Moves) -> Tensor:
     """One bilinear look-up for rotation, translation and crop: every output pixel is traced back to the input."""
     import torch
     from torch.nn.functional import grid_sample
 
     n, _, height, width = images.shape
-    device = images.device
-    crop = torch.tensor([[0, 0, width, height]]).expand(n, 4) if draws.crop is None else draws.crop
-    left, top, crop_width, crop_height = (part[:, None] for part in crop.to(device, torch.float32).unbind(1))
-    # A resize repeats the crop's own edge: it must not blend in pixels from outside the crop, nor zeros.
-    x = ((torch.arange(width, device=device) + 0.5) * (crop_width / width)).clamp(min=0.5).minimum(crop_width - 0.5)
-    y = ((torch.arange(height, device=device) + 0.5) * (crop_height / height)).clamp(min=0.5).minimum(crop_height - 0.5)
-    x, y = (left + x)[:, None, :], (top + y)[:, :, None]
-    if draws.rotation is None and draws.translate is None:
-        x, y = x.expand(n, height, width), y.expand(n, height, width)
+    if "crop" in moves:
+        left, top, crop_width, crop_height = (part[:, None] for part in moves["crop"].unbind(1))
     else:
-        back = torch.linalg.inv(_rigid(draws, n)).to(device, torch.float32)[:, :2, :, None, None]
+        left, top, crop_width, crop_height = (
+            torch.full((n, 1), size, dtype=torch.float32, device=images.device) for size in (0, 0, width, height)
+        )
+    # A resize repeats the crop's own edge: it must not blend in pixels from outside the crop, nor zeros.
+    columns, rows = (torch.arange(size, device=images.device) + 0.5 for size in (width, height))
+    x = (columns * (crop_width / width)).clamp(min=0.5).minimum(crop_width - 0.5)
+    y = (rows * (crop_height / height)).clamp(min=0.5).minimum(crop_height - 0.5)
+    x, y = (left + x)[:, None, :], (top + y)[:, :, None]
+    if "back" in moves:
+        back = moves["back"][..., None, None]
         x, y = (row[:, 0] * x + row[:, 1] * y + row[:, 2] for row in back.unbind(1))
+    else:
+        x, y = x.expand(n, height, width), y.expand(n, height, width)
     grid = paired(2 * x / width - 1, 2 * y / height - 1).to(images.dtype)
     return grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
@@ -249,22 +283,19 @@ def paired(x: Tensor, y: Tensor) -> Tensor:
     return torch.stack([x, y], 1).permute(0, 2, 3, 1)
 
 
-def jitter(images: Tensor, draws: Draws) -> Tensor:
+def jitter(images: Tensor, moves: Moves) -> Tensor:
     """Brightness, contrast, saturation, hue; on grey images the last two change nothing."""
-
-    def column(values: Tensor) -> Tensor:
-        return values.to(images.device, images.dtype)[:, None, None, None]
-
-    if draws.brightness is not None:
-        images = (images * column(draws.brightness)).clamp(0, 1)
-    if draws.contrast is not None:
+    factors = {name: values.to(images.dtype)[:, None, None, None] for name, values in moves.items() if name in COLOUR}
+    if "brightness" in factors:
+        images = (images * factors["brightness"]).clamp(0, 1)
+    if "contrast" in factors:
         mean = grey(images).mean((1, 2, 3), keepdim=True)
-        images = mean.lerp(images, column(draws.contrast)).clamp(0, 1)
+        images = mean.lerp(images, factors["contrast"]).clamp(0, 1)
     if images.shape[1] == 3:
-        if draws.saturation is not None:
-            images = grey(images).expand_as(images).lerp(images, column(draws.saturation)).clamp(0, 1)
-        if draws.hue is not None:
-            images = shift_hue(images, draws.hue.to(images.device, images.dtype))
+        if "saturation" in factors:
+            images = grey(images).expand_as(images).lerp(images, factors["saturation"]).clamp(0, 1)
+        if "hue" in factors:
+            images = shift_hue(images, factors["hue"])
     return images
 
 
@@ -276,7 +307,7 @@ def grey(images: Tensor) -> Tensor:
 
 
 def shift_hue(images: Tensor, shift: Tensor) -> Tensor:
-    """RGB images (B, 3, H, W) with their hue turned by `shift` (B,) of the circle; saturation and value stay.
+    """RGB images (B, 3, H, W) with their hue turned by `shift` (B, 1, 1, 1) of the circle; saturation and value stay.
 
     HSV as in https://en.wikipedia.org/wiki/HSL_and_HSV; with hue k in sixths, channel n is
     v − v·s·clamp(min(k_n, 4 − k_n), 0, 1), k_n = (n + k) mod 6, n = 5, 3, 1.
@@ -287,6 +318,6 @@ def shift_hue(images: Tensor, shift: Tensor) -> Tensor:
     red, green, blue = images.unbind(1)
     safe = chroma.where(chroma > 0, 1)
     green_or_blue = torch.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe)
-    sixth = torch.where(value == red, (green - blue) / safe, green_or_blue) + 6 * shift[:, None, None]
+    sixth = torch.where(value == red, (green - blue) / safe, green_or_blue) + 6 * shift[:, 0]
     turned = [(n + sixth) % 6 for n in (5, 3, 1)]
     return torch.stack([value - chroma * torch.minimum(k, 4 - k).clamp(0, 1) for k in turned], 1)

@@ -12,7 +12,20 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from datasets.augmentation import Augmentation, Draws, draw, generators, jitter, paired
+from datasets.augmentation import (
+    COLOUR,
+    FLIPS,
+    GEOMETRY,
+    Augmentation,
+    Draws,
+    Moves,
+    draw,
+    generators,
+    jitter,
+    mirrored,
+    moved,
+    paired,
+)
 from datasets.base import central_crop
 from datasets.seeds import stable_unit
 
@@ -52,8 +65,24 @@ def augment_points(
         raise ValueError(faults[0])
     size = crop or images.shape[-1]
     draws = draw(settings, len(images), size, size, generators(settings, seed))
-    images, points = move(images, points, draws, aspects, flip_pairs)
-    return jitter(images, draws), points
+    moves = moved(point_moves(draws, len(images), images.shape[-1], aspects), images.device)
+    return apply_points(images, points, moves, size, exchanged(points.shape[1], flip_pairs).to(points.device))
+
+
+def apply_points(images: Tensor, points: Tensor, moves: Moves, crop: int, exchange: Tensor) -> tuple[Tensor, Tensor]:
+    """The changes of `point_moves`, on stored pictures and their landmarks; `exchange` is `exchanged`'s."""
+    images, points = move(images, points, moves, crop, exchange)
+    return jitter(images, moves), points
+
+
+def exchanged(landmarks: int, flip_pairs: Pairs) -> Tensor:
+    """(landmarks,) the number that each has in a mirrored picture."""
+    import torch
+
+    found = torch.arange(landmarks)
+    for left, right in flip_pairs:
+        found[left], found[right] = right, left
+    return found
 
 
 def rotate_fixed(
@@ -69,8 +98,9 @@ def rotate_fixed(
     `rows` (B,) are the examples' numbers in their split; their angles are `fixed_angles` of them.
     """
     size = crop or images.shape[-1]
-    rotation = fixed_angles(rows, degrees) if degrees else None
-    return move(images, points, Draws(size, size, rotation=rotation), aspects, ())
+    draws = Draws(size, size, rotation=fixed_angles(rows, degrees) if degrees else None)
+    moves = moved(point_moves(draws, len(images), images.shape[-1], aspects), images.device)
+    return move(images, points, moves, size, exchanged(points.shape[1], ()).to(points.device))
 
 
 def fixed_angles(rows: Iterable[int], degrees: float) -> Tensor:
@@ -85,16 +115,30 @@ def _fixed_unit(row: int) -> float:
     return stable_unit("evaluation rotation", row)
 
 
-def move(
-    images: Tensor, points: Tensor, draws: Draws, aspects: Tensor | None, flip_pairs: Pairs
-) -> tuple[Tensor, Tensor]:
-    """The geometry of `draws` (of the crop's size) on stored pictures and landmarks; colour is left alone."""
-    matrices = point_matrices(draws, len(images), aspects)
-    if draws.rotation is None and draws.translate is None and draws.crop is None:
-        moved = _mirrored(central_crop(images, draws.width), draws)  # exact: nothing is interpolated
-    else:
-        moved = _sampled(images, matrices, draws.width)
-    return moved, _moved_points(points, matrices, draws, flip_pairs)
+def point_moves(draws: Draws, n: int, stored: int, aspects: Tensor | None) -> Moves:
+    """What `apply_points` needs of the draws of n crops of pictures that are `stored` pixels wide and high.
+
+    `there` (n, 2, 3) moves landmarks, `mirrored` (n,) says whose are exchanged, and `back` (n, 2, 3), where anything is
+    interpolated, leads from a pixel of the crop to the stored picture.
+    """
+    import torch
+
+    if not draws.values(*GEOMETRY):
+        return draws.values(*COLOUR)
+    matrices = point_matrices(draws, n, aspects)
+    moves = {"there": matrices.float(), "mirrored": _is_mirrored(draws, n), **draws.values(*COLOUR)}
+    if not draws.values(*GEOMETRY[2:]):
+        return moves | draws.values(*FLIPS)
+    back = torch.linalg.inv(_square(matrices))[:, :2]
+    back[:, :, 2] += (stored - draws.width) // 2
+    return moves | {"back": back.float()}
+
+
+def move(images: Tensor, points: Tensor, moves: Moves, crop: int, exchange: Tensor) -> tuple[Tensor, Tensor]:
+    """The geometry of `point_moves` on stored pictures and landmarks; colour is left alone."""
+    exact = "back" not in moves  # nothing is interpolated
+    images = mirrored(central_crop(images, crop), moves) if exact else _sampled(images, moves["back"], crop)
+    return images, _moved_points(points, moves, exchange)
 
 
 def point_matrices(draws: Draws, n: int, aspects: Tensor | None) -> Tensor:
@@ -129,45 +173,31 @@ def _square(matrices: Tensor) -> Tensor:
     return torch.cat([matrices, last], 1)
 
 
-def _mirrored(images: Tensor, draws: Draws) -> Tensor:
-    for flips, axis in ((draws.flip, 3), (draws.vertical_flip, 2)):
-        if flips is not None:
-            images = images.flip(axis).where(flips.to(images.device)[:, None, None, None], images)
-    return images
-
-
-def _sampled(images: Tensor, matrices: Tensor, crop: int) -> Tensor:
+def _sampled(images: Tensor, back: Tensor, crop: int) -> Tensor:
     """One bilinear look-up in the stored pictures (B, C, P, P) for every pixel of the crop; their edges repeat."""
     import torch
     from torch.nn.functional import grid_sample
 
     stored = images.shape[-1]
-    back = torch.linalg.inv(_square(matrices))[:, :2]
-    back[:, :, 2] += (stored - crop) // 2
-    back = back.to(images.device, torch.float32)[:, :, :, None, None]
     places = torch.arange(crop, device=images.device) + 0.5
-    x, y = (row[:, 0] * places[None, None, :] + row[:, 1] * places[None, :, None] + row[:, 2] for row in back.unbind(1))
+    rows = back[..., None, None].unbind(1)
+    x, y = (row[:, 0] * places[None, None, :] + row[:, 1] * places[None, :, None] + row[:, 2] for row in rows)
     grid = paired(2 * x / stored - 1, 2 * y / stored - 1)
     # In float32 whatever the pictures are: half the bits would place pixels a quarter of a pixel off.
-    moved = grid_sample(images.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
-    return moved.to(images.dtype)
+    sampled = grid_sample(images.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return sampled.to(images.dtype)
 
 
-def _moved_points(points: Tensor, matrices: Tensor, draws: Draws, flip_pairs: Pairs) -> Tensor:
+def _moved_points(points: Tensor, moves: Moves, exchange: Tensor) -> Tensor:
     import torch
 
-    moving = (draws.flip, draws.vertical_flip, draws.rotation, draws.translate, draws.crop)
-    if all(drawn is None for drawn in moving):
+    if "there" not in moves:
         return points
     x, y = points.float().unbind(2)
-    rows = matrices.to(points.device, torch.float32)[:, :, :, None].unbind(1)
     # Not a matrix product: under autocast, or with TF32, that would round to a tenth of a pixel.
-    moved = torch.stack([row[:, 0] * x + row[:, 1] * y + row[:, 2] for row in rows], 2).to(points.dtype)
-    mirrored = _is_mirrored(draws, len(points)).to(points.device)
-    swap = list(range(points.shape[1]))
-    for left, right in flip_pairs:
-        swap[left], swap[right] = right, left
-    return moved[:, swap].where(mirrored[:, None, None], moved)
+    rows = moves["there"][..., None].unbind(1)
+    there = torch.stack([row[:, 0] * x + row[:, 1] * y + row[:, 2] for row in rows], 2).to(points.dtype)
+    return there.index_select(1, exchange).where(moves["mirrored"][:, None, None], there)
 
 
 def _is_mirrored(draws: Draws, n: int) -> Tensor:

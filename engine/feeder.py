@@ -9,7 +9,8 @@ from typing import Any, Literal
 from ray.tune import Stopper
 from ray.tune.search import Searcher
 
-from trainables.together import MOST, fusion_key
+from trainables.probe import MOST
+from trainables.together import fusion_key
 from trainables.trial import TrialSpec
 
 BUNDLE_SECONDS = 5.0  # of work that one of Ray's trials carries: its few hundredths of a second vanish beside that

@@ -54,10 +54,10 @@ def peak_memory(spec: dict[str, Any]) -> Memory | None:
     config, free = from_tree(spec["config"]), torch.cuda.mem_get_info()[0]
     dataset = dataset_of(TrialSpec(**spec), config)
     learner = Learner(config, dataset, spec["seed"], torch.device("cuda"))
-    rows = torch.arange(min(config.training.batch_size, len(learner.labels["train"])), device=learner.device)
+    rows = torch.arange(min(config.training.batch_size, len(learner.labels["train"])))
     learner.network.train()
     for number in range(STEPS):
-        learner.step(rows, number, learner.task.totals())
+        learner.step(learner.fed(rows, number), learner.task.totals())
     with torch.no_grad():
         next(learner.outputs("test"))
     return Memory(torch.cuda.max_memory_reserved() + CONTEXT, free + CONTEXT)

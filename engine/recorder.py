@@ -15,7 +15,7 @@ from engine.errors import Interrupted
 from engine.feeder import Feeder
 from engine.progress import Progress, epoch_line
 from engine.record import Log, now, program, stopping
-from trainables.together import MOST
+from trainables.probe import MOST
 
 OF_EXECUTION = ("notes", "selected", "out_of_memory", "fused")  # what an end tells beside its record
 PAUSED = "paused"  # the end of a part of a trial, which is none of the log

@@ -1,26 +1,34 @@
-"""An exponential moving average of a network's weights: torch's `AveragedModel`; its `module` is the averaged network.
+"""An exponential moving average of a network's weights, in torch's `AveragedModel`; its `module` is the average.
 
 The first update copies: the average starts from the weights after one step, not from the initial ones.
 """
 
-from collections.abc import Sequence
-
-from torch import Tensor, nn
+import torch
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 
-def averaged(network: nn.Module, decay: float) -> AveragedModel:
+class Averaged(AveragedModel):
     """An average of `network` that keeps `decay` of itself at each update, on the network's device."""
-    blend = get_ema_multi_avg_fn(decay)
 
-    def update(average: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int) -> None:
-        # Batch norm's statistics are averaged with the weights, as timm and torchvision's references do: the raw
-        # network's are of activations that averaged weights do not give. Counters are copied: torch truncates their
-        # average, and num_batches_tracked would stay 1 for ever. torch passes tensors of one dtype at a time.
-        if average[0].is_floating_point():
-            blend(average, current, updates)
-        else:
-            for mine, theirs in zip(average, current, strict=True):
-                mine.copy_(theirs)
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        super().__init__(network, use_buffers=True)
+        self.blend = get_ema_multi_avg_fn(decay)
 
-    return AveragedModel(network, multi_avg_fn=update, use_buffers=True)
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """As torch's, without its copy of the count to the device, for which every step would wait.
+
+        Batch norm's statistics are averaged with the weights, as timm and torchvision's references do: the raw
+        network's are of activations that averaged weights do not give. Counters are copied: torch truncates their
+        average, and num_batches_tracked would stay 1 for ever.
+        """
+        own, given = ([*part.parameters(), *part.buffers()] for part in (self.module, model))
+        begun = int(self.n_averaged) > 0
+        averaged = [pair for pair in zip(own, given, strict=True) if begun and pair[0].is_floating_point()]
+        copied = [pair for pair in zip(own, given, strict=True) if not (begun and pair[0].is_floating_point())]
+        if averaged:
+            self.blend(*map(list, zip(*averaged, strict=True)), self.n_averaged)
+        for mine, theirs in copied:
+            mine.copy_(theirs)
+        self.n_averaged += 1

@@ -23,7 +23,7 @@ class GradientClip:
         trained = [parameter for parameter in parameters if parameter.grad is not None]
         before = clip_grad_norm_(trained, self.limit)
         after = get_total_norm([parameter.grad for parameter in trained if parameter.grad is not None])
-        self.largest = torch.maximum(self.largest, torch.stack([before, after]))
+        torch.maximum(self.largest, torch.stack([before, after]), out=self.largest)
         self.steps += 1
 
     def state_dict(self) -> dict[str, Any]:

@@ -34,6 +34,7 @@ class Fused:
         self.lanes = lanes
         self.program = _widened(template, lanes)
         self.layers = {path: layer for path, layer in self.program.named_modules() if isinstance(layer, _Wide)}
+        self.drawing = [torch.Generator(next(template.parameters()).device) for _ in range(lanes)]
         self.gradients = [value.grad for value in self.program.parameters() if value.grad is not None]
 
     def __call__(self, images: Sequence[Tensor]) -> list[Any]:
@@ -58,10 +59,19 @@ class Fused:
 
     def draw_from(self, seeds: Iterable[int | None]) -> None:
         """Seed what dropout draws in each lane; None drops nothing."""
-        generators = [_generator(seed, self.gradients[0].device) for seed in seeds]
+        generators = [
+            None if seed is None else generator.manual_seed(seed)
+            for seed, generator in zip(seeds, self.drawing, strict=True)
+        ]
         for layer in self.layers.values():
             if isinstance(layer, _Dropout):
                 layer.generators = generators
+
+    @property
+    def generators(self) -> list[torch.Generator]:
+        """Those that dropout draws from."""
+        found = [layer.generators for layer in self.layers.values() if isinstance(layer, _Dropout)]
+        return [generator for generator in found[0] if generator] if found else []
 
 
 def check(
@@ -91,7 +101,7 @@ def check(
     except (RuntimeError, TypeError) as error:
         raise UnfusableError(f"its layers do not take pictures side by side: {error}") from None
     for network, found, own in zip(alone, together, images, strict=True):
-        if not _close(found, _alone(network, own)):
+        if not near(found, _alone(network, own)):
             raise UnfusableError(MIXES)
     with autocast():
         together = _stepped(fused, seated, images)
@@ -158,7 +168,8 @@ def _tensors(outputs: Any) -> list[Tensor]:
     return [outputs] if isinstance(outputs, Tensor) else [tensor for part in outputs for tensor in _tensors(part)]
 
 
-def _close(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> bool:
+def near(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> bool:
+    """Whether they differ by no more than reordered sums do."""
     return all(
         mine.shape == other.shape and _distance(mine, other) <= TOLERANCE * (1e-3 + float(other.detach().abs().max()))
         for mine, other in zip(ours, theirs, strict=True)
@@ -167,10 +178,6 @@ def _close(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> bool:
 
 def _distance(mine: Tensor, other: Tensor) -> float:
     return float((mine.detach() - other.detach()).abs().max())
-
-
-def _generator(seed: int | None, device: torch.device) -> torch.Generator | None:
-    return None if seed is None else torch.Generator(device).manual_seed(seed)
 
 
 def _of_lane(outputs: Any, lane: int, lanes: int) -> Any:

@@ -1,4 +1,4 @@
-"""Trials side by side in one process: several of one architecture and batch size as the lanes of one program.
+"""Trials side by side in one process, in as many lanes as are trained at once.
 
 Each lane keeps its own trial: seed, data order, augmentation, loss, optimizer, schedule, checkpoint and record. All are
 trained for an epoch at a time; then each evaluates, saves and reports, and a lane whose trial is over takes the next.
@@ -11,34 +11,35 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from trainables.faults import disk_fault, first_line
-from trainables.fusion import Fused, UnfusableError, check
-from trainables.together import Kind, LaneError, best_width, fusion_key, train_together
+from trainables.fusion import UnfusableError, check
+from trainables.probe import Kind, Known, Way, best_way, sound
+from trainables.together import Grouped, LaneError, Program, fusion_key, train_together
 from trainables.trial import Trial, TrialSpec, failure
 
-KERNEL = "grouped"  # how the lanes' convolutions are one, for the record
-
 Report = dict[str, Any]
-_MEASURED: dict[str, dict[int, float]] = {}  # seconds of a step, by kind of trial and number of lanes
+_KNOWN: dict[str, Known] = {}  # by kind of trial
 
 
 class Lanes:
-    """Runs the trials of a queue, `wanted` at a time as one program; 1 runs one after the other.
+    """Runs the trials of a queue, `wanted` at a time; 1 runs one after the other.
 
-    `auto` times a few steps of the first trial's kind, and takes as many lanes as train most trials a second. A network
-    that has no fused form is trained alone, and its trials' ends say so where a number was asked for.
+    `auto` times a few steps of the first trial's kind, and takes as many lanes as train most trials a second. What
+    cannot be trained together is trained alone, and its trials' ends say so where a number was asked for.
     """
 
     def __init__(self, begin: Callable[[TrialSpec], Trial], wanted: int | Literal["auto"] = 1) -> None:
         self.begin, self.wanted = begin, wanted
         self.queue: deque[dict[str, Any]] = deque()
         self.trials: list[Trial | None] = [None]
-        self.fused: Fused | None = None
+        self.way: Way | None = None
+        """how they are trained, once that is decided"""
+        self.program: Program | None = None
         self.note: str | None = None
-        """why the trials are not fused although that was asked for"""
+        """why the trials are not trained together although that was asked for"""
 
     def put(self, specs: list[dict[str, Any]]) -> None:
         self.queue = deque(specs)
-        self.trials, self.fused, self.note = [None], None, None
+        self.trials, self.way, self.program, self.note = [None], None, None, None
 
     @property
     def busy(self) -> bool:
@@ -60,7 +61,7 @@ class Lanes:
             self._again()
             return reports
         except Exception as error:
-            if self.fused is None:
+            if self.program is None:
                 return [*reports, *(self._ended(lane, error) for lane in going)]
             self._again()
             self._alone(f"together they failed: {first_line(error)}")
@@ -68,7 +69,7 @@ class Lanes:
         for lane, trial in (told or going).items():
             try:
                 if lane in trained:
-                    trial.end_epoch(*trained[lane], lanes=len(self.trials))
+                    trial.end_epoch(*trained[lane], lanes=self._merged)
                 result = trial.report()
             except Exception as error:
                 reports.append(self._ended(lane, error))
@@ -87,10 +88,9 @@ class Lanes:
             spec = self.queue.popleft()
             try:
                 trial = self.begin(TrialSpec(**spec))
-                if not any(self.trials):
-                    self._widen(trial)
-                if self.fused is not None:
-                    self.fused.enter(lane, trial.learner.network)
+                if self.way is None:
+                    self._decide(trial)
+                self._enter(lane, trial)
             except Exception as error:
                 reports.append(_fault(spec["trial"], error))
             else:
@@ -104,29 +104,36 @@ class Lanes:
 
     def _alone(self, why: str) -> None:
         """Train what is left one after the other."""
-        self.note, self.fused, self.trials = f"--fuse {self.wanted}: trained alone, as {why}", None, [None]
+        self.note = f"--fuse {self.wanted}: trained alone, as {why}"
+        self.way, self.program, self.trials = Way(), None, [None]
 
-    def _widen(self, trial: Trial) -> None:
-        """Make the program, as no trial is in progress, for those that are of this one's kind."""
-        if self.wanted == 1 or self.fused is not None or self.note:
+    def _decide(self, trial: Trial) -> None:
+        """How all are trained, which are of this one's kind, as no trial is in progress."""
+        if self.wanted == 1 and trial.device.type == "cpu":
+            self.way = Way()
             return
+        self.way = best_way(_kind(trial), 1 + len(self.queue), self.wanted, _known(trial))
+        network, batch = trial.learner.network, trial.config.training.batch_size
         try:
-            lanes = self.wanted if isinstance(self.wanted, int) else self._best(trial)
-            if lanes > 1:
-                shape, batch = trial.dataset.info.input_shape, trial.config.training.batch_size
-                check(trial.learner.network, shape, lanes, batch, trial.learner.autocast)
+            if self.way.merges:
+                check(network, trial.dataset.info.input_shape, self.way.lanes, batch, trial.learner.autocast)
         except UnfusableError as error:
             self._alone(f"{trial.config.model.name} has no fused form: {error}")
             return
-        if lanes > 1:
-            self.trials = [None] * lanes
-            self.fused = Fused(trial.learner.network, lanes)
-        else:
-            self._alone("that is quicker here")
+        self.program = self.way.program(network)
+        self.trials = [None] * self.way.lanes
 
-    def _best(self, trial: Trial) -> int:
-        known = _MEASURED.setdefault(fusion_key(trial.spec.to_dict()), {})
-        return best_width(Kind(trial.config, trial.dataset, trial.device), 1 + len(self.queue), known)
+    def _enter(self, lane: int, trial: Trial) -> None:
+        assert self.way is not None
+        if self.way.captures:
+            trial.learner.captures = sound(_kind(trial), Way(1, "graph"), _known(trial))
+        if self.program is not None:
+            self.program.enter(lane, trial.learner.network)
+
+    @property
+    def _merged(self) -> int:
+        """How many lanes are one program, whose numbers depend on that."""
+        return len(self.trials) if isinstance(self.program, Grouped) else 1
 
     def _train(self, going: Mapping[int, Trial]) -> dict[int, tuple[dict[str, float], float]]:
         """By lane, the epoch's training metrics and the trial's share of the seconds."""
@@ -134,17 +141,17 @@ class Lanes:
             trial.begin_epoch()
         began = time.perf_counter()
         learners = {lane: trial.learner for lane, trial in going.items()}
-        if self.fused is None:
+        if self.program is None:
             metrics = {lane: learner.train_epoch() for lane, learner in learners.items()}
         else:
-            metrics = train_together(learners, self.fused)
+            metrics = train_together(learners, self.program)
         seconds = (time.perf_counter() - began) / max(1, len(going))
         return {lane: (found, seconds) for lane, found in metrics.items()}
 
     def _reported(self, lane: int, trial: Trial, result: Report) -> Report:
         if end := result["end"]:
-            if self.fused is not None:
-                end["fused"] = {"lanes": self.fused.lanes, "lane": lane, "kernel": KERNEL}
+            if self.way is not None and self.way.kernel != "eager":
+                end["fused"] = {"lanes": self.way.lanes, "lane": lane, "kernel": self.way.kernel}
             elif self.note and self.wanted != "auto":
                 end["notes"].append(self.note)
             self._free(lane)
@@ -157,10 +164,18 @@ class Lanes:
     def _free(self, lane: int) -> Trial:
         trial = self.trials[lane]
         assert trial is not None
-        if self.fused is not None:
-            self.fused.leave(lane, trial.learner.network)
+        if self.program is not None:
+            self.program.leave(lane, trial.learner.network)
         self.trials[lane] = None
         return trial
+
+
+def _kind(trial: Trial) -> Kind:
+    return Kind(trial.config, trial.dataset, trial.device)
+
+
+def _known(trial: Trial) -> Known:
+    return _KNOWN.setdefault(fusion_key(trial.spec.to_dict()), Known())
 
 
 def _fault(trial: str, error: Exception) -> Report:
@@ -176,10 +191,10 @@ def replay_epoch(trial: Trial, lanes: int) -> Report:
     if trial.due and lanes > 1:
         trial.begin_epoch()
         began = time.perf_counter()
-        fused, learner = Fused(trial.learner.network, lanes), trial.learner
-        fused.enter(0, learner.network)
-        metrics = train_together({0: learner}, fused)[0]
-        fused.leave(0, learner.network)
+        program, learner = Grouped(trial.learner.network, lanes), trial.learner
+        program.enter(0, learner.network)
+        metrics = train_together({0: learner}, program)[0]
+        program.leave(0, learner.network)
         trial.end_epoch(metrics, time.perf_counter() - began, lanes)
         return trial.report()
     return trial.advance()

@@ -14,12 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from datasets.seeds import derive_seed
-from trainables.averaging import averaged
+from trainables.averaging import Averaged
 from trainables.clipping import GradientClip
+from trainables.feed import Fed, Feed
 from trainables.networks import build_network
 from trainables.outputs import detached, in_float32
 from trainables.pictures import Pictures
-from trainables.randomness import drawn_from
+from trainables.randomness import Turns
+from trainables.steps import Step, Steps
 from trainables.tasks import TASKS, Batch, Terms, Totals
 
 if TYPE_CHECKING:
@@ -44,7 +46,9 @@ class Learner:
         self.optimizer = self.phase.build(self.network.parameters())
         clip_norm, ema = config.training.clip_norm, config.training.ema
         self.clip = GradientClip(clip_norm, device) if clip_norm else None
-        self.average = averaged(self.network, ema) if ema else None
+        self.average = Averaged(self.network, ema) if ema else None
+        self.totals = self.task.totals()  # of the epoch in progress
+        self.steps, self.turns, self.captures = Steps(device), Turns(device), False
         self.epoch = 0
         self.first_loss: float | None = None
         self.drawn = torch.zeros(len(self.info.classes), dtype=torch.int64)  # training rows seen of each class
@@ -59,27 +63,51 @@ class Learner:
         """The network that is evaluated and saved: the averaged one, or the trained one where none is averaged."""
         return self.network if self.average is None else self.average.module
 
-    def train_epoch(self) -> dict[str, float]:
-        """One pass over the training rows: metrics of the pictures as trained on (augmented, weights moving)."""
-        parts, totals = self.begin_epoch(), self.task.totals()
-        with drawn_from(self.dropout_seed, self.device):
-            for number, rows in enumerate(parts):
-                self.step(rows, number, totals)
-        return self.task.metrics(totals)
+    def train_epoch(self, most: int | None = None) -> dict[str, float]:
+        """One pass over the training rows: metrics of the pictures as trained on (augmented, weights moving).
 
-    def begin_epoch(self) -> list[Tensor]:
-        """Enter the next epoch; the rows of each of its batches, on the device."""
+        It ends after `most` batches, if that is given.
+        """
+        feed = self.begin_epoch(most)
+        with self.turns.taken():
+            for _ in self.run(feed):
+                pass
+        return self.task.metrics(self.totals)
+
+    def begin_epoch(self, most: int | None = None) -> Feed:
+        """Enter the next epoch; what its batches, or the first `most` of them, are made of, on the device."""
         self.epoch += 1
         self._enter_phase()
         labels = self.labels["train"].cpu()
         order = self.config.sampler.order(labels, self._generator("order"))
         self.drawn += torch.bincount(labels[order], minlength=len(self.drawn))
         self.network.train()
-        return batches(order.to(self.device), self.config.training.batch_size)
+        self.turns.seed(self.dropout_seed)
+        for total in self.totals.values():
+            total.zero_()
+        parts = batches(order, self.config.training.batch_size)[:most]
+        return Feed([self._drawn(rows, number) for number, rows in enumerate(parts)], self.device)
 
-    def step(self, rows: Tensor, number: int, totals: Totals) -> Tensor:
-        """Train on the given training rows as batch `number` of the epoch; the loss before the step."""
-        batch = self.batch(rows, number)
+    def run(self, feed: Feed) -> Iterator[None]:
+        """The steps of an epoch begun, one at each yield, or left to the device with `captures`."""
+        decided = self.decided if self.captures else None
+        return self.steps.run({0: feed}, Step(lambda fed: self.step(fed[0], self.totals), self.counted, decided))
+
+    @property
+    def decided(self) -> tuple[Any, ...]:
+        """All that may change from epoch to epoch of what Python decides in a step."""
+        return (self.optimizer, self.lr)
+
+    def counted(self) -> None:
+        """Count a step that was done without Python, as `learn` counts it."""
+        if self.clip is not None:
+            self.clip.steps += 1
+        if self.average is not None:
+            self.average.n_averaged += 1
+
+    def step(self, fed: Fed, totals: Totals) -> Tensor:
+        """Train on a batch; the loss before the step."""
+        batch = self.batch(fed)
         outputs = self.forward(self.network, batch.images)
         terms, loss = self.judged(outputs, batch)
         self.optimizer.zero_grad(set_to_none=True)
@@ -87,9 +115,16 @@ class Learner:
         self.learn(terms, outputs, batch, totals)
         return loss.detach()
 
-    def batch(self, rows: Tensor, number: int) -> Batch:
-        """Batch `number` of the epoch as the network takes it."""
-        return self.pictures.for_training(rows, self._seed("augmentation", number))
+    def batch(self, fed: Fed) -> Batch:
+        """A batch of the epoch as the network takes it."""
+        return self.pictures.for_training(fed)
+
+    def fed(self, rows: Tensor, number: int) -> Fed:
+        """What batch `number` of the epoch is made of if it has these rows (B,), on the device."""
+        return Feed([self._drawn(rows.cpu(), number)], self.device).batch(0)
+
+    def _drawn(self, rows: Tensor, number: int) -> Fed:
+        return self.pictures.drawn(rows, self._seed("augmentation", number))
 
     def judged(self, outputs: Any, batch: Batch) -> tuple[Terms, Tensor]:
         """The criterion's parts, and their sum, which is trained."""
@@ -128,7 +163,7 @@ class Learner:
         """Pictures as the network sees them, (B, C, H, W) float32; augmented with batch `batch`'s draws if given."""
         if batch is None:
             return self.pictures.for_evaluation(split, rows).images
-        return self.pictures.for_training(rows, self._seed("augmentation", batch)).images
+        return self.pictures.for_training(self.fed(rows, batch)).images
 
     @torch.no_grad()
     def evaluate(self, split: str) -> dict[str, float]:
@@ -186,12 +221,12 @@ class Learner:
         """
         self.network.train()
         held = min(self.config.training.batch_size, len(self.labels["train"]))
-        rows = torch.arange(min(held, self._affordable(PROBE_PIXELS)), device=self.device)
+        rows = torch.arange(min(held, self._affordable(PROBE_PIXELS)))
         totals = self.task.totals()
-        float(self.step(rows, 0, totals))
+        float(self.step(self.fed(rows, 0), totals))
         began = time.perf_counter()
         for number in range(steps):
-            loss = self.step(rows, number, totals)
+            loss = self.step(self.fed(rows, number), totals)
         float(loss)  # waits for the device
         return (time.perf_counter() - began) / steps, len(rows)
 
@@ -225,16 +260,15 @@ class Learner:
         self.epoch, self.first_loss, self.drawn = state["epoch"], state["first_loss"], state["drawn"]
         self.network.load_state_dict(state["model"])
         self._enter_phase()
-        # Its state is the checkpoint's, its settings are the configuration's: those of a fork differ.
-        settings = [{name: value for name, value in g.items() if name != "params"} for g in self.optimizer.param_groups]
-        self.optimizer.load_state_dict(state["optimizer"])
-        for group, own in zip(self.optimizer.param_groups, settings, strict=True):
-            group.update(own)
+        # Its state is the checkpoint's, its settings are the configuration's: those of a fork, or of a GPU, differ.
+        settings = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({**state["optimizer"], "param_groups": settings})
+        self.steps.captured = None
         if self.clip is not None and state["clip"] is not None:
             self.clip.load_state_dict(state["clip"])
         if self.average is not None:
             # A fork's parent may have averaged nothing: then the average starts from the weights it hands on.
-            self.average = averaged(self.network, self.config.training.ema)
+            self.average = Averaged(self.network, self.config.training.ema)
             if state["average"] is not None:
                 self.average.load_state_dict(state["average"])
 

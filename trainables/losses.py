@@ -66,7 +66,7 @@ class CrossEntropy(ClassificationLoss):
         from torch.nn.functional import cross_entropy
 
         total = cross_entropy(logits, targets, weights, reduction="sum", label_smoothing=self.label_smoothing)
-        return total, total.new_tensor(len(targets)) if weights is None else weights[targets].sum()
+        return total, total.new_full((), len(targets)) if weights is None else weights[targets].sum()
 
 
 class ClassBalanced(ClassificationLoss):
@@ -83,7 +83,7 @@ class ClassBalanced(ClassificationLoss):
         from torch.nn.functional import cross_entropy
 
         total = cross_entropy(logits, targets, weights, reduction="sum", label_smoothing=self.label_smoothing)
-        return total, total.new_tensor(len(targets))
+        return total, total.new_full((), len(targets))
 
 
 class Focal(ClassificationLoss):
@@ -99,7 +99,7 @@ class Focal(ClassificationLoss):
         # above 0, where the power's gradient is infinite for γ < 1 and a sure prediction would make it NaN
         rest = (-log_p.expm1()).clamp(min=torch.finfo(log_p.dtype).tiny)
         total = -(rest**self.gamma * log_p).sum()
-        return total, total.new_tensor(len(targets))
+        return total, total.new_full((), len(targets))
 
 
 TaskWeight = Annotated[float, Field(gt=0), Range(0.25, 8.0, log=True)]

@@ -47,6 +47,8 @@ class TorchOptimizer(Optimizer):
     torch_class: ClassVar[str]
     fused: ClassVar[bool] = False
     """whether torch has it as one kernel over all of a parameter's numbers, on the CPU and on CUDA"""
+    capturable: ClassVar[bool] = False
+    """whether torch must be told that its steps may become part of a CUDA graph"""
 
     def at(self, epoch: int, epochs: int) -> "TorchOptimizer":
         return self
@@ -56,8 +58,11 @@ class TorchOptimizer(Optimizer):
 
         arguments = {key: value for key, value in self if key != "name"}
         weights = list(parameters)
-        if self.fused and all(weight.device.type in ("cpu", "cuda") for weight in weights):  # none on the meta device
+        devices = {weight.device.type for weight in weights}
+        if self.fused and devices <= {"cpu", "cuda"}:  # none on the meta device
             arguments["fused"] = True
+        if self.capturable and devices == {"cuda"}:
+            arguments["capturable"] = True
         return getattr(torch.optim, self.torch_class)(weights, **arguments)
 
 
@@ -78,7 +83,7 @@ class SGD(TorchOptimizer):
 
 class Adam(TorchOptimizer):
     torch_class = "Adam"
-    fused = True
+    fused = capturable = True
     name: Literal["adam"] = "adam"
     lr: Annotated[float, Field(gt=0), Range(1e-5, 1e-1, log=True)] = 0.001
     betas: tuple[Decay, Decay] = (0.9, 0.999)
@@ -93,6 +98,7 @@ class AdamW(Adam):
 
 class RMSprop(TorchOptimizer):
     torch_class = "RMSprop"
+    capturable = True
     name: Literal["rmsprop"] = "rmsprop"
     lr: Annotated[float, Field(gt=0), Range(1e-5, 1e-1, log=True)] = 0.01
     alpha: Decay = 0.99

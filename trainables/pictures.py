@@ -1,6 +1,7 @@
 """A data set on the device, and the batches that a network takes from it: augmented, mixed, normalised.
 
-Every random draw of a batch comes from a seed that the caller derives for it, so nothing here keeps state.
+Every random draw of a batch comes from a seed that the caller derives for it, so nothing here keeps state. Drawing is
+done on the CPU, for as many batches as the caller likes; what follows from it on the device, batch by batch.
 """
 
 from dataclasses import dataclass
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from datasets.augmentation import augment
-from datasets.augmentation_points import augment_points, rotate_fixed
+from datasets.augmentation import apply, draw, generators
+from datasets.augmentation_points import apply_points, exchanged, point_moves, rotate_fixed
 from datasets.seeds import derive_seed
+from trainables.feed import Fed
 from trainables.tasks import Batch
 
 if TYPE_CHECKING:
@@ -39,23 +41,35 @@ class Pictures:
         self.config, self.info, self.device = config, dataset.info, device
         self.splits = {name: _on_device(part, device) for name, part in dataset.splits.items()}
         self.shift, self.scale = (values.to(device) for values in normalisation(config, dataset.info))
+        self.exchange = exchanged(dataset.info.n_points, dataset.info.flip_pairs).to(device)
+        aspects = self.splits["train"].aspects
+        self.aspects = None if aspects is None else aspects.cpu()
 
     def mean_shape(self) -> Tensor:
         """(L, 2): the mean landmarks of the training faces; (0, 2) for a set without."""
         points = self.splits["train"].points
         return torch.zeros(0, 2, device=self.device) if points is None else points.nanmean(0)
 
-    def for_training(self, rows: Tensor, seed: int) -> Batch:
-        """Training rows with the augmentation and mixing that `seed` draws."""
-        split, settings = self.splits["train"], self.config.augmentation
+    def drawn(self, rows: Tensor, seed: int) -> Fed:
+        """What a training batch of `rows` (B,), on the CPU, is made of: they, and what `seed` draws for them."""
+        settings, n = self.config.augmentation, len(rows)
+        draws = draw(settings, n, *self.info.input_shape[1:], generators(settings, seed))
+        if self.splits["train"].points is None:
+            moves = draws.moves(n)
+        else:
+            stored = self.splits["train"].images.shape[-1]
+            moves = point_moves(draws, n, stored, None if self.aspects is None else self.aspects[rows])
+        return {"rows": rows, **moves, **self._mixing(n, seed)}
+
+    def for_training(self, fed: Fed) -> Batch:
+        """The batch that `drawn` drew, taken to the device."""
+        split, rows = self.splits["train"], fed["rows"]
         images, points = self._raw(split, rows), None
         if split.points is None:
-            images = augment(images, settings, seed)
+            images = apply(images, fed)
         else:
-            aspects = None if split.aspects is None else split.aspects[rows]
-            side, pairs = self.info.input_shape[-1], self.info.flip_pairs
-            images, points = augment_points(images, split.points[rows], settings, seed, side, aspects, pairs)
-        return self._mixed(Batch(self._normalised(images), split.labels[rows], points), seed)
+            images, points = apply_points(images, split.points[rows], fed, self.info.input_shape[-1], self.exchange)
+        return _mixed(Batch(self._normalised(images), split.labels[rows], points), fed)
 
     def for_evaluation(self, name: str, rows: Tensor) -> Batch:
         """Rows of any split as they are; landmark crops turned by each example's own angle if the data set says so."""
@@ -75,16 +89,26 @@ class Pictures:
         """In place: what is given to it is a batch of its own, in float32."""
         return images.sub_(self.shift).div_(self.scale)
 
-    def _mixed(self, batch: Batch, seed: int) -> Batch:
-        """mixup (Zhang et al. 2018): each picture with another of the batch, one share λ ~ Beta(α, α) for all."""
+    def _mixing(self, n: int, seed: int) -> Fed:
+        """Whom each of n pictures is mixed with, and both shares: λ ~ Beta(α, α), one for all, and 1 − λ."""
         alpha = self.config.training.mixup
         if not alpha:
-            return batch
+            return {}
         generator = torch.Generator().manual_seed(derive_seed(seed, "mixup"))
         share = _beta(alpha, generator)
-        other = torch.randperm(len(batch.labels), generator=generator).to(self.device)
-        images = share * batch.images + (1 - share) * batch.images[other]
-        return batch._replace(images=images, second=batch.labels[other], share=share)
+        return {
+            "other": torch.randperm(n, generator=generator),
+            "shares": torch.tensor([share, 1 - share]).expand(n, 2),
+        }
+
+
+def _mixed(batch: Batch, fed: Fed) -> Batch:
+    """mixup (Zhang et al. 2018): each picture with another of the batch."""
+    if "other" not in fed:
+        return batch
+    other, shares = fed["other"], fed["shares"][0]
+    images = shares[0] * batch.images + shares[1] * batch.images[other]
+    return batch._replace(images=images, second=batch.labels[other], shares=shares)
 
 
 def normalisation(config: "TrialConfig", info: "DatasetInfo") -> tuple[Tensor, Tensor]:

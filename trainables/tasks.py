@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 class Batch(NamedTuple):
     """Pictures (B, C, H, W) float32 as the network takes them, labels (B,) int64, points (B, L, 2) in pixels or None.
 
-    A mixed batch (mixup) also has each picture's second label, and the first label's `share` in (0, 1].
+    A mixed batch (mixup) also has each picture's second label, and the `shares` (2,) of the first and of the second.
     """
 
     images: Tensor
     labels: Tensor
     points: Tensor | None = None
     second: Tensor | None = None
-    share: float = 1.0
+    shares: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -146,10 +146,10 @@ class Classification(Task):
     def _mixed(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """`class_terms`; of a mixed batch, both labels' by their shares (Zhang et al. 2018)."""
         total, count = self.class_terms(logits, batch.labels)
-        if batch.second is None:
+        if batch.second is None or batch.shares is None:
             return total, count
-        other, others = self.class_terms(logits, batch.second)
-        return batch.share * total + (1 - batch.share) * other, batch.share * count + (1 - batch.share) * others
+        (share, rest), (other, others) = batch.shares, self.class_terms(logits, batch.second)
+        return share * total + rest * other, share * count + rest * others
 
     def totals(self) -> Totals:
         return {**super().totals(), "ce": self._zero(), "confusion": self.confusion.zeros()}
@@ -159,7 +159,9 @@ class Classification(Task):
         """A mixed batch counts under its larger share's labels."""
         super().add(totals, terms, outputs, batch)
         logits = outputs[0] if isinstance(outputs, tuple) else outputs
-        labels = batch.labels if batch.second is None or batch.share >= 0.5 else batch.second
+        labels = batch.labels
+        if batch.second is not None and batch.shares is not None:
+            labels = labels.where(batch.shares[0] >= 0.5, batch.second)
         totals["ce"] += cross_entropy(logits, labels, reduction="sum")
         self.confusion.add(totals["confusion"], logits, labels)
 

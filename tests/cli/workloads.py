@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from torch import Tensor
-
 from trainables.digits import DigitsSmallCNN
+from trainables.feed import Feed
 from trainables.trial import Trial, TrialSpec
 
 MENDED = "mended"
@@ -20,11 +19,11 @@ class Faulty(DigitsSmallCNN):
         trial = super().begin(spec)
         begin = trial.learner.begin_epoch
 
-        def begin_epoch() -> list[Tensor]:
+        def begin_epoch(most: int | None = None) -> Feed:
             mended = (Path(trial.spec.directory) / MENDED).exists()
             if trial.learner.epoch == 1 and trial.spec.seed == SEED and not mended:
                 self.fail()
-            return begin()
+            return begin(most)
 
         trial.learner.begin_epoch = begin_epoch  # type: ignore[method-assign]
         return trial

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from datasets.augmentation import Augmentation, Draws, augment, draw, generators
-from datasets.augmentation_points import augment_points, fixed_angles, move, rotate_fixed
+from datasets.augmentation_points import augment_points, exchanged, fixed_angles, move, point_moves, rotate_fixed
 from datasets.base import DatasetInfo, Examples, central_crop
 from datasets.cache import open_dataset, prepare
 from datasets.faces import Faces
@@ -204,7 +204,9 @@ GOLDEN_ANGLES = [-0.4004, -15.7077, 11.2649]
 
 def test_the_matrices_of_a_draw_are_those_that_move_its_points() -> None:
     draws = Draws(CROP, CROP, rotation=torch.tensor([90.0, -90.0]))
-    _, points = move(torch.zeros(2, 1, CROP, CROP), torch.tensor([[[66.0, 56]], [[66.0, 56]]]), draws, None, ())
+    given = torch.tensor([[[66.0, 56]], [[66.0, 56]]])
+    moves = point_moves(draws, 2, CROP, None)
+    _, points = move(torch.zeros(2, 1, CROP, CROP), given, moves, CROP, exchanged(1, ()))
     assert torch.allclose(points, torch.tensor([[[56.0, 46]], [[56.0, 66]]]), atol=1e-4)
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import torch
 import yaml
 
 from analysis.report import report_tables
@@ -20,6 +19,7 @@ from tests.conftest import Cli
 from tests.engine.sequential import Drive
 from tests.records import ends
 from tests.trainables.small_trials import SMALL, small_spec
+from trainables.feed import Fed
 from trainables.pictures import Pictures
 from trainables.trial import Trial
 
@@ -123,8 +123,8 @@ def test_a_picture_that_is_not_a_number_ends_the_trial_in_that_epoch(
     trial = Trial(small_spec(tmp_path, {"model.bn_after": NETS[net]}))
     for_training = Pictures.for_training
 
-    def spoilt(self: Pictures, rows: torch.Tensor, seed: int) -> Any:
-        batch = for_training(self, rows, seed)
+    def spoilt(self: Pictures, fed: Fed) -> Any:
+        batch = for_training(self, fed)
         if trial.learner.epoch == epoch:
             batch.images[0, 0, 3, 3] = float("nan")
         return batch

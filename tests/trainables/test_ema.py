@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from tests.trainables.small_trials import EVERYTHING, small_learner
 from trainables import checkpoint, diagnostics, verification
-from trainables.averaging import averaged
+from trainables.averaging import Averaged
 from trainables.config import ConfigError, resolve
 from trainables.learner import Learner
 
@@ -163,15 +162,15 @@ def test_an_average_that_works_verifies(decay: float, settings: dict[str, Any]) 
 
 
 def never_updated(patch: Patch) -> None:
-    patch.setattr(AveragedModel, "update_parameters", lambda self, model: None)
+    patch.setattr(Averaged, "update_parameters", lambda self, model: None)
 
 
 def another_decay(patch: Patch) -> None:
-    patch.setattr("trainables.learner.averaged", lambda network, decay: averaged(network, 0.95))
+    patch.setattr("trainables.learner.Averaged", lambda network, decay: Averaged(network, 0.95))
 
 
 def only_copied(patch: Patch) -> None:
-    patch.setattr("trainables.learner.averaged", lambda network, decay: averaged(network, 0.0))
+    patch.setattr("trainables.learner.Averaged", lambda network, decay: Averaged(network, 0.0))
 
 
 def not_evaluated(patch: Patch) -> None:
@@ -243,7 +242,7 @@ def test_diagnostics_are_those_of_the_trained_weights() -> None:
 def test_no_update_reads_a_number_back_from_the_device() -> None:
     """Tensors on "meta" have no values, so that reading one raises."""
     network = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)).to("meta")
-    average = averaged(network, 0.9)
+    average = Averaged(network, 0.9)
     for _ in range(2):
         average.update_parameters(network)
     with pytest.raises(RuntimeError):

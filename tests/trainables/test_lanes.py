@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from tests.trainables.small_trials import EVERYTHING, finish, small_config, small_dataset, small_spec, timeless
-from trainables import together
+from trainables import probe
 from trainables.lanes import Lanes, replay_epoch
-from trainables.together import Kind, Steps, best_width, fusion_key, seconds_a_step
+from trainables.probe import Kind, Known, Probe, Way, best_way, seconds_a_step
+from trainables.together import fusion_key
 from trainables.trial import Trial, TrialSpec
 
 DIVERGING = {**EVERYTHING, "optimizer.lr": 1e30}
@@ -174,22 +175,22 @@ def kind(settings: dict[str, Any]) -> Kind:
 def test_auto_takes_the_number_of_lanes_that_measures_best(monkeypatch: pytest.MonkeyPatch) -> None:
     some = kind({"training.epochs": 300})
     took = {1: 1.0, 2: 0.7, 4: 0.5, 8: 0.49, 16: 0.1}
-    monkeypatch.setattr(together, "seconds_a_step", lambda kind, lanes: 1e-3 * took[lanes])
-    assert [best_width(some, trials, {}) for trials in (1, 3, 4, 20)] == [1, 2, 4, 4]
-    known: dict[int, float] = {}
-    assert best_width(some, 20, known) == best_width(some, 20, dict(known)) == 4
-    assert set(known) == {1, 2, 4, 8}, "the first doubling that gains nothing is the last"
-    assert best_width(kind({"training.epochs": 1}), 20, {}) == 1, "over before it is known"
-    monkeypatch.setattr(together, "seconds_a_step", lambda kind, lanes: 1.0 / lanes)
-    assert best_width(some, 20, {}) == 1, "a step that is work and not calls is not tried"
+    monkeypatch.setattr(probe, "seconds_a_step", lambda kind, way: 1e-3 * took[way.lanes])
+    assert [best_way(some, trials, "auto", Known()).lanes for trials in (1, 3, 4, 20)] == [1, 2, 4, 4]
+    known = Known()
+    assert best_way(some, 20, "auto", known) == best_way(some, 20, "auto", known) == Way(4, "grouped")
+    assert {way.lanes for way in known.seconds} == {1, 2, 4, 8}, "the first doubling that gains nothing is the last"
+    assert best_way(kind({"training.epochs": 1}), 20, "auto", Known()) == Way(), "over before it is known"
+    monkeypatch.setattr(probe, "seconds_a_step", lambda kind, way: 1.0 / way.lanes)
+    assert best_way(some, 20, "auto", Known()) == Way(), "a step that is work and not calls is not tried"
 
 
 def test_auto_measures_steps_of_every_lane() -> None:
     some = kind(EVERYTHING)
-    assert 0 < seconds_a_step(some, 2) < 10
-    steps = Steps(some, 2)
+    assert 0 < seconds_a_step(some, Way(2, "grouped")) < 10
+    steps = Probe(some, Way(2, "grouped"))
     before = [parameter.clone() for learner in steps.learners.values() for parameter in learner.network.parameters()]
-    steps()
+    steps(1)
     after = [parameter for learner in steps.learners.values() for parameter in learner.network.parameters()]
     assert not any(torch.equal(old, new) for old, new in zip(before, after, strict=True))
 

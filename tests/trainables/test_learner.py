@@ -24,6 +24,7 @@ from tests.trainables.small_trials import (
     small_spec,
     timeless,
 )
+from trainables.feed import Fed
 from trainables.learner import batches
 from trainables.trial import Trial
 
@@ -59,7 +60,7 @@ def test_metrics_of_a_split_are_scikit_learn_s(settings: dict[str, Any], split: 
 def test_training_metrics_are_those_of_the_pictures_as_they_were_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
     learner, logits, rows = small_learner(EVERYTHING), list[Tensor](), list[Tensor]()
     step = learner.step
-    monkeypatch.setattr(learner, "step", lambda batch, *rest: [rows.append(batch), step(batch, *rest)][1])
+    monkeypatch.setattr(learner, "step", lambda batch, *rest: [rows.append(batch["rows"]), step(batch, *rest)][1])
     learner.network.register_forward_hook(lambda _, taken, given: logits.append(given.detach().double()))
     metrics = learner.train_epoch()
     targets = learner.labels["train"][torch.cat(rows)].numpy()
@@ -125,10 +126,10 @@ def seen_in_training(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) 
     learner = small_learner(settings)
     orders, pictures, step = [], [], learner.step
 
-    def spy(rows: Tensor, number: int, totals: Any) -> Tensor:
-        orders.append(rows.tolist())
-        pictures.append(learner.inputs("train", rows, number))
-        return step(rows, number, totals)
+    def spy(fed: Fed, totals: Any) -> Tensor:
+        orders.append(fed["rows"].tolist())
+        pictures.append(learner.batch(fed).images)
+        return step(fed, totals)
 
     monkeypatch.setattr(learner, "step", spy)
     learner.train_epoch()

@@ -120,7 +120,10 @@ def test_googlenet_starts_from_torchvision_s_truncated_normal() -> None:
     for network in (drawn(case("googlenet", 3)), theirs):
         found = layers(network, nn.Conv2d, nn.Linear)
         assert len(found) == 57 + 2 + 5
-        assert all(spread(module.weight, 0.01) for module in found.values())
+        if network is theirs:  # of which torch before 2.12 puts one number in 2^24 at the cut
+            assert all(spread(module.weight[module.weight.abs() < 1], 0.01) for module in found.values())
+        else:
+            assert all(spread(module.weight, 0.01) for module in found.values())
         assert all(module.bias.any() for module in layers(network, nn.Linear).values())  # torch's, not set to zero
 
 

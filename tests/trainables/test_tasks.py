@@ -147,6 +147,6 @@ def test_a_mixed_batch_has_the_loss_of_its_soft_targets(loss: CrossEntropy) -> N
     first, second = torch.tensor([0, 1, 2, 2]), torch.tensor([2, 1, 0, 1])
     logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
     soft = 0.3 * torch.eye(3)[first] + 0.7 * torch.eye(3)[second]
-    batch = Batch(torch.zeros(4, 1, 1, 1), first, None, second, 0.3)
+    batch = Batch(torch.zeros(4, 1, 1, 1), first, None, second, torch.tensor([0.3, 0.7]))
     by_hand = cross_entropy(logits, soft, label_smoothing=loss.label_smoothing)
     assert value(task(loss, counts=(1, 1, 1)).criterion(logits, batch)) == pytest.approx(float(by_hand), rel=1e-6)

@@ -22,7 +22,7 @@ LONG_TAIL = {"dataset.imbalance_factor": 50, "dataset.limit_train": 0}
 
 
 def no_augmentation(patch: Patch) -> None:
-    patch.setattr("datasets.augmentation.apply", lambda images, draws: images)
+    patch.setattr("trainables.pictures.apply", lambda images, draws: images)
 
 
 def no_batch_norm(patch: Patch) -> None:

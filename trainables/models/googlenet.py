@@ -58,6 +58,8 @@ class GoogLeNet(PretrainedModel):
         """
         from torch import nn
 
+        from trainables.initializers import cut_normal
+
         super().initialize(module, name)
         if self.batch_norm and isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.trunc_normal_(module.weight, std=0.01, a=-2, b=2)
+            cut_normal(module.weight)

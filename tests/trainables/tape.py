@@ -1,0 +1,93 @@
+"""What a CUDA graph does with a call, on the CPU: its operations are recorded, undone, and repeated on the same memory.
+
+As with a graph nothing that Python does is repeated, new tensors stay where they were when it was recorded, and reading
+a number back is an error.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+READS = {"aten::_local_scalar_dense", "aten::item", "aten::nonzero", "aten::equal", "aten::is_nonzero"}
+COPIES = {"aten::lift_fresh"}  # of what Python holds
+
+
+def storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+class Recorder(TorchDispatchMode):
+    def __init__(self, host: Iterable[Tensor]) -> None:
+        super().__init__()
+        self.host = {storage(tensor) for tensor in host}
+        self.calls: list[tuple[Any, Any, Any, list[Tensor]]] = []
+        self.before: dict[int, tuple[Tensor, Tensor]] = {}  # what is written to, and what it was
+        self.made: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        if given and all(storage(tensor) in self.host for tensor in given):
+            return func(*args, **kwargs)
+        if func._schema.name in READS:
+            raise RuntimeError(f"{func} reads a number back")
+        if func._schema.name in COPIES:
+            raise RuntimeError(f"{func} takes Python's numbers to the device")
+        for argument, value in [*zip(func._schema.arguments, args, strict=False), *self._named(func, kwargs)]:
+            if argument.alias_info is not None and argument.alias_info.is_write:
+                for tensor in tree_leaves(value):
+                    self._keep(tensor)
+        if "batch_norm" in func._schema.name:  # its schema does not say that it writes to running statistics
+            for tensor in given:
+                self._keep(tensor)
+        made = func(*args, **kwargs)
+        old = {storage(tensor) for tensor in given}
+        new = [leaf for leaf in tree_leaves(made) if isinstance(leaf, Tensor) and storage(leaf) not in old]
+        self.made |= {storage(tensor) for tensor in new}
+        self.calls.append((func, args, kwargs, [] if func._schema.name.startswith("aten::empty") else new))
+        return made
+
+    @staticmethod
+    def _named(func: Any, kwargs: dict[str, Any]) -> list[tuple[Any, Any]]:
+        return [(argument, kwargs[argument.name]) for argument in func._schema.arguments if argument.name in kwargs]
+
+    def _keep(self, tensor: Any) -> None:
+        if isinstance(tensor, Tensor) and storage(tensor) not in self.made | set(self.before):
+            whole = torch.empty(0, dtype=tensor.dtype).set_(tensor.untyped_storage())
+            self.before[storage(tensor)] = (whole, whole.clone())
+
+
+class Tape:
+    """Has the place of `trainables.steps.Captured`; `host` are tensors that are not on the device with a real one."""
+
+    host: ClassVar[list[Tensor]] = []
+    taken = 0
+    replayed = 0
+
+    def __init__(self, call: Callable[[], None], stream: object, generators: Iterable[torch.Generator]) -> None:
+        assert stream is None
+        every = [torch.default_generator, *generators]
+        states = [generator.get_state() for generator in every]
+        with Recorder(self.host) as recorder:
+            call()
+        with torch.no_grad():
+            for whole, old in recorder.before.values():
+                whole.copy_(old)
+        for generator, state in zip(every, states, strict=True):
+            generator.set_state(state)
+        self.calls = recorder.calls
+        type(self).taken += 1
+
+    @torch.no_grad()
+    def replay(self) -> None:
+        for func, args, kwargs, made in self.calls:
+            again = func(*args, **kwargs)
+            fresh = [leaf for leaf in tree_leaves(again) if isinstance(leaf, Tensor)]
+            old = {storage(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
+            for place, value in zip(made, [leaf for leaf in fresh if storage(leaf) not in old], strict=False):
+                place.copy_(value)
+        type(self).replayed += 1

@@ -1,0 +1,297 @@
+"""Steps that are repeated without Python, as a CUDA graph repeats them, come to the numbers of Python's own steps.
+
+There is no GPU in most places that run this, so that a tape of the CPU's operations has the graph's place.
+"""
+
+import gc
+import weakref
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+from datasets.cache import open_or_prepare, prepare
+from tests.datasets.makers import make_faces
+from tests.trainables.small_trials import EVERYTHING, finish, small_config, small_dataset, small_learner, small_spec
+from tests.trainables.tape import Tape
+from trainables import probe
+from trainables.averaging import Averaged
+from trainables.config import resolve
+from trainables.feed import Feed
+from trainables.lanes import Lanes
+from trainables.learner import Learner
+from trainables.probe import Kernel, Kind, Known, Probe, Way, best_way, repeats, sound
+from trainables.trial import Trial
+
+# 96 pictures: twelve batches of seven and one of twelve after them
+CUT: dict[str, Any] = {"training.batch_size": 7, "training.epochs": 2}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "everything": {**EVERYTHING, **CUT},
+    "constant rate": {**EVERYTHING, **CUT, "schedule.name": "constant", "schedule.warmup": 0.0},
+    "mixed, averaged, clipped": {
+        **EVERYTHING,
+        **CUT,
+        "training.mixup": 0.2,
+        "training.ema": 0.9,
+        "training.clip_norm": 0.5,
+        "loss.name": "ce",
+        "schedule.name": "constant",
+        "schedule.warmup": 0.0,
+    },
+    "momentum": {**CUT, "optimizer.name": "sgd", "optimizer.momentum": 0.9, "augmentation.flip": True},
+    "rmsprop": {**CUT, "optimizer.name": "rmsprop", "optimizer.lr": 0.001, "loss.name": "focal"},
+    "switch": {**CUT, "optimizer.name": "adam_then_sgd", "optimizer.switch": 0.5, "optimizer.sgd_lr": 0.001},
+}
+
+
+@pytest.fixture(autouse=True)
+def tape(monkeypatch: pytest.MonkeyPatch) -> type[Tape]:
+    monkeypatch.setattr("trainables.steps.Captured", Tape)
+    monkeypatch.setattr(Tape, "host", [])
+    monkeypatch.setattr(Tape, "taken", 0)
+    monkeypatch.setattr(Tape, "replayed", 0)
+    return Tape
+
+
+def state(learner: Learner) -> dict[str, Any]:
+    own = learner.state_dict()
+    return {**own["model"], **(own["average"] or {}), **(own["clip"] or {}), "first_loss": own["first_loss"]}
+
+
+def same(mine: dict[str, Any], theirs: dict[str, Any]) -> bool:
+    return mine.keys() == theirs.keys() and all(
+        value.equal(theirs[name]) if isinstance(value, torch.Tensor) else value == theirs[name]
+        for name, value in mine.items()
+    )
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_repeated_steps_come_to_the_numbers_of_pythons(settings: dict[str, Any]) -> None:
+    by_python, repeated = small_learner(settings), small_learner(settings)
+    repeated.captures = True
+    if repeated.average is not None:
+        Tape.host = [repeated.average.n_averaged]
+    for _ in range(3):
+        assert repeated.train_epoch() == by_python.train_epoch()
+        assert repeated.evaluate("val") == by_python.evaluate("val")
+        assert same(state(repeated), state(by_python))
+    assert Tape.replayed > 20
+
+
+def test_a_step_is_captured_once_until_python_decides_otherwise() -> None:
+    constant = small_learner(SETTINGS["constant rate"])
+    constant.captures = True
+    for _ in range(3):
+        constant.train_epoch()
+    assert (Tape.taken, Tape.replayed) == (1, 12 + 13 + 13), "the first step of all makes the optimizer's state"
+    Tape.taken = 0
+    falling = small_learner(SETTINGS["everything"])
+    falling.captures = True
+    for _ in range(3):
+        falling.train_epoch()
+    assert Tape.taken == 3, "each epoch has its own rate"
+
+
+def test_what_reads_a_number_back_cannot_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner, learn = small_learner(CUT), Learner.learn
+    learner.captures = True
+    monkeypatch.setattr(Learner, "learn", lambda self, *rest: [float(rest[1].detach().sum()), learn(self, *rest)][1])
+    with pytest.raises(RuntimeError, match="reads a number back"):
+        learner.train_epoch()
+
+
+def kind(settings: dict[str, Any]) -> Kind:
+    return Kind(small_config(settings), small_dataset(settings), torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("kernel", "lanes"), [("graph", 1), ("graphs", 3), ("grouped graph", 4)])
+def test_every_kernel_repeats_what_python_does(kernel: Kernel, lanes: int) -> None:
+    assert repeats(kind(SETTINGS["everything"]), Way(lanes, kernel))
+    assert Tape.replayed > 20 * (lanes if kernel == "graphs" else 1)
+
+
+def test_a_graph_that_comes_to_other_numbers_or_to_none_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = kind(SETTINGS["momentum"])
+    replay = Tape.replay
+    monkeypatch.setattr(Tape, "replay", lambda self: None if Tape.replayed % 5 == 3 else replay(self))
+    assert not repeats(some, Way(1, "graph"))
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(Tape, "__init__", refuse)
+    assert not repeats(some, Way(1, "graph"))
+
+
+def test_where_pythons_own_last_bits_vary_those_of_a_graph_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    some, numbers, calls = kind(SETTINGS["momentum"]), Probe.numbers, []
+
+    def unsure(self: Probe) -> list[torch.Tensor]:
+        calls.append(self)
+        return [value * (1 + 1e-6 * len(calls)) for value in numbers(self)]
+
+    monkeypatch.setattr(Probe, "numbers", unsure)
+    assert repeats(some, Way(1, "graph"))
+
+
+def run(folder: Path, way: Way, seeds: int, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Rows and end of trials with such seeds."""
+    monkeypatch.setattr("trainables.lanes.best_way", lambda *_: way)
+    lanes, rows, ends = Lanes(Trial, "auto"), dict[str, Any](), dict[str, Any]()
+    specs = [small_spec(folder, SETTINGS["everything"], seed).to_dict() for seed in range(seeds)]
+    lanes.put([{**spec, "trial": str(seed)} for seed, spec in enumerate(specs)])
+    while lanes.busy:
+        for report in lanes.advance():
+            rows.setdefault(report["trial"], []).extend({**row, "seconds": None} for row in report["rows"])
+            if report["end"]:
+                ends[report["trial"]] = report["end"]
+    return rows, ends
+
+
+@pytest.mark.parametrize("way", [Way(1, "graph"), Way(3, "graphs")], ids=lambda way: way.kernel)
+def test_trials_as_graphs_are_the_trials_alone(way: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fourth takes over a lane; none has a number of lanes in its rows, as none depends on it."""
+    rows, ends = run(tmp_path / "graphs", way, 4, monkeypatch)
+    for seed in range(4):
+        alone = finish(small_spec(tmp_path / f"alone {seed}", SETTINGS["everything"], seed))
+        assert [{**row, "seconds": None} for row in alone.rows] == rows[str(seed)]
+        fused = ends[str(seed)]["fused"]
+        assert (fused["lanes"], fused["kernel"]) == way
+        assert ends[str(seed)]["verified"]
+    assert Tape.replayed
+
+
+def test_a_grouped_graph_is_the_grouped_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs, ends = run(tmp_path / "graph", Way(4, "grouped graph"), 5, monkeypatch)
+    assert Tape.replayed
+    by_python, _ = run(tmp_path / "python", Way(4, "grouped"), 5, monkeypatch)
+    assert graphs == by_python
+    assert {row["lanes"] for rows in graphs.values() for row in rows} == {4}
+    assert ends["0"]["fused"]["kernel"] == "grouped graph"
+
+
+@pytest.fixture
+def on_cuda(monkeypatch: pytest.MonkeyPatch) -> Kind:
+    """A kind on a GPU, of which nothing is tried in earnest; graphs are sound."""
+    monkeypatch.setattr(probe, "repeats", lambda kind, way: True)
+    monkeypatch.setattr(probe, "_fusable", lambda kind: True)
+    settings = {**CUT, "training.epochs": 300}
+    return Kind(small_config(settings), small_dataset(settings), torch.device("cuda"))
+
+
+Times = dict[Kernel, dict[int, float]]
+
+
+def timed(monkeypatch: pytest.MonkeyPatch, took: Times) -> None:
+    monkeypatch.setattr(probe, "seconds_a_step", lambda kind, way: took[way.kernel][way.lanes])
+
+
+def test_a_gpu_trains_by_graphs_where_they_are_sound(on_cuda: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    timed(monkeypatch, {"eager": {1: 1.0}, "graph": {1: 0.1}})
+    assert best_way(on_cuda, 8, 1, Known()) == Way(1, "graph")
+    assert best_way(on_cuda, 8, 4, Known()) == Way(4, "graphs"), "a number asked for is never a matter of time"
+    monkeypatch.setattr(probe, "repeats", lambda kind, way: False)
+    assert best_way(on_cuda, 8, 1, Known()) == Way()
+    assert best_way(on_cuda, 8, 4, Known()) == Way(4, "grouped")
+
+
+def test_epochs_too_short_for_a_capture_are_pythons(on_cuda: Kind) -> None:
+    short = on_cuda._replace(config=on_cuda.config.model_copy(update={"training": small_config().training}))
+    assert best_way(short, 8, 4, Known()) == Way(4, "grouped"), "three batches of 32 an epoch"
+
+
+def test_auto_takes_the_kernel_that_measures_best_on_a_gpu(on_cuda: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    took: Times = {"eager": {1: 9.0}, "graph": {1: 1.0}, "graphs": {2: 0.6, 4: 0.4, 8: 0.39}}
+    took["grouped graph"] = {2: 0.7, 4: 0.3, 8: 0.2, 16: 0.2}
+    timed(monkeypatch, took)
+    assert best_way(on_cuda, 20, "auto", Known()) == Way(8, "grouped graph")
+    took["grouped graph"] = {2: 2.0}
+    assert best_way(on_cuda, 20, "auto", Known()) == Way(4, "graphs")
+    took["graphs"] = {2: 2.0}
+    assert best_way(on_cuda, 20, "auto", Known()) == Way(1, "graph")
+    took["eager"] = {1: 0.5}
+    assert best_way(on_cuda, 20, "auto", Known()) == Way()
+
+
+def test_each_set_of_operations_has_to_prove_itself(on_cuda: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[str]()
+    monkeypatch.setattr(probe, "repeats", lambda kind, way: asked.append(kind.config.optimizer.name) or True)
+    known = Known()
+    other: list[dict[str, Any]] = [{}, {"optimizer.lr": 0.5}, {"optimizer.name": "adam"}, {"training.ema": 0.9}]
+    for settings in other:
+        assert sound(on_cuda._replace(config=small_config(settings)), Way(1, "graph"), known)
+    assert asked == ["sgd", "adam", "sgd"], "not another for another rate"
+
+
+def test_an_average_that_a_graph_does_not_move_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    some, begin, update = (
+        kind({**SETTINGS["momentum"], "training.ema": 0.9}),
+        Averaged.__init__,
+        Averaged.update_parameters,
+    )
+
+    def begun(self: Averaged, *rest: Any) -> None:
+        begin(self, *rest)
+        Tape.host = [*Tape.host, self.n_averaged]
+
+    monkeypatch.setattr(Averaged, "__init__", begun)
+    assert repeats(some, Way(1, "graph"))
+    idle = lambda self, network: None if _get_current_dispatch_mode() else update(self, network)  # noqa: E731
+    monkeypatch.setattr(Averaged, "update_parameters", idle)
+    assert not repeats(some, Way(1, "graph"))
+
+
+def test_a_dropped_learner_is_gone_at_once() -> None:
+    """A graph that garbage collection finds amid another's capture would spoil that."""
+    learner = small_learner(SETTINGS["everything"])
+    learner.captures = True
+    learner.train_epoch()
+    gone = weakref.ref(learner)
+    gc.disable()
+    try:
+        del learner
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_a_feed_gives_the_same_batch_by_either_number() -> None:
+    rows = torch.randperm(10, generator=torch.Generator().manual_seed(0))
+    feed = Feed([{"rows": part, "share": part / 7} for part in rows.split(4)], torch.device("cpu"))
+    assert (len(feed), feed.equal) == (3, 2)
+    for number in range(2):
+        by_python, by_device = feed.batch(number), feed.at(torch.tensor([number]))
+        assert by_python.keys() == by_device.keys()
+        assert all(map(torch.equal, by_python.values(), by_device.values()))
+    assert feed.batch(2)["rows"].equal(rows[8:])
+    assert not feed.take(Feed([{"rows": rows, "share": rows / 7}], torch.device("cpu")))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize(("kernel", "lanes"), [("graph", 1), ("graphs", 3), ("grouped graph", 4)])
+def test_a_gpu_repeats_what_python_does(kernel: Kernel, lanes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    settings = SETTINGS["everything"]
+    assert repeats(Kind(small_config(settings), small_dataset(settings), torch.device("cuda")), Way(lanes, kernel))
+
+
+def test_steps_of_faces_and_their_landmarks_are_repeated_too(tmp_path: Path, cache_dir: Path) -> None:
+    """Geometry, mirrored landmarks, two heads, PReLU: nothing of it is taken from Python's memory within a step."""
+    settings = {
+        "dataset.name": "faces",
+        "dataset.path": str(make_faces(tmp_path) / "faces"),
+        "dataset.flip_pairs": [[0, 1]],
+        "model.name": "stage3",
+        "loss.name": "face",
+        "optimizer.name": "adam",
+        "training.batch_size": 4,
+        "augmentation.rotation": 20.0,
+        "augmentation.flip": True,
+        "augmentation.contrast": 0.3,
+    }
+    config = resolve(settings)
+    dataset = open_or_prepare(config.dataset, prepare(config.dataset, None, cache_dir).path)
+    assert repeats(Kind(config, dataset, torch.device("cpu")), Way(1, "graph"))
+    assert Tape.replayed
