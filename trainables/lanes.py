@@ -188,13 +188,12 @@ def _fault(trial: str, error: Exception) -> Report:
 def replay_epoch(trial: Trial, lanes: int) -> Report:
     """What `trial.advance` does, in a program of so many lanes of which the others are empty: `check` saw to it that
     neither they nor its place among them change its numbers."""
-    if trial.due and lanes > 1:
-        trial.begin_epoch()
-        began = time.perf_counter()
-        program, learner = Grouped(trial.learner.network, lanes), trial.learner
+
+    def train() -> dict[str, float]:
+        learner, program = trial.learner, Grouped(trial.learner.network, lanes)
         program.enter(0, learner.network)
         metrics = train_together({0: learner}, program)[0]
         program.leave(0, learner.network)
-        trial.end_epoch(metrics, time.perf_counter() - began, lanes)
-        return trial.report()
-    return trial.advance()
+        return metrics
+
+    return trial.advance(train, lanes) if lanes > 1 else trial.advance()

@@ -6,6 +6,7 @@ done on the CPU, for as many batches as the caller likes; what follows from it o
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
@@ -39,7 +40,7 @@ class Pictures:
 
     def __init__(self, config: "TrialConfig", dataset: "Dataset", device: torch.device) -> None:
         self.config, self.info, self.device = config, dataset.info, device
-        self.splits = {name: _on_device(part, device) for name, part in dataset.splits.items()}
+        self.splits = {name: _shared(part, name, config, dataset.info, device) for name, part in dataset.splits.items()}
         self.shift, self.scale = (values.to(device) for values in normalisation(config, dataset.info))
         self.exchange = exchanged(dataset.info.n_points, dataset.info.flip_pairs).to(device)
         aspects = self.splits["train"].aspects
@@ -122,6 +123,20 @@ def _beta(alpha: float, generator: torch.Generator) -> float:
     """One draw of Beta(α, α), as the ratio of Gamma draws."""
     first, second = torch._standard_gamma(torch.tensor([alpha, alpha], dtype=torch.float64), generator=generator)
     return float(first / (first + second))
+
+
+_HELD: WeakValueDictionary[tuple[str, ...], Rows] = WeakValueDictionary()
+
+
+def _shared(part: "Examples", name: str, config: "TrialConfig", info: "DatasetInfo", device: torch.device) -> Rows:
+    """A split on the device; of a GPU's memory, trials in progress in one process take one copy together."""
+    if device.type == "cpu":
+        return _on_device(part, device)
+    key = (config.dataset.model_dump_json(), info.fingerprint, name, str(device))
+    rows = _HELD.get(key)
+    if rows is None:
+        rows = _HELD[key] = _on_device(part, device)
+    return rows
 
 
 def _on_device(part: "Examples", device: torch.device) -> Rows:

@@ -10,7 +10,7 @@ import platform
 import shutil
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -94,8 +94,8 @@ class Trial:
         self.remote = Checkpoints(spec.remote, Path(spec.directory), spec.trial) if spec.remote else None
         self._restore()
 
-    def advance(self) -> dict[str, Any]:
-        """Train and evaluate one epoch.
+    def advance(self, train: Callable[[], dict[str, float]] | None = None, lanes: int = 1) -> dict[str, Any]:
+        """Train, by `train` if not alone but as one of so many `lanes`, and evaluate one epoch.
 
         `rows` are those not yet reported, `end` is there once the trial is over, `standing` is what its end would be if
         it were stopped here.
@@ -103,8 +103,8 @@ class Trial:
         if self.due:
             self.begin_epoch()
             began = time.perf_counter()
-            metrics = self.learner.train_epoch()
-            self.end_epoch(metrics, time.perf_counter() - began)
+            metrics = train() if train else self.learner.train_epoch()
+            self.end_epoch(metrics, time.perf_counter() - began, lanes)
         return self.report()
 
     @property

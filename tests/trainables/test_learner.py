@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,15 @@ from tests.trainables.small_trials import (
     SMALL,
     finish,
     prepared_digits,
+    small_config,
+    small_dataset,
     small_learner,
     small_spec,
     timeless,
 )
 from trainables.feed import Fed
 from trainables.learner import batches
+from trainables.pictures import Pictures
 from trainables.trial import Trial
 
 pytestmark = pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
@@ -251,3 +255,20 @@ def test_rows_hold_every_metric_of_every_split_and_survive_strict_json(tmp_path:
     assert names < set(row)
     assert json.loads(json.dumps(row, allow_nan=False)) == row
     assert timeless(row)["epoch"] == 1
+
+
+def test_trials_in_progress_together_take_one_copy_of_a_gpus_memory() -> None:
+    """On the device "meta", which holds no numbers."""
+
+    def pictures(**settings: Any) -> Pictures:
+        return Pictures(small_config(settings), small_dataset(settings), torch.device("meta"))
+
+    first, second = pictures(), pictures()
+    assert first.splits["train"] is second.splits["train"]
+    assert first.splits["train"] is not first.splits["val"]
+    assert pictures(**{"dataset.imbalance_factor": 4.0}).splits["train"] is not first.splits["train"]
+    gone = weakref.ref(first.splits["train"])
+    del first, second
+    assert gone() is None
+    here = [Pictures(small_config(), small_dataset(), torch.device("cpu")).splits["train"] for _ in range(2)]
+    assert here[0] is not here[1], "views of the cache's own memory"
