@@ -23,6 +23,7 @@ from trainables.feed import Feed
 from trainables.lanes import Lanes
 from trainables.learner import Learner
 from trainables.probe import Kernel, Kind, Known, Probe, Way, best_way, repeats, sound
+from trainables.registry import LOSSES, OPTIMIZERS
 from trainables.trial import Trial
 
 # 96 pictures: twelve batches of seven and one of twelve after them
@@ -92,6 +93,30 @@ def test_a_step_is_captured_once_until_python_decides_otherwise() -> None:
     for _ in range(3):
         falling.train_epoch()
     assert Tape.taken == 3, "each epoch has its own rate"
+
+
+CHANGES: dict[str, Any] = {
+    "flip": True,
+    "vertical_flip": True,
+    "rotation": 20.0,
+    "translate": 0.2,
+    "crop_scale": [0.5, 1.0],
+    "brightness": 0.4,
+    "contrast": 0.4,
+}
+PARTS: list[dict[str, Any]] = [
+    *({"loss.name": name} for name, loss in LOSSES.items() if loss.task == "classification"),
+    *({"optimizer.name": name} for name in OPTIMIZERS),
+    {f"augmentation.{name}": value for name, value in CHANGES.items()},
+]
+
+
+@pytest.mark.parametrize("settings", PARTS, ids=lambda settings: " ".join(map(str, settings.values())))
+def test_every_part_of_a_step_can_be_repeated(settings: dict[str, Any]) -> None:
+    learner = small_learner({**CUT, **settings})
+    learner.captures = True
+    learner.train_epoch()
+    assert Tape.replayed == 12
 
 
 def test_what_reads_a_number_back_cannot_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
