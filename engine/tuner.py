@@ -135,7 +135,7 @@ class Work:
         from engine.packing import measured_share
 
         specs = self.standing.todo or [self.plan.bench.spec("baseline", self.plan.baseline, 0, self.run.root)]
-        gpus, why = measured_share(specs)
+        gpus, why = measured_share(specs, self.plan.fuse if isinstance(self.plan.fuse, int) else 1)
         self.progress.console.print(f"--gpus-per-trial auto: {gpus:.3g}; {why}", highlight=False, soft_wrap=True)
         return gpus
 

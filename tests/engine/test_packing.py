@@ -7,7 +7,7 @@ import pytest
 import engine.packing
 from engine.errors import PlanError
 from engine.options import Options
-from engine.packing import Memory, measured_share, peak_memory, share
+from engine.packing import CONTEXT, Memory, measured_share, peak_memory, share
 from tests.trainables.small_trials import small_spec
 
 GIB = 2**30
@@ -19,6 +19,12 @@ GIB = 2**30
 )
 def test_nine_tenths_of_the_memory_are_given_away(trial: int, free: int, part: float) -> None:
     assert share(Memory(trial * GIB, free * GIB)) == pytest.approx(part)
+
+
+def test_trials_of_one_process_share_its_context() -> None:
+    memory = Memory(CONTEXT + 2 * GIB, 100 * GIB)
+    assert share(memory) == pytest.approx(1 / 34)
+    assert share(memory, lanes=8) == pytest.approx(1 / 5)
 
 
 def test_without_a_gpu_there_is_nothing_to_measure(tmp_path: Path, local_ray: None) -> None:
