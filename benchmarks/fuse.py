@@ -20,7 +20,7 @@ from benchmarks.kinds import NARROW, SIZE, WIDE, opened, small_cnn, stage3
 from benchmarks.measure import compare, seconds
 from trainables.allocator import keep_freed
 from trainables.config import TrialConfig, flatten, resolve
-from trainables.probe import Kernel, Kind, Known, Probe, Way, best_way
+from trainables.probe import Kernel, Kind, Known, Probe, Way, best_way, seconds_a_step
 
 LANES = (2, 4, 8, 16)
 JUDGED = 8  # lanes that the figures are of
@@ -82,14 +82,15 @@ def _changed(config: TrialConfig, settings: dict[str, Any]) -> TrialConfig:
 
 
 def _measured(name: str, kind: Kind, lanes: tuple[int, ...], runs: int) -> Cases:
-    """By number of lanes (and by kernel, where there are several), and for `auto`, how it compares."""
+    """By number of lanes, of the quicker kernel where there are several, and for `auto`, how it compares."""
     known = Known()
     chosen, alone = best_way(kind, TRIALS, "auto", known), best_way(kind, TRIALS, 1, known)
     kernels: tuple[Kernel, ...] = ("graphs", "grouped graph") if alone.captures else ("grouped",)
     one, found = Probe(kind, alone), Cases()
-    batches = _batches(kind, known.seconds[alone])
+    step = known.seconds.get(alone) or seconds_a_step(kind, alone)
+    batches = _batches(kind, step)
     for way in (Way(number, kernel) for kernel in kernels for number in lanes):
-        if way.lanes > lanes[0] and way.lanes * batches * known.seconds[alone] > LONGEST:
+        if way.lanes > lanes[0] and way.lanes * batches * step > LONGEST:
             continue
         case = compare(f"{name}, {way.lanes} lanes", *_sides(kind, way, one, batches), ALONE, runs)
         case["name"] += f", {way.kernel}" if len(kernels) > 1 else ""

@@ -217,18 +217,6 @@ def _draw_crop(settings: Augmentation, n: int, height: int, width: int, generato
     return torch.where(fits.any(1, keepdim=True), torch.cat([corner, sizes], 1), fallback).float()
 
 
-def augment(images: Tensor, settings: Augmentation, seed: int) -> Tensor:
-    """The batch, changed; the same tensor when everything is off.
-
-    `images` (B, C, H, W) floating point in [0, 1], C = 1 or 3; `seed` must be the batch's own, e.g.
-    derive_seed(trial's seed, "augmentation", epoch, batch).
-    """
-    if settings.is_off:
-        return images
-    n, _, height, width = images.shape
-    return apply(images, moved(draw(settings, n, height, width, generators(settings, seed)).moves(n), images.device))
-
-
 def moved(moves: Moves, device: torch.device) -> Moves:
     """On a device."""
     return {name: values.to(device) for name, values in moves.items()}

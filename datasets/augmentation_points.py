@@ -19,8 +19,6 @@ from datasets.augmentation import (
     Augmentation,
     Draws,
     Moves,
-    draw,
-    generators,
     jitter,
     mirrored,
     moved,
@@ -36,37 +34,12 @@ Pairs = Sequence[tuple[int, int]]
 
 
 def point_faults(settings: Augmentation, flip_pairs: Pairs) -> list[str]:
-    """What `augment_points` would refuse, to be said before training."""
+    """What cannot be drawn for faces."""
     return [
         f"augmentation.{name} = True: a mirrored face needs dataset.flip_pairs, its (left, right) landmarks"
         for name in ("flip", "vertical_flip")
         if getattr(settings, name) and not flip_pairs
     ]
-
-
-def augment_points(
-    images: Tensor,
-    points: Tensor,
-    settings: Augmentation,
-    seed: int,
-    crop: int = 0,
-    aspects: Tensor | None = None,
-    flip_pairs: Pairs = (),
-) -> tuple[Tensor, Tensor]:
-    """The batch as the network sees it, changed: images (B, C, crop, crop) and their landmarks.
-
-    `images` (B, C, P, P) floating point in [0, 1]; `points` (B, L, 2) in pixels of the central crop, NaN where there
-    are none; `crop` 0 = all of the picture; `aspects` (B,) width of a pixel over its height in the photo, None = 1.
-    Draws are `augment`'s for pictures of the crop's size and this `seed`. A mirrored picture has the landmarks of
-    `flip_pairs` exchanged; ValueError when a flip is on and there are none. With everything off the result is the
-    central crop itself.
-    """
-    if faults := point_faults(settings, flip_pairs):
-        raise ValueError(faults[0])
-    size = crop or images.shape[-1]
-    draws = draw(settings, len(images), size, size, generators(settings, seed))
-    moves = moved(point_moves(draws, len(images), images.shape[-1], aspects), images.device)
-    return apply_points(images, points, moves, size, exchanged(points.shape[1], flip_pairs).to(points.device))
 
 
 def apply_points(images: Tensor, points: Tensor, moves: Moves, crop: int, exchange: Tensor) -> tuple[Tensor, Tensor]:

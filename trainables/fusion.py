@@ -171,12 +171,13 @@ def _tensors(outputs: Any) -> list[Tensor]:
 def near(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> bool:
     """Whether they differ by no more than reordered sums do."""
     return all(
-        mine.shape == other.shape and _distance(mine, other) <= TOLERANCE * (1e-3 + float(other.detach().abs().max()))
+        mine.shape == other.shape and distance(mine, other) <= TOLERANCE * (1e-3 + float(other.detach().abs().max()))
         for mine, other in zip(ours, theirs, strict=True)
     )
 
 
-def _distance(mine: Tensor, other: Tensor) -> float:
+def distance(mine: Tensor, other: Tensor) -> float:
+    """The largest of an element."""
     return float((mine.detach() - other.detach()).abs().max())
 
 

@@ -7,7 +7,7 @@ it would be without.
 
 from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
+from torch import nn
 
 from datasets.seeds import derive_seed
 from trainables.randomness import drawn_from, reseed
@@ -33,16 +33,12 @@ def initialize(network: nn.Module, settings: "Model", seed: int) -> list[str]:
     return settings.load_weights(network)
 
 
-def cut_normal(weight: Tensor) -> None:
-    """As `trunc_normal_(weight, std=0.01, a=-2, b=2)` of torch 2.15; that of 2.11 puts one in 2^24 numbers at the cut.
-
-    The cut is 200 deviations away: there is nothing to draw again.
-    """
-    nn.init.normal_(weight, std=0.01)
-
-
 def truncated_normal(layer: nn.Conv2d | nn.Linear) -> None:
-    """Weights from a normal distribution of mean 0 and deviation 0.01, cut at ± 2; biases 0."""
-    cut_normal(layer.weight)
+    """Weights from a normal distribution of mean 0 and deviation 0.01, biases 0.
+
+    `trunc_normal_(std=0.01, a=-2, b=2)` is meant: its cut is 200 deviations away, where torch before 2.12 puts one of
+    2^24 numbers.
+    """
+    nn.init.normal_(layer.weight, std=0.01)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from trainables.faults import disk_fault, first_line
 from trainables.fusion import UnfusableError, check
-from trainables.probe import Kind, Known, Way, best_way, sound
+from trainables.probe import PLAIN, Kind, Known, Way, best_way, sound
 from trainables.together import Grouped, LaneError, Program, fusion_key, train_together
 from trainables.trial import Trial, TrialSpec, failure
 
@@ -88,7 +88,7 @@ class Lanes:
             spec = self.queue.popleft()
             try:
                 trial = self.begin(TrialSpec(**spec))
-                if self.way is None:
+                if self.way is None or self.wanted == 1:
                     self._decide(trial)
                 self._enter(lane, trial)
             except Exception as error:
@@ -108,11 +108,12 @@ class Lanes:
         self.way, self.program, self.trials = Way(), None, [None]
 
     def _decide(self, trial: Trial) -> None:
-        """How all are trained, which are of this one's kind, as no trial is in progress."""
+        """How this trial is trained, as none is in progress, and if several are wanted all that follow: its like."""
         if self.wanted == 1 and trial.device.type == "cpu":
             self.way = Way()
             return
-        self.way = best_way(_kind(trial), 1 + len(self.queue), self.wanted, _known(trial))
+        trials = 1 if self.wanted == 1 else 1 + len(self.queue)
+        self.way = best_way(_kind(trial), trials, self.wanted, _known(trial))
         network, batch = trial.learner.network, trial.config.training.batch_size
         try:
             if self.way.merges:
@@ -126,7 +127,7 @@ class Lanes:
     def _enter(self, lane: int, trial: Trial) -> None:
         assert self.way is not None
         if self.way.captures:
-            trial.learner.captures = sound(_kind(trial), Way(1, "graph"), _known(trial))
+            trial.learner.captures = sound(_kind(trial), self.way, _known(trial))
         if self.program is not None:
             self.program.enter(lane, trial.learner.network)
 
@@ -150,8 +151,9 @@ class Lanes:
 
     def _reported(self, lane: int, trial: Trial, result: Report) -> Report:
         if end := result["end"]:
-            if self.way is not None and self.way.kernel != "eager":
-                end["fused"] = {"lanes": self.way.lanes, "lane": lane, "kernel": self.way.kernel}
+            if self.way is not None and self.way.lanes > 1:
+                kernel = self.way.kernel if trial.learner.captures else PLAIN.get(self.way.kernel, self.way.kernel)
+                end["fused"] = {"lanes": self.way.lanes, "lane": lane, "kernel": kernel}
             elif self.note and self.wanted != "auto":
                 end["notes"].append(self.note)
             self._free(lane)

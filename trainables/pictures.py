@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from datasets.augmentation import apply, draw, generators
-from datasets.augmentation_points import apply_points, exchanged, point_moves, rotate_fixed
+from datasets.augmentation_points import apply_points, exchanged, point_faults, point_moves, rotate_fixed
 from datasets.seeds import derive_seed
 from trainables.feed import Fed
 from trainables.tasks import Batch
@@ -36,12 +36,16 @@ class Rows:
 
 
 class Pictures:
-    """The splits of `dataset` as `config` wants them fed."""
+    """The splits of `dataset` as `config` wants them fed; ValueError where faces are to be mirrored without pairs."""
 
     def __init__(self, config: "TrialConfig", dataset: "Dataset", device: torch.device) -> None:
         self.config, self.info, self.device = config, dataset.info, device
         self.splits = {name: _shared(part, name, config, dataset.info, device) for name, part in dataset.splits.items()}
         self.shift, self.scale = (values.to(device) for values in normalisation(config, dataset.info))
+        if self.splits["train"].points is not None and (
+            faults := point_faults(config.augmentation, dataset.info.flip_pairs)
+        ):
+            raise ValueError(faults[0])
         self.exchange = exchanged(dataset.info.n_points, dataset.info.flip_pairs).to(device)
         aspects = self.splits["train"].aspects
         self.aspects = None if aspects is None else aspects.cpu()

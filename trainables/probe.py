@@ -1,7 +1,7 @@
 """How trials of one kind are trained quickest in one process: how many side by side, and by which kernel.
 
-A few steps on real data tell. Only `--fuse auto` lets their time decide a number that is reported: a CUDA graph repeats
-what Python does to the bit, or is not used.
+A few steps on real data tell. Only `--fuse auto` lets their time decide a number that is reported: a CUDA graph is used
+where it comes to the bits of plain steps, or as near as plain steps come to themselves.
 """
 
 import json
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.config import flatten
-from trainables.fusion import UnfusableError, check, near
+from trainables.fusion import UnfusableError, check, distance, near
 from trainables.learner import Learner
 from trainables.schedules import Constant
 from trainables.steps import FEWEST
@@ -35,7 +35,8 @@ SLACK = 4  # times what Python's own numbers differ by from one time to the next
 Kernel = Literal["eager", "graph", "grouped", "grouped graph", "graphs"]
 """One trial step by step, or repeated as a CUDA graph; several as one network, step by step or as a graph; or several
 as a graph each, on CUDA streams of their own"""
-CAPTURED = ("graph", "graphs", "grouped graph")
+PLAIN = {"graph": "eager", "graphs": "turns", "grouped graph": "grouped"}
+"""what a graph's kernel is called where its steps cannot be captured"""
 
 
 class Way(NamedTuple):
@@ -47,7 +48,7 @@ class Way(NamedTuple):
     @property
     def captures(self) -> bool:
         """Whether steps are repeated as CUDA graphs."""
-        return self.kernel in CAPTURED
+        return self.kernel in PLAIN
 
     @property
     def merges(self) -> bool:
@@ -71,7 +72,7 @@ class Kind(NamedTuple):
 
 @dataclass
 class Known:
-    """What was measured of kinds alike but for settings that one step shows nothing of."""
+    """What was measured of trials that share a network, its data, batch size and precision."""
 
     seconds: dict[Way, float] = field(default_factory=dict)
     """of one trial's step"""
@@ -116,10 +117,9 @@ def best_way(kind: Kind, trials: int, wanted: int | Literal["auto"], known: Know
     cuda, batches = kind.device.type == "cuda", _batches(kind)
     if wanted in (1, "auto") and trials * kind.config.training.epochs * batches < WORTH:
         return Way()
-    graphs = cuda and batches > FEWEST and sound(kind, Way(1, "graph"), known)
     if isinstance(wanted, int) and wanted > 1:
-        several = Way(wanted, "graphs")
-        return several if graphs and sound(kind, several, known) else Way(wanted, "grouped")
+        return Way(wanted, "graphs" if cuda else "grouped")
+    graphs = cuda and batches > FEWEST and sound(kind, Way(1, "graph"), known)
     alone = min([Way(), Way(1, "graph")] if graphs else [Way()], key=lambda way: _seconds(kind, way, known))
     if wanted == 1 or trials < 2 or (not cuda and _seconds(kind, alone, known) > CALLS):
         return alone
@@ -156,11 +156,11 @@ def seconds_a_step(kind: Kind, way: Way) -> float:
     batches = STEPS if way.captures else 1
     try:
         probe = Probe(kind._replace(config=kind.config.model_copy(update={"schedule": Constant()})), way)
-        for _ in range(1 + way.captures):  # in the first epoch a step is captured
+        for _ in range(2):  # in the first epoch memory is taken, and a step captured
             began = time.perf_counter()
             probe(batches)
-        if not way.captures:
-            batches = max(1, min(STEPS, int(SECONDS / (time.perf_counter() - began))))
+        if not way.captures:  # the same for any number of lanes, as an epoch's beginning and end are timed too
+            batches = max(1, min(STEPS, int(SECONDS * way.lanes / (time.perf_counter() - began))))
         while len(took) < ROUNDS:
             began = time.perf_counter()
             probe(batches)
@@ -171,7 +171,8 @@ def seconds_a_step(kind: Kind, way: Way) -> float:
 
 
 def sound(kind: Kind, way: Way, known: Known) -> bool:
-    """Whether trials can be trained so; what graphs do is held against Python's steps."""
+    """Whether trials can be trained so, two for many; what graphs do is held against Python's steps."""
+    way = way._replace(lanes=min(2, way.lanes))
     key = (way, json.dumps({name: _kept(value) for name, value in flatten(kind.config).items()}, default=str))
     if key not in known.sound:
         fusable = not way.merges or _fusable(kind)
@@ -218,16 +219,16 @@ def _trained(kind: Kind, way: Way, first: int = 0) -> list[Tensor]:
 
 
 def _agree(found: Tensor, first: Tensor, second: Tensor) -> bool:
-    """Whether `found` is `first` to the bit; where `second`, which should be too, is not, near it."""
+    """Whether `found` is `first` to the bit.
+
+    Where Python's own `second` is not, `found` has to be near, or within SLACK times their difference; counts, of
+    which one near a tie may fall to either side, are not looked at then.
+    """
     if _same(first, second):
         return _same(found, first)
     counts = not first.is_floating_point()
-    return counts or near([found], [first]) or _distance(found, first) <= SLACK * _distance(first, second)
+    return counts or near([found], [first]) or distance(found, first) <= SLACK * distance(first, second)
 
 
 def _same(mine: Tensor, other: Tensor) -> bool:
-    return bool(((mine == other) | ((mine != mine) & (other != other))).all())
-
-
-def _distance(mine: Tensor, other: Tensor) -> float:
-    return float((mine - other).abs().max())
+    return torch.allclose(mine, other, rtol=0, atol=0, equal_nan=True)

@@ -68,6 +68,8 @@ class Steps:
 
         The first step after any decision changed is never a replay: optimizers make their state in it.
         """
+        if len({tuple(feed.sizes) for feed in feeds.values()}) > 1:
+            raise ValueError("lanes step together, and their epochs are cut into batches of other sizes")
         if step.decided is None:
             for number in range(len(next(iter(feeds.values())))):
                 step.call({lane: feed.batch(number) for lane, feed in feeds.items()})

@@ -10,7 +10,8 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms import functional as F  # noqa: N812
 
-from datasets.augmentation import Augmentation, Draws, apply, augment, draw, generators
+from datasets.augmentation import Augmentation, Draws, apply, draw, generators
+from tests.datasets.changes import augment
 
 ALL_ON: dict[str, Any] = {
     "flip": True,

@@ -1,7 +1,10 @@
 """Landmarks through augmentation: coloured dots drawn in photos, cut, changed, and found again where they should be."""
 
 import math
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,12 +13,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from datasets.augmentation import Augmentation, Draws, augment, draw, generators
-from datasets.augmentation_points import augment_points, exchanged, fixed_angles, move, point_moves, rotate_fixed
+from datasets.augmentation import Augmentation, Draws, draw, generators
+from datasets.augmentation_points import exchanged, fixed_angles, move, point_moves, rotate_fixed
 from datasets.base import DatasetInfo, Examples, central_crop
 from datasets.cache import open_dataset, prepare
 from datasets.faces import Faces
+from tests.datasets.changes import augment, augment_points
 from tests.datasets.makers import dots
+from trainables.config import resolve
+from trainables.pictures import Pictures
 
 PAIRS = ((0, 1),)
 CROP = 112
@@ -172,12 +178,14 @@ def test_non_faces_keep_nan_and_faces_their_numbers(stored: tuple[DatasetInfo, E
 
 
 @pytest.mark.parametrize("flip", ["flip", "vertical_flip"])
-def test_a_flip_without_pairs_is_an_error(flip: str) -> None:
-    images, points = torch.zeros(2, 1, 8, 8), torch.zeros(2, 1, 2)
-    settings = Augmentation.model_validate({flip: True})
-    with pytest.raises(ValueError, match=r"dataset\.flip_pairs"):
-        augment_points(images, points, settings, 0)
-    augment_points(images, points, settings, 0, flip_pairs=((0, 0),))
+def test_a_flip_without_pairs_is_an_error(flip: str, stored: tuple[DatasetInfo, Examples]) -> None:
+    info, examples = stored
+    named = {"dataset.name": "faces", "dataset.path": "anywhere", "model.name": "stage3", "loss.name": "face"}
+    settings = resolve(named, {f"augmentation.{flip}": True})
+    for pairs in ((), PAIRS):
+        data: Any = SimpleNamespace(info=replace(info, flip_pairs=pairs), splits={"train": examples})
+        with nullcontext() if pairs else pytest.raises(ValueError, match=r"dataset\.flip_pairs"):
+            Pictures(settings, data, torch.device("cpu"))
 
 
 def test_evaluation_turns_each_example_by_its_own_angle_always(stored: tuple[DatasetInfo, Examples]) -> None:

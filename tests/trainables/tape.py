@@ -4,15 +4,33 @@ As with a graph nothing that Python does is repeated, new tensors stay where the
 a number back is an error.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-READS = {"aten::_local_scalar_dense", "aten::item", "aten::nonzero", "aten::equal", "aten::is_nonzero"}
+# What waits for the device, as it reads a number back or makes a tensor whose size depends on one.
+READS = {
+    f"aten::{name}"
+    for name in (
+        "_local_scalar_dense",
+        "bincount",
+        "equal",
+        "is_nonzero",
+        "item",
+        "masked_select",
+        "nonzero",
+        "repeat_interleave",
+        "unique_dim",
+        "_unique2",
+    )
+}
+METHODS = ("cpu", "numpy", "tolist")  # that do, and leave no trace on a CPU
 COPIES = {"aten::lift_fresh"}  # of what Python holds
 
 
@@ -33,7 +51,8 @@ class Recorder(TorchDispatchMode):
         given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         if given and all(storage(tensor) in self.host for tensor in given):
             return func(*args, **kwargs)
-        if func._schema.name in READS:
+        masks = [t for t in given[1:] if t.dtype == torch.bool] if func._schema.name.startswith("aten::index") else []
+        if masks or func._schema.name in READS:
             raise RuntimeError(f"{func} reads a number back")
         if func._schema.name in COPIES:
             raise RuntimeError(f"{func} takes Python's numbers to the device")
@@ -72,7 +91,10 @@ class Tape:
         assert stream is None
         every = [torch.default_generator, *generators]
         states = [generator.get_state() for generator in every]
-        with Recorder(self.host) as recorder:
+        with contextlib.ExitStack() as stack:
+            for name in METHODS:
+                stack.enter_context(patch.object(Tensor, name, self.refuse))
+            recorder = stack.enter_context(Recorder(self.host))
             call()
         with torch.no_grad():
             for whole, old in recorder.before.values():
@@ -81,6 +103,10 @@ class Tape:
             generator.set_state(state)
         self.calls = recorder.calls
         type(self).taken += 1
+
+    @staticmethod
+    def refuse(*_: object) -> None:
+        raise RuntimeError("a tensor reads a number back")
 
     @torch.no_grad()
     def replay(self) -> None:
