@@ -115,13 +115,14 @@ def best_way(kind: Kind, trials: int, wanted: int | Literal["auto"], known: Know
     that are over before it is known.
     """
     cuda, batches = kind.device.type == "cuda", _batches(kind)
-    if wanted in (1, "auto") and trials * kind.config.training.epochs * batches < WORTH:
+    brief = trials * kind.config.training.epochs * batches < WORTH
+    if wanted in (1, "auto") and (brief or (not cuda and 1 in (wanted, trials))):
         return Way()
     if isinstance(wanted, int) and wanted > 1:
         return Way(wanted, "graphs" if cuda else "grouped")
     graphs = cuda and batches > FEWEST and sound(kind, Way(1, "graph"), known)
     alone = min([Way(), Way(1, "graph")] if graphs else [Way()], key=lambda way: _seconds(kind, way, known))
-    if wanted == 1 or trials < 2 or (not cuda and _seconds(kind, alone, known) > CALLS):
+    if 1 in (wanted, trials) or (not cuda and _seconds(kind, alone, known) > CALLS):
         return alone
     kernels: tuple[Kernel, ...] = ("graphs", "grouped graph") if graphs else ("grouped",)
     found = [_doubled(kind, alone, kernel, trials, known) for kernel in kernels]

@@ -178,6 +178,8 @@ def test_auto_takes_the_number_of_lanes_that_measures_best(monkeypatch: pytest.M
     monkeypatch.setattr(probe, "seconds_a_step", lambda kind, way: 1e-3 * took[way.lanes])
     assert [best_way(some, trials, "auto", Known()).lanes for trials in (1, 3, 4, 20)] == [1, 2, 4, 4]
     known = Known()
+    assert best_way(some, 1, "auto", known) == Way()
+    assert not known.seconds, "nothing is timed where there is no choice"
     assert best_way(some, 20, "auto", known) == best_way(some, 20, "auto", known) == Way(4, "grouped")
     assert {way.lanes for way in known.seconds} == {1, 2, 4, 8}, "the first doubling that gains nothing is the last"
     assert best_way(kind({"training.epochs": 1}), 20, "auto", Known()) == Way(), "over before it is known"
