@@ -20,7 +20,7 @@ from benchmarks.kinds import NARROW, SIZE, WIDE, opened, small_cnn, stage3
 from benchmarks.measure import compare, seconds
 from trainables.allocator import keep_freed
 from trainables.config import TrialConfig, flatten, resolve
-from trainables.probe import Kernel, Kind, Known, Probe, Way, best_way, seconds_a_step
+from trainables.probe import Kernel, Kind, Known, Probe, Way, best_way, seconds_a_step, whole_batches
 
 LANES = (2, 4, 8, 16)
 JUDGED = 8  # lanes that the figures are of
@@ -113,8 +113,7 @@ def _measured(name: str, kind: Kind, lanes: tuple[int, ...], runs: int) -> Cases
 
 def _batches(kind: Kind, step: float) -> int:
     """Steps of a side: those of an epoch, fewer where one takes long."""
-    whole = len(kind.dataset.splits["train"].labels) // kind.config.training.batch_size
-    return max(1, min(whole, int(0.2 / step)))
+    return max(1, min(whole_batches(kind), int(0.2 / step)))
 
 
 def _sides(kind: Kind, way: Way, one: Probe, batches: int) -> tuple[Callable[[], object], Callable[[], object]]:

@@ -37,7 +37,7 @@ def point_faults(settings: Augmentation, flip_pairs: Pairs) -> list[str]:
     """What cannot be drawn for faces."""
     return [
         f"augmentation.{name} = True: a mirrored face needs dataset.flip_pairs, its (left, right) landmarks"
-        for name in ("flip", "vertical_flip")
+        for name in FLIPS
         if getattr(settings, name) and not flip_pairs
     ]
 

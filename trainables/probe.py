@@ -114,7 +114,7 @@ def best_way(kind: Kind, trials: int, wanted: int | Literal["auto"], known: Know
     By `auto` each doubling is timed, and the search ends with the first that gains nothing. Nothing is timed for trials
     that are over before it is known.
     """
-    cuda, batches = kind.device.type == "cuda", _batches(kind)
+    cuda, batches = kind.device.type == "cuda", whole_batches(kind)
     brief = trials * kind.config.training.epochs * batches < WORTH
     if wanted in (1, "auto") and (brief or (not cuda and 1 in (wanted, trials))):
         return Way()
@@ -129,8 +129,8 @@ def best_way(kind: Kind, trials: int, wanted: int | Literal["auto"], known: Know
     return min(found, key=lambda way: _seconds(kind, way, known))
 
 
-def _batches(kind: Kind) -> int:
-    """Whole ones of an epoch."""
+def whole_batches(kind: Kind) -> int:
+    """Of an epoch, those of the full size; at least one."""
     return max(1, len(kind.dataset.splits["train"].labels) // kind.config.training.batch_size)
 
 
