@@ -137,8 +137,9 @@ def plan(study: str, out: str | None, as_json: bool, incumbent: str | None, **ra
     asked, options = _asked(study, incumbent, raw)
     from engine.forecast import describe_plan, plan_record
     from engine.plan import make_plan
+    from engine.proof import assumed_to_go_on
 
-    made = make_plan(asked, options, directory_of(asked, out, raw["cache_dir"]))
+    made = assumed_to_go_on(make_plan(asked, options, directory_of(asked, out, raw["cache_dir"])))
     if as_json:
         click.echo(json.dumps(plan_record(made), ensure_ascii=False))
     else:
@@ -332,12 +333,12 @@ def export(run_dir: str, out: Path, trial: str | None, **places: str | None) -> 
 def rerun(run_dir: str, trial: str) -> None:
     """Train one trial alone, without Ray, and hold its numbers against the record."""
     from engine.progress import epoch_line
-    from engine.replay import again
+    from engine.replay import rerun as train_again
 
-    key, differences = again(existing(run_dir), trial, lambda row: click.echo(epoch_line(row)))
+    key, how, differences = train_again(existing(run_dir), trial, lambda row: click.echo(epoch_line(row)))
     for difference in differences:
         click.echo(difference, err=True)
-    click.echo(f"trial {key}: {'NOT ' if differences else ''}equal to its record, bit for bit")
+    click.echo(f"trial {key}: {'NOT ' if differences else ''}equal to its record, {how}")
     sys.exit(FAILED if differences else DONE)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from shlex import quote
 
 FINISHED, STOPPED, DIVERGED, FAILED, RUNNING = STATUSES = ("finished", "stopped", "diverged", "failed", "running")
-SESSION, START, EPOCH, END = EVENTS = ("session", "start", "epoch", "end")
+SESSION, START, EPOCH, END, PROOF = EVENTS = ("session", "start", "epoch", "end", "proof")
 SPLITS = ("train", "val", "test")
 
 TRIAL_COLUMNS = ("trial", "cell", "seed", "status", "epochs", "selected_epoch")

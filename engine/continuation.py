@@ -5,8 +5,8 @@ from typing import Any
 
 from engine.errors import PlanError
 from engine.history import History
+from engine.plan import Workbench
 from trainables.config import UNCOUNTED, TrialConfig, flatten, from_tree
-from trainables.identity import trial_key
 from trainables.mirror import present
 from trainables.trial import TrialSpec
 
@@ -17,8 +17,8 @@ SHOWN = 5  # trials named in a refusal
 class Continuations:
     """Decides for each trial of a plan where it begins; `faults` and `anew` gather what keeps some from going on."""
 
-    def __init__(self, history: History, record: dict[str, Any] | None) -> None:
-        self.history, self.record = history, record
+    def __init__(self, history: History, record: dict[str, Any] | None, bench: Workbench) -> None:
+        self.history, self.record, self.bench = history, record, bench
         self.faults: list[str] = []
         self.anew: dict[str, int] = {}
         """why trials with more epochs start from their first, and how many"""
@@ -58,7 +58,7 @@ class Continuations:
         ]
         if changed:
             return f"{begun} with other settings: {', '.join(changed)}; run it into another folder with --out"
-        if trial_key(old, spec.seed, spec.fingerprint) == event["trial"]:
+        if self.bench.key(old, spec.seed) == event["trial"]:
             return None
         record = self.record or {}
         if record.get("data", {}).get("fingerprint") != spec.fingerprint:

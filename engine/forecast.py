@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.schema import RunDirectory
-from analysis.store import read_log
 from datasets.cache import open_dataset
 from engine.cluster import LOCAL
 from engine.disk import Footprints
@@ -61,7 +60,7 @@ class Forecast:
 
 def forecast(plan: Plan) -> Forecast:
     """Time, memory and disk of what the plan still lacks."""
-    history = History.read(read_log(RunDirectory(plan.directory).log))
+    history = History.of(RunDirectory(plan.directory))
     reused = foresee(plan, history)
     now = standing(plan, history)
     total, done, configs = now.total, now.done, now.configs(plan)
@@ -95,7 +94,7 @@ def probe(plan: Plan, config: TrialConfig) -> Cost:
 
 def plan_record(plan: Plan) -> dict[str, Any]:
     """The plan as plain data; `study` is in the schema that a user's YAML file has."""
-    finished = History.read(read_log(RunDirectory(plan.directory).log)).ends
+    finished = History.of(RunDirectory(plan.directory)).ends
     return {
         "study": plan.study.model_dump(mode="json"),
         "directory": str(plan.directory),
@@ -145,6 +144,11 @@ def describe_plan(plan: Plan, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if plan.bench.known:
+        console.print(
+            f"{len(plan.bench.known)} trials were begun by other code; one of each version is first trained again",
+            highlight=False,
+        )
     if made.trials > made.finished + made.reused:
         address = plan.options.address
         where = "" if address in (None, LOCAL) else f" on this machine (the cluster {address} is not asked)"

@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from analysis.schema import END, EPOCH, FAILED, START
+from analysis.schema import END, EPOCH, FAILED, PROOF, START, RunDirectory
+from analysis.store import read_log
+from engine.errors import PlanError
 
 
 @dataclass
@@ -23,6 +25,10 @@ class History:
     """(trial, epoch) as they were written, each once"""
     enlarged: set[str] = field(default_factory=set)
     """trials that ran out of memory, and go on with a larger share of the machine"""
+    codes: dict[str, str | None] = field(default_factory=dict)
+    """version of the code that trained each trial last; None where the log says nothing of it"""
+    proofs: set[tuple[str, str]] = field(default_factory=set)
+    """(version, later version) of code that came to the same numbers"""
     generations: dict[tuple[int, int], dict[str, dict[str, Any]]] = field(default_factory=dict)
     """by (seed, epoch): what members of a population took over from others there, by trial"""
 
@@ -33,12 +39,21 @@ class History:
             history.add(event)
         return history
 
+    @classmethod
+    def of(cls, run: RunDirectory) -> "History":
+        """The history of a run directory, empty where it has no log; PlanError names a bad line."""
+        try:
+            return cls.read(read_log(run.log))
+        except ValueError as error:
+            raise PlanError([f"{error}; what stands before that line can be kept: delete the others"]) from None
+
     def add(self, event: dict[str, Any]) -> None:
         kind, trial = event["event"], event.get("trial", "")
         if kind == START:
             if trial not in self.starts:
                 self.starts[trial] = event
                 self._begun.setdefault((event["cell"], event["seed"]), []).append(event)
+            self.codes[trial] = event.get("code")
             self.failed.discard(trial)
             self.attempts[trial] = self.attempts.get(trial, 0) + 1
         elif kind == EPOCH:
@@ -51,6 +66,8 @@ class History:
             self.failed.add(trial)
         elif kind == "enlarged":
             self.enlarged.add(trial)
+        elif kind == PROOF:
+            self.proofs.add((event["versions"][0], event["versions"][1]))
         elif kind == "generation":
             self.generations[event["seed"], event["epoch"]] = event["exploits"]
 

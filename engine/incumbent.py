@@ -13,9 +13,9 @@ from analysis.store import Records, read_log, read_records
 from engine.continuation import BUDGET
 from engine.errors import PlanError
 from engine.history import History
-from engine.launch import read_request
 from engine.options import Options, apply
 from engine.plan import Workbench
+from engine.record import read_request
 from search_spaces.factors import Factor
 from search_spaces.incumbent import ABSENT, Group, factors_between, find
 from search_spaces.spaces import point_faults

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from engine.history import History
 from engine.options import Options
 from engine.plan import Plan, make_plan, objective
 from engine.progress import Progress, duration
-from engine.record import Log, check_free, claim, hold, rewrite
+from engine.proof import under_known_keys
+from engine.record import Log, check_free, claim, hold, read_request, rewrite
 from engine.record import now as timestamp
-from engine.reuse import take_over
+from engine.reuse import sources, take_over
 from engine.sampler import samples_of
 from engine.standing import Standing, standing
 from engine.trackers import trackers
@@ -34,10 +36,12 @@ def start(study: AnyStudy, options: Options, directory: Path, command: list[str]
     plan = make_plan(study, options, directory)
     _refuse_invalid(plan)
     with hold(RunDirectory(directory)), joined(plan.options.address, directory):
+        plan, proofs = under_known_keys(plan, sources(plan), _teller(console))
         refuse_too_large(plan, standing(plan, History()), History(), concurrency(plan))
         follower = _follower(plan, RunDirectory(directory), console)
         run = claim(plan, command)
         with Log(run) as log, follower:
+            log.extend(proofs)
             _run(plan, run, log, standing(plan, log.history), command, console)
     return run
 
@@ -50,7 +54,9 @@ def go_on(directory: Path, given: dict[str, Any], command: list[str], console: C
     with hold(run):
         plan = make_plan(asked, stored.extended(given), directory)
         _refuse_invalid(plan)
+        plan, proofs = under_known_keys(plan, [directory, *sources(plan)], _teller(console))
         with Log(run) as log:
+            log.extend(proofs)
             now = standing(plan, log.history, record)
             _say_what_stays(given, now, console)
             address = plan.options.address if now.done < now.total else None
@@ -61,15 +67,6 @@ def go_on(directory: Path, given: dict[str, Any], command: list[str], console: C
                 with follower:
                     _run(plan, run, log, now, command, console)
     return run
-
-
-def read_request(directory: Path) -> tuple[RunDirectory, dict[str, Any]]:
-    """A run directory and its study.json; PlanError where that cannot be read."""
-    run = RunDirectory(directory)
-    try:
-        return run, json.loads(run.study.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise PlanError([f"{directory}: its study.json cannot be read ({error})"]) from None
 
 
 def _run(plan: Plan, run: RunDirectory, log: Log, now: Standing, command: list[str], console: Console) -> None:
@@ -114,7 +111,11 @@ def _say_what_stays(given: dict[str, Any], now: Standing, console: Console) -> N
 
 def _follower(plan: Plan, run: RunDirectory, console: Console) -> Follower:
     asked = trackers(run, plan.study.name, plan.options.tensorboard, plan.options.mlflow)
-    return Follower(run, asked, lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True))
+    return Follower(run, asked, _teller(console))
+
+
+def _teller(console: Console) -> Callable[[str], None]:
+    return lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _refuse_invalid(plan: Plan) -> None:

@@ -21,7 +21,7 @@ from engine.options import Options, apply
 from search_spaces.designs import Cell, Comparison, leave_one_out, step_cell
 from search_spaces.study import AblationStudy, AnyStudy, SearchStudy, StudyError
 from trainables.config import UNCOUNTED, ConfigError, TrialConfig, resolve
-from trainables.identity import trial_key
+from trainables.identity import code_version, content_key, trial_key
 from trainables.registry import WORKLOADS
 from trainables.trial import TrialSpec
 
@@ -51,6 +51,8 @@ class Workbench:
         if study.workload not in WORKLOADS:
             raise PlanError([f"workload {study.workload!r} is unknown; {did_you_mean(study.workload, WORKLOADS)}"])
         self.study, self.options = study, options
+        self.known: dict[str, str] = {}
+        """by content key, the trial that other code began under a key of its own, and that is the same trial"""
         self._prepared: dict[str, Prepared | DataError] = {}
         self._networks: dict[str, tuple[nn.Module | None, list[str]]] = {}
 
@@ -113,10 +115,20 @@ class Workbench:
             self._networks[key] = meta_network(config, info)
         return self._networks[key]
 
+    def content_key(self, config: TrialConfig, seed: int) -> str:
+        """What a trial is, whichever code computes it."""
+        return content_key(config, seed, self.data(config).info, self.population)
+
+    def key(self, config: TrialConfig, seed: int) -> str:
+        """The key that a trial has in the records."""
+        known = self.known.get(self.content_key(config, seed)) if self.known else None
+        return known or trial_key(config, seed, self.data(config).info, self.population)
+
     def spec(self, cell: str, config: TrialConfig, seed: int, directory: Path) -> TrialSpec:
         prepared = self.data(config)
         return TrialSpec(
-            trial=trial_key(config, seed, prepared.info.fingerprint, self.population),
+            trial=self.key(config, seed),
+            code=code_version(config),
             cell=cell,
             seed=seed,
             config=config.model_dump(mode="json"),

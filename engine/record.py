@@ -9,7 +9,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -19,7 +19,7 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from analysis.schema import RunDirectory
-from analysis.store import read_log, repair_tail
+from analysis.store import repair_tail
 from engine.errors import Interrupted, PlanError
 from engine.history import History
 from engine.plan import Plan, objectives
@@ -39,10 +39,7 @@ class Log:
 
     def __init__(self, run: RunDirectory) -> None:
         repair_tail(run.log)
-        try:
-            self.history = History.read(read_log(run.log))
-        except ValueError as error:
-            raise PlanError([f"{error}; what stands before that line can be kept: delete the others"]) from None
+        self.history = History.of(run)
         self._file = os.open(run.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     def __enter__(self) -> Self:
@@ -51,6 +48,10 @@ class Log:
     def __exit__(self, *error: object) -> None:
         os.fsync(self._file)
         os.close(self._file)
+
+    def extend(self, events: Iterable[dict[str, Any]]) -> None:
+        for event in events:
+            self.append(**event)
 
     def append(self, **event: Any) -> None:
         """Write the event whole or, where the disk does not take it, not at all; Interrupted then."""
@@ -117,6 +118,15 @@ def claim(plan: Plan, command: list[str]) -> RunDirectory:
     finally:
         temporary.unlink()
     return run
+
+
+def read_request(directory: Path) -> tuple[RunDirectory, dict[str, Any]]:
+    """A run directory and its study.json; PlanError where that cannot be read."""
+    run = RunDirectory(directory)
+    try:
+        return run, json.loads(run.study.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise PlanError([f"{directory}: its study.json cannot be read ({error})"]) from None
 
 
 def rewrite(plan: Plan, run: RunDirectory, command: list[str], before: dict[str, Any]) -> None:

@@ -17,7 +17,14 @@ from engine.progress import Progress, epoch_line
 from engine.record import Log, now, program, stopping
 from trainables.probe import MOST
 
-OF_EXECUTION = ("notes", "selected", "out_of_memory", "fused")  # what an end tells beside its record
+OF_EXECUTION = (
+    "notes",
+    "selected",
+    "out_of_memory",
+    "fused",
+    "processor",
+    "torch",
+)  # what an end tells beside its record
 PAUSED = "paused"  # the end of a part of a trial, which is none of the log
 
 
@@ -59,8 +66,8 @@ class Recorder(Callback):
             self.progress.started(key, spec["cell"], spec["seed"])
             return
         self.started.add(key)
-        chosen = {name: item[name] for name in ("point", "proposal") if name in item}
-        names = {name: spec[name] for name in ("trial", "cell", "seed", "config")}
+        chosen = _given(item, "point", "proposal")
+        names = _given(spec, "trial", "cell", "seed", "config", "code", "fingerprint")
         continues = {"continues": spec["continues"]} if spec.get("continues") else {}
         attempt = self.history.attempts.get(key, 0) + 1
         self._lines(key)
@@ -150,7 +157,7 @@ class Recorder(Callback):
             "resources": self.share,
             "notes": end.get("notes", []),
             **({"lineage": lineage} if (lineage := self.history.lineage(key)) else {}),
-            **({"fused": end["fused"]} if "fused" in end else {}),
+            **_given(end, "fused", "processor", "torch"),
             "rerun": f"{program()} rerun {self.run.address} {key}",
         }
         self.log.append(event="end", time=now(), trial=key, **kept, execution=execution)
@@ -161,3 +168,7 @@ class Recorder(Callback):
         if self.budget is not None:
             with stopping():
                 self.budget.ended(key)
+
+
+def _given(values: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: values[name] for name in names if name in values}

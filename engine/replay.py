@@ -1,6 +1,7 @@
 """`rerun`: a recorded trial trained again, alone and without Ray, and held against its record."""
 
 import json
+import math
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -8,26 +9,28 @@ from pathlib import Path
 from typing import Any
 
 from analysis.schema import STOPPED
-from analysis.store import read_log
 from datasets.component import did_you_mean
 from engine.errors import PlanError
 from engine.history import History
-from engine.launch import read_request
 from engine.options import Options, apply
 from engine.plan import Workbench
 from engine.population import boundaries, segments
+from engine.record import read_request
 from search_spaces.study import parse_study
 from trainables.config import from_tree
 from trainables.lanes import replay_epoch
+from trainables.processor import computer
 from trainables.trial import Trial, TrialSpec, generation_file
 
 Row = dict[str, Any]
+TOLERANCE = 1e-4  # relative, of a number of the first epoch, where the processor or torch is another
+TO_THE_BIT, NEARLY = "bit for bit", f"in its first epoch within {TOLERANCE:g}, on another kind of processor or torch"
 
 
-def again(directory: Path, trial: str, tell: Callable[[Row], None]) -> tuple[str, list[str]]:
-    """Train one recorded trial in a scratch folder: (its key, every difference to the recorded rows)."""
+def rerun(directory: Path, trial: str, tell: Callable[[Row], None]) -> tuple[str, str, list[str]]:
+    """Train one recorded trial in a scratch folder: (its key, how its rows were compared, every difference)."""
     run, record = read_request(directory)
-    history = History.read(read_log(run.log))
+    history = History.of(run)
     found = [key for key in history.starts if key.startswith(trial)]
     if len(found) != 1:
         what = "stands for several" if found else "is no trial of this run"
@@ -35,15 +38,35 @@ def again(directory: Path, trial: str, tell: Callable[[Row], None]) -> tuple[str
     options = Options.model_validate_json(json.dumps(record["request"]["options"]))
     study = apply(parse_study(record["request"]["study"], str(run.study)), options)
     with tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch:
-        replay = _Replay(Workbench(study, options), history, Path(scratch))
-        rows = []
-        for row in replay.rows(found[0]):
-            tell(row)
-            rows.append(row)
-    return found[0], list(_differences(rows, history.rows.get(found[0], {})))
+        replay = Replay(Workbench(study, options), history, Path(scratch))
+        return found[0], *compare(replay, found[0], tell)
 
 
-class _Replay:
+def compare(
+    replay: "Replay", trial: str, tell: Callable[[Row], None] = lambda row: None, brief: bool = False
+) -> tuple[str, list[str]]:
+    """How a trial trained again was held against its record, and every difference.
+
+    Rows are the same to the bit on the same kind of processor with the same torch. Elsewhere, those of the first epoch
+    are nearly; then no more is trained, with `brief`, than can be compared.
+    """
+    end, recorded = replay.history.ends.get(trial, {}), replay.history.rows.get(trial, {})
+    then = {"device": end.get("device"), **end.get("execution", {})}
+    here = computer()
+    known, alike = "processor" in then, all(then.get(name) == value for name, value in here.items())
+    rows = []
+    for row in replay.rows(trial):
+        tell(row)
+        rows.append(row)
+        if brief and known and not alike:
+            return NEARLY, list(_differences(rows, recorded, TOLERANCE))
+    differences = list(_differences(rows, recorded, 0.0))
+    if alike or not differences:
+        return TO_THE_BIT, differences
+    return NEARLY, list(_differences(rows[:1], recorded, TOLERANCE))
+
+
+class Replay:
     """Trains trials of one log; a member of a population with the parts of others that it took over."""
 
     def __init__(self, bench: Workbench, history: History, scratch: Path) -> None:
@@ -79,10 +102,14 @@ class _Replay:
         return [part for part, _ in segments(spec, event["point"], self.history, ends)]
 
 
-def _differences(rows: list[Row], recorded: dict[int, Row]) -> Iterator[str]:
+def _differences(rows: list[Row], recorded: dict[int, Row], tolerance: float) -> Iterator[str]:
     for row in rows:
-        if row["epoch"] not in recorded:
-            continue
+        before = recorded.get(row["epoch"], row)
         for key, value in row.items():
-            if key != "seconds" and value != recorded[row["epoch"]].get(key):
-                yield f"epoch {row['epoch']}: {key} {value!r}, recorded {recorded[row['epoch']].get(key)!r}"
+            if key != "seconds" and not _agree(value, before.get(key), tolerance):
+                yield f"epoch {row['epoch']}: {key} {value!r}, recorded {before.get(key)!r}"
+
+
+def _agree(value: Any, recorded: Any, tolerance: float) -> bool:
+    numbers = isinstance(value, float) and isinstance(recorded, int | float)
+    return value == recorded or (numbers and math.isclose(value, recorded, rel_tol=tolerance))

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from analysis.schema import RunDirectory
-from analysis.store import read_log
 from engine.errors import PlanError
 from engine.history import History
 from engine.plan import Plan
@@ -19,6 +18,16 @@ from trainables.mirror import Store, put_trial
 from trainables.trial import TrialSpec
 
 FOLDERS = ("checkpoints", "artifacts")
+
+
+def sources(plan: Plan) -> list[Path]:
+    """The run directory of `--reuse-from`, if there is one; PlanError where it is none."""
+    if plan.options.reuse_from is None:
+        return []
+    source = Path(plan.options.reuse_from)
+    if not RunDirectory(source).study.is_file():
+        raise PlanError([f"--reuse-from {source}: no run directory: it holds no study.json"])
+    return [source]
 
 
 def take_over(plan: Plan, run: RunDirectory, log: Log) -> int:
@@ -48,10 +57,8 @@ def foresee(plan: Plan, history: History) -> int:
 
 def _found(plan: Plan, history: History) -> Iterator[tuple[TrialSpec, list[dict[str, Any]]]]:
     """Trials that the other run has finished and this one has not, with their events."""
-    source = Path(plan.options.reuse_from or "")
-    if not RunDirectory(source).study.is_file():
-        raise PlanError([f"--reuse-from {source}: no run directory: it holds no study.json"])
-    found = History.read(read_log(RunDirectory(source).log))
+    (source,) = sources(plan)
+    found = History.of(RunDirectory(source))
     for spec, point in _wanted(plan, found, history):
         if spec.trial in found.ends and spec.trial not in history.ends:
             yield spec, list(_events(found, history, spec, point, source))

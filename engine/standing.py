@@ -51,7 +51,7 @@ def standing(plan: Plan, history: History, record: dict[str, Any] | None = None)
                 f"run it into another folder with --out"
             ]
         )
-    places = Continuations(history, record)
+    places = Continuations(history, record, plan.bench)
     todo = [places.place(spec) for spec in specs if spec.trial not in history.ends]
     places.refuse()
     done = sum(spec.trial in history.ends for spec in specs)

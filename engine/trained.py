@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from analysis.schema import FINISHED, RUNNING, RunDirectory
-from analysis.store import read_log, read_records
+from analysis.store import read_records
 from datasets.base import DatasetInfo
 from engine.errors import PlanError
 from engine.history import History
-from engine.launch import read_request
 from engine.options import Options, apply
 from engine.plan import Workbench
+from engine.record import read_request
 from search_spaces.study import parse_study
 from trainables import checkpoint
 from trainables.config import TrialConfig, from_tree
@@ -91,7 +91,7 @@ class Loader:
     def __init__(self, directory: Path, places: dict[str, Any] | None = None) -> None:
         self.run, self.record = read_request(directory)
         self.places = {name: value for name, value in (places or {}).items() if value is not None}
-        self.history = History.read(read_log(self.run.log))
+        self.history = History.of(self.run)
 
     @cached_property
     def bench(self) -> Workbench:

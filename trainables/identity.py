@@ -1,40 +1,59 @@
 """What a trial is, as one hash: configuration, seed, data, epoch budget, and the code that computes its numbers.
 
-The code is read as syntax, so comments, docstrings and layout do not count; and only modules that this configuration
-uses count, so a new data set or network leaves every other trial's identity alone.
+The code is what is reached by names from a trial and from the components of its configuration, wherever it stands: a
+new data set or network, a moved module or a renamed function leave every other trial's identity alone.
 """
 
-import ast
+import gc
 import hashlib
+import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from datasets.component import Component
+from trainables.code_hash import closure_hash
 from trainables.config import UNCOUNTED, TrialConfig
+from trainables.definitions import EVERYTHING, Ref, module_file
 
-ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("datasets", "trainables")
-ENTRY = "trainables.trial"
-# Registries and the schema only choose among components; the components chosen are counted themselves.
-CHOOSERS = {"datasets.registry", "trainables.registry", "trainables.config"}
-# Of files, of memory, and drawers of pictures: no number is made there.
-CARRIERS = {"trainables.allocator", "trainables.mirror", "trainables.inspection"}
+if TYPE_CHECKING:
+    from datasets.base import DatasetInfo
+
+ENTRIES = (("trainables.trial", "Trial"), ("datasets.cache", "channel_statistics"))
+UNCOUNTED_CODE = (
+    # Registries and the schema only choose among components; the components chosen are counted themselves.
+    ("datasets.registry", EVERYTHING),
+    ("trainables.registry", EVERYTHING),
+    ("trainables.config", EVERYTHING),
+    # Of files, of memory, and drawers of images: no number is made there.
+    ("trainables.allocator", EVERYTHING),
+    ("trainables.processor", EVERYTHING),
+    ("trainables.mirror", EVERYTHING),
+    ("trainables.inspection", EVERYTHING),
+    # Decodes a data set: the fingerprint covers what that comes to.
+    ("datasets.cache", "prepare"),
+)
 
 
-def trial_key(config: TrialConfig, seed: int, fingerprint: str, population: str | None = None) -> str:
+def trial_key(config: TrialConfig, seed: int, data: "DatasetInfo", population: str | None = None) -> str:
     """Twelve hex digits. No part of it is where data and weights lie (their content is), nor what a trial draws.
 
     `population` describes the population that a trial is a member of, whose others it may take over from.
     """
+    return _digest(f"{content_key(config, seed, data, population)} {code_version(config)}")
+
+
+def content_key(config: TrialConfig, seed: int, data: "DatasetInfo", population: str | None = None) -> str:
+    """All of a trial's identity but the code: equal keys by different code are one trial if its numbers are equal."""
     tree = config.model_dump(mode="json", exclude=UNCOUNTED)
     for place in config.dataset.place_fields:
         tree["dataset"].pop(place)
     if files := tree["model"].get("weights_file"):
         tree["model"]["weights_file"] = {name: _content(file) for name, file in files.items()}
-    parts = [tree, seed, fingerprint, code_version(config), *([population] if population else [])]
-    return _digest(json.dumps(parts, sort_keys=True))
+    facts = [data.fingerprint, data.crop, data.flip_pairs]
+    return _digest(json.dumps([tree, seed, facts, *([population] if population else [])], sort_keys=True))
 
 
 def configuration_key(config: TrialConfig, budget: bool = True) -> str:
@@ -49,49 +68,37 @@ def configuration_key(config: TrialConfig, budget: bool = True) -> str:
 
 
 def code_version(config: TrialConfig) -> str:
-    """A hash of the modules that a trial of `config` runs through."""
-    components = (value for _, value in config if isinstance(value, Component))
-    return _code_version(tuple(sorted({ENTRY, *(type(component).__module__ for component in components)})))
+    """A hash of the code that computes the numbers of a trial of `config`.
+
+    A data set's own class is not counted: it decodes, and the fingerprint covers what that comes to.
+    """
+    chosen = {type(component) for component in _components(value for name, value in config if name != "dataset")}
+    return _code_version(
+        tuple(sorted((str(Path(inspect.getfile(each)).resolve()), each.__qualname__) for each in chosen))
+    )
+
+
+def _components(values: Any) -> Iterator[Component]:
+    for value in values:
+        if isinstance(value, Component):
+            yield value
+            yield from _components(own for _, own in value)
+        elif isinstance(value, Mapping | Sequence) and not isinstance(value, str):
+            yield from _components(value.values() if isinstance(value, Mapping) else value)
 
 
 @cache
-def _code_version(entries: tuple[str, ...]) -> str:
-    found: set[str] = set()
-    waiting = list(entries)
-    while waiting:
-        module = waiting.pop()
-        if module not in found | CHOOSERS | CARRIERS:
-            found.add(module)
-            waiting.extend(_imports(module))
-    return _digest("\n".join(f"{module}\n{_syntax(module)}" for module in sorted(found)))
-
-
-@cache
-def _tree(module: str) -> ast.Module:
-    path = ROOT.joinpath(*module.split("."))
-    file = path.with_suffix(".py") if path.with_suffix(".py").exists() else path / "__init__.py"
-    return ast.parse(file.read_text(encoding="utf-8"))
-
-
-def _imports(module: str) -> Iterator[str]:
-    """Modules of ours that `module` imports anywhere, also within functions; `from package import module` included."""
-    for node in ast.walk(_tree(module)):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in PACKAGES:
-            if ROOT.joinpath(*node.module.split(".")).with_suffix(".py").exists():
-                yield node.module
-            else:
-                yield from (f"{node.module}.{name.name}" for name in node.names)
-
-
-@cache
-def _syntax(module: str) -> str:
-    tree = _tree(module)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):  # docstrings and other lone strings compute nothing
-            kept = [item for item in body if not (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))]
-            node.body = kept or [ast.Pass()]  # type: ignore[attr-defined]
-    return ast.unparse(tree)
+def _code_version(components: tuple[tuple[str, str], ...]) -> str:
+    entries = [Ref(module_file(name), own) for name, own in ENTRIES]
+    entries += [Ref(Path(file), name) for file, name in components]
+    uncounted = {Ref(module_file(name), own) for name, own in UNCOUNTED_CODE}
+    collecting = gc.isenabled()
+    gc.disable()  # which would look at half a million nodes of syntax time and again
+    try:
+        return closure_hash(entries, uncounted)
+    finally:
+        if collecting:
+            gc.enable()
 
 
 @cache

@@ -27,6 +27,7 @@ from trainables.faults import out_of_memory
 from trainables.learner import Learner
 from trainables.mirror import Checkpoints
 from trainables.predictions import write_diagnostics, write_outputs
+from trainables.processor import computer
 
 TABLES = ("rows", "layers")  # of a checkpoint, as JSON: torch's pickler calls Python for every number in them
 DIVERGENCE = 1000.0  # an epoch's mean training loss above this multiple of the first batch's ends the trial
@@ -34,7 +35,9 @@ DIVERGENCE = 1000.0  # an epoch's mean training loss above this multiple of the 
 
 @dataclass(frozen=True)
 class TrialSpec:
-    """What a trial is (`trial` is its key) and where it reads and writes; every field survives JSON.
+    """What a trial is and where it reads and writes; every field survives JSON.
+
+    `trial` is its key, `code` the version of the code that computes its numbers.
 
     `until` ends it early, as stopped, at an epoch that a trial scheduler chose. `continues` is the key of the same
     trial with fewer epochs: its checkpoint is where this one begins. A member of a population runs in parts: each
@@ -51,6 +54,7 @@ class TrialSpec:
     dataset_file: str
     fingerprint: str
     directory: str
+    code: str = ""
     threads: int = 1
     data_root: str | None = None
     cache_dir: str | None = None
@@ -319,7 +323,7 @@ class Trial:
         return {
             "seconds": round(sum(row["seconds"] for row in self.rows), 6),
             "node": platform.node(),
-            "device": torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu",
+            **computer(self.device),
             "notes": [*verification.notes(self.learner), *self._early()],
         }
 

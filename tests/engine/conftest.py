@@ -4,6 +4,7 @@ import pytest
 
 import engine.launch
 from tests.engine.sequential import Drive
+from trainables.learner import Learner
 
 
 @pytest.fixture
@@ -12,3 +13,17 @@ def drive(monkeypatch: pytest.MonkeyPatch) -> Drive:
     made = Drive()
     monkeypatch.setattr(engine.launch, "carry_out", made.carry_out)
     return made
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Epoch numbers in the order in which they are trained."""
+    epochs: list[int] = []
+    train_epoch = Learner.train_epoch
+
+    def counted(self: Learner) -> dict[str, float]:
+        epochs.append(self.epoch + 1)
+        return train_epoch(self)
+
+    monkeypatch.setattr(Learner, "train_epoch", counted)
+    return epochs

@@ -16,7 +16,6 @@ from search_spaces.study import AblationStudy, SearchStudy
 from tests.engine.sequential import BASELINE, Drive
 from tests.engine.test_search_runs import VARIES
 from tests.records import ends, events
-from trainables.learner import Learner
 
 MOMENTUM = Factor.of("momentum", {"off": {}, "0.9": {"optimizer.momentum": 0.9}, "0.5": {"optimizer.momentum": 0.5}})
 
@@ -24,20 +23,6 @@ MOMENTUM = Factor.of("momentum", {"off": {}, "0.9": {"optimizer.momentum": 0.9},
 def ablation(**fields: Any) -> AblationStudy:
     known: dict[str, Any] = {"name": "a", "workload": "digits", "epochs": 4, "seeds": 3, "design": "one_at_a_time"}
     return AblationStudy(**{**known, "factors": (MOMENTUM,), "baseline": BASELINE, **fields})
-
-
-@pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Epoch numbers in the order in which they are trained."""
-    epochs: list[int] = []
-    train_epoch = Learner.train_epoch
-
-    def counted(self: Learner) -> dict[str, float]:
-        epochs.append(self.epoch + 1)
-        return train_epoch(self)
-
-    monkeypatch.setattr(Learner, "train_epoch", counted)
-    return epochs
 
 
 def assert_equal_tables(run: Path, whole: Path) -> None:

@@ -16,7 +16,7 @@ from analysis.report import write_report
 from analysis.store import read_records
 from engine.errors import PlanError
 from engine.history import History
-from engine.replay import again
+from engine.replay import TO_THE_BIT, rerun
 from engine.trial_schedulers import Decisions, LoggedScheduler
 from search_spaces.spaces import Choice, Number
 from search_spaces.study import SearchStudy
@@ -111,7 +111,7 @@ def test_every_member_of_a_population_is_replayed_with_what_it_took_over(tmp_pat
     lineages = [json.loads(text).get("lineage", []) for text in read_records(run).trials["execution"]]
     assert sum(map(len, lineages)) >= 4
     for trial in ends(run):
-        assert again(run, trial, lambda row: None) == (trial, [])
+        assert rerun(run, trial, lambda row: None) == (trial, TO_THE_BIT, [])
 
 
 def test_who_takes_over_changes_what_follows(tmp_path: Path, drive: Drive) -> None:

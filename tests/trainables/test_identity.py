@@ -1,15 +1,16 @@
 """A trial's key names its numbers: what changes them changes it, and nothing else does."""
 
-import ast
 import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from datasets.base import DatasetInfo
 from datasets.component import Component
 from tests.conftest import ROOT
 from trainables.config import resolve
@@ -17,11 +18,13 @@ from trainables.identity import code_version, configuration_key, trial_key
 
 DIGITS = {"dataset.name": "digits", "model.name": "small_cnn"}
 FOLDER = {"dataset.name": "image_folder", "model.name": "small_cnn"}
+DATA = DatasetInfo("digits", ("a", "b"), (1, 8, 8), {}, (0.5,), (0.2,), "f00d")
 KEY = """
+from datasets.base import DatasetInfo
 from trainables.config import resolve
 from trainables.identity import code_version, configuration_key, trial_key
-config = resolve({!r})
-print(trial_key(config, 3, "f00d"), configuration_key(config), code_version(config))
+config, data = resolve({!r}), DatasetInfo("digits", ("a", "b"), (1, 8, 8), {{}}, (0.5,), (0.2,), "f00d")
+print(trial_key(config, 3, data), configuration_key(config), code_version(config))
 """
 
 
@@ -35,15 +38,16 @@ def elsewhere(root: Path, settings: dict[str, Any], hash_seed: int = 1) -> list[
 @pytest.mark.parametrize("settings", [DIGITS, {**FOLDER, "dataset.path": "pets", "optimizer.name": "adam"}], ids=str)
 def test_another_process_computes_the_same_keys(settings: dict[str, Any]) -> None:
     config = resolve(settings)
-    here = [trial_key(config, 3, "f00d"), configuration_key(config), code_version(config)]
+    here = [trial_key(config, 3, DATA), configuration_key(config), code_version(config)]
     assert elsewhere(ROOT, settings, 1) == elsewhere(ROOT, settings, 2) == here
     assert [len(key) for key in here] == [12, 8, 12]
 
 
 def test_seed_and_data_are_part_of_it() -> None:
     config = resolve(DIGITS)
-    keys = {trial_key(config, seed, data) for seed in (0, 1) for data in ("f00d", "beef")}
-    assert len(keys) == 4
+    others = [replace(DATA, fingerprint="beef"), replace(DATA, crop=6), replace(DATA, flip_pairs=((0, 1),))]
+    keys = {trial_key(config, seed, data) for seed in (0, 1) for data in (DATA, *others)}
+    assert len(keys) == 8
 
 
 def other(value: Any) -> Any:
@@ -57,13 +61,13 @@ def other(value: Any) -> Any:
 @pytest.mark.parametrize("settings", [DIGITS, {**FOLDER, "dataset.path": "pets"}], ids=str)
 def test_every_setting_is_part_of_it_but_where_the_data_lies_and_what_is_drawn(settings: dict[str, Any]) -> None:
     config = resolve(settings)
-    key, unseen = trial_key(config, 0, "f00d"), set()
+    key, unseen = trial_key(config, 0, DATA), set()
     for kind, group in config:
         changes = [({kind: other(group)}, kind)]
         if isinstance(group, Component):
             changes = [({kind: group.model_copy(update={n: other(v)})}, f"{kind}.{n}") for n, v in group]
         for change, setting in changes:
-            if trial_key(config.model_copy(update=change), 0, "f00d") == key:
+            if trial_key(config.model_copy(update=change), 0, DATA) == key:
                 unseen.add(setting)
     drawn = {f"inspect.{name}" for name in type(config.inspect).model_fields}
     assert unseen == {f"dataset.{place}" for place in config.dataset.place_fields} | drawn
@@ -113,9 +117,13 @@ def test_comments_docstrings_and_layout_are_not_code(copied: Path) -> None:
         ("trainables/learner.py", "self.epoch += 1", "self.epoch += 2"),
         ("trainables/models/small_cnn.py", "3, padding=1", "5, padding=2"),
         ("trainables/models/base.py", "= 0.5", "= 0.4"),
-        ("datasets/digits.py", "255 / 16", "254 / 16"),
         ("datasets/seeds.py", ">> 1", ">> 2"),
-        ("datasets/splits.py", "round(test", "int(test"),
+        ("datasets/subset.py", "0 < limit <", "1 < limit <"),
+        ("datasets/cache.py", "np.arange(256) / 255", "np.arange(256) / 256"),
+        ("trainables/tasks.py", '"ce": ce, "reference": ce', '"ce": ce, "reference": 2 * ce'),
+        ("trainables/models/networks/chain.py", "second, first", "first, second"),
+        ("trainables/optimizers.py", "fused = True", "fused = False"),
+        ("trainables/pictures.py", "div_(255)", "div_(256)"),
     ],
 )
 def test_a_change_of_code_that_a_trial_uses_changes_its_version(copied: Path, module: str, old: str, new: str) -> None:
@@ -126,19 +134,33 @@ def test_a_change_of_code_that_a_trial_uses_changes_its_version(copied: Path, mo
 def test_a_change_of_code_that_a_trial_does_not_use_leaves_its_version(copied: Path) -> None:
     resnet, before = {**DIGITS, "model.name": "resnet18"}, version(copied)
     edit(copied / "trainables/models/resnet.py", "64, 3, stride=1", "32, 3, stride=1")
-    edit(copied / "datasets/image_folder.py", "= Field(default=64", "= Field(default=32")
+    edit(copied / "trainables/lanes.py", "self.queue = deque(specs)", "self.queue = deque(specs[::-1])")
     edit(copied / "trainables/registry.py", "LOSSES", "MORE: dict = {}\n\nLOSSES")
     assert version(copied) == before
     assert version(copied, resnet) != code_version(resolve(resnet))
-    assert version(copied, FOLDER) != code_version(resolve(FOLDER))
 
 
-@pytest.mark.parametrize("package", ["datasets", "trainables"])
-def test_all_imports_among_the_packages_have_the_form_that_identity_follows(package: str) -> None:
-    files = list((ROOT / package).rglob("*.py"))
-    assert files
-    for file in files:
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                assert not {alias.name.split(".")[0] for alias in node.names} & {"datasets", "trainables"}, file
-            assert not (isinstance(node, ast.ImportFrom) and node.level), file
+def test_what_decodes_a_data_set_is_covered_by_the_data_s_fingerprint(copied: Path) -> None:
+    before = version(copied)
+    edit(copied / "datasets/digits.py", "255 / 16", "254 / 16")
+    edit(copied / "datasets/splits.py", "round(test", "int(test")
+    assert version(copied) == before
+
+
+def test_a_module_may_be_moved_and_a_helper_renamed(copied: Path) -> None:
+    before = version(copied)
+    (copied / "trainables" / "depths").mkdir()
+    (copied / "trainables" / "depths" / "__init__.py").touch()
+    (copied / "trainables" / "learner.py").rename(copied / "trainables" / "depths" / "student.py")
+    for file in (copied / "trainables").rglob("*.py"):
+        text = file.read_text(encoding="utf-8").replace("trainables.learner", "trainables.depths.student")
+        file.write_text(text.replace("_finite(", "_number_or_none(").replace("_enter_phase", "_start_phase"), "utf-8")
+    assert version(copied) == before
+
+
+def test_a_plan_s_versions_are_there_at_once() -> None:
+    code = "import sys, time; from trainables.config import resolve; from trainables.identity import code_version; "
+    code += f"config = resolve({DIGITS!r}); began = time.process_time(); code_version(config); "
+    code += "print(time.process_time() - began)"
+    took = [float(subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True)) for _ in range(3)]
+    assert min(took) < 0.6  # 0.2 to 0.3 on a quiet machine
