@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from core.metrics import SPLITS
 from datasets.audit import audit
-from datasets.cache import Prepared
+from datasets.cache.cache import Prepared
 
 
 @dataclass(frozen=True)

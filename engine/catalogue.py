@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 from core.component import did_you_mean
 from core.errors import PlanError
-from datasets.animals import Animals, write_csv
 from datasets.base import DatasetSettings
-from datasets.faces import Faces, write_lists
+from datasets.faces.dataset import Faces, write_lists
 from datasets.registry import DATASETS
+from datasets.sources.animals import Animals, write_csv
 from engine.options import Options
 from search_spaces.study import AnyStudy
 
@@ -39,7 +39,7 @@ def _study(study: AnyStudy) -> dict[str, str]:
 
 def prepare_dataset(name: str, options: Options) -> "Summary":
     """Decode and check a data set by name, with `dataset.…` settings; ConfigError or DataError lists every fault."""
-    from datasets.cache import prepare
+    from datasets.cache.cache import prepare
     from datasets.summary import summary
 
     folder = Path(options.cache_dir) if options.cache_dir else None

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from core.component import did_you_mean
 from core.metrics import CURVES, SPLITS, split_of
-from datasets.augmentation_points import point_faults
+from datasets.augmentation.landmarks import point_faults
 from datasets.base import DataError
-from datasets.cache import open_dataset
+from datasets.cache.cache import open_dataset
 from datasets.lookup import find_example
 from search_spaces.study import AnyStudy, SearchStudy
 from trainables.config import UNCOUNTED, TrialConfig

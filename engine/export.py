@@ -23,7 +23,7 @@ from torch import Tensor
 from core.component import did_you_mean
 from core.errors import PlanError
 from datasets.base import central_crop
-from datasets.cache import open_dataset
+from datasets.cache.cache import open_dataset
 from engine.trained import Evaluated, Loader, Trained
 from trainables.learner import EVALUATION_PIXELS
 

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from analysis.schema import RunDirectory
 from analysis.store import read_log
-from datasets.cache import open_dataset
+from datasets.cache.cache import open_dataset
 from engine.cluster import LOCAL
 from engine.disk import Footprints
 from engine.history import History

@@ -16,7 +16,7 @@ from core.component import did_you_mean
 from core.errors import PlanError
 from core.metrics import counterpart, maximised
 from datasets.base import DataError, DatasetInfo
-from datasets.cache import Prepared, prepare
+from datasets.cache.cache import Prepared, prepare
 from engine.checks import draws, inspect_faults, meta_network, metric_faults, setting_faults, varied_faults
 from engine.options import Options, apply
 from search_spaces.designs import Cell, Comparison, leave_one_out, step_cell

@@ -10,7 +10,6 @@ import io
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -21,11 +20,11 @@ import torch
 
 from core.errors import PlanError
 from core.files import write_text
+from core.threads import thread_pool
 from datasets.base import DataError, central_crop
-from datasets.content import n_threads
-from datasets.face_boxes import Box
-from datasets.folders import EXTENSIONS
-from datasets.pictures import photo_size
+from datasets.faces.boxes import Box
+from datasets.sources.folders import EXTENSIONS
+from datasets.sources.image_decoding import photo_size
 from engine.trained import Loader, Trained
 from trainables.learner import EVALUATION_PIXELS
 
@@ -109,7 +108,7 @@ def unreadable(trained: Trained, asked: Sequence[Asked]) -> list[str]:
             return error.faults
         return []
 
-    with ThreadPoolExecutor(n_threads()) as pool:
+    with thread_pool() as pool:
         return [text for found in pool.map(fault, asked) for text in found]
 
 
@@ -127,7 +126,7 @@ def predictions(trained: Trained, asked: Sequence[Asked]) -> Iterator[Prediction
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module = trained.module().to(device)
     size = max(1, EVALUATION_PIXELS // int(np.prod(trained.info.input_shape)))
-    with ThreadPoolExecutor(n_threads()) as pool:
+    with thread_pool() as pool:
         for start in range(0, len(asked), size):
             part = asked[start : start + size]
             images = np.stack(list(pool.map(lambda item: _decoded(trained, item), part)))

@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 from analysis.schema import RunDirectory
 from core.errors import Interrupted, PlanError, StorageError, first_line
 from core.storage import Store, opened, unwritable
-from datasets.cache import cache_folder
+from datasets.cache.cache import cache_folder
 from engine.history import History
 
 SCHEMES = "file, s3, gs, abfs, hdfs, or one of fsspec's whose package is installed"

@@ -22,7 +22,7 @@ from core.errors import out_of_memory
 from core.files import write_atomically
 from core.metrics import maximised
 from datasets.base import Dataset
-from datasets.cache import open_or_prepare
+from datasets.cache.cache import open_or_prepare
 from trainables import checkpoint, diagnostics, verification
 from trainables.allocator import keep_freed
 from trainables.config import TrialConfig, from_tree

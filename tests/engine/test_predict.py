@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from core.errors import PlanError
-from datasets.cache import open_dataset
+from datasets.cache.cache import open_dataset
 from engine.draw import draw_all
 from engine.options import Options
 from engine.plan import make_plan

@@ -113,7 +113,7 @@ def test_comments_docstrings_and_layout_are_not_code(copied: Path) -> None:
         ("trainables/learner.py", "self.epoch += 1", "self.epoch += 2"),
         ("trainables/models/small_cnn.py", "3, padding=1", "5, padding=2"),
         ("trainables/models/base.py", "= 0.5", "= 0.4"),
-        ("datasets/digits.py", "255 / 16", "254 / 16"),
+        ("datasets/sources/digits.py", "255 / 16", "254 / 16"),
         ("core/seeds.py", ">> 1", ">> 2"),
         ("datasets/splits.py", "round(test", "int(test"),
     ],
@@ -126,7 +126,7 @@ def test_a_change_of_code_that_a_trial_uses_changes_its_version(copied: Path, mo
 def test_a_change_of_code_that_a_trial_does_not_use_leaves_its_version(copied: Path) -> None:
     resnet, before = {**DIGITS, "model.name": "resnet18"}, version(copied)
     edit(copied / "trainables/models/resnet.py", "64, 3, stride=1", "32, 3, stride=1")
-    edit(copied / "datasets/image_folder.py", "= Field(default=64", "= Field(default=32")
+    edit(copied / "datasets/sources/image_folder.py", "Side = 64", "Side = 32")
     edit(copied / "trainables/registry.py", "LOSSES", "MORE: dict = {}\n\nLOSSES")
     assert version(copied) == before
     assert version(copied, resnet) != code_version(resolve(resnet))
