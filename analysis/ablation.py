@@ -13,9 +13,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.power import POWER_COLUMNS, power_columns
-from analysis.schema import DIVERGED, FAILED, maximised
+from analysis.schema import DIVERGED, FAILED
 from analysis.statistics import MINIMUM_PAIRS, SIGNIFICANCE, Paired, holm, paired
 from analysis.store import Records
+from core.metrics import maximised
 
 COLUMNS = (
     "factor",

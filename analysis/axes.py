@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.schema import SPLITS, maximised
 from analysis.space import Setting
-from analysis.tables import metric_label
+from core.metrics import SPLITS, maximised, metric_label
 
 WHISKER = 1.5  # times the middle half's width, as in Tukey's box plot
 MARGIN = 0.04

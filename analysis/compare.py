@@ -16,10 +16,12 @@ from analysis.ablation import BETTER, IDENTICAL, TOO_FEW, UNCLEAR, UNSTABLE, WOR
 from analysis.configurations import Run, differences_table, notes, same_configuration, same_data, text_of, whole, within
 from analysis.files import write_table
 from analysis.ranking import ranking_table
-from analysis.schema import DIVERGED, FAILED, maximised
+from analysis.schema import DIVERGED, FAILED
 from analysis.statistics import MINIMUM_PAIRS, SIGNIFICANCE, Paired, Unpaired, holm, paired, unpaired
 from analysis.store import Records, column, read_records
 from analysis.tables import rows_of
+from core.errors import FaultError
+from core.metrics import maximised
 
 CELL_COLUMNS = (
     "cell",
@@ -62,12 +64,8 @@ ONLY_A, ONLY_B = "only in A", "only in B"
 AGREE, PARTLY, DISAGREE, UNKNOWN = "yes", "partly", "no", "unknown"
 
 
-class CompareError(ValueError):
-    """Two runs that cannot be compared; `faults` holds one sentence a fault."""
-
-    def __init__(self, faults: list[str]) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = faults
+class CompareError(FaultError, ValueError):
+    """Two runs that cannot be compared."""
 
 
 @dataclass(frozen=True)

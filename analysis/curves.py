@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from analysis.charts import MAXIMUM_MARKS, Figure, colour_by_cell, inline, opaque_if, picked, spans_decades
-from analysis.schema import DIVERGED, FAILED, SPLITS, counterpart
+from analysis.schema import DIVERGED, FAILED
 from analysis.statistics import MINIMUM_PAIRS, half_width
 from analysis.store import Records, metric_columns
-from analysis.tables import metric_label
+from core.metrics import SPLITS, counterpart, metric_label
 
 if TYPE_CHECKING:
     import altair as alt

@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.schema import SPLITS
-from analysis.store import replace
-from analysis.tables import interval, metric_label, number, rows_of
+from analysis.tables import interval, number, rows_of
+from core.files import write_atomically, write_text
+from core.metrics import SPLITS, metric_label
 
 SUFFIXES = (".csv", ".md", ".tex", ".parquet")
 DATA = {"projections"}  # tables of points: for programs, without Markdown and LaTeX
@@ -90,8 +90,8 @@ CAPTIONS = {
 
 def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:
     """Write NAME with each of `suffixes_of` into `folder`, each in one step."""
-    replace(folder / f"{name}.csv", lambda path: table.to_csv(path, index=False, lineterminator="\n"))
-    replace(folder / f"{name}.parquet", lambda path: table.to_parquet(path, index=False))
+    write_atomically(folder / f"{name}.csv", lambda path: table.to_csv(path, index=False, lineterminator="\n"))
+    write_atomically(folder / f"{name}.parquet", lambda path: table.to_parquet(path, index=False))
     if name in DATA:
         return
     shown, left = table.head(READABLE_ROWS), len(table) - READABLE_ROWS
@@ -102,10 +102,6 @@ def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:
 
 def suffixes_of(name: str) -> tuple[str, ...]:
     return (".csv", ".parquet") if name in DATA else SUFFIXES
-
-
-def write_text(path: Path, text: str) -> None:
-    replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def _readable(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:

@@ -4,10 +4,10 @@ import pandas as pd
 
 from analysis.ablation import BETTER, UNSTABLE, WORSE
 from analysis.charts import INK, NEUTRAL, WIDTH, Figure, inline, short
-from analysis.schema import maximised
 from analysis.statistics import MINIMUM_PAIRS
-from analysis.tables import interval, metric_label, number, rows_of
+from analysis.tables import interval, number, rows_of
 from analysis.wording import comparison_label, p_text
+from core.metrics import maximised, metric_label
 
 MAXIMUM_COMPARISONS = 80
 VERDICT_COLOURS = {BETTER: "#1a9850", WORSE: "#d73027", UNSTABLE: "#e08214"}

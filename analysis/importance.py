@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from analysis.schema import maximised
 from analysis.space import MINIMUM_CONFIGURATIONS, Observations, Setting, evenly
 from analysis.tables import rows_of
+from core.metrics import maximised
 
 if TYPE_CHECKING:
     import optuna

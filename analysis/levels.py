@@ -5,10 +5,11 @@ import re
 
 import pandas as pd
 
-from analysis.schema import DIVERGED, FAILED, maximised
+from analysis.schema import DIVERGED, FAILED
 from analysis.statistics import half_width
 from analysis.store import Records
 from analysis.tables import rows_of
+from core.metrics import maximised
 
 DESIGNS = ("one_at_a_time", "leave_one_out", "confirm")
 COLUMNS = (

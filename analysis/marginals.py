@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.schema import maximised
 from analysis.space import MINIMUM_CONFIGURATIONS, Observations, Setting, evenly
+from core.metrics import maximised
 
 COLUMNS = ("setting", "value", "metric", "mean", "std", "n")
 MAXIMUM_SETTINGS = 12

@@ -11,11 +11,11 @@ import pandas as pd
 
 from analysis.axes import axis_title, drawn_share, focus, tips
 from analysis.charts import COLOURS, INK, MAXIMUM_MARKS, NEUTRAL, WIDTH, Figure, inline
-from analysis.schema import maximised
 from analysis.space import Observations, Setting, best_last, evenly
-from analysis.tables import metric_label, number
+from analysis.tables import number
 from analysis.wording import after
 from analysis.wording import setting as setting_text
+from core.metrics import maximised, metric_label
 
 if TYPE_CHECKING:
     import altair as alt

@@ -9,8 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.ranking import settings_columns
-from analysis.schema import FINISHED, counterpart, maximised
+from analysis.schema import FINISHED
 from analysis.store import Records
+from core.metrics import counterpart, maximised
 
 
 def objectives_of(records: Records) -> list[str]:

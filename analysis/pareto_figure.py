@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, TypeVar
 import pandas as pd
 
 from analysis.charts import COLOURS, INK, MAXIMUM_MARKS, NEUTRAL, WIDTH, Figure, inline, short, spans_decades
-from analysis.schema import SPLITS, maximised
-from analysis.tables import metric_label, number
+from analysis.tables import number
+from core.metrics import SPLITS, maximised, metric_label
 
 if TYPE_CHECKING:
     import altair as alt

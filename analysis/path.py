@@ -6,9 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.schema import DIVERGED, FAILED, counterpart
+from analysis.schema import DIVERGED, FAILED
 from analysis.statistics import Paired, paired
 from analysis.store import Records
+from core.metrics import counterpart
 
 COLUMNS = (
     *("step", "factor", "from", "to", "cell", "against", "metric", "n_pairs", "n_failed", "n_diverged"),

@@ -15,9 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.predictions import class_name
-from analysis.schema import SPLITS, RunDirectory
+from analysis.schema import RunDirectory
 from analysis.shown import first_with
 from analysis.store import Records
+from core.metrics import SPLITS
 
 COLUMNS = (
     *("cell", "trial", "features", "split", "index", "class", "pca_1", "pca_2", "tsne_1", "tsne_2"),

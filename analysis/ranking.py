@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.schema import CONFIG_PREFIX, DIVERGED, FAILED, FINISHED, STOPPED, counterpart, maximised
+from analysis.schema import CONFIG_PREFIX, DIVERGED, FAILED, FINISHED, STOPPED
 from analysis.statistics import half_width
 from analysis.store import Records
+from core.metrics import counterpart, maximised
 
 COLUMNS = (
     "rank",

@@ -15,7 +15,7 @@ from analysis.activations import activation_rows
 from analysis.anova import anova_table
 from analysis.charts import Figure, unchecked
 from analysis.curves import curve_figures, curves_table
-from analysis.files import write_table, write_text
+from analysis.files import write_table
 from analysis.forest import forest
 from analysis.ladder import ladder_table
 from analysis.levels import factor_tables
@@ -32,6 +32,7 @@ from analysis.shown import shown_cells
 from analysis.stability import stability_figure, stability_table
 from analysis.store import Records, write_parquet
 from analysis.why import why_and_changed
+from core.files import write_text
 
 SEARCH_CELLS = 100
 CURVE_CELLS = 500  # beyond which curves.csv alone would take as long as all the rest

@@ -9,10 +9,11 @@ import pandas as pd
 from analysis.importance import importance_note, importance_table
 from analysis.marginals import Forest, marginals_table
 from analysis.ranking import ranked_metric, ranking_table, settings_columns
-from analysis.schema import STOPPED, counterpart, maximised
+from analysis.schema import STOPPED
 from analysis.space import Observations, objectives, observed, sign
 from analysis.store import Records
-from analysis.tables import metric_label, number
+from analysis.tables import number
+from core.metrics import counterpart, maximised, metric_label
 
 TOP = 10
 TOP_COLUMNS = ("rank", "cell", "n", "metric", "val_mean", "test_mean", "test_rank", "gap")

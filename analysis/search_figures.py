@@ -15,12 +15,13 @@ from analysis.charts import COLOURS, INK, MAXIMUM_MARKS, NEUTRAL, WIDTH, Figure,
 from analysis.importance import importance_note, top_share
 from analysis.parallel import parallel_figure
 from analysis.ranking import ranked_metric
-from analysis.schema import DIVERGED, FAILED, FINISHED, STOPPED, counterpart, maximised
+from analysis.schema import DIVERGED, FAILED, FINISHED, STOPPED
 from analysis.search import TOP, Search
 from analysis.settings_figures import marginals_figure, pairs_figure
 from analysis.space import evenly
 from analysis.store import Records
 from analysis.tables import number
+from core.metrics import counterpart, maximised
 
 SECTION = "search"
 MAXIMUM_TRIALS = 2000  # points of a figure of single ones

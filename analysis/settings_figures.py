@@ -9,10 +9,10 @@ import pandas as pd
 from analysis.axes import axis_title, drawn_share, focus, setting_axis, tips
 from analysis.charts import COLOURS, MAXIMUM_MARKS, NEUTRAL, Figure, inline
 from analysis.marginals import Forest, Plane, planes, text
-from analysis.schema import maximised
 from analysis.space import Observations, Setting, best_last, evenly
-from analysis.tables import metric_label, number
+from analysis.tables import number
 from analysis.wording import after
+from core.metrics import maximised, metric_label
 
 if TYPE_CHECKING:
     import altair as alt

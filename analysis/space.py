@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from analysis.pareto import objectives_of
 from analysis.ranking import ranked_metric
-from analysis.schema import CONFIG_PREFIX, FINISHED, STOPPED, maximised
+from analysis.schema import CONFIG_PREFIX, FINISHED, STOPPED
 from analysis.store import Records
+from core.metrics import maximised
 
 MINIMUM_CONFIGURATIONS = 10
 NOTHING = "none"

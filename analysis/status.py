@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from analysis.ranking import ranked_metric
-from analysis.schema import DIVERGED, FAILED, FINISHED, RUNNING, STOPPED, maximised
+from analysis.schema import DIVERGED, FAILED, FINISHED, RUNNING, STOPPED
 from analysis.store import Records, read_records
 from analysis.wording import planned_trials
+from core.metrics import maximised
 
 
 def describe(run_dir: Path) -> list[str]:

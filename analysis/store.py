@@ -7,7 +7,7 @@ is no error: it was never acknowledged, and its epoch runs again.
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,8 @@ import pandas as pd
 from analysis import schema
 from analysis.schema import RunDirectory
 from analysis.selection import selected_epochs, steadiness
+from core.files import write_atomically
+from core.metrics import SPLITS
 
 CHUNK = 50_000
 
@@ -176,19 +178,9 @@ def write_parquet(run_dir: Path) -> Records:
     """(Re)write trials.parquet and epochs.parquet from the log, each in one step."""
     records = read_records(run_dir)
     run = RunDirectory(run_dir)
-    replace(run.trials, lambda path: records.trials.to_parquet(path, index=False))
-    replace(run.epochs, lambda path: records.epochs.to_parquet(path, index=False))
+    write_atomically(run.trials, lambda path: records.trials.to_parquet(path, index=False))
+    write_atomically(run.epochs, lambda path: records.epochs.to_parquet(path, index=False))
     return records
-
-
-def replace(target: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary neighbour of `target`, then put it in its place: never half written."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @dataclass
@@ -290,7 +282,7 @@ def _tidy_epochs(rows: pd.DataFrame, order: list[str]) -> pd.DataFrame:
     position = rows["trial"].map({trial: index for index, trial in enumerate(order)})
     rows = rows.assign(position=position).dropna(subset=["position"])
     rows = rows.drop_duplicates(["trial", "epoch"], keep="last").sort_values(["position", "epoch"], kind="stable")
-    accuracies = [f"{split}_accuracy" for split in schema.SPLITS if f"{split}_accuracy" in rows]
+    accuracies = [f"{split}_accuracy" for split in SPLITS if f"{split}_accuracy" in rows]
     leading = [*schema.EPOCH_COLUMNS, *accuracies]
     fused = ["lanes"] if "lanes" in rows else []  # of the program that trained the epoch, where there is one
     rows = rows.assign(**{name: rows[name].fillna(1).astype("int64") for name in fused})
@@ -307,7 +299,7 @@ def _tidy_epochs(rows: pd.DataFrame, order: list[str]) -> pd.DataFrame:
 def _metric_order(name: str) -> tuple[str, int]:
     """Metrics by name, each in the order of the splits."""
     head, _, rest = name.partition("_")
-    return (rest, schema.SPLITS.index(head)) if head in schema.SPLITS else (name, len(schema.SPLITS))
+    return (rest, SPLITS.index(head)) if head in SPLITS else (name, len(SPLITS))
 
 
 def metric_columns(epochs: pd.DataFrame) -> list[str]:

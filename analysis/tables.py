@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analysis.schema import SPLITS
-
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -38,12 +36,6 @@ def reached(row: Mapping[str, Any], value: str) -> str:
     """A ranking's `value` of a cell whose trials were all stopped, with the epochs that they reached."""
     epochs = row["stopped_epochs"]
     return f"{value} after {epochs:.3g} {'epoch' if epochs == 1 else 'epochs'}"
-
-
-def metric_label(metric: str) -> str:
-    """A metric in words, without its split: test_balanced_accuracy is "balanced accuracy"."""
-    head, _, rest = metric.partition("_")
-    return (rest if head in SPLITS and rest else metric).replace("_", " ")
 
 
 def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:

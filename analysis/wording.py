@@ -13,10 +13,11 @@ from analysis.ablation import BETTER, IDENTICAL, TOO_FEW, UNCLEAR, UNSTABLE, WOR
 from analysis.path import how_chosen, step_in_words
 from analysis.ranking import COLUMNS as RANKING_COLUMNS
 from analysis.ranking import STOPPED_COLUMNS
-from analysis.schema import DIVERGED, FAILED, FINISHED, RUNNING, STATUSES, STOPPED, maximised
+from analysis.schema import DIVERGED, FAILED, FINISHED, RUNNING, STATUSES, STOPPED
 from analysis.statistics import EXACT_PAIRS, MINIMUM_PAIRS, SIGNIFICANCE, smallest_p
 from analysis.store import Records
-from analysis.tables import MANY_BASELINES, interval, metric_label, number, rows_of
+from analysis.tables import MANY_BASELINES, interval, number, rows_of
+from core.metrics import maximised, metric_label
 
 SENTENCE_DIGITS = 2
 MANY_SEEDS = 1000

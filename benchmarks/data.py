@@ -10,16 +10,16 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.measure import compare
-from datasets.cache import open_dataset, prepare
-from datasets.image_folder import ImageFolder
+from datasets.cache.cache import open_dataset, prepare
+from datasets.sources.image_folder import ImageFolder
 
 PICTURES, SIZE = 2000, 48
 
 ADDED = """
 import sys
 from pathlib import Path
-from datasets.cache import open_dataset
-from datasets.image_folder import ImageFolder
+from datasets.cache.cache import open_dataset
+from datasets.sources.image_folder import ImageFolder
 settings = ImageFolder(path=sys.argv[1], image_size=int(sys.argv[3]))
 def held():
     lines = [line.split() for line in Path("/proc/self/smaps_rollup").read_text().splitlines()]

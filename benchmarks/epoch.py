@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from benchmarks import photos, textbook
 from benchmarks.kinds import NARROW, SIZE, WIDE, opened, small_cnn, stage3
 from benchmarks.measure import Apart, compare
-from datasets.cache import prepare
+from datasets.cache.cache import prepare
 from trainables.allocator import keep_freed
 from trainables.config import TrialConfig
 from trainables.learner import Learner

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets.base import Dataset
-from datasets.cache import open_or_prepare, prepare
+from datasets.cache.cache import open_or_prepare, prepare
 from trainables.config import TrialConfig, resolve
 
 SIZE, ROTATION = 48, 15.0  # pixels, degrees

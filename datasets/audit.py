@@ -1,6 +1,6 @@
-"""What is doubtful about a data set that has no fault: copies across splits or classes, tiny pictures, rare classes.
+"""What is doubtful about a data set that has no fault: copies across splits or classes, tiny images, rare classes.
 
-Reads the digests and sizes that decoding left in the cache file, never the pictures: 20,000 of them take milliseconds.
+Reads the digests and sizes that decoding left in the cache file, never the images: 20,000 of them take milliseconds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from datasets import arrow_file
-from datasets.cache import Prepared
-from datasets.splits import SPLITS
-from datasets.subset import leaked
+from core.metrics import SPLITS
+from datasets.cache import arrow_file
+from datasets.cache.cache import Prepared
+from datasets.cache.subset import leaked
 
 TINY = 8
-"""a picture with a shorter side than this, in its own pixels, is named"""
+"""an image with a shorter side than this, in its own pixels, is named"""
 RARE = 10
 """a class with fewer training examples than this is named"""
 
@@ -25,13 +25,13 @@ class Audit:
     """Counts over the whole data set, before any subset, and the same in sentences."""
 
     across_splits: int
-    """groups of identical pictures of which some lie in one split and some in another"""
+    """groups of identical images of which some lie in one split and some in another"""
     across_classes: int
-    """groups of identical pictures of which some are of one class and some of another"""
+    """groups of identical images of which some are of one class and some of another"""
     leaked: int
     """training rows that `drop_leaks` takes out"""
     tiny: int
-    """pictures of fewer than 8 pixels a side, before they were resized"""
+    """images of fewer than 8 pixels a side, before they were resized"""
     rare: tuple[str, ...]
     """classes with fewer than 10 training examples, or none to validate or to test on"""
     counts: Mapping[str, int]
@@ -92,7 +92,7 @@ def _rows(opened: arrow_file.Opened) -> _Rows:
 
 
 def _mixed(rows: _Rows, kinds: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
-    """The groups of equal pictures in which not all are of one kind: row numbers, ascending, the first group first."""
+    """The groups of equal images in which not all are of one kind: row numbers, ascending, the first group first."""
     order = np.lexsort((np.arange(len(kinds)), rows.digests))
     starts = np.flatnonzero(np.diff(rows.digests[order])) + 1
     groups = [group for group in np.split(order, starts) if len(group) > 1]

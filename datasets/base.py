@@ -16,18 +16,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from datasets.component import Component
+from core.component import Component
+from core.errors import FaultError
 
 
-class DataError(Exception):
-    """Everything that is wrong with the data, at once: `faults` holds one sentence a fault, each naming its file."""
-
-    def __init__(self, faults: str | Sequence[str]) -> None:
-        self.faults: list[str] = [faults] if isinstance(faults, str) else list(faults)
-        super().__init__(self.faults)
-
-    def __str__(self) -> str:
-        return "\n".join(self.faults)
+class DataError(FaultError):
+    """Everything that is wrong with the data, at once; each fault names its file."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +42,9 @@ class DatasetInfo:
     n_points: int = 0
     """landmarks of each example; 0 for a set without"""
     crop: int = 0
-    """side of the central square that the network sees of a stored picture; 0 = all of it"""
+    """side of the central square that the network sees of a stored image; 0 = all of it"""
     flip_pairs: tuple[tuple[int, int], ...] = ()
-    """landmarks that change places when a picture is mirrored"""
+    """landmarks that change places when an image is mirrored"""
     seen: tuple[str, ...] = ()
     """splits that are trained on besides "train": their scores choose nothing"""
     dropped: int = 0
@@ -122,7 +116,7 @@ class Record:
     aspect: float = 1.0
     """width of a pixel of the image over its height, in the photo it was cut from"""
     side: int = 0
-    """the shorter side of the original, in its own pixels; 0 = no picture of the user's"""
+    """the shorter side of the original, in its own pixels; 0 = no image of the user's"""
 
 
 @dataclass(frozen=True)
@@ -172,7 +166,7 @@ class DatasetSettings(Component):
     train_on_validation: bool = False
     """training rows = training and validation, in one fixed shuffle; validation stays as it is, but counts as seen"""
     drop_leaks: bool = False
-    """leave out training pictures that are also in validation or test, or in training under another class"""
+    """leave out training images that are also in validation or test, or in training under another class"""
 
     def reading(self) -> dict[str, Any]:
         """The settings that decide what decoding yields, as JSON values: with the files' content, the cache's key."""
@@ -189,7 +183,7 @@ class DatasetSettings(Component):
     def read_file(
         self, file: Path, image_shape: tuple[int, int, int], box: tuple[float, float, float, float] | None = None
     ) -> Record:
-        """Decodes a picture that is none of the set's in the way of its own; DataError as `read` raises it.
+        """Decodes an image from outside the set as the set's own are decoded; raises DataError as `read` does.
 
         `box` (left, top, right, bottom) is the part of the photo that a set of crops cuts out; others take it whole.
         """

@@ -1,11 +1,11 @@
-"""Finds one example of a data set by the name of its file; only names are read, never pictures."""
+"""Finds one example of a data set by the name of its file; only names are read, never images."""
 
 from collections.abc import Iterator
 from difflib import get_close_matches
 
 from datasets.base import DataError, Dataset
 
-ORDER = ("test", "val", "train")  # of the splits in which a picture is looked for
+ORDER = ("test", "val", "train")  # of the splits in which an image is looked for
 SHOWN = 4  # names that an error lists
 
 

@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from datasets.component import Component
+from core.component import Component
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -45,7 +45,7 @@ class Sampler(Component):
 
     @abstractmethod
     def expected(self, counts: Sequence[int]) -> list[float]:
-        """The share of each class among the rows drawn, on average, where the data has `counts` of them."""
+        """The share of each class among the sampled rows, on average, where the data has `counts` of them."""
 
 
 class Uniform(Sampler):

@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.schema import FINISHED, SPLITS, counterpart
+from analysis.schema import FINISHED
 from analysis.store import Records, metric_columns, read_records
+from core.metrics import SPLITS, counterpart
 from engine.export import DESCRIPTION, EXTRA, Check, description
 from engine.record import program
 from engine.trained import Trained

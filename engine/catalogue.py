@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datasets.animals import Animals, write_csv
+from core.component import did_you_mean
+from core.errors import PlanError
 from datasets.base import DatasetSettings
-from datasets.component import did_you_mean
-from datasets.faces import Faces, write_lists
+from datasets.faces.dataset import Faces, write_lists
 from datasets.registry import DATASETS
-from engine.errors import PlanError
+from datasets.sources.animals import Animals, write_csv
 from engine.options import Options
 from search_spaces.study import AnyStudy
 
@@ -39,7 +39,7 @@ def _study(study: AnyStudy) -> dict[str, str]:
 
 def prepare_dataset(name: str, options: Options) -> "Summary":
     """Decode and check a data set by name, with `dataset.…` settings; ConfigError or DataError lists every fault."""
-    from datasets.cache import prepare
+    from datasets.cache.cache import prepare
     from datasets.summary import summary
 
     folder = Path(options.cache_dir) if options.cache_dir else None

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from datasets.faces import CLASSES
-from datasets.pictures import decode_photo
+from datasets.faces.dataset import CLASSES
+from datasets.sources.image_decoding import decode_photo
 from engine.predict import Prediction, Values
 
 NON_FACE = CLASSES[0]

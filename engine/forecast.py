@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.schema import RunDirectory
-from datasets.cache import open_dataset
+from datasets.cache.cache import open_dataset
 from engine.cluster import LOCAL
 from engine.disk import Footprints
 from engine.history import History

@@ -6,7 +6,7 @@ from typing import Any
 
 from analysis.schema import END, EPOCH, FAILED, PROOF, START, RunDirectory
 from analysis.store import read_log
-from engine.errors import PlanError
+from core.errors import PlanError
 
 
 @dataclass

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.schema import STOPPED, counterpart, maximised
+from analysis.schema import STOPPED
 from analysis.store import Records, read_log, read_records
+from core.errors import PlanError
+from core.metrics import counterpart, maximised
 from engine.continuation import BUDGET
-from engine.errors import PlanError
 from engine.history import History
 from engine.options import Options, apply
 from engine.plan import Workbench

@@ -10,7 +10,6 @@ import io
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -19,13 +18,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from analysis.store import replace
+from core.errors import PlanError
+from core.files import write_text
+from core.threads import thread_pool
 from datasets.base import DataError, central_crop
-from datasets.content import n_threads
-from datasets.face_boxes import Box
-from datasets.folders import EXTENSIONS
-from datasets.pictures import photo_size
-from engine.errors import PlanError
+from datasets.faces.boxes import Box
+from datasets.sources.folders import EXTENSIONS
+from datasets.sources.image_decoding import photo_size
 from engine.trained import Loader, Trained
 from trainables.learner import EVALUATION_PIXELS
 
@@ -109,7 +108,7 @@ def unreadable(trained: Trained, asked: Sequence[Asked]) -> list[str]:
             return error.faults
         return []
 
-    with ThreadPoolExecutor(n_threads()) as pool:
+    with thread_pool() as pool:
         return [text for found in pool.map(fault, asked) for text in found]
 
 
@@ -127,7 +126,7 @@ def predictions(trained: Trained, asked: Sequence[Asked]) -> Iterator[Prediction
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module = trained.module().to(device)
     size = max(1, EVALUATION_PIXELS // int(np.prod(trained.info.input_shape)))
-    with ThreadPoolExecutor(n_threads()) as pool:
+    with thread_pool() as pool:
         for start in range(0, len(asked), size):
             part = asked[start : start + size]
             images = np.stack(list(pool.map(lambda item: _decoded(trained, item), part)))
@@ -188,7 +187,7 @@ def predict_all(
     else:
         text = io.StringIO()
         written = write_csv(text, trained, found)
-        replace(out, lambda path: path.write_text(text.getvalue(), encoding="utf-8"))
+        write_text(out, text.getvalue())
         yield f"written: {out.resolve()}"
     if draw is not None:
         from engine.draw import draw_all

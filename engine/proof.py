@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.schema import FINISHED, PROOF, RunDirectory
+from core.errors import PlanError
 from datasets.base import DataError
-from engine.errors import PlanError
 from engine.history import History
 from engine.plan import Plan, Workbench, make_plan
 from engine.record import git_state, now, read_request

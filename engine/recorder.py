@@ -10,8 +10,8 @@ from typing import Any
 from ray.tune import Callback
 
 from analysis.schema import FAILED, RunDirectory
+from core.errors import Interrupted
 from engine.disk import Budget
-from engine.errors import Interrupted
 from engine.feeder import Feeder
 from engine.progress import Progress, epoch_line
 from engine.record import Log, now, program, stopping

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.schema import STOPPED
-from datasets.component import did_you_mean
-from engine.errors import PlanError
+from core.component import did_you_mean
+from core.errors import PlanError
 from engine.history import History
 from engine.options import Options, apply
 from engine.plan import Workbench

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.schema import RunDirectory
-from engine.errors import PlanError
+from core.errors import PlanError
+from core.storage import Store
 from engine.history import History
 from engine.plan import Plan
 from engine.record import Log, now
@@ -14,7 +15,7 @@ from engine.sampler import cell_of, samples_of
 from search_spaces.spaces import point_faults
 from search_spaces.study import SearchStudy
 from trainables.config import ConfigError, flatten, from_tree
-from trainables.mirror import Store, put_trial
+from trainables.mirror import put_trial
 from trainables.trial import TrialSpec
 
 FOLDERS = ("checkpoints", "artifacts")

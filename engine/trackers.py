@@ -13,10 +13,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from analysis.schema import DIVERGED, END, EPOCH, FAILED, FINISHED, RUNNING, SPLITS, START, STOPPED, RunDirectory
+from analysis.schema import DIVERGED, END, EPOCH, FAILED, FINISHED, RUNNING, START, STOPPED, RunDirectory
 from analysis.store import flat
-from engine.errors import PlanError
-from trainables.faults import first_line
+from core.errors import PlanError, first_line
+from core.metrics import SPLITS
 
 NONE = "none"  # --mlflow of a resume that does without the server of before
 COMPLETE = "complete"  # the file beside a trial's event file that says that nothing is missing in it

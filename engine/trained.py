@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from analysis.schema import FINISHED, RUNNING, RunDirectory
 from analysis.store import read_records
+from core.errors import PlanError
 from datasets.base import DatasetInfo
-from engine.errors import PlanError
 from engine.history import History
 from engine.options import Options, apply
 from engine.plan import Workbench

@@ -13,7 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datasets.component import Component
+from core.component import Component
+from core.metrics import maximised
 from trainables.code_hash import closure_hash
 from trainables.config import UNCOUNTED, TrialConfig
 from trainables.definitions import EVERYTHING, Ref, module_file
@@ -21,19 +22,24 @@ from trainables.definitions import EVERYTHING, Ref, module_file
 if TYPE_CHECKING:
     from datasets.base import DatasetInfo
 
-ENTRIES = (("trainables.trial", "Trial"), ("datasets.cache", "channel_statistics"))
+ENTRIES = (("trainables.trial", "Trial"), ("datasets.cache.cache", "channel_statistics"))
 UNCOUNTED_CODE = (
     # Registries and the schema only choose among components; the components chosen are counted themselves.
     ("datasets.registry", EVERYTHING),
     ("trainables.registry", EVERYTHING),
     ("trainables.config", EVERYTHING),
-    # Of files, of memory, and drawers of images: no number is made there.
+    ("core.metrics", EVERYTHING),  # the direction of the metric that selects is part of the key
+    # Of files, of memory, of threads, and drawers of images: no number is made there.
+    ("core.errors", EVERYTHING),
+    ("core.files", EVERYTHING),
+    ("core.storage", EVERYTHING),
+    ("core.threads", EVERYTHING),
     ("trainables.allocator", EVERYTHING),
     ("trainables.processor", EVERYTHING),
     ("trainables.mirror", EVERYTHING),
     ("trainables.inspection", EVERYTHING),
     # Decodes a data set: the fingerprint covers what that comes to.
-    ("datasets.cache", "prepare"),
+    ("datasets.cache.cache", "prepare"),
 )
 
 
@@ -52,7 +58,7 @@ def content_key(config: TrialConfig, seed: int, data: "DatasetInfo", population:
         tree["dataset"].pop(place)
     if files := tree["model"].get("weights_file"):
         tree["model"]["weights_file"] = {name: _content(file) for name, file in files.items()}
-    facts = [data.fingerprint, data.crop, data.flip_pairs]
+    facts = [data.fingerprint, data.crop, data.flip_pairs, maximised(config.selection.metric)]
     return _digest(json.dumps([tree, seed, facts, *([population] if population else [])], sort_keys=True))
 
 

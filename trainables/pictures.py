@@ -11,9 +11,9 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor
 
-from datasets.augmentation import apply, draw, generators
-from datasets.augmentation_points import apply_points, exchanged, point_faults, point_moves, rotate_fixed
-from datasets.seeds import derive_seed
+from core.seeds import derive_seed
+from datasets.augmentation.images import apply, draw, generators
+from datasets.augmentation.landmarks import apply_points, mirrored_order, point_faults, point_moves, rotate_fixed
 from trainables.feed import Fed
 from trainables.tasks import Batch
 
@@ -46,7 +46,7 @@ class Pictures:
             faults := point_faults(config.augmentation, dataset.info.flip_pairs)
         ):
             raise ValueError(faults[0])
-        self.exchange = exchanged(dataset.info.n_points, dataset.info.flip_pairs).to(device)
+        self.exchange = mirrored_order(dataset.info.n_points, dataset.info.flip_pairs).to(device)
         aspects = self.splits["train"].aspects
         self.aspects = None if aspects is None else aspects.cpu()
 

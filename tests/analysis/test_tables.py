@@ -10,7 +10,8 @@ from rich.console import Console
 from analysis.files import write_table
 from analysis.report import report_tables
 from analysis.store import read_records
-from analysis.tables import console_table, interval, metric_label, number
+from analysis.tables import console_table, interval, number
+from core.metrics import metric_label
 from tests.analysis import runs
 
 

@@ -1,4 +1,4 @@
-"""Small trees of real picture files, written in the layouts that users have."""
+"""Small trees of real image files, written in the layouts that users have."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.datasets.face_cases import LANDMARKS
+from tests.datasets.faces.face_cases import LANDMARKS
 from tests.datasets.makers import make_faces
 
 WriteTree = Callable[[Path, Mapping[str, int]], Path]
@@ -15,7 +15,7 @@ WriteTree = Callable[[Path, Mapping[str, int]], Path]
 
 @pytest.fixture(scope="session")
 def write_tree() -> WriteTree:
-    """write_tree(root, {"cat": 5, "train/dog": 3}): so many pictures of noise in each folder, no two alike."""
+    """write_tree(root, {"cat": 5, "train/dog": 3}): so many images of noise in each folder, no two alike."""
 
     def write(root: Path, counts: Mapping[str, int]) -> Path:
         for folder, n in counts.items():
@@ -32,7 +32,7 @@ def write_tree() -> WriteTree:
 
 @pytest.fixture
 def tree(tmp_path: Path, write_tree: WriteTree) -> Path:
-    """Two classes of thirty pictures without splits."""
+    """Two classes of thirty images without splits."""
     return write_tree(tmp_path / "data", {"cat": 30, "dog": 30})
 
 

@@ -109,9 +109,9 @@ def make_animals(root: Path, per_class: int = 30, classes: Sequence[str] = ANIMA
 
 
 def make_expressions(root: Path, per_class: int = 12, csv: bool = False, validation: str = "validation") -> Path:
-    """`expressions/{train,validation,test}/<class>/*` or, with the same pictures, `expressions/fer2013.csv`.
+    """`expressions/{train,validation,test}/<class>/*` or, with the same images, `expressions/fer2013.csv`.
 
-    `per_class` pictures of every class train, half as many validate and test.
+    `per_class` images of every class train, half as many validate and test.
     """
     usages = {"Training": "train", "PublicTest": validation, "PrivateTest": "test"}
     lines = ["emotion,pixels,Usage"]

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from datasets.animals import Animals
 from datasets.audit import audit
-from datasets.cache import prepare
-from datasets.expressions import Expressions
-from datasets.faces import Faces
+from datasets.cache.cache import prepare
+from datasets.faces.dataset import Faces
+from datasets.sources.animals import Animals
+from datasets.sources.expressions import Expressions
 from datasets.summary import summary
 from tests.datasets.makers import make_animals, make_expressions, make_faces
 
@@ -24,7 +24,7 @@ def test_a_clean_data_set_has_nothing_doubtful(tmp_path: Path, cache_dir: Path) 
     assert ("audit", "nothing doubtful found") in summary(prepared).facts
 
 
-def test_tiny_pictures_and_rare_classes_are_named(tmp_path: Path, cache_dir: Path) -> None:
+def test_tiny_images_and_rare_classes_are_named(tmp_path: Path, cache_dir: Path) -> None:
     root = make_animals(tmp_path / "data")
     for row in Animals().source(root).rows:
         if row.label == 2 and row.split != "train":

@@ -13,11 +13,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from core.metrics import SPLITS
 from datasets.base import DataError, DatasetSettings
-from datasets.cache import open_dataset, prepare
+from datasets.cache.cache import open_dataset, prepare
 from datasets.registry import DATASETS
 from datasets.samplers import SAMPLERS
-from datasets.splits import SPLITS
+from tests.conftest import ROOT
 from tests.datasets.makers import make_animals, make_eurosat, make_expressions, make_faces
 
 LAYOUTS: dict[str, Callable[[Path], Path]] = {
@@ -134,10 +135,11 @@ def test_a_sampler_orders_an_epoch_by_its_generator_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["datasets.registry", "datasets.samplers", "datasets.augmentation", "datasets.augmentation_points"]
+    "module",
+    ["datasets.registry", "datasets.samplers", "datasets.augmentation.images", "datasets.augmentation.landmarks"],
 )
 def test_looking_up_a_name_imports_nothing_heavy(module: str) -> None:
     heavy = "{'torch', 'torchvision', 'sklearn', 'pyarrow', 'PIL', 'pandas', 'ray'}"
     code = f"import sys, {module}; print({heavy} & set(sys.modules))"
-    found = subprocess.check_output([sys.executable, "-c", code], cwd=Path(__file__).parents[2], text=True)
+    found = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True)
     assert found == "set()\n"

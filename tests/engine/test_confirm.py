@@ -10,8 +10,8 @@ from analysis.ranking import ranking_table
 from analysis.report import report_tables, write_report
 from analysis.store import read_records
 from analysis.wording import answers
+from core.errors import PlanError
 from engine.confirm import confirmation
-from engine.errors import PlanError
 from engine.options import Options
 from search_spaces.spaces import Choice
 from search_spaces.trial_schedulers import ASHA

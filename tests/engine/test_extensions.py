@@ -8,7 +8,7 @@ import pytest
 
 from analysis.report import write_report
 from analysis.store import read_records
-from engine.errors import PlanError
+from core.errors import PlanError
 from engine.options import seconds_of
 from search_spaces.factors import Factor
 from search_spaces.spaces import Choice, Number

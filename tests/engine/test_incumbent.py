@@ -11,7 +11,7 @@ from analysis.ranking import ranking_table
 from analysis.report import report_tables
 from analysis.schema import FINISHED
 from analysis.store import read_records
-from engine.errors import PlanError
+from core.errors import PlanError
 from engine.incumbent import around, ranked
 from engine.options import Options
 from engine.plan import make_plan

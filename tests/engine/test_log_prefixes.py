@@ -13,7 +13,7 @@ import pytest
 import engine.launch
 from analysis.schema import RunDirectory
 from analysis.store import read_log, read_records
-from engine.errors import PlanError
+from core.errors import PlanError
 from engine.history import History
 from engine.options import Options
 from engine.plan import Plan, make_plan

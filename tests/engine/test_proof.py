@@ -14,7 +14,7 @@ import engine.replay
 import trainables.identity
 from analysis.schema import RunDirectory
 from analysis.store import read_log, read_records
-from engine.errors import PlanError
+from core.errors import PlanError
 from engine.history import History
 from engine.options import Options
 from engine.plan import make_plan

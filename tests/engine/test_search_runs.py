@@ -14,7 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from analysis.report import write_report
 from analysis.store import read_records
-from engine.errors import PlanError
+from core.errors import PlanError
 from engine.history import History
 from engine.replay import TO_THE_BIT, rerun
 from engine.trial_schedulers import Decisions, LoggedScheduler

@@ -10,8 +10,8 @@ import pandas as pd
 import torch
 
 from datasets.base import Dataset
-from datasets.cache import Prepared, open_dataset, prepare
-from datasets.digits import Digits
+from datasets.cache.cache import Prepared, open_dataset, prepare
+from datasets.sources.digits import Digits
 from trainables.config import TrialConfig, resolve
 from trainables.learner import Learner
 from trainables.trial import Trial, TrialSpec

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from core.component import Component
 from datasets.base import DatasetInfo
-from datasets.component import Component
 from tests.conftest import ROOT
 from trainables.config import resolve
 from trainables.identity import code_version, configuration_key, trial_key
@@ -51,7 +51,9 @@ def test_seed_and_data_are_part_of_it() -> None:
 
 
 def other(value: Any) -> Any:
-    """Another value, whatever it is."""
+    """Another value, whatever it is; of a metric another metric."""
+    if value == "val_reference":
+        return "val_loss"
     if isinstance(value, bool):
         return not value
     return value + 1 if isinstance(value, int | float) else f"not {value}"
@@ -81,7 +83,7 @@ def test_a_cell_s_key_tells_configurations_apart_and_knows_no_seed() -> None:
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
-    for package in ("datasets", "trainables"):
+    for package in ("core", "datasets", "trainables"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
 
@@ -117,9 +119,9 @@ def test_comments_docstrings_and_layout_are_not_code(copied: Path) -> None:
         ("trainables/learner.py", "self.epoch += 1", "self.epoch += 2"),
         ("trainables/models/small_cnn.py", "3, padding=1", "5, padding=2"),
         ("trainables/models/base.py", "= 0.5", "= 0.4"),
-        ("datasets/seeds.py", ">> 1", ">> 2"),
-        ("datasets/subset.py", "0 < limit <", "1 < limit <"),
-        ("datasets/cache.py", "np.arange(256) / 255", "np.arange(256) / 256"),
+        ("core/seeds.py", ">> 1", ">> 2"),
+        ("datasets/cache/subset.py", "0 < limit <", "1 < limit <"),
+        ("datasets/cache/cache.py", "np.arange(256) / 255", "np.arange(256) / 256"),
         ("trainables/tasks.py", '"ce": ce, "reference": ce', '"ce": ce, "reference": 2 * ce'),
         ("trainables/models/networks/chain.py", "second, first", "first, second"),
         ("trainables/optimizers.py", "fused = True", "fused = False"),
@@ -142,7 +144,7 @@ def test_a_change_of_code_that_a_trial_does_not_use_leaves_its_version(copied: P
 
 def test_what_decodes_a_data_set_is_covered_by_the_data_s_fingerprint(copied: Path) -> None:
     before = version(copied)
-    edit(copied / "datasets/digits.py", "255 / 16", "254 / 16")
+    edit(copied / "datasets/sources/digits.py", "255 / 16", "254 / 16")
     edit(copied / "datasets/splits.py", "round(test", "int(test")
     assert version(copied) == before
 

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from torch.nn.functional import conv2d
 
 from datasets.base import DataError, Dataset, Examples
-from datasets.cache import open_dataset, prepare
+from datasets.cache.cache import open_dataset, prepare
 from datasets.lookup import find_example
 from tests.datasets.makers import make_eurosat, make_faces
 from tests.trainables.model_cases import case

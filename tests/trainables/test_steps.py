@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-from datasets.cache import open_or_prepare, prepare
+from datasets.cache.cache import open_or_prepare, prepare
 from tests.datasets.makers import make_faces
 from tests.trainables.small_trials import EVERYTHING, finish, small_config, small_dataset, small_learner, small_spec
 from tests.trainables.tape import Tape

@@ -87,7 +87,7 @@ def full_precision(patch: Patch) -> None:
 
 
 def normalized_by_nothing(patch: Patch) -> None:
-    from datasets.cache import open_or_prepare
+    from datasets.cache.cache import open_or_prepare
 
     def plain(*arguments: Any) -> Any:
         dataset = open_or_prepare(*arguments)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.cache import prepare
+from datasets.cache.cache import prepare
 from datasets.registry import DATASETS
 from tests.trainables.small_trials import finish
 from trainables.config import resolve

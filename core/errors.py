@@ -1,0 +1,80 @@
+"""Refusals, which list all that is wrong at once; and what an exception says of the machine: its disk, its memory."""
+
+import errno
+import os
+import sys
+from collections.abc import Iterable, Iterator
+
+DISK = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the disk is read-only",
+    errno.EIO: "the disk fails",
+}
+# torch's own words where its CPU allocator gets nothing, which it raises as a plain RuntimeError.
+NO_MEMORY = ("can't allocate memory", "not enough memory")
+
+
+class FaultError(Exception):
+    """What cannot be done; `faults` holds one sentence a fault, which the command line prints on its own line."""
+
+    def __init__(self, faults: str | Iterable[str]) -> None:
+        self.faults = list(dict.fromkeys([faults] if isinstance(faults, str) else faults))
+        super().__init__(self.faults)
+
+    def __str__(self) -> str:
+        return "\n".join(self.faults)
+
+
+class PlanError(FaultError):
+    """What keeps a command from being carried out."""
+
+
+class StorageError(FaultError, OSError):
+    """What a run keeps at a URL can no longer be written or read; the text says what and why, in a clause."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run cannot go on now, and all that it did is written; the text says why, in a clause.
+
+    Like Ctrl-C it is no `Exception`: Ray Tune would end its trials one by one before it let it through.
+    """
+
+
+def disk_fault(error: BaseException) -> str | None:
+    """What is the matter with which disk or storage, where that is why something could not be written; else None.
+
+    Libraries raise their own error while they handle the system's, so the whole chain is looked at.
+    """
+    for found in _chain(error):
+        if isinstance(found, StorageError):
+            return str(found)
+        if isinstance(found, OSError) and found.errno in DISK:
+            # str() of the error is left out: pyarrow's has several lines.
+            where = f" ({os.fsdecode(found.filename)})" if isinstance(found.filename, str | bytes) else ""
+            return f"{DISK[found.errno]}{where}: {os.strerror(found.errno)}"
+    return None
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a larger share of the machine may help."""
+    torch = sys.modules.get("torch")  # where it is not loaded, it has raised nothing
+    kinds = (MemoryError, *([torch.OutOfMemoryError] if torch else []))
+    return any(
+        isinstance(found, kinds)
+        or (isinstance(found, RuntimeError) and any(words in str(found) for words in NO_MEMORY))
+        for found in _chain(error)
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """An error as a part of a sentence: the first line of its text, or its type's name where that is empty."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,240 @@
+"""One decoded data set as one Arrow IPC file: a record batch a split, opened by mapping, without a copy.
+
+The mapping is private and copy-on-write: a stray in-place write stays in its process and never reaches the file.
+"""
+
+import json
+import mmap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, BinaryIO, overload
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from core.metrics import SPLITS
+from datasets.base import DatasetInfo, Examples
+
+FORMAT = 2
+_KEY = b"dataset"
+
+
+class DamagedFileError(Exception):
+    """The file is not a whole cache file of this format."""
+
+
+class ArrowPaths(Sequence[str]):
+    """The paths of one split, turned into Python strings one by one as they are asked for."""
+
+    def __init__(self, column: pa.Array, rows: npt.NDArray[np.int64] | None = None) -> None:
+        self._column = column
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._column) if self._rows is None else len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        place = index % len(self)
+        return str(self._column[place if self._rows is None else int(self._rows[place])].as_py())
+
+    def __iter__(self) -> Iterator[str]:
+        return (self[i] for i in range(len(self)))
+
+    def taken(self, rows: npt.NDArray[np.int64]) -> "ArrowPaths":
+        """The paths of `rows`, still unread."""
+        return ArrowPaths(self._column, rows if self._rows is None else self._rows[rows])
+
+    def followed_by(self, other: "ArrowPaths") -> "ArrowPaths":
+        """The paths of two whole splits, one after the other, still unread."""
+        return ArrowPaths(pa.concat_arrays([self._column, other._column]))
+
+
+@dataclass(frozen=True)
+class Origins:
+    """What the audit and `drop_leaks` ask about the rows of one split, so that neither reads the images again."""
+
+    digests: npt.NDArray[np.uint64]
+    """(N,) equal for equal stored images"""
+    sides: npt.NDArray[np.int32]
+    """(N,) the shorter side of the original, in its own pixels; 0 = unknown"""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A cache file as it lies on disk: before long tail and limits."""
+
+    info: DatasetInfo
+    splits: Mapping[str, Examples]
+    origins: Mapping[str, Origins]
+    checksum: str
+
+
+def image_digest(image: npt.NDArray[np.uint8]) -> int:
+    """64 bits of a stored image; two different ones among a million agree with a probability of 3e-8."""
+    return int.from_bytes(blake2b(image.tobytes(), digest_size=8).digest(), "big")
+
+
+def write(stream: BinaryIO, info: DatasetInfo, splits: Mapping[str, Examples], origins: Mapping[str, Origins]) -> None:
+    """Writes the file; images are handed to Arrow as they are, so a mapped array costs no memory."""
+    facts = asdict(info)
+    metadata = {"format": FORMAT, "info": facts, "checksum": checksum(facts, splits, origins)}
+    schema = pa.schema(
+        [
+            ("image", pa.binary(int(np.prod(info.image_shape)))),
+            ("label", pa.int64()),
+            ("split", pa.dictionary(pa.int8(), pa.string())),
+            ("path", pa.string()),
+            ("digest", pa.uint64()),
+            ("side", pa.int32()),
+            *([("points", pa.list_(pa.float32(), 2 * info.n_points))] if info.n_points else []),
+            *([("aspect", pa.float32())] if info.n_points else []),
+        ],
+        metadata={_KEY: json.dumps(metadata).encode()},
+    )
+    with pa.ipc.new_file(stream, schema) as writer:
+        for name in SPLITS:
+            writer.write_batch(_batch(schema, name, splits[name], origins[name]))
+
+
+def _batch(schema: pa.Schema, split: str, rows: Examples, origins: Origins) -> pa.RecordBatch:
+    n = len(rows)
+    codes = pa.array(np.full(n, SPLITS.index(split), dtype=np.int8))
+    columns = [
+        _fixed(schema.field("image").type, n, rows.images),
+        pa.array(rows.labels),
+        pa.DictionaryArray.from_arrays(codes, pa.array(SPLITS)),
+        pa.array(list(rows.paths), type=pa.string()),
+        pa.array(origins.digests),
+        pa.array(origins.sides),
+    ]
+    if rows.points is not None:
+        kind = schema.field("points").type
+        columns.append(pa.FixedSizeListArray.from_arrays(pa.array(rows.points.reshape(-1)), type=kind))
+        columns.append(pa.array(rows.aspects, type=pa.float32()))
+    return pa.record_batch(columns, schema=schema)
+
+
+def _fixed(kind: pa.DataType, n: int, images: npt.NDArray[np.uint8]) -> pa.Array:
+    pixels = pa.py_buffer(np.ascontiguousarray(images).reshape(-1).data)
+    return pa.Array.from_buffers(kind, n, [None, pixels])
+
+
+def open_file(path: Path) -> Opened:
+    """Maps the file. Raises FileNotFoundError, or DamagedFileError when it is torn or of another format."""
+    try:
+        with path.open("rb") as file:
+            mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        whole = pa.py_buffer(mapping)
+        reader = pa.ipc.open_file(pa.BufferReader(whole))
+        metadata = json.loads(reader.schema.metadata[_KEY])
+        if metadata["format"] != FORMAT:
+            raise DamagedFileError(f"{path}: format {metadata['format']}, expected {FORMAT}")
+        info = _info(metadata["info"])
+        batches = {name: reader.get_batch(i) for i, name in enumerate(SPLITS)}
+        splits = {name: _examples(batch, info, mapping, whole.address) for name, batch in batches.items()}
+        origins = {name: _origins(batch) for name, batch in batches.items()}
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:  # Arrow's own errors are among these
+        raise DamagedFileError(f"{path}: {error}") from error
+    return Opened(info, splits, origins, metadata["checksum"])
+
+
+def _info(facts: dict[str, Any]) -> DatasetInfo:
+    channels, height, width = facts["image_shape"]
+    return DatasetInfo(
+        name=facts["name"],
+        classes=tuple(facts["classes"]),
+        image_shape=(channels, height, width),
+        counts={split: tuple(n) for split, n in facts["counts"].items()},
+        mean=tuple(facts["mean"]),
+        std=tuple(facts["std"]),
+        fingerprint=facts["fingerprint"],
+        n_points=facts["n_points"],
+        crop=facts["crop"],
+        flip_pairs=tuple((left, right) for left, right in facts["flip_pairs"]),
+        seen=tuple(facts["seen"]),
+        dropped=facts["dropped"],
+    )
+
+
+def _origins(batch: pa.RecordBatch) -> Origins:
+    # Not by `to_numpy`, for which pyarrow imports pandas: 40 MiB in every worker.
+    digests, sides = (
+        np.frombuffer(batch.column(name).buffers()[1], dtype, batch.num_rows)
+        for name, dtype in (("digest", "<u8"), ("side", "<i4"))
+    )
+    return Origins(digests, sides)
+
+
+def _examples(batch: pa.RecordBatch, info: DatasetInfo, mapping: mmap.mmap, start: int) -> Examples:
+    n = batch.num_rows
+
+    def view(buffer: pa.Buffer, dtype: str, *shape: int) -> npt.NDArray[Any]:
+        # Over the mapping and not over Arrow's buffer, which numpy would mark read-only and torch then warns about.
+        return np.frombuffer(mapping, dtype, n * int(np.prod(shape)), buffer.address - start).reshape(n, *shape)
+
+    points = aspects = None
+    if info.n_points:
+        points = view(batch.column("points").values.buffers()[1], "<f4", info.n_points, 2)
+        aspects = view(batch.column("aspect").buffers()[1], "<f4")
+    return Examples(
+        images=view(batch.column("image").buffers()[1], "u1", *info.image_shape),
+        labels=view(batch.column("label").buffers()[1], "<i8"),
+        points=points,
+        paths=ArrowPaths(batch.column("path")),
+        aspects=aspects,
+    )
+
+
+def fingerprint(
+    classes: Sequence[str], image_shape: tuple[int, int, int], n_points: int, splits: Mapping[str, Examples]
+) -> str:
+    """Hex digest of all that training can see; the same on every machine and under every path."""
+    sizes = {name: len(splits[name]) for name in SPLITS}
+    digest = blake2b(json.dumps([list(classes), image_shape, n_points, sizes]).encode(), digest_size=16)
+    for name in SPLITS:
+        rows = splits[name]
+        digest.update(np.ascontiguousarray(rows.labels.astype("<i8", copy=False)).data)
+        digest.update(np.ascontiguousarray(rows.images).data)
+        if rows.points is not None:
+            digest.update(np.ascontiguousarray(rows.points.astype("<f4", copy=False)).data)
+        if rows.aspects is not None:
+            digest.update(np.ascontiguousarray(rows.aspects.astype("<f4", copy=False)).data)
+    return digest.hexdigest()
+
+
+def checksum(facts: Mapping[str, Any], splits: Mapping[str, Examples], origins: Mapping[str, Origins]) -> str:
+    """Hex digest of what the fingerprint leaves out: the metadata itself, the paths and the origins."""
+    digest = blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16)
+    for name in SPLITS:
+        digest.update("\0".join(splits[name].paths).encode())
+        digest.update(np.ascontiguousarray(origins[name].digests).data)
+        digest.update(np.ascontiguousarray(origins[name].sides).data)
+    return digest.hexdigest()
+
+
+def verify(opened: Opened, path: Path) -> None:
+    """Reads everything once and raises DamagedFileError when a byte is not what was written."""
+    info = opened.info
+    try:
+        whole = checksum(
+            asdict(info), opened.splits, opened.origins
+        ) == opened.checksum and info.fingerprint == fingerprint(
+            info.classes, info.image_shape, info.n_points, opened.splits
+        )
+    except (UnicodeDecodeError, ValueError) as error:
+        raise DamagedFileError(f"{path}: {error}") from error
+    if not whole:
+        raise DamagedFileError(f"{path}: its content is not what was written")

@@ -1,0 +1,41 @@
+"""Names that stand in the user's annotation files: brought to one form, and kept inside the data set's folder."""
+
+import posixpath
+import re
+import unicodedata
+from pathlib import Path
+
+
+def inside(name: str, folder: str = "") -> str | None:
+    """The path relative to the data set's folder that `name`, written in a file of the sub-folder `folder`, means.
+
+    Either separator, Unicode's NFC form; None when it is absolute or leaves the data set's folder by "..". The check
+    is one of names: symbolic links are the user's own and are followed.
+    """
+    given = unicodedata.normalize("NFC", name.strip().replace("\\", "/"))
+    if given.startswith("/") or re.match(r"[A-Za-z]:", given):
+        return None
+    path = posixpath.normpath(posixpath.join(folder, given))
+    return None if path == ".." or path.startswith("../") else path
+
+
+def leaves(name: str) -> str:
+    """The fault of a name for which `inside` gives None."""
+    return f"path {name!r} is absolute or leaves the data set's folder by '..'; name files below it"
+
+
+def file_of(root: Path, path: str) -> Path:
+    """The file that a name in NFC form means: on disk it may stand decomposed, as older Apple systems wrote it."""
+    decomposed = root / unicodedata.normalize("NFD", path)
+    return decomposed if not (root / path).exists() and decomposed.exists() else root / path
+
+
+def relative_name(file: Path, root: Path, faults: list[str]) -> str | None:
+    """`file` below `root` with forward slashes, in NFC form; None, and a fault, where the name is not valid UTF-8."""
+    path = unicodedata.normalize("NFC", file.relative_to(root).as_posix())
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        faults.append(f"{file!r}: the name is not valid UTF-8; rename the file")
+        return None
+    return path
