@@ -15,8 +15,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from analysis.schema import RunDirectory
-from analysis.store import read_log
+from analysis.records.log import read_log
+from analysis.records.run_directory import RunDirectory
 from datasets.cache import open_dataset
 from engine.cluster import LOCAL
 from engine.disk import Footprints

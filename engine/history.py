@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from analysis.schema import END, EPOCH, FAILED, START
+from analysis.records.schema import END, EPOCH, FAILED, START
 
 
 @dataclass

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.schema import STOPPED, counterpart, maximised
-from analysis.store import Records, read_log, read_records
+from analysis.records.log import read_log
+from analysis.records.run_records import Records
+from analysis.records.schema import STOPPED, counterpart, maximised
+from analysis.records.store import read_records
 from engine.continuation import BUDGET
 from engine.errors import PlanError
 from engine.history import History

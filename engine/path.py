@@ -7,8 +7,9 @@ same again. Validation chooses; the tables then say what each step was worth on 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from analysis.schema import counterpart, maximised
-from analysis.store import Records, read_records
+from analysis.records.run_records import Records
+from analysis.records.schema import counterpart, maximised
+from analysis.records.store import read_records
 from engine.feeder import Feeder
 from engine.plan import Plan, make_plan
 from engine.record import extend, stopping

@@ -11,7 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from analysis.schema import RunDirectory, counterpart, maximised
+from analysis.records.run_directory import RunDirectory
+from analysis.records.schema import counterpart, maximised
 from datasets.base import DataError, DatasetInfo
 from datasets.cache import Prepared, prepare
 from datasets.component import did_you_mean

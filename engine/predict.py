@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from analysis.store import replace
+from analysis.records.store import replace
 from datasets.base import DataError, central_crop
 from datasets.content import n_threads
 from datasets.face_boxes import Box

@@ -18,8 +18,8 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
-from analysis.schema import RunDirectory
-from analysis.store import read_log, repair_tail
+from analysis.records.log import read_log, repair_tail
+from analysis.records.run_directory import RunDirectory
 from engine.errors import Interrupted, PlanError
 from engine.history import History
 from engine.plan import Plan, objectives

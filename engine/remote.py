@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
-from analysis.schema import RunDirectory
+from analysis.records.run_directory import RunDirectory
 from datasets.cache import cache_folder
 from engine.errors import Interrupted, PlanError
 from engine.history import History
@@ -240,7 +240,7 @@ class Sender(threading.Thread):
 
     def _delete_generations(self) -> None:
         """What members of a population took over from one another, which nobody needs once all trials are over."""
-        from analysis.store import read_log
+        from analysis.records.log import read_log
 
         history = History.read(read_log(self.directory.log))
         if history.starts.keys() <= history.ends.keys():

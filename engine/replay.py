@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from analysis.schema import STOPPED
-from analysis.store import read_log
+from analysis.records.log import read_log
+from analysis.records.schema import STOPPED
 from datasets.component import did_you_mean
 from engine.errors import PlanError
 from engine.history import History

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from analysis.schema import RunDirectory
-from analysis.store import read_log
+from analysis.records.log import read_log
+from analysis.records.run_directory import RunDirectory
 from engine.errors import PlanError
 from engine.history import History
 from engine.plan import Plan

@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analysis.schema import FINISHED, RUNNING, RunDirectory
-from analysis.store import read_log, read_records
+from analysis.records.log import read_log
+from analysis.records.run_directory import RunDirectory
+from analysis.records.schema import FINISHED, RUNNING
+from analysis.records.store import read_records
 from datasets.base import DatasetInfo
 from engine.errors import PlanError
 from engine.history import History

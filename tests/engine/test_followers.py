@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from analysis.schema import RunDirectory
+from analysis.records.run_directory import RunDirectory
 from engine import followers
 from engine.errors import PlanError
 from engine.followers import Follower, Pages, hand_over

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from analysis.report import write_report
-from analysis.schema import RunDirectory
+from analysis.records.run_directory import RunDirectory
+from analysis.report.build import write_report
 from engine import remote
 from engine.cluster import inspect_node, node_faults
 from engine.errors import Interrupted, PlanError
