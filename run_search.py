@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from analysis.records.run_directory import RunDirectory
+from core.errors import FaultError
 from engine.arguments import (
     data_options,
     given_options,
@@ -45,11 +46,8 @@ class Program(click.Group):
         _check_packages()
         try:
             return super().invoke(ctx)
-        except Exception as error:
-            faults = getattr(error, "faults", None)
-            if faults is None:
-                raise
-            for fault in faults:
+        except FaultError as error:
+            for fault in error.faults:
                 click.echo(f"error: {fault}", err=True)
             ctx.exit(REFUSED)
 
@@ -247,7 +245,7 @@ def report(run_dir: str, serve: bool, port: int, tensorboard: bool | None, mlflo
 
 def _serve(folder: Path, port: int) -> None:
     from analysis.report.server import server
-    from engine.errors import PlanError
+    from core.errors import PlanError
 
     try:
         running = server(folder, port)

@@ -8,10 +8,11 @@ import pandas as pd
 
 from analysis.records.columns import rows_of
 from analysis.records.run_records import Records
-from analysis.records.schema import DIVERGED, FAILED, FINISHED, RUNNING, STOPPED, maximised
+from analysis.records.schema import DIVERGED, FAILED, FINISHED, RUNNING, STOPPED
 from analysis.records.store import read_records
 from analysis.tables.ablation import MANY_BASELINES
 from analysis.tables.formatting import interval, number, reached
+from core.metrics import maximised
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -12,8 +12,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from core.component import did_you_mean
 from datasets.base import DataError, DatasetSettings, Record, Row, Source
-from datasets.component import did_you_mean
 from datasets.folders import EXTENSIONS, class_faults, class_folder_source, complete_splits, find_folder
 from datasets.names import file_of, inside, leaves
 from datasets.splits import shuffled

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from core.metrics import SPLITS
 from datasets.base import DatasetInfo, Examples
-from datasets.splits import SPLITS
 
 FORMAT = 2
 _KEY = b"dataset"

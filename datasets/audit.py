@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from core.metrics import SPLITS
 from datasets import arrow_file
 from datasets.cache import Prepared
-from datasets.splits import SPLITS
 from datasets.subset import leaked
 
 TINY = 8

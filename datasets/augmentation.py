@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, model_validator
 
-from datasets.component import Component, Range
-from datasets.seeds import derive_seed
+from core.component import Component, Range
+from core.seeds import derive_seed
 
 if TYPE_CHECKING:
     import torch

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
+from core.seeds import stable_unit
 from datasets.augmentation import (
     COLOUR,
     FLIPS,
@@ -25,7 +26,6 @@ from datasets.augmentation import (
     paired,
 )
 from datasets.base import central_crop
-from datasets.seeds import stable_unit
 
 if TYPE_CHECKING:
     from torch import Tensor

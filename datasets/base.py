@@ -16,18 +16,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from datasets.component import Component
+from core.component import Component
+from core.errors import FaultError
 
 
-class DataError(Exception):
-    """Everything that is wrong with the data, at once: `faults` holds one sentence a fault, each naming its file."""
-
-    def __init__(self, faults: str | Sequence[str]) -> None:
-        self.faults: list[str] = [faults] if isinstance(faults, str) else list(faults)
-        super().__init__(self.faults)
-
-    def __str__(self) -> str:
-        return "\n".join(self.faults)
+class DataError(FaultError):
+    """Everything that is wrong with the data, at once; each fault names its file."""
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,12 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
+from core.files import write_atomically
+from core.metrics import SPLITS
 from datasets import arrow_file
 from datasets.base import DataError, Dataset, DatasetInfo, DatasetSettings, Examples, Record, Row, Source, central_crop
 from datasets.content import Contents, changed_files, n_threads, read_contents
-from datasets.splits import SPLITS, shuffled
+from datasets.splits import shuffled
 from datasets.subset import class_counts, subset
 
 _CHUNK = 1024
@@ -158,10 +160,13 @@ def _build(settings: DatasetSettings, source: Source, contents: Contents, path: 
         images = np.memmap(pixels, np.uint8, "r", shape=(len(rows), *source.image_shape))
         splits, origins = _by_split(rows, images, columns)
         info = _describe(settings, source, splits)
-        temporary = path.with_suffix(".tmp")  # one name is enough under the lock, and a killed build's is overwritten
-        with temporary.open("wb") as stream:
-            arrow_file.write(stream, info, splits, origins)
-        temporary.replace(path)
+
+        def write(temporary: Path) -> None:
+            with temporary.open("wb") as stream:
+                arrow_file.write(stream, info, splits, origins)
+
+        # One name is enough under the lock, and what a killed build left is overwritten.
+        write_atomically(path, write, aside=path.with_suffix(".tmp"))
 
 
 def _in_order(rows: Sequence[Row], seed: int) -> list[Row]:

@@ -8,10 +8,12 @@ import os
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
+from core.files import write_text
 from datasets.base import Source
 
 SETTLE_NS = 2_000_000_000
@@ -101,9 +103,5 @@ def _load(memory: Path) -> dict[str, tuple[Stamp, str]]:
 
 def _save(memory: Path, settled: Mapping[str, tuple[Stamp, str]]) -> None:
     rows = {name: [*stamp, digest] for name, (stamp, digest) in settled.items()}
-    temporary = memory.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        temporary.write_text(json.dumps(rows))
-        temporary.replace(memory)
-    except OSError:  # a read-only cache folder that already holds the data set is good enough
-        temporary.unlink(missing_ok=True)
+    with suppress(OSError):  # a read-only cache folder that already holds the data set is good enough
+        write_text(memory, json.dumps(rows))

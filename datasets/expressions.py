@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from core.component import did_you_mean
 from datasets.base import DataError, DatasetSettings, Record, Row, Source
-from datasets.component import did_you_mean
 from datasets.folders import class_faults, class_folder_source, complete_splits, find_folder
 
 CSV = "fer2013.csv"

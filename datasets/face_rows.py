@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.seeds import derive_seed, stable_unit
 from datasets.base import Row
 from datasets.face_boxes import Box, free_boxes, widened
 from datasets.face_lists import TEST_LIST, TRAIN_LIST, Line, Points, on_photos, photo_sizes, read_lines, same_landmarks
 from datasets.folders import EXTENSIONS
 from datasets.names import file_of, relative_name
-from datasets.seeds import derive_seed, stable_unit
 from datasets.splits import hash_split
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from typing import Annotated, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
+from core.files import write_text
 from datasets.base import DataError, DatasetSettings, Record, Row, Source
 from datasets.face_boxes import Box
 from datasets.face_lists import TEST_LIST, TRAIN_LIST, list_line
@@ -153,11 +154,8 @@ def write_lists(settings: Faces, data_root: Path | None, folder: Path) -> tuple[
     other = [folder / name for name, text in texts.items() if (folder / name).exists() and _text(folder / name) != text]
     if other:
         raise DataError([f"{file}: holds other lines; remove it or name another folder" for file in other])
-    folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
-        temporary = folder / f"{name}.tmp"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(folder / name)
+        write_text(folder / name, text)
     return folder / TRAIN_LIST, folder / TEST_LIST
 
 

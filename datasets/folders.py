@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from core.metrics import SPLITS
 from datasets.base import DataError, Row, Source
 from datasets.names import relative_name
-from datasets.splits import SPLITS, hash_split
+from datasets.splits import hash_split
 
 EXTENSIONS = (".jpg", ".jpeg", ".png")
 SPLIT_FOLDERS = {"train": "train", "validation": "val", "val": "val", "valid": "val", "test": "test"}

@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from datasets.component import Component
+from core.component import Component
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor

@@ -8,9 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from datasets.seeds import stable_hash, stable_unit
-
-SPLITS = ("train", "val", "test")
+from core.seeds import stable_hash, stable_unit
 
 
 def hash_split(key: str, seed: int, test: float = 0.2, validation: float = 0.15) -> str:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from core.metrics import SPLITS
 from datasets.arrow_file import ArrowPaths, Opened
 from datasets.base import Dataset, DatasetSettings, Examples
-from datasets.splits import SPLITS, class_order, first_of_each_class, long_tail_counts, shuffled
+from datasets.splits import class_order, first_of_each_class, long_tail_counts, shuffled
 
 Rows = npt.NDArray[np.int64]
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from core.metrics import SPLITS
 from datasets.audit import audit
 from datasets.cache import Prepared
-from datasets.splits import SPLITS
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,7 @@ def given_options(raw: dict[str, Any]) -> dict[str, Any]:
 
 def _configurations(path: Path) -> tuple[dict[str, Any], ...]:
     """The file of `--enqueue`: a list of mappings from setting to value."""
-    from engine.errors import PlanError
+    from core.errors import PlanError
     from search_spaces.study import read_yaml
 
     found = read_yaml(path)
@@ -177,7 +177,7 @@ def parsed_options(raw: dict[str, Any]) -> "Options":
     """The options of a command; PlanError lists every one that cannot be."""
     from pydantic import ValidationError
 
-    from engine.errors import PlanError
+    from core.errors import PlanError
     from engine.options import Options
 
     try:
@@ -193,7 +193,7 @@ def parsed_options(raw: dict[str, Any]) -> "Options":
 
 def study_named(name: str) -> "AnyStudy":
     """A study of the registry, or of a YAML file."""
-    from datasets.component import did_you_mean
+    from core.component import did_you_mean
     from search_spaces.registry import STUDIES
     from search_spaces.study import StudyError, read_study
 

@@ -10,8 +10,9 @@ import pandas as pd
 
 from analysis.records.columns import metric_columns
 from analysis.records.run_records import Records
-from analysis.records.schema import FINISHED, SPLITS, counterpart
+from analysis.records.schema import FINISHED
 from analysis.records.store import read_records
+from core.metrics import SPLITS, counterpart
 from engine.export import DESCRIPTION, EXTRA, Check, description
 from engine.record import program
 from engine.trained import Trained

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.component import did_you_mean
+from core.errors import PlanError
 from datasets.animals import Animals, write_csv
 from datasets.base import DatasetSettings
-from datasets.component import did_you_mean
 from datasets.faces import Faces, write_lists
 from datasets.registry import DATASETS
-from engine.errors import PlanError
 from engine.options import Options
 from search_spaces.study import AnyStudy
 

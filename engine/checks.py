@@ -5,10 +5,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.component import did_you_mean
+from core.metrics import CURVES, SPLITS, split_of
 from datasets.augmentation_points import point_faults
 from datasets.base import DataError
 from datasets.cache import open_dataset
-from datasets.component import did_you_mean
 from datasets.lookup import find_example
 from search_spaces.study import AnyStudy, SearchStudy
 from trainables.config import UNCOUNTED, TrialConfig
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from datasets.base import DatasetInfo, DatasetSettings
-
-CURVES = ("val_roughness", "val_jumps")  # made of a trial's epochs
 
 
 def meta_network(config: TrialConfig, info: "DatasetInfo") -> "tuple[nn.Module | None, list[str]]":
@@ -87,9 +86,10 @@ def _selection_faults(config: TrialConfig) -> list[str]:
         faults.append(
             "dataset.train_on_validation: true, so validation cannot choose; selection.rule must be last or epoch"
         )
-    if selection.rule == "best" and config.loss.task == "landmarks" and "accuracy" in selection.metric:
+    if selection.rule == "best" and split_of(selection.metric)[1] not in _recorded(config):
         faults.append(
-            f"selection.metric: {selection.metric} is not recorded for landmarks; allowed: val_reference, val_loss"
+            f"selection.metric: {selection.metric} is not recorded for {config.loss.task}; allowed: val_reference, "
+            "val_loss"
         )
     return faults
 
@@ -133,12 +133,17 @@ def varied_faults(study: AnyStudy) -> list[str]:
     ]
 
 
-def metric_faults(study: AnyStudy, baseline: TrialConfig) -> list[str]:
-    """A metric that is not recorded, or that the study's own factors change the meaning of."""
+def _recorded(config: TrialConfig) -> tuple[str, ...]:
+    """The metrics of every epoch and split."""
     from trainables.tasks import TASKS
 
-    names = TASKS[baseline.loss.task].METRICS
-    known = [*(f"{split}_{name}" for split in ("test", "val", "train") for name in names), *CURVES]
+    return TASKS[config.loss.task].METRICS
+
+
+def metric_faults(study: AnyStudy, baseline: TrialConfig) -> list[str]:
+    """A metric that is not recorded, or that the study's own factors change the meaning of."""
+    names = _recorded(baseline)
+    known = [*(f"{split}_{name}" for split in reversed(SPLITS) for name in names), *CURVES]
     faults = [
         f"metric: {metric!r} is not recorded; {did_you_mean(metric, known)}"
         for metric in (study.metric, *study.further_metrics)

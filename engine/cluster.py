@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from analysis.records.run_directory import RunDirectory
-from engine.errors import PlanError
-from trainables.mirror import unwritable
+from core.errors import PlanError
+from core.storage import unwritable
 
 ROOT = Path(__file__).resolve().parent.parent
-PROGRAM = ("analysis", "datasets", "engine", "search_spaces", "trainables", "run_search.py")
+PROGRAM = ("analysis", "core", "datasets", "engine", "search_spaces", "trainables", "run_search.py")
 SAME = ("torch", "torchvision", "numpy", "pyarrow", "pillow")  # with these a trial's numbers may change
 
 LOCAL = "local"

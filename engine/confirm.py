@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from engine.errors import PlanError
+from core.errors import PlanError
 from engine.incumbent import follow_up, read_search
 from engine.options import Options, apply
 from search_spaces.factors import Factor, Level

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from engine.errors import PlanError
+from core.errors import PlanError
 from engine.history import History
 from trainables.config import UNCOUNTED, TrialConfig, flatten, from_tree
 from trainables.identity import trial_key

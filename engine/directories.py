@@ -14,7 +14,7 @@ def directory_of(study: "AnyStudy", out: str | None, cache_dir: str | None) -> P
 
 
 def existing(run_dir: str, cache_dir: str | None = None) -> Path:
-    from engine.errors import PlanError
+    from core.errors import PlanError
 
     directory = local(run_dir, cache_dir)
     if not (directory / "study.json").is_file():

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.records.run_directory import RunDirectory
-from engine.errors import Interrupted, PlanError
+from core.errors import Interrupted, PlanError
 from engine.history import History
 from engine.options import size_text
 from engine.plan import Plan
@@ -26,7 +26,7 @@ TENSOR = 300  # bytes that torch's format adds to each tensor: its name twice, t
 FILE = 4000  # and to each file, with the configuration that best.pt holds
 ROW = 350  # of an epoch in last.pt
 RECORDED_ROW = 1200  # of an epoch in log.jsonl, epochs.log and epochs.parquet
-TEMPORARY = re.compile(r"\..+\.(pt|parquet|png|json)\.\d+")  # the names of `write_whole`
+TEMPORARY = re.compile(r"\..+\.(pt|parquet|png|json)\.\d+")  # the names of `core.files.write_atomically`
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from core.component import did_you_mean
+from core.errors import PlanError
 from datasets.base import central_crop
 from datasets.cache import open_dataset
-from datasets.component import did_you_mean
-from engine.errors import PlanError
 from engine.trained import Evaluated, Loader, Trained
 from trainables.learner import EVALUATION_PIXELS
 

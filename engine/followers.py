@@ -18,9 +18,9 @@ from typing import Any, Self
 
 from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import END
+from core.errors import first_line
 from engine.record import hold
 from engine.trackers import Tracker, trackers
-from trainables.faults import first_line
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOK = 1.0  # seconds between two looks at the log

@@ -24,8 +24,7 @@ def in_foreground(
         except KeyboardInterrupt as error:
             leave(directory, str(error))
         except OSError as error:
-            from engine.errors import PlanError
-            from trainables.faults import disk_fault
+            from core.errors import PlanError, disk_fault
 
             fault = disk_fault(error)
             if fault is None:

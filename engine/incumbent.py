@@ -10,10 +10,11 @@ from typing import Any
 
 from analysis.records.log import read_log
 from analysis.records.run_records import Records
-from analysis.records.schema import STOPPED, counterpart, maximised
+from analysis.records.schema import STOPPED
 from analysis.records.store import read_records
+from core.errors import PlanError
+from core.metrics import counterpart, maximised
 from engine.continuation import BUDGET
-from engine.errors import PlanError
 from engine.history import History
 from engine.launch import read_request
 from engine.options import Options, apply

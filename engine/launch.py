@@ -9,9 +9,9 @@ from typing import Any
 from rich.console import Console
 
 from analysis.records.run_directory import RunDirectory
+from core.errors import PlanError
 from engine.cluster import joined
 from engine.disk import refuse_too_large, tidy
-from engine.errors import PlanError
 from engine.followers import Follower
 from engine.history import History
 from engine.options import Options

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from datasets.component import Component, did_you_mean
+from core.component import Component, did_you_mean
 from search_spaces.factors import Factor, Level
 from search_spaces.study import AblationStudy, AnyStudy, StudyError, parse_study
 from search_spaces.trial_schedulers import TRIAL_SCHEDULERS

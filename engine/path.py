@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from analysis.records.run_records import Records
-from analysis.records.schema import counterpart, maximised
 from analysis.records.store import read_records
+from core.metrics import counterpart, maximised
 from engine.feeder import Feeder
 from engine.plan import Plan, make_plan
 from engine.record import extend, stopping

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from analysis.records.run_directory import RunDirectory
-from analysis.records.schema import counterpart, maximised
+from core.component import did_you_mean
+from core.errors import PlanError
+from core.metrics import counterpart, maximised
 from datasets.base import DataError, DatasetInfo
 from datasets.cache import Prepared, prepare
-from datasets.component import did_you_mean
 from engine.checks import draws, inspect_faults, meta_network, metric_faults, setting_faults, varied_faults
-from engine.errors import PlanError
 from engine.options import Options, apply
 from search_spaces.designs import Cell, Comparison, leave_one_out, step_cell
 from search_spaces.study import AblationStudy, AnyStudy, SearchStudy, StudyError

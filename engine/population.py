@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from datasets.seeds import derive_seed
+from core.seeds import derive_seed
 from engine.history import History
 from engine.plan import Workbench, objective
 from engine.record import Log, now

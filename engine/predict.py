@@ -19,13 +19,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from analysis.records.store import replace
+from core.errors import PlanError
+from core.files import write_text
 from datasets.base import DataError, central_crop
 from datasets.content import n_threads
 from datasets.face_boxes import Box
 from datasets.folders import EXTENSIONS
 from datasets.pictures import photo_size
-from engine.errors import PlanError
 from engine.trained import Loader, Trained
 from trainables.learner import EVALUATION_PIXELS
 
@@ -188,7 +188,7 @@ def predict_all(
     else:
         text = io.StringIO()
         written = write_csv(text, trained, found)
-        replace(out, lambda path: path.write_text(text.getvalue(), encoding="utf-8"))
+        write_text(out, text.getvalue())
         yield f"written: {out.resolve()}"
     if draw is not None:
         from engine.draw import draw_all

@@ -9,7 +9,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,11 +20,11 @@ from filelock import FileLock, Timeout
 
 from analysis.records.log import read_log, repair_tail
 from analysis.records.run_directory import RunDirectory
-from engine.errors import Interrupted, PlanError
+from core.errors import Interrupted, PlanError, disk_fault
+from core.files import write_text
 from engine.history import History
 from engine.plan import Plan, objectives
 from search_spaces.study import AblationStudy, SearchStudy
-from trainables.faults import disk_fault
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "pandas", "pyarrow", "pillow", "numpy")
@@ -109,13 +109,10 @@ def claim(plan: Plan, command: list[str]) -> RunDirectory:
     """Write study.json, atomically and only where there is none: of two drivers, one gets the directory."""
     check_free(plan.directory)
     run = RunDirectory(plan.directory)
-    temporary = _written_aside(run, study_record(plan, command))
     try:
-        os.link(temporary, run.study)
+        _write(run, study_record(plan, command), place=os.link)
     except FileExistsError:
         check_free(plan.directory)
-    finally:
-        temporary.unlink()
     return run
 
 
@@ -132,13 +129,11 @@ def extend(plan: Plan, run: RunDirectory) -> None:
 
 def _put(plan: Plan, run: RunDirectory, command: list[str], before: dict[str, Any]) -> None:
     kept: dict[str, Any] = {key: before[key] for key in ("created_at", "command", "resumed_at") if key in before}
-    _written_aside(run, {**study_record(plan, command), **kept}).replace(run.study)
+    _write(run, {**study_record(plan, command), **kept})
 
 
-def _written_aside(run: RunDirectory, record: dict[str, Any]) -> Path:
-    temporary = run.root / f".study.{os.getpid()}.json"
-    temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
-    return temporary
+def _write(run: RunDirectory, record: dict[str, Any], place: Callable[[Path, Path], object] = os.replace) -> None:
+    write_text(run.study, json.dumps(record, indent=1, ensure_ascii=False), place)
 
 
 def study_record(plan: Plan, command: list[str]) -> dict[str, Any]:

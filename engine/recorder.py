@@ -11,8 +11,8 @@ from ray.tune import Callback
 
 from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import FAILED
+from core.errors import Interrupted
 from engine.disk import Budget
-from engine.errors import Interrupted
 from engine.feeder import Feeder
 from engine.progress import Progress, epoch_line
 from engine.record import Log, now, program, stopping

@@ -26,11 +26,10 @@ from urllib.parse import urlsplit
 from filelock import FileLock, Timeout
 
 from analysis.records.run_directory import RunDirectory
+from core.errors import Interrupted, PlanError, StorageError, first_line
+from core.storage import Store, opened, unwritable
 from datasets.cache import cache_folder
-from engine.errors import Interrupted, PlanError
 from engine.history import History
-from trainables.faults import StorageError, first_line
-from trainables.mirror import Store, opened, unwritable
 
 SCHEMES = "file, s3, gs, abfs, hdfs, or one of fsspec's whose package is installed"
 LOOK = 0.5  # seconds between two looks at the log

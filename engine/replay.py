@@ -9,8 +9,8 @@ from typing import Any
 
 from analysis.records.log import read_log
 from analysis.records.schema import STOPPED
-from datasets.component import did_you_mean
-from engine.errors import PlanError
+from core.component import did_you_mean
+from core.errors import PlanError
 from engine.history import History
 from engine.launch import read_request
 from engine.options import Options, apply

@@ -7,7 +7,8 @@ from typing import Any
 
 from analysis.records.log import read_log
 from analysis.records.run_directory import RunDirectory
-from engine.errors import PlanError
+from core.errors import PlanError
+from core.storage import Store
 from engine.history import History
 from engine.plan import Plan
 from engine.record import Log, now
@@ -15,7 +16,7 @@ from engine.sampler import cell_of, samples_of
 from search_spaces.spaces import point_faults
 from search_spaces.study import SearchStudy
 from trainables.config import ConfigError, flatten, from_tree
-from trainables.mirror import Store, put_trial
+from trainables.mirror import put_trial
 from trainables.trial import TrialSpec
 
 FOLDERS = ("checkpoints", "artifacts")

@@ -14,7 +14,7 @@ import optuna
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from datasets.seeds import derive_seed
+from core.seeds import derive_seed
 from engine.feeder import Feeder
 from engine.history import History
 from engine.plan import Workbench, objectives

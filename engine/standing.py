@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.errors import PlanError
 from engine.continuation import Continuations
-from engine.errors import PlanError
 from engine.history import History
 from engine.plan import Plan, Workbench
 from engine.sampler import samples_of

@@ -15,9 +15,9 @@ from typing import Any, Protocol
 
 from analysis.records.columns import flat
 from analysis.records.run_directory import RunDirectory
-from analysis.records.schema import DIVERGED, END, EPOCH, FAILED, FINISHED, RUNNING, SPLITS, START, STOPPED
-from engine.errors import PlanError
-from trainables.faults import first_line
+from analysis.records.schema import DIVERGED, END, EPOCH, FAILED, FINISHED, RUNNING, START, STOPPED
+from core.errors import PlanError, first_line
+from core.metrics import SPLITS
 
 NONE = "none"  # --mlflow of a resume that does without the server of before
 COMPLETE = "complete"  # the file beside a trial's event file that says that nothing is missing in it

@@ -17,8 +17,8 @@ from analysis.records.log import read_log
 from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import FINISHED, RUNNING
 from analysis.records.store import read_records
+from core.errors import PlanError
 from datasets.base import DatasetInfo
-from engine.errors import PlanError
 from engine.history import History
 from engine.launch import read_request
 from engine.options import Options, apply

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 
-from datasets.seeds import derive_seed
+from core.seeds import derive_seed
 from engine.history import History
 from search_spaces.trial_schedulers import ASHA, AnyTrialScheduler, Median
 from trainables.schedules import epochs_of

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import NoReturn
 
 from analysis.records.run_directory import RunDirectory
-from engine.errors import Interrupted
+from core.errors import Interrupted
 
 PERIOD = 0.5  # seconds between two looks
 GRACE = 20.0  # seconds that the main thread has to end by itself; a minute after the loss Ray would end it

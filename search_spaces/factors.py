@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from datasets.component import Component
+from core.component import Component
 
 
 class Level(Component):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from datasets.component import Component, did_you_mean
+from core.component import Component, did_you_mean
 from trainables.config import domain
 
 if TYPE_CHECKING:

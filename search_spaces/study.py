@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from datasets.component import Component, did_you_mean
+from core.component import Component, did_you_mean
+from core.errors import FaultError
 from search_spaces.designs import DESIGNS, Layout, cells_ahead
 from search_spaces.designs import path as path_layout
 from search_spaces.factors import Factor, Level
@@ -19,12 +20,8 @@ from search_spaces.spaces import AnyParameter, Choice, Number, mutable, order_fa
 from search_spaces.trial_schedulers import PBT, AnyTrialScheduler, NoScheduler
 
 
-class StudyError(ValueError):
-    """A study that cannot be; `faults` lists every fault."""
-
-    def __init__(self, faults: list[str]) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = faults
+class StudyError(FaultError, ValueError):
+    """A study that cannot be."""
 
 
 class Study(Component):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from datasets.component import Component
+from core.component import Component
 
 Share = Annotated[float, Field(gt=0, le=1)]
 

@@ -1,34 +1,20 @@
-"""Files that are whole or absent: written aside, flushed and renamed. Checkpoints load with `weights_only=True`.
+"""Checkpoints are whole or absent, and load with `weights_only=True`.
 
 A checkpoint ends with a digest of itself, as the comment that zip (torch's format) allows there: torch's own check sums
 leave out the directory, and a byte flipped in it can load as other weights.
 """
 
-import os
-from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 
-from trainables.faults import disk_fault
+from core.errors import disk_fault
+from core.files import write_atomically
 
 DIGEST = 16
 TAIL = 2 + DIGEST  # the comment's length, the comment
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save(state: dict[str, Any], path: Path) -> None:
@@ -39,7 +25,7 @@ def save(state: dict[str, Any], path: Path) -> None:
             digest = _digest(file, temporary.stat().st_size - 2)
             file.write(DIGEST.to_bytes(2, "little") + digest)  # over the length of an empty comment
 
-    write_whole(path, write)
+    write_atomically(path, write)
 
 
 def _own(state: Any) -> Any:

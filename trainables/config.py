@@ -5,13 +5,14 @@ resolved configuration holds the settings that take effect and no others, so equ
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import BeforeValidator, Field, ValidationError
 
+from core.component import Component, Range, did_you_mean
+from core.errors import FaultError
 from datasets.augmentation import Augmentation
-from datasets.component import Component, Range, did_you_mean
 from datasets.registry import DATASETS
 from datasets.samplers import SAMPLERS
 from trainables.registry import LOSSES, MODELS, OPTIMIZERS, SCHEDULES
@@ -105,12 +106,8 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-class ConfigError(ValueError):
-    """A configuration that cannot be; `faults` lists every fault, one sentence each."""
-
-    def __init__(self, faults: Iterable[str]) -> None:
-        self.faults = list(faults)
-        super().__init__("\n".join(self.faults))
+class ConfigError(FaultError, ValueError):
+    """A configuration that cannot be."""
 
 
 def resolve(*layers: Mapping[str, Any]) -> TrialConfig:
@@ -131,9 +128,9 @@ def resolve(*layers: Mapping[str, Any]) -> TrialConfig:
     try:
         config = from_tree(tree)
     except ConfigError as error:
-        raise ConfigError(dict.fromkeys((*faults, *error.faults))) from None
+        raise ConfigError([*faults, *error.faults]) from None
     if faults:
-        raise ConfigError(dict.fromkeys(faults))
+        raise ConfigError(faults)
     return config
 
 

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from datasets.component import Component
+from core.component import Component
 from trainables.config import UNCOUNTED, TrialConfig
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("datasets", "trainables")
+PACKAGES = ("core", "datasets", "trainables")
 ENTRY = "trainables.trial"
 # Registries and the schema only choose among components; the components chosen are counted themselves.
 CHOOSERS = {"datasets.registry", "trainables.registry", "trainables.config"}

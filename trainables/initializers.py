@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from datasets.seeds import derive_seed
+from core.seeds import derive_seed
 from trainables.randomness import drawn_from, reseed
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from core.files import write_atomically, write_text
 from datasets.base import Dataset
 from datasets.lookup import find_example, matching
-from trainables.checkpoint import write_whole
 from trainables.feature_maps import first_filters, levels, maps_of, stages
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def draw_feature_maps(learner: "Learner", dataset: Dataset, folder: Path) -> Non
         "stages": about,
     }
     text = json.dumps(facts, ensure_ascii=False, indent=1)
-    write_whole(folder / "about.json", lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_text(folder / "about.json", text)
 
 
 def inspected(dataset: Dataset, name: str) -> tuple[str, int]:
@@ -180,4 +180,4 @@ def _palette() -> Pixels:
 def _save(picture: Image.Image, file: Path) -> None:
     encoded = io.BytesIO()
     picture.save(encoded, "PNG", **({"transparency": CLEAR} if picture.mode == "P" else {}))
-    write_whole(file, lambda temporary: temporary.write_bytes(encoded.getvalue()))
+    write_atomically(file, lambda temporary: temporary.write_bytes(encoded.getvalue()))

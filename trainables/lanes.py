@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from trainables.faults import disk_fault, first_line
+from core.errors import disk_fault, first_line
 from trainables.fusion import UnfusableError, check
 from trainables.probe import PLAIN, Kind, Known, Way, best_way, sound
 from trainables.together import Grouped, LaneError, Program, fusion_key, train_together

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from datasets.seeds import derive_seed
+from core.seeds import derive_seed
 from trainables.averaging import Averaged
 from trainables.clipping import GradientClip
 from trainables.feed import Fed, Feed

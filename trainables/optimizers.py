@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from datasets.component import Component, Range
+from core.component import Component, Range
 from trainables.schedules import Schedule, epochs_of
 
 if TYPE_CHECKING:

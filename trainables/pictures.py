@@ -11,9 +11,9 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor
 
+from core.seeds import derive_seed
 from datasets.augmentation import apply, draw, generators
 from datasets.augmentation_points import apply_points, exchanged, point_faults, point_moves, rotate_fixed
-from datasets.seeds import derive_seed
 from trainables.feed import Fed
 from trainables.tasks import Batch
 

@@ -10,18 +10,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from datasets.component import did_you_mean
+from core.component import did_you_mean
+from core.errors import FaultError
 
 if TYPE_CHECKING:
     from trainables.models.base import Model
 
 
-class PlacementError(ValueError):
-    """A layer that cannot be followed by what was asked; `faults` lists every one."""
-
-    def __init__(self, faults: list[str]) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = faults
+class PlacementError(FaultError, ValueError):
+    """Layers that cannot be followed by what was asked."""
 
 
 class Placed(nn.Sequential):

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor, nn
 
-from trainables.checkpoint import write_whole
+from core.files import write_atomically
 from trainables.inspection import draw
 
 if TYPE_CHECKING:
@@ -96,4 +96,4 @@ def _keeper(kept: list[Tensor]) -> Any:
 
 
 def _write(path: Path, columns: dict[str, Any]) -> None:
-    write_whole(path, lambda temporary: pq.write_table(pa.table(columns), temporary))
+    write_atomically(path, lambda temporary: pq.write_table(pa.table(columns), temporary))

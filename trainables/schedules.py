@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from datasets.component import Component, Range
+from core.component import Component, Range
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Gamma = Annotated[float, Field(gt=0, lt=1), Range(0.05, 0.7, log=True)]

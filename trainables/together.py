@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from trainables.faults import out_of_memory
+from core.errors import out_of_memory
 from trainables.feed import Fed
 from trainables.fusion import Fused
 from trainables.learner import Learner

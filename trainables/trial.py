@@ -18,12 +18,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from core.errors import out_of_memory
+from core.files import write_atomically
+from core.metrics import maximised
 from datasets.base import Dataset
 from datasets.cache import open_or_prepare
 from trainables import checkpoint, diagnostics, verification
 from trainables.allocator import keep_freed
 from trainables.config import TrialConfig, from_tree
-from trainables.faults import out_of_memory
 from trainables.learner import Learner
 from trainables.mirror import Checkpoints
 from trainables.predictions import write_diagnostics, write_outputs
@@ -149,7 +151,7 @@ class Trial:
             return self.rows[-1]["epoch"] if self.rows else None
         if selection.rule == "epoch":
             return selection.epoch if any(row["epoch"] == selection.epoch for row in self.rows) else None
-        sign = -1 if selection.metric.endswith("accuracy") else 1
+        sign = -1 if maximised(selection.metric) else 1
         scored = [
             (sign * row[selection.metric], row["epoch"]) for row in self.rows if row[selection.metric] is not None
         ]
@@ -233,7 +235,7 @@ class Trial:
     def _pause(self) -> dict[str, Any]:
         """Keep this epoch's state for the members of the population that take it over, and for the next part."""
         kept = generation_file(Path(self.spec.directory), self.spec.trial, self.learner.epoch)
-        checkpoint.write_whole(kept, lambda temporary: shutil.copyfile(self.folder / "last.pt", temporary))
+        write_atomically(kept, lambda temporary: shutil.copyfile(self.folder / "last.pt", temporary))
         if self.remote:
             self.remote.put(kept)
         return self._stopped() | {"status": "paused"}

@@ -5,11 +5,11 @@ import pandas as pd
 from analysis.figures.cell_labels import short
 from analysis.figures.theme import INK, NEUTRAL, WIDTH, Figure, inline
 from analysis.records.columns import rows_of
-from analysis.records.schema import maximised
 from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS
 from analysis.statistics.multiple_comparisons import BETTER, UNSTABLE, WORSE
 from analysis.tables.ablation import comparison_label
-from analysis.tables.formatting import interval, metric_label, number, p_text
+from analysis.tables.formatting import interval, number, p_text
+from core.metrics import maximised, metric_label
 
 MAXIMUM_COMPARISONS = 80
 VERDICT_COLOURS = {BETTER: "#1a9850", WORSE: "#d73027", UNSTABLE: "#e08214"}

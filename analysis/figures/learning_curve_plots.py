@@ -8,10 +8,9 @@ import pandas as pd
 
 from analysis.figures.theme import MAXIMUM_MARKS, Figure, colour_by_cell, inline, opaque_if, picked, spans_decades
 from analysis.records.run_records import Records
-from analysis.records.schema import SPLITS, counterpart
 from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS
-from analysis.tables.formatting import metric_label
 from analysis.tables.learning_curves import epochs_of_cells
+from core.metrics import SPLITS, counterpart, metric_label
 
 if TYPE_CHECKING:
     import altair as alt

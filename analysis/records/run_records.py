@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.records.schema import FINISHED, RUNNING, counterpart
+from analysis.records.schema import FINISHED, RUNNING
+from core.metrics import counterpart
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.records.run_records import Records
-from analysis.records.schema import CONFIG_PREFIX, FINISHED, STOPPED, maximised
+from analysis.records.schema import CONFIG_PREFIX, FINISHED, STOPPED
+from core.metrics import maximised
 
 MINIMUM_CONFIGURATIONS = 10
 NOTHING = "none"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.records.schema import counterpart, maximised
+from core.metrics import counterpart, maximised
 
 RULES = ("best", "last", "epoch")
 JUMP = float(np.log(1.5))

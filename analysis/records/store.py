@@ -5,8 +5,7 @@ is no error: it was never acknowledged, and its epoch runs again.
 """
 
 import json
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,19 +16,10 @@ from analysis.records.columns import _json, column, flat, metric_columns
 from analysis.records.log import read_log
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
-from analysis.records.schema import (
-    CONFIG_PREFIX,
-    DIVERGED,
-    END,
-    EPOCH,
-    EPOCH_COLUMNS,
-    FAILED,
-    RUNNING,
-    SPLITS,
-    START,
-    STATUSES,
-)
+from analysis.records.schema import CONFIG_PREFIX, DIVERGED, END, EPOCH, EPOCH_COLUMNS, FAILED, RUNNING, START, STATUSES
 from analysis.records.selection import selected_epochs, steadiness
+from core.files import write_atomically
+from core.metrics import SPLITS
 
 CHUNK = 50_000
 
@@ -59,19 +49,9 @@ def write_parquet(run_dir: Path) -> Records:
     """(Re)write trials.parquet and epochs.parquet from the log, each in one step."""
     records = read_records(run_dir)
     run = RunDirectory(run_dir)
-    replace(run.trials, lambda path: records.trials.to_parquet(path, index=False))
-    replace(run.epochs, lambda path: records.epochs.to_parquet(path, index=False))
+    write_atomically(run.trials, lambda path: records.trials.to_parquet(path, index=False))
+    write_atomically(run.epochs, lambda path: records.epochs.to_parquet(path, index=False))
     return records
-
-
-def replace(target: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary neighbour of `target`, then put it in its place: never half written."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @dataclass

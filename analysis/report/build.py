@@ -22,7 +22,7 @@ from analysis.report.contents import (
     report_figures,
     report_tables,
 )
-from analysis.report.exports import write_tables, write_text
+from analysis.report.exports import write_tables
 from analysis.report.page import page
 from analysis.report.search_narrative import search_notes
 from analysis.tables.confusion import confusion_and_per_class
@@ -30,6 +30,7 @@ from analysis.tables.gained_and_lost import why_and_changed
 from analysis.tables.layer_diagnostics import activation_rows
 from analysis.tables.learning_curves import curves_table, stability_table
 from analysis.tables.search.results import Search
+from core.files import write_text
 
 CURVE_CELLS = 500  # beyond which curves.csv alone would take as long as all the rest
 

@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 
 from analysis.records.columns import rows_of
-from analysis.records.schema import SPLITS
-from analysis.records.store import replace
-from analysis.tables.formatting import interval, metric_label, number
+from analysis.tables.formatting import interval, number
+from core.files import write_atomically, write_text
+from core.metrics import SPLITS, metric_label
 
 SUFFIXES = (".csv", ".md", ".tex", ".parquet")
 DATA = {"projections"}  # tables of points: for programs, without Markdown and LaTeX
@@ -98,8 +98,8 @@ def write_tables(tables: Mapping[str, pd.DataFrame], folder: Path) -> None:
 
 def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:
     """Write NAME with each of `suffixes_of` into `folder`, each in one step."""
-    replace(folder / f"{name}.csv", lambda path: table.to_csv(path, index=False, lineterminator="\n"))
-    replace(folder / f"{name}.parquet", lambda path: table.to_parquet(path, index=False))
+    write_atomically(folder / f"{name}.csv", lambda path: table.to_csv(path, index=False, lineterminator="\n"))
+    write_atomically(folder / f"{name}.parquet", lambda path: table.to_parquet(path, index=False))
     if name in DATA:
         return
     shown, left = table.head(READABLE_ROWS), len(table) - READABLE_ROWS
@@ -110,10 +110,6 @@ def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:
 
 def suffixes_of(name: str) -> tuple[str, ...]:
     return (".csv", ".parquet") if name in DATA else SUFFIXES
-
-
-def write_text(path: Path, text: str) -> None:
-    replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def _readable(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:

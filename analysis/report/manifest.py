@@ -8,7 +8,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from analysis.report.exports import SUFFIXES, suffixes_of, write_text
+from analysis.report.exports import SUFFIXES, suffixes_of
+from core.files import write_text
 
 MANIFEST = "manifest.json"
 FIGURES = "figures"

@@ -9,14 +9,15 @@ import pandas as pd
 
 from analysis.records.columns import rows_of
 from analysis.records.run_records import Records
-from analysis.records.schema import DIVERGED, FAILED, STOPPED, counterpart, maximised
+from analysis.records.schema import DIVERGED, FAILED, STOPPED
 from analysis.statistics.hypothesis_tests import EXACT_PAIRS, MINIMUM_PAIRS, SIGNIFICANCE, smallest_p
 from analysis.statistics.multiple_comparisons import BETTER, IDENTICAL, TOO_FEW, UNCLEAR, UNSTABLE, WORSE
 from analysis.tables.ablation import MANY_BASELINES, comparison_label
-from analysis.tables.formatting import counts_in_words, interval, metric_label, number, p_text, plural, setting_text
+from analysis.tables.formatting import counts_in_words, interval, number, p_text, plural, setting_text
 from analysis.tables.ladder_and_path import candidates, level_names
 from analysis.tables.ranking import COLUMNS as RANKING_COLUMNS
 from analysis.tables.ranking import STOPPED_COLUMNS
+from core.metrics import counterpart, maximised, metric_label
 
 SENTENCE_DIGITS = 2
 MANY_SEEDS = 1000

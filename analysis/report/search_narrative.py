@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from analysis.records.schema import maximised
-from analysis.tables.formatting import metric_label, number
+from analysis.tables.formatting import number
 from analysis.tables.search.importance import importance_note
 from analysis.tables.search.results import TOP, Search
+from core.metrics import maximised, metric_label
 
 MINIMUM_RANKED = 5
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.records.schema import maximised
 from analysis.records.search_space import Observations, evenly
+from core.metrics import maximised
 
 LEARNED = 1000  # configurations that the forest learns from
 TREES = 100

@@ -10,10 +10,11 @@ from typing import Any
 import pandas as pd
 
 from analysis.records.run_records import Records
-from analysis.records.schema import DIVERGED, FAILED, maximised
+from analysis.records.schema import DIVERGED, FAILED
 from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS, SIGNIFICANCE, Paired, paired
 from analysis.statistics.multiple_comparisons import BETTER, IDENTICAL, TOO_FEW, UNCLEAR, UNSTABLE, WORSE, holm
 from analysis.statistics.power import POWER_COLUMNS, power_columns
+from core.metrics import maximised
 
 # Factors whose rows have different baselines: a ladder's rungs, a path's steps, the winners of a search.
 MANY_BASELINES = {"ladder", "path", "configuration"}

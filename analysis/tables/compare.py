@@ -14,7 +14,7 @@ import pandas as pd
 
 from analysis.records.columns import column, rows_of
 from analysis.records.run_records import Records
-from analysis.records.schema import DIVERGED, FAILED, maximised
+from analysis.records.schema import DIVERGED, FAILED
 from analysis.records.store import read_records
 from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS, SIGNIFICANCE, Paired, Unpaired, paired, unpaired
 from analysis.statistics.multiple_comparisons import BETTER, IDENTICAL, TOO_FEW, UNCLEAR, UNSTABLE, WORSE, holm
@@ -30,6 +30,8 @@ from analysis.tables.run_differences import (
     whole,
     within,
 )
+from core.errors import FaultError
+from core.metrics import maximised
 
 CELL_COLUMNS = (
     "cell",
@@ -72,12 +74,8 @@ ONLY_A, ONLY_B = "only in A", "only in B"
 AGREE, PARTLY, DISAGREE, UNKNOWN = "yes", "partly", "no", "unknown"
 
 
-class CompareError(ValueError):
-    """Two runs that cannot be compared; `faults` holds one sentence a fault."""
-
-    def __init__(self, faults: list[str]) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = faults
+class CompareError(FaultError, ValueError):
+    """Two runs that cannot be compared."""
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ import pandas as pd
 
 from analysis.records.columns import rows_of
 from analysis.records.run_records import Records
-from analysis.records.schema import DIVERGED, FAILED, maximised
+from analysis.records.schema import DIVERGED, FAILED
 from analysis.statistics.hypothesis_tests import half_width
+from core.metrics import maximised
 
 DESIGNS = ("one_at_a_time", "leave_one_out", "confirm")
 COLUMNS = (

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
-from analysis.records.schema import SPLITS
 from analysis.tables.confusion import class_name
+from core.metrics import SPLITS
 
 COLUMNS = (
     *("cell", "trial", "features", "split", "index", "class", "pca_1", "pca_2", "tsne_1", "tsne_2"),

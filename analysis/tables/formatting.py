@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.records.run_records import Records
-from analysis.records.schema import SPLITS, STATUSES
+from analysis.records.schema import STATUSES
 
 DIGITS = 4
 
@@ -35,12 +35,6 @@ def reached(row: Mapping[str, Any], value: str) -> str:
     """A ranking's `value` of a cell whose trials were all stopped, with the epochs that they reached."""
     epochs = row["stopped_epochs"]
     return f"{value} after {epochs:.3g} {'epoch' if epochs == 1 else 'epochs'}"
-
-
-def metric_label(metric: str) -> str:
-    """A metric in words, without its split: test_balanced_accuracy is "balanced accuracy"."""
-    head, _, rest = metric.partition("_")
-    return (rest if head in SPLITS and rest else metric).replace("_", " ")
 
 
 def after(epoch: int | None) -> str:

@@ -8,8 +8,9 @@ import pandas as pd
 
 from analysis.records.columns import rows_of
 from analysis.records.run_records import Records
-from analysis.records.schema import DIVERGED, FAILED, counterpart
+from analysis.records.schema import DIVERGED, FAILED
 from analysis.statistics.hypothesis_tests import Paired, paired
+from core.metrics import counterpart
 
 GAINS = ("delta", "ci_low", "ci_high", "p_holm", "verdict")
 BEFORE, FIRST = "before", "first"

@@ -6,8 +6,9 @@ import pandas as pd
 
 from analysis.records.columns import metric_columns
 from analysis.records.run_records import Records
-from analysis.records.schema import DIVERGED, FAILED, FINISHED, SPLITS, counterpart
+from analysis.records.schema import DIVERGED, FAILED, FINISHED
 from analysis.statistics.hypothesis_tests import half_width
+from core.metrics import SPLITS, counterpart
 
 CURVE_COLUMNS = ("cell", "epoch", "metric", "n", "mean", "std", "ci_low", "ci_high")
 CURVE_WORDS = {"loss", "accuracy", "reference"}

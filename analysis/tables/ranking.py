@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.records.run_records import Records
-from analysis.records.schema import CONFIG_PREFIX, DIVERGED, FAILED, FINISHED, STOPPED, counterpart, maximised
+from analysis.records.schema import CONFIG_PREFIX, DIVERGED, FAILED, FINISHED, STOPPED
 from analysis.statistics.hypothesis_tests import half_width
+from core.metrics import counterpart, maximised
 
 COLUMNS = (
     "rank",

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import PlanError
 from engine.cluster import check_versions, inspect_node, joined, node_faults, room
-from engine.errors import PlanError
 from tests.cluster.clusters import Cluster, caught_training, cluster, driver, family, kill, listening
 from tests.conftest import Cli
 from tests.records import ends, epoch_rows, events

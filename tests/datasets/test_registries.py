@@ -13,11 +13,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from core.metrics import SPLITS
 from datasets.base import DataError, DatasetSettings
 from datasets.cache import open_dataset, prepare
 from datasets.registry import DATASETS
 from datasets.samplers import SAMPLERS
-from datasets.splits import SPLITS
 from tests.datasets.makers import make_animals, make_eurosat, make_expressions, make_faces
 
 LAYOUTS: dict[str, Callable[[Path], Path]] = {

@@ -11,8 +11,8 @@ from analysis.report.build import write_report
 from analysis.report.contents import report_tables
 from analysis.report.narrative import answers
 from analysis.tables.ranking import ranking_table
+from core.errors import PlanError
 from engine.confirm import confirmation
-from engine.errors import PlanError
 from engine.options import Options
 from search_spaces.spaces import Choice
 from search_spaces.trial_schedulers import ASHA

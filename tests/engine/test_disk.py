@@ -2,7 +2,6 @@
 
 import errno
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,16 +9,15 @@ from typing import Any
 import pytest
 
 from analysis.records.run_directory import RunDirectory
+from core.errors import Interrupted
 from engine.checks import meta_network
 from engine.disk import Budget, Footprint, footprint, tidy
-from engine.errors import Interrupted
 from engine.history import History
 from engine.options import Options, bytes_of, size_text
 from engine.record import Log
 from tests.cli.runs import disk, fill, whole
 from tests.records import events
 from tests.trainables.small_trials import finish, run_epochs, small_config, small_dataset, small_spec
-from trainables.faults import disk_fault, out_of_memory
 
 NETWORK = {"model.channels": [16, 32], "model.hidden": 64}
 OPTIMIZERS: dict[str, dict[str, Any]] = {
@@ -158,34 +156,3 @@ def test_a_disk_that_fails_in_the_middle_of_a_line_leaves_whole_lines(
             with pytest.raises(Interrupted, match=words):
                 log.append(event="session", time="lost")
         assert [event["time"] for event in events(tmp_path)] == ["before"]
-
-
-def chained(outer: Exception, inner: Exception) -> Exception:
-    outer.__context__ = inner
-    return outer
-
-
-def test_a_full_disk_is_recognised_below_a_library_s_own_error() -> None:
-    full = OSError(errno.ENOSPC, "No space left on device", "/runs/last.pt")
-    assert disk_fault(full) == "the disk is full (/runs/last.pt): No space left on device"
-    assert disk_fault(chained(RuntimeError("unexpected pos 1792 vs 1686"), full)) == disk_fault(full)
-    assert disk_fault(FileNotFoundError(errno.ENOENT, "No such file")) is None
-    assert disk_fault(RuntimeError("of our making")) is None
-
-
-def allocations() -> Iterator[Exception]:
-    import torch
-
-    yield MemoryError()
-    yield torch.OutOfMemoryError("CUDA out of memory")
-    try:
-        torch.empty(2**55)
-    except RuntimeError as error:
-        yield error
-
-
-def test_every_way_of_being_out_of_memory_is_told_from_other_errors() -> None:
-    found = list(allocations())
-    assert len(found) == 3
-    assert all(map(out_of_memory, found))
-    assert not out_of_memory(RuntimeError("shapes cannot be multiplied"))

@@ -17,8 +17,8 @@ from torch import nn
 
 import engine.export
 from analysis.records.run_directory import RunDirectory
+from core.errors import PlanError
 from datasets.base import DatasetInfo
-from engine.errors import PlanError
 from engine.export import DESCRIPTION, Check, compare, export, out_faults, write
 from engine.trained import Evaluated, Loader, Trained
 from search_spaces.factors import Factor

@@ -8,7 +8,7 @@ import pytest
 
 from analysis.records.store import read_records
 from analysis.report.build import write_report
-from engine.errors import PlanError
+from core.errors import PlanError
 from engine.options import seconds_of
 from search_spaces.factors import Factor
 from search_spaces.spaces import Choice, Number

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from analysis.records.run_directory import RunDirectory
+from core.errors import PlanError
 from engine import followers
-from engine.errors import PlanError
 from engine.followers import Follower, Pages, hand_over
 from engine.record import hold
 from tests.analysis.runs import study, write_outcomes

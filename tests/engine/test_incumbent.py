@@ -11,7 +11,7 @@ from analysis.records.schema import FINISHED
 from analysis.records.store import read_records
 from analysis.report.contents import report_tables
 from analysis.tables.ranking import ranking_table
-from engine.errors import PlanError
+from core.errors import PlanError
 from engine.incumbent import around, ranked
 from engine.options import Options
 from engine.plan import make_plan

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import PlanError
+from core.errors import PlanError
 from engine.options import Options
 from engine.plan import make_plan
 from search_spaces.factors import Factor

@@ -14,7 +14,7 @@ import engine.launch
 from analysis.records.log import read_log
 from analysis.records.run_directory import RunDirectory
 from analysis.records.store import read_records
-from engine.errors import PlanError
+from core.errors import PlanError
 from engine.history import History
 from engine.options import Options
 from engine.plan import Plan, make_plan

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import engine.packing
-from engine.errors import PlanError
+from core.errors import PlanError
 from engine.options import Options
 from engine.packing import CONTEXT, Memory, measured_share, peak_memory, share
 from tests.trainables.small_trials import small_spec

@@ -10,7 +10,7 @@ from ray.tune.search import Searcher
 
 from analysis.records.store import read_records
 from analysis.report.contents import report_tables
-from engine.errors import PlanError
+from core.errors import PlanError
 from engine.history import History
 from engine.options import Options
 from engine.path import PathFeeder, best_candidate

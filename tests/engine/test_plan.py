@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import PlanError
+from core.errors import PlanError
 from engine.history import History
 from engine.options import Options
 from engine.plan import Plan, make_plan

@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
+from core.errors import PlanError
 from datasets.cache import open_dataset
 from engine.draw import draw_all
-from engine.errors import PlanError
 from engine.options import Options
 from engine.plan import make_plan
 from engine.predict import Asked, Prediction, predict_all

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from analysis.records.run_directory import RunDirectory
-from engine.errors import PlanError
+from core.errors import PlanError
 from engine.progress import Progress, duration
 from engine.record import Log, hold
 from engine.recorder import Recorder

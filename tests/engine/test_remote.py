@@ -13,19 +13,18 @@ import pytest
 
 from analysis.records.run_directory import RunDirectory
 from analysis.report.build import write_report
+from core.errors import Interrupted, PlanError, StorageError
+from core.storage import Store
 from engine import remote
 from engine.cluster import inspect_node, node_faults
-from engine.errors import Interrupted, PlanError
 from engine.remote import LOCK, mirror_of, refresh, session
+from tests.core.storage import failing, lost, url_of
 from tests.engine import sequential
 from tests.engine.sequential import Drive
 from tests.engine.test_log_prefixes import STUDIES as PREFIX_STUDIES
 from tests.engine.test_search_runs import STUDIES as SEARCHES
 from tests.engine.test_search_runs import outcome
 from tests.records import ends, epoch_rows, events
-from tests.trainables.storage import failing, lost, url_of
-from trainables.faults import StorageError
-from trainables.mirror import Store
 from trainables.trial import Trial, TrialSpec
 
 ABLATION = PREFIX_STUDIES["ablation"]

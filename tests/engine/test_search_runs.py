@@ -14,7 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from analysis.records.store import read_records
 from analysis.report.build import write_report
-from engine.errors import PlanError
+from core.errors import PlanError
 from engine.history import History
 from engine.replay import again
 from engine.trial_schedulers import Decisions, LoggedScheduler

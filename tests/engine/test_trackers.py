@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from analysis.records.run_directory import RunDirectory
-from engine.errors import PlanError
+from core.errors import PlanError
 from engine.followers import Follower
 from engine.options import Options
 from engine.trackers import LONGEST, MLflow, TensorBoard, Tracker, flat, scalars, trackers

@@ -14,7 +14,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from ray.tune.search.variant_generator import generate_variants
 
-from datasets.component import Range
+from core.component import Range
 from search_spaces.spaces import AnyParameter, Choice, Number, Space, grid, order_faults, size, suggest, to_ray
 from tests.conftest import ROOT
 from trainables.config import domain

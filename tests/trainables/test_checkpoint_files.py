@@ -56,19 +56,6 @@ def test_a_file_cut_anywhere_reads_as_none(file: Path) -> None:
     assert checkpoint.load(file) is None
 
 
-def test_a_write_that_fails_leaves_the_file_before_it_and_nothing_else(file: Path) -> None:
-    before = file.read_bytes()
-
-    def half(temporary: Path) -> None:
-        temporary.write_bytes(b"half")
-        raise OSError("no space left on device")
-
-    with pytest.raises(OSError, match="no space"):
-        checkpoint.write_whole(file, half)
-    assert file.read_bytes() == before
-    assert list(file.parent.iterdir()) == [file]
-
-
 def test_every_file_that_a_trial_leaves_loads_without_pickled_code(tmp_path: Path) -> None:
     run_epochs(small_spec(tmp_path, EVERYTHING), 2)
     files = sorted((tmp_path / "checkpoints").rglob("*.pt"))

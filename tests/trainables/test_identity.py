@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from datasets.component import Component
+from core.component import Component
 from tests.conftest import ROOT
 from trainables.config import resolve
 from trainables.identity import code_version, configuration_key, trial_key
@@ -77,7 +77,7 @@ def test_a_cell_s_key_tells_configurations_apart_and_knows_no_seed() -> None:
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
-    for package in ("datasets", "trainables"):
+    for package in ("core", "datasets", "trainables"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
 
@@ -114,7 +114,7 @@ def test_comments_docstrings_and_layout_are_not_code(copied: Path) -> None:
         ("trainables/models/small_cnn.py", "3, padding=1", "5, padding=2"),
         ("trainables/models/base.py", "= 0.5", "= 0.4"),
         ("datasets/digits.py", "255 / 16", "254 / 16"),
-        ("datasets/seeds.py", ">> 1", ">> 2"),
+        ("core/seeds.py", ">> 1", ">> 2"),
         ("datasets/splits.py", "round(test", "int(test"),
     ],
 )
@@ -133,12 +133,12 @@ def test_a_change_of_code_that_a_trial_does_not_use_leaves_its_version(copied: P
     assert version(copied, FOLDER) != code_version(resolve(FOLDER))
 
 
-@pytest.mark.parametrize("package", ["datasets", "trainables"])
+@pytest.mark.parametrize("package", ["core", "datasets", "trainables"])
 def test_all_imports_among_the_packages_have_the_form_that_identity_follows(package: str) -> None:
     files = list((ROOT / package).rglob("*.py"))
     assert files
     for file in files:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
-                assert not {alias.name.split(".")[0] for alias in node.names} & {"datasets", "trainables"}, file
+                assert not {alias.name.split(".")[0] for alias in node.names} & {"core", "datasets", "trainables"}, file
             assert not (isinstance(node, ast.ImportFrom) and node.level), file

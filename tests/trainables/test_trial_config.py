@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from datasets.component import Range
+from core.component import Range
 from trainables.config import (
     KINDS,
     SINGLE,

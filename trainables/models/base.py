@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from datasets.component import Component, Range
+from core.component import Component, Range
 
 if TYPE_CHECKING:
     from torch import nn

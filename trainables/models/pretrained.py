@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 
 from pydantic import AfterValidator, model_validator
 
-from datasets.component import did_you_mean
+from core.component import did_you_mean
 from trainables.models.base import Model
 
 if TYPE_CHECKING:

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.records.schema import SPLITS, maximised
 from analysis.records.search_space import Setting
-from analysis.tables.formatting import metric_label
+from core.metrics import SPLITS, maximised, metric_label
 
 WHISKER = 1.5  # times the middle half's width, as in Tukey's box plot
 MARGIN = 0.04

@@ -8,11 +8,11 @@ import pandas as pd
 
 from analysis.figures.search.axes import axis_title, drawn_share, focus, setting_axis, tips
 from analysis.figures.theme import COLOURS, MAXIMUM_MARKS, NEUTRAL, Figure, inline
-from analysis.records.schema import maximised
 from analysis.records.search_space import Observations, Setting, best_last, evenly
 from analysis.statistics.random_forest import Forest
-from analysis.tables.formatting import after, metric_label, number
+from analysis.tables.formatting import after, number
 from analysis.tables.search.marginals import Plane, planes, text
+from core.metrics import maximised, metric_label
 
 if TYPE_CHECKING:
     import altair as alt

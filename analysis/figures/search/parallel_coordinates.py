@@ -11,9 +11,9 @@ import pandas as pd
 
 from analysis.figures.search.axes import axis_title, drawn_share, focus, tips
 from analysis.figures.theme import COLOURS, INK, MAXIMUM_MARKS, NEUTRAL, WIDTH, Figure, inline
-from analysis.records.schema import maximised
 from analysis.records.search_space import Observations, Setting, best_last, evenly
-from analysis.tables.formatting import after, metric_label, number, setting_text
+from analysis.tables.formatting import after, number, setting_text
+from core.metrics import maximised, metric_label
 
 if TYPE_CHECKING:
     import altair as alt

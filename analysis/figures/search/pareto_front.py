@@ -7,8 +7,8 @@ import pandas as pd
 
 from analysis.figures.cell_labels import short
 from analysis.figures.theme import COLOURS, INK, MAXIMUM_MARKS, NEUTRAL, WIDTH, Figure, inline, spans_decades
-from analysis.records.schema import SPLITS, maximised
-from analysis.tables.formatting import metric_label, number
+from analysis.tables.formatting import number
+from core.metrics import SPLITS, maximised, metric_label
 
 if TYPE_CHECKING:
     import altair as alt

@@ -13,8 +13,9 @@ import pandas as pd
 from analysis.figures.search.axes import axis_title, drawn_share, focus, spaced, tips
 from analysis.figures.theme import COLOURS, INK, MAXIMUM_MARKS, NEUTRAL, WIDTH, Figure, inline
 from analysis.records.run_records import Records
-from analysis.records.schema import DIVERGED, FAILED, FINISHED, STOPPED, maximised
+from analysis.records.schema import DIVERGED, FAILED, FINISHED, STOPPED
 from analysis.tables.formatting import number
+from core.metrics import maximised
 
 MAXIMUM_TRIALS = 2000  # points of a figure of single ones
 MAXIMUM_TRACES = 200

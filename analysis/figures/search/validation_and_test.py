@@ -5,9 +5,10 @@ import pandas as pd
 from analysis.figures.search.axes import axis_title, drawn_share, focus, tips
 from analysis.figures.theme import COLOURS, INK, NEUTRAL, Figure, inline
 from analysis.records.run_records import Records
-from analysis.records.schema import FINISHED, counterpart, maximised
+from analysis.records.schema import FINISHED
 from analysis.records.search_space import evenly
 from analysis.tables.search.results import TOP
+from core.metrics import counterpart, maximised
 
 MAXIMUM_POINTS = 2000
 

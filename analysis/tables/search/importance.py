@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.records.columns import rows_of
-from analysis.records.schema import maximised
 from analysis.records.search_space import MINIMUM_CONFIGURATIONS, Observations, Setting, evenly
+from core.metrics import maximised
 
 if TYPE_CHECKING:
     import optuna

@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.records.run_records import Records
-from analysis.records.schema import counterpart, maximised
 from analysis.tables.ranking import settings_columns
+from core.metrics import counterpart, maximised
 
 
 def measured(records: Records) -> list[str]:

@@ -6,12 +6,13 @@ from functools import cached_property
 import pandas as pd
 
 from analysis.records.run_records import Records
-from analysis.records.schema import STOPPED, counterpart, maximised
+from analysis.records.schema import STOPPED
 from analysis.records.search_space import Observations, objectives, observed, sign
 from analysis.statistics.random_forest import Forest
 from analysis.tables.ranking import ranking_table, settings_columns
 from analysis.tables.search.importance import importance_table
 from analysis.tables.search.marginals import marginals_table
+from core.metrics import counterpart, maximised
 
 TOP = 10
 TOP_COLUMNS = ("rank", "cell", "n", "metric", "val_mean", "test_mean", "test_rank", "gap")

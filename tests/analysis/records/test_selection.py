@@ -6,7 +6,6 @@ import math
 import pandas as pd
 import pytest
 
-from analysis.records.schema import counterpart, maximised
 from analysis.records.selection import selected_epochs, steadiness
 
 
@@ -69,36 +68,3 @@ def test_a_rise_of_less_than_half_and_a_fall_are_no_jumps():
 def test_steadiness_needs_two_epochs_of_positive_values():
     epochs = pd.concat([curve([1.0], trial="a"), curve([0.0, math.nan, 1.0], trial="b"), curve([1.0, 2.0], trial="c")])
     assert steadiness(epochs).index.tolist() == ["c"]
-
-
-@pytest.mark.parametrize("metric", ["test_accuracy", "val_balanced_accuracy", "test_accuracy_nonface", "accuracy"])
-def test_accuracies_are_maximised(metric):
-    assert maximised(metric)
-
-
-@pytest.mark.parametrize(
-    "metric",
-    [
-        "train_loss",
-        "val_ce",
-        "val_reference",
-        "test_points",
-        "test_error_px",
-        "test_nme",
-        "val_roughness",
-        "val_jumps",
-        "seconds",
-    ],
-)
-def test_losses_errors_and_times_are_minimised(metric):
-    assert not maximised(metric)
-
-
-def test_an_unknown_metric_is_refused_with_the_nearest_family():
-    with pytest.raises(ValueError, match=r"'test_acuracy' is of no known family.*nearest: 'accuracy'"):
-        maximised("test_acuracy")
-
-
-def test_the_counterpart_is_the_same_metric_on_another_split():
-    assert counterpart("test_balanced_accuracy", "val") == "val_balanced_accuracy"
-    assert counterpart("seconds", "val") == "seconds"

@@ -242,22 +242,6 @@ def test_rewriting_is_idempotent_and_leaves_no_temporary_file(tmp_path):
     ]
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path):
-    from analysis.records.store import replace
-
-    target = tmp_path / "table.csv"
-    target.write_text("old")
-
-    def fail(path):
-        path.write_text("half")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        replace(target, fail)
-    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
-    assert target.read_text() == "old"
-
-
 def test_chunks_of_the_log_are_joined_without_loss(tmp_path, monkeypatch):
     study, outcomes = runs.study(["baseline", "loss=a"]), {"baseline": [0.8, 0.7, 0.6], "loss=a": [0.5, "failed", 0.4]}
     whole = read_records(runs.write_outcomes(tmp_path, study, outcomes))

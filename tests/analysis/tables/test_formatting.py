@@ -11,7 +11,8 @@ from analysis.console import console_table
 from analysis.records.store import read_records
 from analysis.report.contents import report_tables
 from analysis.report.exports import write_table
-from analysis.tables.formatting import interval, metric_label, number
+from analysis.tables.formatting import interval, number
+from core.metrics import metric_label
 from tests.analysis import runs
 
 

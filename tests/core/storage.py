@@ -9,7 +9,7 @@ import fsspec
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from trainables import mirror
+from core import storage
 
 Fault = Callable[[str, str], object]
 
@@ -48,8 +48,8 @@ def failing(fault: Fault) -> Iterator[None]:
     """The storage with this fault, and little patience with it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Faulty, "fault", staticmethod(fault))
-        patch.setattr(mirror, "PATIENCE", 0.5)
-        patch.setattr(mirror, "PAUSES", (0.01, 0.1))
+        patch.setattr(storage, "PATIENCE", 0.5)
+        patch.setattr(storage, "PAUSES", (0.01, 0.1))
         yield
 
 

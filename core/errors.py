@@ -1,8 +1,9 @@
-"""What an exception says of the machine, not of the trial: a disk that takes nothing more, memory that is out."""
+"""Refusals, which list all that is wrong at once; and what an exception says of the machine: its disk, its memory."""
 
 import errno
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 
 DISK = {
     errno.ENOSPC: "the disk is full",
@@ -14,13 +15,30 @@ DISK = {
 NO_MEMORY = ("can't allocate memory", "not enough memory")
 
 
-class StorageError(OSError):
+class FaultError(Exception):
+    """What cannot be done; `faults` holds one sentence a fault, which the command line prints on its own line."""
+
+    def __init__(self, faults: str | Iterable[str]) -> None:
+        self.faults = list(dict.fromkeys([faults] if isinstance(faults, str) else faults))
+        super().__init__(self.faults)
+
+    def __str__(self) -> str:
+        return "\n".join(self.faults)
+
+
+class PlanError(FaultError):
+    """What keeps a command from being carried out."""
+
+
+class StorageError(FaultError, OSError):
     """What a run keeps at a URL can no longer be written or read; the text says what and why, in a clause."""
 
-    @property
-    def faults(self) -> list[str]:
-        """As those errors have that the command line prints in a line each."""
-        return [str(self)]
+
+class Interrupted(KeyboardInterrupt):
+    """The run cannot go on now, and all that it did is written; the text says why, in a clause.
+
+    Like Ctrl-C it is no `Exception`: Ray Tune would end its trials one by one before it let it through.
+    """
 
 
 def disk_fault(error: BaseException) -> str | None:
@@ -40,10 +58,10 @@ def disk_fault(error: BaseException) -> str | None:
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether a larger share of the machine may help."""
-    from torch import OutOfMemoryError
-
+    torch = sys.modules.get("torch")  # where it is not loaded, it has raised nothing
+    kinds = (MemoryError, *([torch.OutOfMemoryError] if torch else []))
     return any(
-        isinstance(found, MemoryError | OutOfMemoryError)
+        isinstance(found, kinds)
         or (isinstance(found, RuntimeError) and any(words in str(found) for words in NO_MEMORY))
         for found in _chain(error)
     )
