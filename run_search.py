@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from analysis.schema import RunDirectory
+from analysis.records.run_directory import RunDirectory
 from core.errors import FaultError
 from engine.arguments import (
     data_options,
@@ -197,8 +197,8 @@ def resume(run_dir: str, **raw: Any) -> None:
 
 
 def _report(directory: Path) -> int:
-    from analysis.report import make_report
-    from analysis.tables import console_table
+    from analysis.console import console_table
+    from analysis.report.build import make_report
 
     if RunDirectory(directory).remote:
         from engine.remote import fetch_outputs
@@ -217,7 +217,7 @@ def _report(directory: Path) -> int:
 @click.argument("run_dir", type=click.Path())
 def status(run_dir: str) -> None:
     """Trials by state, best so far, time left; also while it runs."""
-    from analysis.status import describe
+    from analysis.console import describe
 
     for line in describe(existing(run_dir)):
         click.echo(line)
@@ -245,7 +245,7 @@ def report(run_dir: str, serve: bool, port: int, tensorboard: bool | None, mlflo
 
 
 def _serve(folder: Path, port: int) -> None:
-    from analysis.serve import server
+    from analysis.report.server import server
     from core.errors import PlanError
 
     try:
@@ -263,8 +263,9 @@ def _serve(folder: Path, port: int) -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the tables as files.")
 def compare(run_a: str, run_b: str, out: Path | None) -> None:
     """Two runs side by side: cells, effects, and what differs between the runs."""
-    from analysis.compare import compare_runs
-    from analysis.tables import console_table
+    from analysis.console import console_table
+    from analysis.report.exports import write_tables
+    from analysis.tables.compare import CompareError, compare_runs
 
     comparison = compare_runs(local(run_a), local(run_b))
     for name, run_dir in (("A", run_a), ("B", run_b)):
@@ -274,7 +275,10 @@ def compare(run_a: str, run_b: str, out: Path | None) -> None:
     for note in comparison.notes:
         click.echo(note)
     if out:
-        comparison.write(out)
+        try:
+            write_tables(comparison.tables, out)
+        except OSError as error:
+            raise CompareError([f"--out {out}: cannot be written ({error.strerror})"]) from None
         click.echo(f"written: {out.resolve()}")
 
 

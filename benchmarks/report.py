@@ -25,8 +25,9 @@ PARTS = """
 import json, sys, time
 from pathlib import Path
 marks = [time.perf_counter()]
-from analysis.report import report_tables, write_report
-from analysis.store import read_records
+from analysis.report.build import write_report
+from analysis.report.contents import report_tables
+from analysis.records.store import read_records
 marks.append(time.perf_counter())
 records = read_records(Path(sys.argv[1]))
 marks.append(time.perf_counter())

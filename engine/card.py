@@ -8,8 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.schema import FINISHED
-from analysis.store import Records, metric_columns, read_records
+from analysis.records.columns import metric_columns
+from analysis.records.run_records import Records
+from analysis.records.schema import FINISHED
+from analysis.records.store import read_records
 from core.metrics import SPLITS, counterpart
 from engine.export import DESCRIPTION, EXTRA, Check, description
 from engine.record import program

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from analysis.schema import RunDirectory
+from analysis.records.run_directory import RunDirectory
 from core.errors import PlanError
 from core.storage import unwritable
 

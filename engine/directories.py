@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.schema import RunDirectory
+from analysis.records.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from search_spaces.study import AnyStudy

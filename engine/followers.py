@@ -16,7 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from analysis.schema import END, RunDirectory
+from analysis.records.run_directory import RunDirectory
+from analysis.records.schema import END
 from core.errors import first_line
 from engine.record import hold
 from engine.trackers import Tracker, trackers
@@ -132,7 +133,7 @@ class Pages:
 WRITE = """
 import os, signal, sys
 from pathlib import Path
-from analysis.report import write_report
+from analysis.report.build import write_report
 os.nice(19)
 signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # which deletes the file that is being written
 write_report(Path(sys.argv[1]))

@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from analysis.schema import RunDirectory
+from analysis.records.run_directory import RunDirectory
 from datasets.cache.cache import open_dataset
 from engine.cluster import LOCAL
 from engine.disk import Footprints

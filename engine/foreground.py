@@ -8,7 +8,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from analysis.schema import RunDirectory
+from analysis.records.run_directory import RunDirectory
 from engine.watch import leave
 
 

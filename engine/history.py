@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from analysis.schema import END, EPOCH, FAILED, PROOF, START, RunDirectory
-from analysis.store import read_log
+from analysis.records.log import read_log
+from analysis.records.run_directory import RunDirectory
+from analysis.records.schema import END, EPOCH, FAILED, PROOF, START
 from core.errors import PlanError
 
 

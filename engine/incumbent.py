@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.schema import STOPPED
-from analysis.store import Records, read_log, read_records
+from analysis.records.log import read_log
+from analysis.records.run_records import Records
+from analysis.records.schema import STOPPED
+from analysis.records.store import read_records
 from core.errors import PlanError
 from core.metrics import counterpart, maximised
 from engine.continuation import BUDGET

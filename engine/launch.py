@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from analysis.schema import RunDirectory
+from analysis.records.run_directory import RunDirectory
 from core.errors import PlanError
 from engine.cluster import joined
 from engine.disk import refuse_too_large, tidy

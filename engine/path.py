@@ -7,7 +7,8 @@ same again. Validation chooses; the tables then say what each step was worth on 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from analysis.store import Records, read_records
+from analysis.records.run_records import Records
+from analysis.records.store import read_records
 from core.metrics import counterpart, maximised
 from engine.feeder import Feeder
 from engine.plan import Plan, make_plan

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from analysis.schema import RunDirectory
+from analysis.records.run_directory import RunDirectory
 from core.component import did_you_mean
 from core.errors import PlanError
 from core.metrics import counterpart, maximised

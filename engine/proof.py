@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.schema import FINISHED, PROOF, RunDirectory
+from analysis.records.run_directory import RunDirectory
+from analysis.records.schema import FINISHED, PROOF
 from core.errors import PlanError
 from datasets.base import DataError
 from engine.history import History

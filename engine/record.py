@@ -18,8 +18,8 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
-from analysis.schema import RunDirectory
-from analysis.store import repair_tail
+from analysis.records.log import repair_tail
+from analysis.records.run_directory import RunDirectory
 from core.errors import Interrupted, PlanError, disk_fault
 from core.files import write_text
 from engine.history import History

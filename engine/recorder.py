@@ -9,7 +9,8 @@ from typing import Any
 
 from ray.tune import Callback
 
-from analysis.schema import FAILED, RunDirectory
+from analysis.records.run_directory import RunDirectory
+from analysis.records.schema import FAILED
 from core.errors import Interrupted
 from engine.disk import Budget
 from engine.feeder import Feeder

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
-from analysis.schema import RunDirectory
+from analysis.records.run_directory import RunDirectory
 from core.errors import Interrupted, PlanError, StorageError, first_line
 from core.storage import Store, opened, unwritable
 from datasets.cache.cache import cache_folder
@@ -239,7 +239,7 @@ class Sender(threading.Thread):
 
     def _delete_generations(self) -> None:
         """What members of a population took over from one another, which nobody needs once all trials are over."""
-        from analysis.store import read_log
+        from analysis.records.log import read_log
 
         history = History.read(read_log(self.directory.log))
         if history.starts.keys() <= history.ends.keys():

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from analysis.schema import STOPPED
+from analysis.records.schema import STOPPED
 from core.component import did_you_mean
 from core.errors import PlanError
 from engine.history import History

@@ -13,8 +13,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from analysis.schema import DIVERGED, END, EPOCH, FAILED, FINISHED, RUNNING, START, STOPPED, RunDirectory
-from analysis.store import flat
+from analysis.records.columns import flat
+from analysis.records.run_directory import RunDirectory
+from analysis.records.schema import DIVERGED, END, EPOCH, FAILED, FINISHED, RUNNING, START, STOPPED
 from core.errors import PlanError, first_line
 from core.metrics import SPLITS
 

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analysis.schema import FINISHED, RUNNING, RunDirectory
-from analysis.store import read_records
+from analysis.records.run_directory import RunDirectory
+from analysis.records.schema import FINISHED, RUNNING
+from analysis.records.store import read_records
 from core.errors import PlanError
 from datasets.base import DatasetInfo
 from engine.history import History

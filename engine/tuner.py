@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.schema import RunDirectory
+from analysis.records.run_directory import RunDirectory
 from engine.cluster import nodes, ray_started, room
 from engine.disk import Budget
 from engine.plan import Plan, objective

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis.charts import Figure
-from analysis.report import write_report
+from analysis.figures.theme import Figure
+from analysis.report.build import write_report
 from tests.analysis import runs
 from tests.analysis.browsing import BROWSER, READY, SECONDS, WIDE, Seen
 from tests.analysis.states import STATES

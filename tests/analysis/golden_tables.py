@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.report import report_tables
-from analysis.schema import RunDirectory
-from analysis.store import read_records
-from analysis.why import why_and_changed
+from analysis.records.run_directory import RunDirectory
+from analysis.records.store import read_records
+from analysis.report.contents import report_tables
+from analysis.tables.gained_and_lost import why_and_changed
 from tests.analysis import runs
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from analysis.report import report_tables
-from analysis.store import read_records
+from analysis.records.store import read_records
+from analysis.report.contents import report_tables
 from benchmarks import __main__ as program
 from benchmarks import epoch, fuse, overhead, photos, report, report_peer, study, study_peers
 from benchmarks.measure import Apart, compare, summary

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from analysis.store import read_log
+from analysis.records.log import read_log
 from tests.cli.runs import DEADLINE, Driver, assert_same_outcome, begin, kill, output, starts, writing
 from tests.records import events
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.store import read_log
+from analysis.records.log import read_log
 from tests.conftest import ROOT
 from tests.records import ends, epoch_rows, events
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from analysis.store import read_log
+from analysis.records.log import read_log
 from run_search import main
 from tests.cli.runs import assert_same_outcome, begin, kill, starts, wait_for_lines
 from tests.cli.test_refusals import refused

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from analysis.ranking import ranking_table
-from analysis.report import report_tables, write_report
-from analysis.store import read_records
-from analysis.wording import answers
+from analysis.records.store import read_records
+from analysis.report.build import write_report
+from analysis.report.contents import report_tables
+from analysis.report.narrative import answers
+from analysis.tables.ranking import ranking_table
 from core.errors import PlanError
 from engine.confirm import confirmation
 from engine.options import Options

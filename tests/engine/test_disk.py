@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from analysis.schema import RunDirectory
+from analysis.records.run_directory import RunDirectory
 from core.errors import Interrupted
 from engine.checks import meta_network
 from engine.disk import Budget, Footprint, footprint, tidy

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from analysis.report import report_tables
-from analysis.store import read_records
+from analysis.records.store import read_records
+from analysis.report.contents import report_tables
 from search_spaces.spaces import Choice, Number, Parameter
 from search_spaces.study import SAMPLERS, SearchStudy, parse_study
 from search_spaces.trial_schedulers import TRIAL_SCHEDULERS

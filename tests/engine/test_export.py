@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 import engine.export
-from analysis.schema import RunDirectory
+from analysis.records.run_directory import RunDirectory
 from core.errors import PlanError
 from datasets.base import DatasetInfo
 from engine.export import DESCRIPTION, Check, compare, export, out_faults, write

@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis.report import write_report
-from analysis.store import read_records
+from analysis.records.store import read_records
+from analysis.report.build import write_report
 from core.errors import PlanError
 from engine.options import seconds_of
 from search_spaces.factors import Factor

@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis.ranking import ranking_table
-from analysis.report import report_tables
-from analysis.schema import FINISHED
-from analysis.store import read_records
+from analysis.records.schema import FINISHED
+from analysis.records.store import read_records
+from analysis.report.contents import report_tables
+from analysis.tables.ranking import ranking_table
 from core.errors import PlanError
 from engine.incumbent import around, ranked
 from engine.options import Options

@@ -11,8 +11,9 @@ import hypothesis.strategies as st
 import pytest
 
 import engine.launch
-from analysis.schema import RunDirectory
-from analysis.store import read_log, read_records
+from analysis.records.log import read_log
+from analysis.records.run_directory import RunDirectory
+from analysis.records.store import read_records
 from core.errors import PlanError
 from engine.history import History
 from engine.options import Options

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from ray.tune.search import Searcher
 
-from analysis.report import report_tables
-from analysis.store import read_records
+from analysis.records.store import read_records
+from analysis.report.contents import report_tables
 from core.errors import PlanError
 from engine.history import History
 from engine.options import Options

@@ -175,7 +175,7 @@ def test_all_that_is_no_picture_is_refused_at_once_and_nothing_is_written(
 
 
 def test_without_a_trial_the_best_cell_s_first_finished_one_predicts(runs: Path, tmp_path: Path, cli_here: Cli) -> None:
-    from analysis.store import read_records
+    from analysis.records.store import read_records
 
     trials = read_records(runs / "folder").trials
     means = trials.groupby("cell")["val_accuracy"].mean()

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from analysis.report import write_report
-from analysis.schema import RunDirectory
+from analysis.records.run_directory import RunDirectory
+from analysis.report.build import write_report
 from core.errors import Interrupted, PlanError, StorageError
 from core.storage import Store
 from engine import remote

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from optuna.storages.journal import JournalFileBackend
 
-from analysis.report import write_report
-from analysis.store import read_records
+from analysis.records.store import read_records
+from analysis.report.build import write_report
 from core.errors import PlanError
 from engine.history import History
 from engine.replay import TO_THE_BIT, rerun

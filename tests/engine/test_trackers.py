@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from analysis.schema import RunDirectory
+from analysis.records.run_directory import RunDirectory
 from core.errors import PlanError
 from engine.followers import Follower
 from engine.options import Options

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.selection import selected_epochs
+from analysis.records.selection import selected_epochs
 from tests.trainables.small_trials import finish, small_config, small_spec
 from trainables.config import Selection
 from trainables.trial import Trial

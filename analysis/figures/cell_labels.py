@@ -1,0 +1,49 @@
+"""Which cells the pictures of a report are of: a search's or an ablation's best, beside the baseline.
+
+Pictures are read from single trials, so what they cost does not grow with the run.
+"""
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import TypeVar
+
+import pandas as pd
+
+from analysis.records.run_records import Records
+from analysis.tables.ranking import best_cell, best_word
+
+LABEL = 44  # characters of a cell's name over a panel
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+def shown_cells(records: Records, ranking: pd.DataFrame) -> dict[str, str]:
+    """Baseline and best cell, as far as there are any, with what a figure calls them."""
+    baseline, best = records.baseline_cell, best_cell(records, ranking)
+    cells = [cell for cell in dict.fromkeys([baseline, best]) if cell is not None]
+    return {cell: label(cell) + (f" ({best_word(records)})" if cell == best else "") for cell in cells}
+
+
+def label(cell: str) -> str:
+    return short(cell, LABEL)
+
+
+def labels(cells: Iterable[str], length: int = LABEL) -> dict[str, str]:
+    """Each cell's name cut to `length` characters, numbered where cut ones agree: no two labels are equal."""
+    return unique({cell: short(cell, length) for cell in cells})
+
+
+def unique(texts: Mapping[Key, str]) -> dict[Key, str]:
+    """The texts, from the second of equal ones on followed by a number."""
+    taken: set[str] = set()
+    made = {}
+    for key, text in texts.items():
+        number, made[key] = 1, text
+        while made[key] in taken:
+            number += 1
+            made[key] = f"{text} ({number})"
+        taken.add(made[key])
+    return made
+
+
+def short(text: str, length: int = 40) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -1,0 +1,176 @@
+"""Landmarks drawn on test faces: predicted ones red, true ones green, each pair joined, by the error in pixels."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.figures.cell_labels import label
+from analysis.figures.changed_gallery import Thumbnails
+from analysis.figures.gallery import Gallery, Picture, encoded
+from analysis.records.run_directory import RunDirectory
+from analysis.records.run_records import Records
+from analysis.statistics.prediction_errors import point_errors
+from analysis.tables.formatting import number
+
+EACH = 3  # faces of each sort: best, median, worst
+SIDE = 224  # pixels of a picture's longer side
+FINE = 3  # times as large as the picture the marks are drawn, which smooths their edges
+OUTSIDE = 0.25  # of the crop's side that is shown around it at most, for landmarks that lie there
+RED, GREEN, DARK, MARGIN = (255, 45, 60), (0, 230, 110), (0, 0, 0), (128, 136, 144)
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """Test faces of one trial: index (N,), true and found (N, L, 2) in pixels of the crop, error (N,) their mean
+    distance."""
+
+    index: NDArray[np.int64]
+    true: NDArray[np.float64]
+    found: NDArray[np.float64]
+    error: NDArray[np.float64]
+
+
+def landmark_galleries(
+    records: Records, run: RunDirectory, thumbnails: Thumbnails, shown: Mapping[str, str]
+) -> list[Gallery]:
+    """A gallery a cell: of its first seed's faces with a thumbnail the best, the middling and the worst ones.
+
+    One gallery that says why where landmarks were predicted and no thumbnail was kept; none without landmarks.
+    """
+    galleries, any_landmarks = [], False
+    trials = {cell: records.first_trial(cell, lambda name: _file(run, name).is_file()) for cell in shown}
+    read = {cell: read_landmarks(_file(run, trial)) for cell, trial in trials.items() if trial}
+    for place, (cell, landmarks) in enumerate(read.items()):
+        if landmarks is None:
+            continue
+        any_landmarks = True
+        others = {label(other): theirs for other, theirs in read.items() if other != cell and theirs is not None}
+        gallery = _gallery(records, cell, landmarks, thumbnails, others)
+        if gallery:
+            head = f"Landmarks of test faces: {shown[cell]}"
+            galleries.append(Gallery(f"landmarks_{place + 1}", "pictures", head, gallery[0], gallery[1]))
+    if any_landmarks and not galleries:
+        said = "The trials of these cells kept no thumbnails (artifacts/TRIAL/images), so no face can be shown."
+        return [Gallery("landmarks", "pictures", "Landmarks of test faces", said, ())]
+    return galleries
+
+
+def _file(run: RunDirectory, trial: str) -> Path:
+    return run.artifacts / trial / "landmarks.parquet"
+
+
+def read_landmarks(path: Path) -> Landmarks | None:
+    """None where the file is unreadable or has no face whose landmarks are finite."""
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError):
+        return None
+    count = sum(str(name).startswith("true_x") for name in table)
+    wanted = {f"{side}{axis}{i}" for i in range(count) for side in ("", "true_") for axis in "xy"}
+    if not count or not {"index", *wanted} <= set(table):
+        return None
+    table = table.loc[np.isfinite(table[sorted(wanted)].to_numpy("float64")).all(axis=1)]
+    if table.empty:
+        return None
+    true, found = (
+        np.stack([table[[f"{side}x{i}", f"{side}y{i}"]].to_numpy("float64") for i in range(count)], axis=1)
+        for side in ("true_", "")
+    )
+    columns = {str(name): table[name].to_numpy() for name in table if name != "index"}
+    return Landmarks(table["index"].to_numpy("int64"), true, found, point_errors(columns))
+
+
+def chosen(landmarks: Landmarks, available: set[int]) -> dict[int, str]:
+    """Place by place: of the faces that are available the EACH best, then those about the median error of all faces,
+    then the worst; each once."""
+    places = [place for place in np.argsort(landmarks.error, kind="stable") if int(landmarks.index[place]) in available]
+    median = float(np.median(landmarks.error))
+    near = sorted(places, key=lambda place: (abs(float(landmarks.error[place]) - median), place))
+    sorts = (("worst", places[::-1][:EACH]), ("best", places[:EACH]), ("median", near))
+    named: dict[int, str] = {}
+    for name, candidates in sorts:
+        free = [int(place) for place in candidates if int(place) not in named]
+        named |= dict.fromkeys(free[:EACH], name)
+    order = {"best": 0, "median": 1, "worst": 2}
+    by_error = sorted(named, key=lambda place: (order[named[place]], float(landmarks.error[place])))
+    return {place: named[place] for place in by_error}
+
+
+def _gallery(
+    records: Records, cell: str, landmarks: Landmarks, thumbnails: Thumbnails, others: Mapping[str, Landmarks]
+) -> tuple[str, tuple[Picture, ...]] | None:
+    trials = list(records.finished_trials(cell).values())
+    files = {int(index): thumbnails.find(int(index), trials) for index in landmarks.index}
+    named = chosen(landmarks, {index for index, file in files.items() if file})
+    pictures = []
+    for place, sort in named.items():
+        index, error = int(landmarks.index[place]), f"{number(float(landmarks.error[place]), 3)} px"
+        png = overlay(files[index], landmarks.true[place], landmarks.found[place])
+        if png is None:
+            continue
+        theirs = [f"{name} {_error_of(other, index)}" for name, other in others.items() if _error_of(other, index)]
+        beside = f" ({', '.join(theirs)})" if theirs else ""
+        alt = f"test face {index} with true and predicted landmarks, on average {error} apart"
+        pictures.append(Picture(png, f"{sort}, {error}{beside}", alt))
+    if not pictures:
+        return None
+    caption = (
+        "Green rings are the true landmarks, red crosses the predicted ones; the error is their mean distance in "
+        "pixels of the crop. The first seed: its best faces, those about the median and the worst, as far as "
+        f"thumbnails were kept. The median error of all {len(landmarks.index)} test faces is "
+        f"{number(float(np.median(landmarks.error)), 3)} px."
+    )
+    return caption, tuple(pictures)
+
+
+def _error_of(landmarks: Landmarks, index: int) -> str:
+    found = np.flatnonzero(landmarks.index == index)
+    return f"{number(float(landmarks.error[found[0]]), 3)} px" if len(found) else ""
+
+
+def overlay(file: Path | None, true: NDArray[np.float64], found: NDArray[np.float64]) -> bytes | None:
+    """The face of `file` with its landmarks (L, 2), as PNG with a longer side of SIDE; None where it is unreadable.
+
+    Around it are as many pixels as the landmarks outside it need, at most OUTSIDE of its side; marks beyond that stand
+    at the border.
+    """
+    from PIL import Image, ImageDraw
+
+    try:
+        with Image.open(io.BytesIO(file.read_bytes() if file else b"")) as opened:
+            face = opened.convert("RGB")
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
+    side = max(face.size)
+    every = np.concatenate([true, found])
+    beyond = max(0.0, float((every - face.size).max()), -float(every.min()))
+    room = min(OUTSIDE * side, beyond + side / 30) if beyond else 0.0
+    scale = SIDE * FINE / (side + 2 * room)
+    canvas = Image.new("RGB", (round(scale * (face.width + 2 * room)), round(scale * (face.height + 2 * room))), MARGIN)
+    sized = face.resize((round(scale * face.width), round(scale * face.height)), Image.Resampling.BICUBIC)
+    canvas.paste(sized, (round(scale * room), round(scale * room)))
+    limit = np.array(canvas.size) - 1
+    a, b = (np.clip((points + room) * scale, 0, limit) for points in (true, found))
+    _marks(ImageDraw.Draw(canvas), a, b, SIDE * FINE)
+    return encoded(canvas.resize((canvas.width // FINE, canvas.height // FINE), Image.Resampling.BOX))
+
+
+def _marks(draw: Any, true: NDArray[np.float64], found: NDArray[np.float64], side: int) -> None:
+    """Rings and crosses with dark edges, which stand out from light skin and dark hair."""
+    radius = side / (45 if len(true) <= 8 else 70)
+    for width, dark in ((radius * 1.1, True), (radius * 0.5, False)):
+        for (x, y), (u, v) in zip(true, found, strict=True):
+            thick = round(width)
+            draw.line([(x, y), (u, v)], fill=DARK if dark else (255, 255, 255), width=max(1, round(width / 2)))
+            edge = radius + (radius * 0.3 if dark else 0)
+            draw.ellipse([x - edge, y - edge, x + edge, y + edge], outline=DARK if dark else GREEN, width=thick)
+            for sign in (1, -1):
+                arm = radius * (1.25 if dark else 1.0)
+                ends = [(u - arm, v - sign * arm), (u + arm, v + sign * arm)]
+                draw.line(ends, fill=DARK if dark else RED, width=thick)

@@ -1,0 +1,83 @@
+"""What the figures of a search share: axes that one bad trial does not squeeze, and how much of the data is drawn."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.records.search_space import Setting
+from core.metrics import SPLITS, maximised, metric_label
+
+WHISKER = 1.5  # times the middle half's width, as in Tukey's box plot
+MARGIN = 0.04
+
+
+def focus(values: "pd.Series[float]", metric: str) -> tuple[float, float]:
+    """Ends of an axis for `values`: the best of them, and the worst within a box plot's whisker, with a margin."""
+    known = values[np.isfinite(values.to_numpy("float64"))].to_numpy("float64")
+    if not len(known):
+        return 0.0, 1.0
+    first, third = np.quantile(known, [0.25, 0.75])
+    low, high = float(known.min()), float(known.max())
+    if maximised(metric):
+        low = float(known[known >= first - WHISKER * (third - first)].min())
+    else:
+        high = float(known[known <= third + WHISKER * (third - first)].max())
+    margin = MARGIN * (high - low) or MARGIN * abs(high) or MARGIN
+    return low - margin, high + margin
+
+
+def axis_title(metric: str, after: str = "") -> str:
+    """The metric, its split, `after` which epoch (as `wording.after` says it) and which way is better."""
+    split = metric.partition("_")[0]
+    where = f" ({split})" if split in SPLITS else ""
+    return f"{metric_label(metric)}{where}{after}, {'larger' if maximised(metric) else 'smaller'} is better"
+
+
+def drawn_share(drawn: int, n: int, what: str) -> str:
+    """The end of a caption of a figure that draws a part; empty where it draws all."""
+    return f" Of {n:,} {what} {drawn:,} are drawn, evenly spaced." if drawn < n else ""
+
+
+def spaced(n: int, limit: int) -> NDArray[np.int64]:
+    """At most `limit` of the places 0 … n − 1, evenly spaced, the first and the last among them."""
+    return np.unique(np.linspace(0, n - 1, min(n, limit)).round().astype("int64"))
+
+
+def setting_axis(channel: Any, field: str, setting: Setting, labels: Sequence[str], room: int) -> Any:
+    """An encoding of `field` along a setting: its labels in the order of the space, or its range on its scale; `room`
+    is what its labels have, in pixels."""
+    axis: dict[str, Any] = {"grid": False}
+    if setting.choices:
+        known = [label for label in setting.choices if label in set(labels)]
+        axis |= {"labelLimit": room // max(1, len(known)) if field.startswith("x") else room, "labelOverlap": False}
+        axis |= {"labelAngle": 0, "labelExpr": f"{json.dumps({label: _lines(label) for label in known})}[datum.label]"}
+        return channel(f"{field}:N", sort=known, title=None).axis(**axis)
+    axis |= {"format": "~g", "tickCount": 5, **({"tickMinStep": 1} if setting.whole else {})}
+    scale: dict[str, Any] = {"type": "log"} if setting.log else {"zero": False}
+    if setting.log and len(decades := _decades(setting)) > 1:
+        axis["values"] = decades
+    return channel(f"{field}:Q", title=None).scale(nice=False, padding=6, **scale).axis(**axis)
+
+
+def _lines(label: str) -> list[str]:
+    """A list of layer names in two lines at most."""
+    first, *others = label.split("+")
+    return [first] if not others else [first, f"+{others[0]}" if len(others) == 1 else f"+{len(others)} more"]
+
+
+def _decades(setting: Setting) -> list[float]:
+    low, high = setting.scaled(np.array([setting.low, setting.high]))
+    return [float(f"1e{power}") for power in range(math.ceil(low), math.floor(high) + 1)]
+
+
+def tips(*fields: str, **titled: str) -> list[Any]:
+    """Tooltips of fields under their own names, then of others under titles, field=title."""
+    import altair as alt
+
+    named = {field: field for field in fields} | titled
+    return [alt.Tooltip(f"{field}:N", title=title) for field, title in named.items()]

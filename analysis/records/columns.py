@@ -1,0 +1,42 @@
+"""TODO."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+
+def metric_columns(epochs: pd.DataFrame) -> list[str]:
+    """The numeric columns of an epoch table that measure something."""
+    fixed = {"trial", "epoch", "lr", "lanes", "seconds"}
+    return [name for name in map(str, epochs) if name not in fixed and pd.api.types.is_numeric_dtype(epochs[name])]
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted name, value) of every setting; an empty mapping is a value."""
+    for name, value in config.items():
+        if isinstance(value, dict) and value:
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def column(values: list[Any], dtype: str | None = None) -> pd.Series:
+    """Values as one Parquet type: whole numbers, numbers, truth values or text; mixed or nested ones as JSON text."""
+    kinds = {type(value) for value in values if value is not None and value == value}
+    known: dict[str, set[type]] = {"boolean": {bool}, "Int64": {int}, "float64": {int, float}, "str": {str}}
+    if dtype is None and kinds:
+        dtype = next((name for name, types in known.items() if kinds <= types), None)
+        if dtype == "Int64" and any(value is not None and abs(value) >= 2**63 for value in values):
+            dtype = None
+        values = values if dtype else [_json(value) for value in values]
+    return pd.Series(values, dtype=dtype or "str")
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else json.dumps(value)
+
+
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]

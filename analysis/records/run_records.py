@@ -1,0 +1,146 @@
+"""A run's records in memory, with what every table asks of them: cells, their trials and values, which metric ranks."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from analysis.records.schema import FINISHED, RUNNING
+from core.metrics import counterpart
+
+
+@dataclass(frozen=True)
+class Records:
+    """What a run has recorded: its study, one row a trial, one row a trial and epoch."""
+
+    study: dict[str, Any]
+    trials: pd.DataFrame
+    epochs: pd.DataFrame
+
+    @property
+    def is_search(self) -> bool:
+        return bool(self.study["kind"] == "search")
+
+    @property
+    def design(self) -> str | None:
+        """An ablation's design, such as "ladder"; None for a search."""
+        return self.study.get("design")
+
+    @property
+    def metric(self) -> str:
+        """The primary metric."""
+        return str(self.study["metric"])
+
+    @property
+    def ranked_metric(self) -> str:
+        """The metric that cells are ranked by: test data never chooses among a search's configurations."""
+        return counterpart(self.metric, "val") if self.is_search else self.metric
+
+    @property
+    def objectives(self) -> list[str]:
+        """The metrics that a search was asked to trade off, first one first; at most one for ordinary runs."""
+        return list(dict.fromkeys(map(str, self.study.get("objectives") or [])))
+
+    @property
+    def comparisons(self) -> list[dict[str, Any]]:
+        """An ablation's comparisons of a cell with its baseline, in the study's order."""
+        return list(self.study.get("comparisons", []))
+
+    @property
+    def class_names(self) -> list[str]:
+        """The data set's classes by index; empty where it has none."""
+        return [str(name) for name in self.study.get("data", {}).get("classes", [])]
+
+    @property
+    def planned_trials(self) -> int:
+        seeds = len(self.study.get("seeds") or [0])
+        known = len(self.study.get("trials") or []) + int(self.study.get("trials_ahead") or 0)
+        return known or (self.study.get("samples") or 0) * seeds
+
+    @property
+    def is_unfinished(self) -> bool:
+        planned = {trial["trial"] for trial in self.study.get("trials", [])}
+        running = bool((self.trials["status"] == RUNNING).any())
+        waiting = bool(planned - set(self.trials["trial"])) or bool(self.study.get("trials_ahead"))
+        return running or waiting or self.trials.empty
+
+    @cached_property
+    def cells(self) -> dict[str, dict[str, Any]]:
+        """Cells by name: the study's in its order, then those that only the log names (a search's configurations)."""
+        cells = {cell["name"]: cell for cell in self.study.get("cells", [])}
+        for name in self.trials["cell"].unique():
+            cells.setdefault(name, {"name": name, "levels": {}})
+        return cells
+
+    @property
+    def baseline_cell(self) -> str | None:
+        """The cell that an ablation starts from, a ladder's first rung; None for a search, which has none."""
+        return self.resolve(str(self.comparisons[0]["baseline_cell"])) if self.comparisons else None
+
+    @cached_property
+    def finished(self) -> pd.DataFrame:
+        """The finished trials."""
+        return self.trials.loc[self.trials["status"] == FINISHED]
+
+    @cached_property
+    def _by_cell(self) -> dict[str, pd.DataFrame]:
+        return {str(cell): rows for cell, rows in self.trials.groupby("cell", sort=False)}
+
+    @cached_property
+    def seen_validation(self) -> set[str]:
+        """Cells that trained on their validation data: what they score there says nothing."""
+        flag = self.trials.get("config/dataset.train_on_validation")
+        if flag is None:
+            return set()
+        own = set(self.trials.loc[flag.astype("boolean").fillna(False), "cell"])
+        return {cell for cell in self.cells if self.resolve(cell) in own}
+
+    def resolve(self, cell: str) -> str:
+        """The cell whose trials stand for `cell`: itself, unless it resolved to another cell's configuration."""
+        seen = {cell}
+        while (other := self.cells.get(cell, {}).get("identical_to")) and other not in seen:
+            cell = str(other)
+            seen.add(cell)
+        return cell
+
+    def rows(self, cell: str) -> pd.DataFrame:
+        """The trials of a cell, of any status."""
+        return self._by_cell.get(self.resolve(cell), self.trials.iloc[:0])
+
+    def finished_trials(self, cell: str, *others: str) -> dict[int, str]:
+        """The cell's trials that are finished, or have one of the `others` statuses, by seed, ascending."""
+        rows = self.rows(cell)
+        rows = rows.loc[rows["status"].isin([FINISHED, *others])].sort_values("seed")
+        return dict(zip(rows["seed"].tolist(), rows["trial"].tolist(), strict=True))
+
+    def first_trial(self, cell: str, has: Callable[[str], bool]) -> str | None:
+        """The cell's finished trial of the first seed of which `has` is true."""
+        return next(filter(has, self.finished_trials(cell).values()), None)
+
+    def values(self, cell: str, metric: str) -> pd.Series:
+        """A metric by seed over the cell's finished trials that have it."""
+        if metric not in self._values:
+            self._values[metric] = self._by_seed(metric)
+        return self._values[metric].get(self.resolve(cell), pd.Series(dtype="float64"))
+
+    @cached_property
+    def _values(self) -> dict[str, dict[str, pd.Series]]:
+        return {}
+
+    def _by_seed(self, metric: str) -> dict[str, pd.Series]:
+        if metric not in self.trials:
+            return {}
+        known = self.finished.dropna(subset=metric)
+        column = known[metric].astype("float64").set_axis(known["seed"])
+        return {str(cell): values for cell, values in column.groupby(known["cell"].to_numpy())}
+
+    def count(self, cell: str, status: str) -> int:
+        return self._counts.get((self.resolve(cell), status), 0)
+
+    @cached_property
+    def _counts(self) -> dict[tuple[str, str], int]:
+        pairs = zip(self.trials["cell"], self.trials["status"], strict=True)
+        return dict(Counter(pairs))

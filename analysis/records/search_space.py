@@ -1,0 +1,243 @@
+"""What a search varied and what came of it: one row a configuration, its settings as the search drew them.
+
+A setting that did not exist in a configuration, because its `when` did not hold, is missing there, also where the
+resolved configuration shows a default.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.records.run_records import Records
+from analysis.records.schema import CONFIG_PREFIX, FINISHED, STOPPED
+from core.metrics import maximised
+
+MINIMUM_CONFIGURATIONS = 10
+NOTHING = "none"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One dotted setting of a search's space: a range (`low` to `high`, `whole` numbers, a `log` scale) or `choices`.
+
+    `choices` are the labels of the values, in the order of the space; empty for a range. `when` holds, by the setting
+    that this one depends on, the values (labels of a choice) for which it exists.
+    """
+
+    key: str
+    low: float = float("nan")
+    high: float = float("nan")
+    log: bool = False
+    whole: bool = False
+    choices: tuple[str, ...] = ()
+    when: Mapping[str, tuple[Any, ...]] | None = None
+
+    @property
+    def condition(self) -> str:
+        """When the setting exists, in words; empty if always."""
+        parts = [f"{key} is {' or '.join(map(_shown, values))}" for key, values in (self.when or {}).items()]
+        return " and ".join(parts)
+
+    def scaled(self, values: "pd.Series | NDArray[np.float64]") -> NDArray[np.float64]:
+        """A range's values on its own scale: logarithms to base 10 if `log`."""
+        numbers = np.asarray(values, dtype="float64")
+        return np.log10(numbers) if self.log else numbers
+
+    def active(self, table: pd.DataFrame) -> "pd.Series[bool]":
+        """In which rows of a table with a column a setting this one exists."""
+        held = pd.Series(True, index=table.index)
+        for key, values in (self.when or {}).items():
+            if key in table:
+                held &= table[key].isin(list(values))
+        return held
+
+
+@dataclass(frozen=True)
+class Observations:
+    """What configurations came to. `table` has one row a configuration, in the order they started: `cell`, `value`
+    (mean of `metric` over its seeds), `n` (seeds), and a column a setting: a number or a choice's label, missing where
+    the setting did not exist.
+
+    `epoch` is None where values are those of finished trials at their selected epochs; else all were taken at `epoch`.
+    """
+
+    metric: str
+    epoch: int | None
+    settings: tuple[Setting, ...]
+    table: pd.DataFrame
+    void: str = ""
+    """why settings cannot be told apart in this search at all, whatever was measured"""
+
+    @property
+    def too_little(self) -> str:
+        """Why nothing can be said about the settings, as a sentence; empty where something can."""
+        if self.void:
+            return self.void
+        n = len(self.table)
+        if n < MINIMUM_CONFIGURATIONS:
+            have = "1 configuration has" if n == 1 else f"{n or 'no'} configurations have"
+            return (
+                f"What each setting matters needs {MINIMUM_CONFIGURATIONS} configurations with a {self.metric} to "
+                f"compare; {have} one."
+            )
+        if self.table["value"].nunique() == 1:
+            return f"What each setting matters cannot be told: all {n} configurations have the same {self.metric}."
+        return ""
+
+    @property
+    def basis(self) -> str:
+        """What the values are, as the subject of a sentence's rest."""
+        n = len(self.table)
+        if self.epoch is None:
+            return f"{n} finished configurations"
+        epochs = "1 epoch" if self.epoch == 1 else f"{self.epoch} epochs"
+        return f"{n} configurations after {epochs}, which is as far as all of them came"
+
+
+def observed(records: Records, metric: str | None = None) -> Observations:
+    """Configurations with their settings and `metric` (default: what the search ranks by).
+
+    Finished trials count, at their selected epochs. Where a trial scheduler stopped more trials than finished, those
+    that finished are a selection of a selection; then finished and stopped trials are compared at the epoch of the
+    first stop. Diverged, failed and running trials have no value.
+    """
+    metric = metric or records.ranked_metric
+    settings = settings_of(records)
+    trials = records.trials
+    trials = trials.loc[~trials["cell"].isin(records.seen_validation)]
+    finished, stopped = (trials.loc[trials["status"] == status] for status in (FINISHED, STOPPED))
+    epoch = int(stopped["epochs"].min()) if len(stopped) > len(finished) else None
+    if epoch is None:
+        rows = finished[["cell"]].assign(value=_numbers(finished, metric))
+    else:
+        counted = pd.concat([finished, stopped])[["trial", "cell"]]
+        there = records.epochs.loc[records.epochs["epoch"] == epoch]
+        rows = counted.merge(there.assign(value=_numbers(there, metric))[["trial", "value"]], on="trial")
+    rows = rows.loc[np.isfinite(rows["value"].to_numpy("float64"))]
+    by_cell = rows.groupby("cell")["value"]
+    figures = pd.DataFrame({"value": by_cell.mean(), "n": by_cell.size()})
+    table = drawn(records, settings).join(figures, on="cell", how="inner").reset_index(drop=True)
+    table = table[["cell", "value", "n", *(setting.key for setting in settings)]]
+    return Observations(metric, epoch, settings, table, _void(records))
+
+
+def objectives(records: Records) -> list[str]:
+    """The metrics that the settings are judged by: what the search ranks by, or each of several objectives."""
+    several = records.objectives
+    return several if len(several) > 1 else [records.ranked_metric]
+
+
+def settings_of(records: Records) -> tuple[Setting, ...]:
+    """The settings of the space in study.json that the trials' configurations show as one value each."""
+    found: dict[str, Setting] = {}
+    labels: dict[str, dict[str, str]] = {}
+    if _is_population(records):
+        return ()
+    for domain in records.study.get("space", []):
+        key = domain["key"]
+        if f"{CONFIG_PREFIX}{key}" not in records.trials or "kind" not in domain:
+            continue
+        when = {
+            parent: tuple(labels[parent][json.dumps(value)] if parent in labels else float(value) for value in values)
+            for parent, values in (domain.get("when") or {}).items()
+            if parent in found
+        }
+        if domain["kind"] == "choice":
+            found[key] = Setting(key, choices=_labels(domain["choices"]), when=when)
+            labels[key] = dict(zip(map(json.dumps, domain["choices"]), found[key].choices, strict=True))
+        else:
+            low, high, log = float(domain["low"]), float(domain["high"]), bool(domain.get("log"))
+            found[key] = Setting(key, low, high, log, domain["kind"] == "int", when=when)
+    return tuple(found.values())
+
+
+def evenly(table: pd.DataFrame, limit: int, maximise: bool) -> pd.DataFrame:
+    """At most `limit` rows, evenly spaced in the order of `value`, the best and the worst among them."""
+    if len(table) <= limit:
+        return table
+    order = np.argsort(table["value"].to_numpy("float64") * (-1 if maximise else 1), kind="stable")
+    kept = np.unique(np.linspace(0, len(table) - 1, limit).round().astype("int64"))
+    return table.iloc[np.sort(order[kept])]
+
+
+def best_last(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The rows by `value`, so that the best is drawn over the others; of equals the first is the best."""
+    return table.sort_values("value", ascending=not maximised(metric), kind="stable").iloc[::-1]
+
+
+def sign(metric: str) -> float:
+    """1 where smaller is better, −1 where larger is."""
+    return -1.0 if maximised(metric) else 1.0
+
+
+def _is_population(records: Records) -> bool:
+    return (records.study.get("trial_scheduler") or {}).get("name") == "pbt"
+
+
+def _void(records: Records) -> str:
+    if _is_population(records):
+        return (
+            "What each setting matters cannot be told: members of a population change their settings while they train, "
+            "so that no value of one stands for a trial."
+        )
+    return ""
+
+
+def _numbers(rows: pd.DataFrame, metric: str) -> "pd.Series[float]":
+    if metric not in rows:
+        return pd.Series(float("nan"), index=rows.index)
+    return rows[metric].astype("float64")
+
+
+def drawn(records: Records, settings: Sequence[Setting]) -> pd.DataFrame:
+    """`cell` and a column a setting, as in `Observations`, of every configuration in the order they started."""
+    first = records.trials.drop_duplicates("cell")
+    table = pd.DataFrame({"cell": first["cell"]})
+    choices = {domain["key"]: domain.get("choices") for domain in records.study.get("space", [])}
+    for setting in settings:
+        column = first[f"{CONFIG_PREFIX}{setting.key}"]
+        if setting.choices:
+            known = _lookup(choices[setting.key], setting.choices)
+            values = pd.Series([known.get(_plain(value)) for value in column], index=first.index, dtype="str")
+        else:
+            values = pd.to_numeric(column, errors="coerce").astype("float64")
+        table[setting.key] = values.where(setting.active(table))
+    return table
+
+
+def _lookup(choices: Sequence[Any], labels: Sequence[str]) -> dict[Any, str]:
+    """Labels by what `store.column` makes of a choice: itself, or JSON text for lists and among mixed types."""
+    known: dict[Any, str] = {}
+    for choice, label in zip(choices, labels, strict=True):
+        known[None if choice is None else json.dumps(choice)] = label
+    for choice, label in zip(choices, labels, strict=True):
+        if isinstance(choice, str | int | float):
+            known.setdefault(choice, label)
+    return known
+
+
+def _plain(value: Any) -> Any:
+    return None if not isinstance(value, str) and pd.isna(value) else value
+
+
+def _labels(choices: Sequence[Any]) -> tuple[str, ...]:
+    """Choices as short text, each different: layer names joined by +, nothing as "none"; JSON where two would agree."""
+    texts = [_label(choice) for choice in choices]
+    return tuple(texts) if len(set(texts)) == len(texts) else tuple(json.dumps(choice) for choice in choices)
+
+
+def _label(choice: Any) -> str:
+    if choice is None or choice == []:
+        return NOTHING
+    if isinstance(choice, list) and all(isinstance(part, str) for part in choice):
+        return "+".join(choice)
+    return choice if isinstance(choice, str) else json.dumps(choice)
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:g}"

@@ -1,0 +1,215 @@
+"""From study.json and log.jsonl to one row a trial and one row an epoch; the log is the source of truth.
+
+The Parquet files are derived and may be deleted at any time. A torn last line of the log, which a kill leaves behind,
+is no error: it was never acknowledged, and its epoch runs again.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.records.columns import _json, column, flat, metric_columns
+from analysis.records.log import read_log
+from analysis.records.run_directory import RunDirectory
+from analysis.records.run_records import Records
+from analysis.records.schema import CONFIG_PREFIX, DIVERGED, END, EPOCH, EPOCH_COLUMNS, FAILED, RUNNING, START, STATUSES
+from analysis.records.selection import selected_epochs, steadiness
+from core.files import write_atomically
+from core.metrics import SPLITS
+
+CHUNK = 50_000
+
+
+def read_study(run_dir: Path) -> dict[str, Any]:
+    path = RunDirectory(run_dir).study
+    if not path.exists():
+        raise FileNotFoundError(f"{run_dir} is not a run directory: it holds no study.json")
+    try:
+        study: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return study
+
+
+def read_records(run_dir: Path) -> Records:
+    """Everything recorded in `run_dir`, whatever state the run is in."""
+    study = read_study(run_dir)
+    history = _History(RunDirectory(run_dir).log)
+    history.read(study)
+    order = _order(study, history)
+    epochs = _tidy_epochs(history.epochs, order)
+    return Records(study, _trials(study, history, epochs, order), epochs)
+
+
+def write_parquet(run_dir: Path) -> Records:
+    """(Re)write trials.parquet and epochs.parquet from the log, each in one step."""
+    records = read_records(run_dir)
+    run = RunDirectory(run_dir)
+    write_atomically(run.trials, lambda path: records.trials.to_parquet(path, index=False))
+    write_atomically(run.epochs, lambda path: records.epochs.to_parquet(path, index=False))
+    return records
+
+
+@dataclass
+class _History:
+    """The log, gathered by trial; epoch rows are turned into frames in chunks, which keeps a million of them small."""
+
+    log: Path
+    first: dict[str, dict[str, Any]] = field(default_factory=dict)
+    last: dict[str, dict[str, Any]] = field(default_factory=dict)
+    ends: dict[str, dict[str, Any]] = field(default_factory=dict)
+    epochs: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def read(self, study: Mapping[str, Any]) -> None:
+        planned = {trial["trial"]: trial for trial in study.get("trials", [])}
+        chunks: list[pd.DataFrame] = []
+        rows: list[dict[str, Any]] = []
+        number = 0
+        try:
+            for number, event in enumerate(read_log(self.log), 1):  # noqa: B007
+                kind = event["event"]
+                if kind == EPOCH:
+                    self._know(event["trial"], planned)
+                    event["epoch"] = int(event["epoch"])
+                    rows.append(event)
+                elif kind == START:
+                    # Under another design the same trial is another cell's.
+                    cell = planned.get(event["trial"], event).get("cell")
+                    self._start({**event, "cell": cell} if cell else event)
+                elif kind == END:
+                    self._end(event, planned)
+                if len(rows) >= CHUNK:
+                    chunks.append(pd.DataFrame(rows))
+                    rows = []
+        except KeyError as error:
+            raise ValueError(f"{self.log}:{number}: field {error} is missing") from None
+        except _EventError as error:
+            raise ValueError(f"{self.log}:{number}: {error}") from None
+        self.epochs = pd.concat([*chunks, pd.DataFrame(rows)], ignore_index=True) if chunks else pd.DataFrame(rows)
+
+    def _know(self, trial: str, planned: Mapping[str, dict[str, Any]]) -> None:
+        if trial in self.first:
+            return
+        if trial not in planned:
+            raise _EventError(f"trial {trial!r} has no start event before it and study.json does not list it")
+        self.first[trial] = self.last[trial] = planned[trial]
+
+    def _start(self, event: dict[str, Any]) -> None:
+        trial = event["trial"]
+        for name in ("cell", "seed", "config"):
+            if name not in event:
+                raise KeyError(name)
+        if "config" not in self.first.get(trial, {}):
+            self.first[trial] = event
+        self.last[trial] = event
+        if trial in self.ends and self.ends[trial]["status"] == FAILED:
+            del self.ends[trial]
+
+    def _end(self, event: dict[str, Any], planned: Mapping[str, dict[str, Any]]) -> None:
+        self._know(event["trial"], planned)
+        if event["status"] not in STATUSES:
+            raise _EventError(f"status {event['status']!r} is none of {', '.join(STATUSES)}")
+        self.ends[event["trial"]] = event
+
+
+class _EventError(ValueError):
+    """A line that is JSON but says something impossible."""
+
+
+def _order(study: Mapping[str, Any], history: _History) -> list[str]:
+    """Trials in table order: an ablation's by cell and seed, a search's as they started.
+
+    Of two trials of one cell and seed (the budget was extended) study.json's counts, else the one started last.
+    """
+    planned = {trial["trial"] for trial in study.get("trials", [])}
+    holder: dict[tuple[str, int], str] = {}
+    for trial, start in history.first.items():
+        place = (start["cell"], start["seed"])
+        if trial in planned or holder.get(place) not in planned:
+            holder[place] = trial
+    kept = set(holder.values())
+    trials = [trial for trial in history.first if trial in kept]
+    if study["kind"] == "search":
+        return trials
+    rank = {cell["name"]: position for position, cell in enumerate(study.get("cells", []))}
+
+    def place_of(trial: str) -> tuple[int, int]:
+        start = history.first[trial]
+        return rank.get(start["cell"], len(rank)), start["seed"]
+
+    return sorted(trials, key=place_of)
+
+
+def _tidy_epochs(rows: pd.DataFrame, order: list[str]) -> pd.DataFrame:
+    """One row a trial and epoch (the last one written), in table order, the fixed columns first and seconds last."""
+    rows = rows.drop(columns=["event", "time"], errors="ignore")
+    for name in (*EPOCH_COLUMNS, "seconds"):
+        if name not in rows:
+            rows[name] = pd.Series(dtype="str" if name == "trial" else "int64" if name == "epoch" else "float64")
+    position = rows["trial"].map({trial: index for index, trial in enumerate(order)})
+    rows = rows.assign(position=position).dropna(subset=["position"])
+    rows = rows.drop_duplicates(["trial", "epoch"], keep="last").sort_values(["position", "epoch"], kind="stable")
+    accuracies = [f"{split}_accuracy" for split in SPLITS if f"{split}_accuracy" in rows]
+    leading = [*EPOCH_COLUMNS, *accuracies]
+    fused = ["lanes"] if "lanes" in rows else []  # of the program that trained the epoch, where there is one
+    rows = rows.assign(**{name: rows[name].fillna(1).astype("int64") for name in fused})
+    others = sorted(set(map(str, rows)) - {*leading, *fused, "seconds", "position"}, key=_metric_order)
+    rows = rows[[*leading, *others, *fused, "seconds"]].reset_index(drop=True)
+    for name in rows.columns.difference(["trial", "epoch"]):
+        if rows[name].isna().all():
+            rows[name] = rows[name].astype("float64")
+        elif not pd.api.types.is_numeric_dtype(rows[name]):
+            rows[name] = column(rows[name].tolist())
+    return rows
+
+
+def _metric_order(name: str) -> tuple[str, int]:
+    """Metrics by name, each in the order of the splits."""
+    head, _, rest = name.partition("_")
+    return (rest, SPLITS.index(head)) if head in SPLITS else (name, len(SPLITS))
+
+
+def _trials(study: Mapping[str, Any], history: _History, epochs: pd.DataFrame, order: list[str]) -> pd.DataFrame:
+    first = [history.first[trial] for trial in order]
+    ends = [history.ends.get(trial, {}) for trial in order]
+    latest = [{**history.last[trial], **history.ends.get(trial, {})} for trial in order]
+    table = pd.DataFrame({"trial": column(order, "str")})
+    table["cell"] = column([start["cell"] for start in first], "str")
+    table["seed"] = pd.Series([start["seed"] for start in first], dtype="int64")
+    table["status"] = column([end.get("status", RUNNING) for end in ends], "str")
+    by_trial = epochs.groupby("trial")
+    table["epochs"] = table["trial"].map(by_trial.size()).fillna(0).astype("int64")
+    table = table.join(_at_selected_epoch(study, table, epochs), on="trial")
+    spent = table["trial"].map(by_trial["seconds"].sum()).astype("float64")
+    table["seconds"] = pd.Series([end.get("seconds") for end in ends], dtype="float64").fillna(spent)
+    for name in ("node", "device"):
+        table[name] = column([event.get(name) for event in latest], "str")
+    table["verified"] = pd.Series([end.get("verified") for end in ends], dtype="boolean")
+    table["error"] = column([end.get("error") for end in ends], "str")
+    table["execution"] = column([_json(end.get("execution")) for end in ends], "str")
+    table["started_at"] = column([start.get("time") for start in first], "str")
+    table["ended_at"] = column([end.get("time") for end in ends], "str")
+    return pd.concat([table, _config_columns([start.get("config", {}) for start in first])], axis=1)
+
+
+def _at_selected_epoch(study: Mapping[str, Any], table: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
+    """selected_epoch, each metric there, and the steadiness of the curve; nothing for diverged and failed trials."""
+    void = table.loc[table["status"].isin([DIVERGED, FAILED]), "trial"]
+    counted = epochs.loc[~epochs["trial"].isin(void)]
+    chosen = selected_epochs(counted, study["selection"]).rename("selected_epoch").astype("Int64")
+    rows = counted.merge(chosen.reset_index(), on="trial")
+    rows = rows.loc[rows["epoch"] == rows["selected_epoch"]].set_index("trial")
+    metrics = rows[["selected_epoch", *metric_columns(epochs)]]
+    steady = steadiness(counted).astype({"val_roughness": "float64", "val_jumps": "Int64"})
+    return metrics.join(steady, how="outer")
+
+
+def _config_columns(configs: list[dict[str, Any]]) -> pd.DataFrame:
+    rows = [dict(flat(config)) for config in configs]
+    names = sorted({name for row in rows for name in row})
+    columns = {f"{CONFIG_PREFIX}{name}": column([row.get(name) for row in rows]) for name in names}
+    return pd.DataFrame(columns, index=range(len(configs)))

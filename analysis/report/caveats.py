@@ -1,0 +1,69 @@
+"""What a run of any state cannot tell (yet), in sentences; the report of a whole run has none."""
+
+from analysis.records.run_records import Records
+from analysis.records.schema import DIVERGED, FAILED, FINISHED, RUNNING
+from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS
+from analysis.tables.formatting import progress
+
+
+def limits(records: Records) -> list[str]:
+    """The first thing to know first."""
+    said = []
+    if records.is_unfinished:
+        said.append(
+            f"This run is not finished: {progress(records)}. What follows is what its finished trials show so far."
+        )
+    if not (records.trials["status"] == FINISHED).any():
+        said.append(_nothing(records))
+        return said
+    return said + (_of_a_search(records) if records.is_search else _of_an_ablation(records))
+
+
+def _nothing(records: Records) -> str:
+    statuses = set(records.trials["status"])
+    text = "No trial has finished, so nothing can be compared yet."
+    if statuses and statuses <= {FAILED, DIVERGED}:
+        return f"{text} Every trial that ran has failed or diverged: the errors are below, under What did not work."
+    if RUNNING in statuses:
+        return f"{text} The curves show the trials that are running."
+    return text if statuses else f"{text} No trial has started."
+
+
+def _of_a_search(records: Records) -> list[str]:
+    finished = records.trials.loc[records.trials["status"] == FINISHED, "cell"].nunique()
+    return ["One configuration has finished, so there is nothing to compare it with."] if finished == 1 else []
+
+
+def _of_an_ablation(records: Records) -> list[str]:
+    if not records.study.get("comparisons") and records.design == "path":
+        return ["No step of the path is chosen yet: one is when every seed of all its candidates has ended."]
+    if not records.study.get("comparisons"):
+        return [
+            "The study has one cell and no comparison: the report shows how it trained, not what made a difference."
+        ]
+    seeds = len(records.study.get("seeds", []))
+    if seeds == 1:
+        return [
+            "One seed: differences are shown as they are, without intervals, p-values or verdicts; another seed may "
+            f"turn them round. {MINIMUM_PAIRS} seeds are the fewest that can settle anything."
+        ]
+    if seeds < MINIMUM_PAIRS:
+        return [
+            f"{seeds} seeds give intervals but no verdicts: {MINIMUM_PAIRS} are the fewest that can settle anything."
+        ]
+    return []
+
+
+def fraction_done(records: Records) -> tuple[int, int] | None:
+    """Trials that have ended and all that are planned; None where no number is known."""
+    planned = records.planned_trials
+    ended = int((records.trials["status"] != RUNNING).sum())
+    return (min(ended, planned), planned) if planned else None
+
+
+def running_now(records: Records) -> list[str]:
+    """Each running trial with its epoch."""
+    budget = records.study.get("epochs")
+    rows = records.trials.loc[records.trials["status"] == RUNNING]
+    of = f" of {budget}" if budget else ""
+    return [f"{row.cell}, seed {row.seed}: epoch {row.epochs}{of}" for row in rows.itertuples()]

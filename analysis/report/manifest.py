@@ -1,0 +1,66 @@
+"""Which files of report/ are the report's own, so that those of an earlier report can go when nothing replaces them.
+
+`manifest.json` lists them. A folder of a version without one holds files under the fixed names of our tables; any other
+file is a stranger's and stays.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from analysis.report.exports import SUFFIXES, suffixes_of
+from core.files import write_text
+
+MANIFEST = "manifest.json"
+FIGURES = "figures"
+# What versions without a manifest wrote; later files are always listed in one.
+TABLES = (
+    *("ablation", "anova", "confusion", "curves", "effects", "interactions", "ladder", "pareto", "per_class"),
+    *("ranking", "why"),
+)
+DRAWINGS = ("ablation", "curves", "pareto")
+
+
+def files_of(tables: Iterable[str], figures: Iterable[str]) -> set[str]:
+    """Names, relative to the report, of the files that tables and figures are written to."""
+    written = {f"{name}{suffix}" for name in tables for suffix in suffixes_of(name)}
+    return written | {f"{FIGURES}/{name}.svg" for name in figures} | {"index.html"}
+
+
+def announce(report: Path, files: set[str]) -> set[str]:
+    """Record that `files` are about to be written, beside those of earlier reports, which are returned: a report that
+    is killed half-way leaves no file that the next one does not know."""
+    earlier = _recorded(report)
+    _write(report, earlier | files)
+    return earlier
+
+
+def settle(report: Path, files: set[str], earlier: set[str]) -> None:
+    """Delete the files of earlier reports that are not among `files`, which the manifest then lists alone."""
+    for name in earlier - files:
+        (report / name).unlink(missing_ok=True)
+    _write(report, files)
+
+
+def _write(report: Path, files: set[str]) -> None:
+    write_text(report / MANIFEST, json.dumps({"files": sorted(files)}, indent=1) + "\n")
+
+
+def _recorded(report: Path) -> set[str]:
+    """What an earlier manifest lists, as far as it names files that a report can have written."""
+    try:
+        listed = json.loads((report / MANIFEST).read_text(encoding="utf-8"))["files"]
+        return {name for name in listed if _possible(name)}
+    except FileNotFoundError:
+        return files_of(TABLES, DRAWINGS)
+    except (OSError, ValueError, TypeError, KeyError):
+        return set()
+
+
+def _possible(name: object) -> bool:
+    if not isinstance(name, str) or "\\" in name:
+        return False
+    path = PurePosixPath(name)
+    if len(path.parts) == 2 and path.parts[0] == FIGURES:
+        return path.suffix == ".svg"
+    return len(path.parts) == 1 and (path.suffix in SUFFIXES or name == "index.html")

@@ -1,0 +1,227 @@
+"""The study's answer in plain sentences, one a factor level, with what was seen and how sure it is."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from analysis.records.columns import rows_of
+from analysis.records.run_records import Records
+from analysis.records.schema import DIVERGED, FAILED, STOPPED
+from analysis.statistics.hypothesis_tests import EXACT_PAIRS, MINIMUM_PAIRS, SIGNIFICANCE, smallest_p
+from analysis.statistics.multiple_comparisons import BETTER, IDENTICAL, TOO_FEW, UNCLEAR, UNSTABLE, WORSE
+from analysis.tables.ablation import MANY_BASELINES, comparison_label
+from analysis.tables.formatting import counts_in_words, interval, number, p_text, plural, setting_text
+from analysis.tables.ladder_and_path import candidates, level_names
+from analysis.tables.ranking import COLUMNS as RANKING_COLUMNS
+from analysis.tables.ranking import STOPPED_COLUMNS
+from core.metrics import counterpart, maximised, metric_label
+
+SENTENCE_DIGITS = 2
+MANY_SEEDS = 1000
+INTERACTING, NOT_INTERACTING = "they interact", "no clear interaction"
+CLEARNESS = ((BETTER,), (WORSE, INTERACTING), (UNSTABLE,), (UNCLEAR, NOT_INTERACTING, IDENTICAL), (TOO_FEW,), ("",))
+GLANCE = 5
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One line of the answer: what was changed, what was seen, the verdict ("" where none is due), what follows."""
+
+    subject: str
+    text: str
+    verdict: str = ""
+    note: str = ""
+    more: str = ""
+
+    def __str__(self) -> str:
+        verdict = f": {self.verdict}" if self.verdict else ""
+        note = f" ({self.note})" if self.note else ""
+        more = f" {self.more}" if self.more else ""
+        return f"{self.subject}: {self.text}{verdict}{note}.{more}"
+
+
+def answers(records: Records, tables: Mapping[str, pd.DataFrame]) -> list[Answer]:
+    """A search's winner; a factorial's main effects and interactions; else every comparison.
+
+    Where factors interact, a main effect averages over what differs, so the cells speak for themselves instead.
+    """
+    if records.is_search:
+        return _search(records, tables["ranking"])
+    comparisons = [_comparison(records, row) for row in rows_of(tables["ablation"])]
+    if "effects" in tables:
+        interactions = [_interaction(row) for row in rows_of(tables["interactions"])]
+        effects = [_comparison(records, row, averaged=True) for row in rows_of(tables["effects"])]
+        interacting = any(answer.verdict == INTERACTING for answer in interactions)
+        comparisons = [*(comparisons if interacting else effects), *interactions]
+    if comparisons and records.design == "path":
+        comparisons = [answer for answer in comparisons if answer.subject]
+        comparisons.append(Answer("How the steps were chosen", how_chosen(records.study)))
+    return [*comparisons, *map(_seen, sorted(records.seen_validation))]
+
+
+def foremost(found: Iterable[Answer]) -> list[Answer]:
+    """What is clear first, gains before losses, then the rest, last what could not be told; each in its own order."""
+    place = {verdict: rank for rank, verdicts in enumerate(CLEARNESS) for verdict in verdicts}
+    return sorted(found, key=lambda answer: place.get(answer.verdict, 0))
+
+
+def tally(found: Iterable[Answer]) -> str:
+    """How many answers have which verdict, for a study with more of them than a glance takes in."""
+    counts = Counter(answer.verdict for answer in foremost(found) if answer.verdict)
+    if sum(counts.values()) < GLANCE:
+        return ""
+    return f"Of {sum(counts.values())}: {', '.join(f'{count} {verdict}' for verdict, count in counts.items())}."
+
+
+def _seen(cell: str) -> Answer:
+    text = "trains on the validation pictures, so its validation figures are left out and chose nothing"
+    return Answer(cell, text)
+
+
+def _comparison(records: Records, row: Mapping[str, Any], averaged: bool = False) -> Answer:
+    subject = step_in_words(records.study, row) if row["factor"] == "path" else comparison_label(row)
+    if row["verdict"] == IDENTICAL:
+        return Answer(subject, _same_as(records, row), IDENTICAL)
+    broken = counts_in_words({DIVERGED: row["n_diverged"], FAILED: row["n_failed"]})
+    if not row["n_pairs"]:
+        text = f"no seed has finished both this and {row['baseline_level']}"
+        return Answer(subject, text, row["verdict"], broken)
+    seen = f"{metric_label(row['metric'])} {_difference(row, 'delta')} over {plural(row['n_pairs'], 'seed')}"
+    if averaged:
+        seen += ", averaged over the other factors"
+    if row["factor"] not in MANY_BASELINES:
+        seen += f", against {row['baseline_level']}"
+    if row["verdict"] in (TOO_FEW, UNSTABLE):
+        return Answer(subject, seen, row["verdict"], broken)
+    note = ", ".join(filter(None, [f"p_holm {p_text(row['p_holm'])}", broken]))
+    more = unclear(row)
+    return Answer(subject, seen, row["verdict"], note, f"{more[0].upper()}{more[1:]}." if more else "")
+
+
+def unclear(row: Mapping[str, Any]) -> str:
+    """What a comparison without a clear difference rules out, and what would settle it; empty for any other."""
+    if row["verdict"] != UNCLEAR:
+        return ""
+    said = []
+    if pd.notna(row["equivalent_within"]):
+        said.append(f"no difference larger than ±{number(row['equivalent_within'], SENTENCE_DIGITS)} (90 %)")
+    if pd.notna(row["seeds_needed"]):
+        said.append(_settled(row))
+    return "; ".join(said)
+
+
+def _settled(row: Mapping[str, Any]) -> str:
+    if row["seeds_needed"] > MANY_SEEDS:
+        return f"more than {MANY_SEEDS:,} seeds would settle it"
+    if row["seeds_needed"] > row["n_pairs"]:
+        return f"about {row['seeds_needed']} seeds would settle it"
+    return f"p {p_text(row['p_value'])} by itself, which Holm's correction takes back"
+
+
+def _same_as(records: Records, row: Mapping[str, Any]) -> str:
+    """Whose trials stand for a level that changed nothing."""
+    for comparison in records.comparisons:
+        if (comparison["factor"], comparison["level"]) == (row["factor"], row["level"]):
+            other = records.resolve(comparison["cell"])
+            if other != comparison["cell"]:
+                return f"the same configuration as {other}, which ran once"
+    return f"the same configuration as {row['baseline_level']}, which ran once"
+
+
+def _interaction(row: Mapping[str, Any]) -> Answer:
+    subject = f"{row['factor_a']} = {row['level_a']} with {row['factor_b']} = {row['level_b']}"
+    if not row["n_pairs"]:
+        return Answer(subject, "no seed has finished all cells that would tell whether they interact", TOO_FEW)
+    text = f"interaction {_difference(row, 'interaction')} over {plural(row['n_pairs'], 'seed')}"
+    if row["n_pairs"] < MINIMUM_PAIRS:
+        return Answer(subject, text, TOO_FEW)
+    verdict = INTERACTING if row["p_value"] < SIGNIFICANCE else NOT_INTERACTING
+    return Answer(subject, text, verdict, f"p {p_text(row['p_value'])}, not corrected")
+
+
+def _search(records: Records, ranking: pd.DataFrame) -> list[Answer]:
+    finished = ranking.loc[ranking["mean"].notna()]
+    if finished.empty:
+        return []
+    best = rows_of(finished.head(1))[0]
+    text = f"best {metric_label(best['metric'])} in validation, {number(best['mean'], 3)}"
+    stopped = finished["n_stopped"] > 0 if "n_stopped" in finished else pd.Series(False, index=finished.index)
+    ties = int(((finished["mean"] == best["mean"]) & (stopped == stopped.iloc[0])).sum())
+    text += f", one of {ties} with the same validation figure" if ties > 1 else ""
+    if pd.notna(best["test_mean"]):
+        text += f"; {number(best['test_mean'], 3)} in test, which did not choose it"
+    text += f"; {plural(best['n'], 'run')}, of {plural(len(ranking), 'configuration')}"
+    if "n_stopped" in ranking:
+        text += f", {(ranking['n_stopped'] > 0).sum()} of them stopped early"
+    own = {*RANKING_COLUMNS, *STOPPED_COLUMNS}
+    settings = {name: setting_text(value) for name, value in best.items() if name not in own}
+    note = ", ".join(f"{name} = {value}" for name, value in settings.items() if value)
+    return [Answer(str(best["cell"]), text, note=note)]
+
+
+def stopped_early(records: Records) -> str:
+    """What a trial scheduler stopped, and how the ranking treats it; empty where it stopped nothing."""
+    rows = records.trials.loc[records.trials["status"] == STOPPED]
+    if rows.empty:
+        return ""
+    where = f"{plural(len(rows), 'trial')} of {plural(rows['cell'].nunique(), 'cell')}"
+    were = "was" if len(rows) == 1 else "were"
+    return f"{where} {were} stopped early by the trial scheduler: such cells stand behind those whose trials finished."
+
+
+def pareto_in_words(table: pd.DataFrame, objectives: Sequence[str], considered: int) -> str:
+    """What the front is, and which way each objective is better."""
+    ways = [f"{name} ({'larger' if maximised(name) else 'smaller'} is better)" for name in objectives]
+    listed = f"{', '.join(ways[:-1])} and {ways[-1]}"
+    if table.empty:
+        return f"No cell has finished with {listed}."
+    are = "is" if len(table) == 1 else "are"
+    return (
+        f"{len(table)} of {plural(considered, 'finished cell')} {are} not dominated in {listed}: "
+        "no other is at least as good in all of them and better in one."
+    )
+
+
+def permutation_floor(n_seeds: int) -> str:
+    """What the permutation test can say at best with this many seeds."""
+    if n_seeds < 2:
+        return "one seed gives no p-value"
+    floor = smallest_p(n_seeds)
+    how = f"2/2^{n_seeds}" if n_seeds <= EXACT_PAIRS else "random flips"
+    below = " and so cannot reach 0.05" if floor >= SIGNIFICANCE else ""
+    return f"{number(floor)} ({how}) with {n_seeds} seeds{below}"
+
+
+def _difference(row: Mapping[str, Any], name: str) -> str:
+    band = interval(row["ci_low"], row["ci_high"], SENTENCE_DIGITS)
+    return f"{number(row[name], SENTENCE_DIGITS, signed=True)} {band}".strip().replace("-", "−")
+
+
+def joined(parts: Iterable[str]) -> str:
+    return " · ".join(part for part in parts if part)
+
+
+def step_in_words(study: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    """What a row of a path's ablation table compares: one step, or all so far together; "" for some of them."""
+    names = level_names(study)
+    taken = [found for found in candidates(study) if found.chosen]
+    this = next((found for found in taken if found.cell == row["level"]), None)
+    if this is None:
+        return f"{row['level']} against {row['baseline_level']}"
+    if this.against == row["baseline_level"]:
+        return f"Step {this.step}, {this.factor} {' → '.join(names[this.factor][:2])}"
+    which = "All" if this.step == len(names) else "The first"
+    return f"{which} {this.step} steps together" if this.step == len(taken) else ""
+
+
+def how_chosen(study: Mapping[str, Any]) -> str:
+    """By what a path chose its steps, and what that does to them."""
+    metric = counterpart(str(study["metric"]), "val")
+    return (
+        f"each step took, of the factors that were left, the one that most seeds finished, of equals the one with the "
+        f"best mean {metric}, by the seeds and epochs of the time of choosing; its figures here hold these too, which "
+        "flatters it a little, most where many were left; path.csv has every candidate"
+    )

@@ -1,0 +1,173 @@
+"""The page of a report: one HTML file that opens offline and asks nothing of anywhere.
+
+Everything to read is in the HTML itself. Its JavaScript sorts and filters tables, draws the figures from their
+specifications (Vega-Lite, which the page carries) and reloads the page of a run that goes on.
+"""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.figures.gallery import Gallery
+from analysis.figures.theme import COMPOUND, CONFIG, Figure, javascript
+from analysis.records.columns import rows_of
+from analysis.records.run_records import Records
+from analysis.records.schema import DIVERGED, FAILED, FINISHED
+from analysis.report.caveats import fraction_done, limits, running_now
+from analysis.report.narrative import answers, foremost, joined, permutation_floor, tally
+from analysis.report.sections import sections
+from analysis.tables.formatting import progress, selection_in_words
+
+FAILURE_ROWS = 50
+RUNNING_ROWS = 20
+FIRST_ANSWERS, ANSWERS = 8, 200
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def page(
+    records: Records,
+    tables: Mapping[str, pd.DataFrame],
+    figures: Sequence[Figure] = (),
+    galleries: Sequence[Gallery] = (),
+    notes: Sequence[str] = (),
+) -> str:
+    """The page as HTML; `notes` are the sentences before a search's tables.
+
+    Each of `figures` stands in the section that it names, in the order given, drawn by the page itself; so does each
+    of `galleries`, whose pictures the page holds as data: URIs. Neither needs a change here or in the template; a
+    section of a name that `analysis.sections.HEADINGS` does not know comes last. The page links each figure to
+    figures/NAME.svg, which `write_report` writes.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found = foremost(answers(records, tables)) if len(records.finished) else []
+    unfinished = records.is_unfinished
+    failures, invalid = _failures(records), _invalid(records)
+    always = {"provenance", *(["failures"] if failures["rows"] or invalid else [])}
+    parts = sections(records, tables, figures, galleries, notes)
+    specs = {figure.name: figure.spec() for figure in figures}
+    return environment.get_template("index.html.j2").render(
+        study=records.study,
+        summary=_summary(records),
+        limits=limits(records),
+        unfinished=unfinished,
+        written=datetime.now(UTC) if unfinished else None,
+        done=fraction_done(records),
+        running=running_now(records),
+        running_rows=RUNNING_ROWS,
+        first=found[:FIRST_ANSWERS],
+        further=found[FIRST_ANSWERS:ANSWERS],
+        unanswered=max(0, len(found) - ANSWERS),
+        tally=tally(found),
+        sections=[part for part in parts if part.filled or part.anchor in always],
+        wide={name for name, spec in specs.items() if any(key in spec for key in COMPOUND)},
+        failures=failures,
+        invalid=invalid,
+        provenance=_provenance(records),
+        drawing=_json({"config": CONFIG, "specs": specs}),
+        library=_library() if specs else "",
+        style=_text("page.css"),
+        code=_text("page.js"),
+    )
+
+
+def _text(name: str) -> Any:
+    from markupsafe import Markup
+
+    return Markup((TEMPLATES / name).read_text(encoding="utf-8"))
+
+
+def _json(value: Any) -> Any:
+    """JSON for a script element, which no text in it can end."""
+    from markupsafe import Markup
+
+    return Markup(json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"))
+
+
+def _library() -> Any:
+    """The drawing library as the content of a script element, which `</script` in one of its strings would end."""
+    from markupsafe import Markup
+
+    return Markup(javascript().replace("</script", "<\\/script").replace("<!--", "\\x3c!--"))
+
+
+def _invalid(records: Records) -> list[dict[str, Any]]:
+    return [cell for cell in records.study.get("cells", []) if cell.get("invalid")]
+
+
+def _summary(records: Records) -> str:
+    study = records.study
+    design = "search" if records.is_search else f"{study.get('design') or ''} ablation".replace("_", " ").strip()
+    seeds, epochs = len(study.get("seeds", [])), study.get("epochs")
+    return joined(
+        [
+            str(study.get("workload", "")),
+            design,
+            f"{seeds} seed" + ("s" if seeds != 1 else ""),
+            f"{epochs} epoch" + ("s" if epochs != 1 else "") if epochs else "",
+            f"{study['metric']} at {selection_in_words(study['selection'])}",
+        ]
+    )
+
+
+def _failures(records: Records) -> dict[str, Any]:
+    """Trials that failed, diverged, or finished without their levels having been seen to take effect."""
+    trials = records.trials
+    unverified = (trials["status"] == FINISHED) & ~trials["verified"].fillna(False).astype(bool)
+    rows = trials.loc[trials["status"].isin([FAILED, DIVERGED]) | unverified]
+    shown = [
+        {
+            "trial": row["trial"],
+            "cell": row["cell"],
+            "seed": row["seed"],
+            "status": "finished, not verified" if row["status"] == FINISHED else row["status"],
+            "epochs": row["epochs"],
+            "error": row["error"] if pd.notna(row["error"]) else "",
+            "rerun": _rerun(row["execution"]),
+        }
+        for row in rows_of(rows.head(FAILURE_ROWS))
+    ]
+    return {"rows": shown, "left_out": len(rows) - len(shown)}
+
+
+def _rerun(execution: Any) -> str:
+    how = json.loads(execution) if isinstance(execution, str) else {}
+    return str(how.get("rerun", "")) if isinstance(how, dict) else ""
+
+
+def _provenance(records: Records) -> list[tuple[str, str]]:
+    study = records.study
+    git, data, machine = (study.get(name) or {} for name in ("git", "data", "machine"))
+    commit = f"{git.get('commit') or 'unknown'}{' (with uncommitted changes)' if git.get('dirty') else ''}"
+    entries = [
+        ("command", shlex.join(map(str, study.get("command") or []))),
+        ("created", str(study.get("created_at") or "")),
+        ("commit", commit),
+        ("data", str(data.get("fingerprint") or "unknown")),
+        ("versions", _listed(study.get("versions") or {})),
+        ("machine", _listed(machine)),
+        ("seeds", ", ".join(map(str, study.get("seeds", [])))),
+        ("selection", f"{selection_in_words(study['selection'])} of each trial"),
+        ("trials", progress(records)),
+    ]
+    if not records.is_search:
+        entries.append(("smallest permutation p", permutation_floor(len(study.get("seeds", [])))))
+    return [(name, text) for name, text in entries if text]
+
+
+def _listed(mapping: Any) -> str:
+    if not isinstance(mapping, dict):
+        return str(mapping)
+    return ", ".join(f"{name} {value}" for name, value in mapping.items())

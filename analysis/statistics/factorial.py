@@ -1,0 +1,82 @@
+"""TODO."""
+
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.records.run_records import Records
+
+
+class FactorialGrid:
+    """The cells of a factorial by their levels, and a metric of each by seed."""
+
+    def __init__(self, records: Records, metric: str) -> None:
+        self.records = records
+        self.factors = {
+            factor["name"]: [level["name"] for level in factor["levels"]] for factor in records.study.get("factors", [])
+        }
+        self.cells = {
+            self._key(cell["levels"]): cell["name"]
+            for cell in records.study.get("cells", [])
+            if not cell.get("invalid") and set(self.factors) <= set(cell["levels"])
+        }
+        self.values = pd.DataFrame({name: records.values(name, metric) for name in self.cells.values()})
+
+    def _key(self, levels: dict[str, str]) -> tuple[str, ...]:
+        return tuple(levels[name] for name in self.factors)
+
+    def groups(self, changes: Sequence[dict[str, str]]) -> list[tuple[str, ...]]:
+        """For every setting of the other factors, the cells with each of `changes` applied; only where all exist.
+
+        `changes` set the same factors; the first one names the cells to start from.
+        """
+        found = []
+        for key in self.cells:
+            levels = dict(zip(self.factors, key, strict=True))
+            if changes[0].items() <= levels.items():
+                keys = [self._key({**levels, **change}) for change in changes]
+                if all(other in self.cells for other in keys):
+                    found.append(tuple(self.cells[other] for other in keys))
+        return found
+
+    def means(self, groups: list[tuple[str, ...]]) -> list[NDArray[np.float64]]:
+        """For every position of the groups the mean over groups, by seed, over seeds that all their cells finished."""
+        names = list(dict.fromkeys(name for group in groups for name in group))
+        complete = self.values[names].dropna()
+        return [complete[list(position)].mean(axis=1).to_numpy() for position in zip(*groups, strict=True)]
+
+    def count(self, cells: Iterable[str], status: str) -> int:
+        return sum(self.records.count(cell, status) for cell in cells)
+
+
+SEED, RESIDUAL = "seed", "residual"
+WHOLE_FACTORIAL = 4
+
+
+def is_complete(grid: FactorialGrid, records: Records) -> bool:
+    """Whether every combination of levels has trials of its own."""
+    cells = {records.resolve(name) for name in grid.cells.values()}
+    return 1 < len(cells) == np.prod([len(levels) for levels in grid.factors.values()])
+
+
+def sums_of_squares(grid: FactorialGrid, values: pd.DataFrame) -> pd.DataFrame:
+    """statsmodels' table by source; the formula names factors by position, since their names may be any text."""
+    from statsmodels.formula.api import ols
+    from statsmodels.stats.anova import anova_lm
+
+    names = {f"f{place}": factor for place, (factor, levels) in enumerate(grid.factors.items()) if len(levels) > 1}
+    keys = {cell: key for key, cell in grid.cells.items()}
+    rows = [
+        {f"f{place}": level for place, level in enumerate(keys[cell])} | {"seed": str(seed), "value": value}
+        for cell in values
+        for seed, value in values[cell].items()
+    ]
+    order = len(names) if len(names) <= WHOLE_FACTORIAL else 2
+    terms = [term for size in range(1, order + 1) for term in combinations(names, size)]
+    written = {":".join(f"C({name})" for name in term): " × ".join(names[name] for name in term) for term in terms}
+    fit = ols(f"value ~ {' + '.join(written)} + C(seed)", pd.DataFrame(rows)).fit()
+    table: pd.DataFrame = anova_lm(fit, typ=2)
+    return table.loc[[*written, "C(seed)", "Residual"]].set_axis([*written.values(), SEED, RESIDUAL])

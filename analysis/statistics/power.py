@@ -1,0 +1,68 @@
+"""What a comparison says beside its test: how large a difference it rules out, and how many seeds would settle it.
+
+Both follow from the paired differences seen so far, so that the number of seeds is an estimate: a difference that looks
+smaller than it is asks for more seeds than needed, one that looks larger for fewer.
+"""
+
+from math import ceil, isnan
+
+from scipy import stats
+
+from analysis.statistics.hypothesis_tests import CONFIDENCE, MINIMUM_PAIRS, SIGNIFICANCE, Paired, smallest_p
+
+POWER = 0.8
+MOST_SEEDS = 1_000_000
+POWER_COLUMNS = ("seeds_needed", "equivalent_within", "p_smallest")
+
+
+def power_columns(statistics: Paired) -> dict[str, float | int | None]:
+    """The columns that a comparison has beside its statistics, by name; None where its pairs cannot tell."""
+    n = statistics.n_pairs
+    return {
+        "seeds_needed": seeds_needed(statistics.effect_size) if n >= MINIMUM_PAIRS else None,
+        "equivalent_within": equivalent_within(statistics),
+        "p_smallest": smallest_p(n) if n >= 2 else None,
+    }
+
+
+def seeds_needed(effect_size: float | None) -> int | None:
+    """Fewest seeds, in all, with which a two-sided paired t-test at 5 % finds a difference of `effect_size` standard
+    deviations of the paired differences with a probability of 80 % (statsmodels' TTestPower).
+
+    At least three, below which no comparison has a verdict; None without an effect, without spread, or above a million.
+    """
+    if not effect_size:
+        return None
+    size = abs(effect_size)
+    critical, wanted = float(stats.norm.ppf(1 - SIGNIFICANCE / 2)), float(stats.norm.ppf(POWER))
+    # Guenther's approximation (1981), which the exact power then corrects by a step or two.
+    guess = ((critical + wanted) / size) ** 2 + critical**2 / 2
+    if guess > MOST_SEEDS:
+        return None
+    n = max(MINIMUM_PAIRS, ceil(guess))
+    while _power(size, n) < POWER:
+        n += 1
+    while n > MINIMUM_PAIRS and _power(size, n - 1) >= POWER:
+        n -= 1
+    return n
+
+
+def _power(effect_size: float, n: int) -> float:
+    from statsmodels.stats.power import TTestPower
+
+    power = float(TTestPower().power(effect_size, n, SIGNIFICANCE, alternative="two-sided"))
+    # scipy's noncentral t gives nan far out in the wrong tail, where the test cannot miss.
+    return 1.0 if isnan(power) else power
+
+
+def equivalent_within(statistics: Paired) -> float | None:
+    """Smallest x for which two one-sided t-tests at 5 % (TOST) say that the difference lies within ± x.
+
+    That is the end of the paired 90 % interval that is farther from zero (Schuirmann 1987); None below two pairs.
+    """
+    if statistics.delta is None or statistics.ci_low is None or statistics.ci_high is None:
+        return None
+    half = (statistics.ci_high - statistics.ci_low) / 2
+    degrees = statistics.n_pairs - 1
+    narrower = stats.t.ppf(1 - SIGNIFICANCE, degrees) / stats.t.ppf(0.5 + CONFIDENCE / 2, degrees)
+    return abs(statistics.delta) + half * float(narrower)

@@ -1,0 +1,83 @@
+"""TODO."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.records.search_space import Observations, evenly
+from core.metrics import maximised
+
+LEARNED = 1000  # configurations that the forest learns from
+TREES = 100
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Forest:
+    """A random forest over configurations; missing settings are a category of their own, or go where a split sends
+    them."""
+
+    seen: Observations
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """The configurations that it has learned from."""
+        return evenly(self.seen.table, LEARNED, maximised(self.seen.metric))
+
+    @cached_property
+    def _trees(self) -> list[Any]:
+        from sklearn.ensemble import RandomForestRegressor
+
+        forest = RandomForestRegressor(n_estimators=TREES, random_state=SEED)
+        forest.fit(self.encode(self.rows), self.rows["value"].to_numpy("float64"))
+        return [tree.tree_ for tree in forest.estimators_]
+
+    def encode(self, rows: pd.DataFrame) -> NDArray[np.float32]:
+        """A column a range on its scale, a column a choice's label, 1 where it was taken."""
+        columns = []
+        for setting in self.seen.settings:
+            if setting.choices:
+                columns += [(rows[setting.key] == label).to_numpy("float32") for label in setting.choices]
+            else:
+                columns.append(setting.scaled(rows[setting.key]).astype("float32"))
+        return np.column_stack(columns).astype("float32")
+
+    def predict(self, rows: pd.DataFrame) -> NDArray[np.float64]:
+        """Predictions [tree, row]."""
+        encoded = self.encode(rows)
+        return np.stack([tree.predict(encoded)[:, 0] for tree in self._trees])
+
+    def at(self, points: pd.DataFrame, averaged: int) -> NDArray[np.float64]:
+        """Predictions [tree, point] with the settings of each point (a column a setting), averaged over at most
+        `averaged` of the better half of the configurations in which these settings exist."""
+        rows = better_half(self.rows.loc[self.rows[list(points)].notna().all(axis=1)], self.seen.metric)
+        rows = evenly(rows, averaged, maximised(self.seen.metric))
+        laid = pd.concat([rows] * len(points), ignore_index=True)
+        for key in points:
+            laid[key] = np.repeat(points[key].to_numpy(), len(rows))
+        predictions = self.predict(self._consistent(laid, set(map(str, points))))
+        return predictions.reshape(len(predictions), len(points), len(rows)).mean(axis=2)
+
+    def _consistent(self, rows: pd.DataFrame, held: set[str]) -> pd.DataFrame:
+        """Rows whose settings exist exactly where their conditions hold; one that comes into being takes the values
+        that it had in other configurations, in turn."""
+        for setting in self.seen.settings:
+            if not setting.when or setting.key in held:
+                continue
+            active = setting.active(rows)
+            missing = active & rows[setting.key].isna()
+            known = self.rows[setting.key].dropna()
+            if missing.any() and len(known):
+                rows.loc[missing, setting.key] = np.resize(known.to_numpy(), int(missing.sum()))
+            rows[setting.key] = rows[setting.key].where(active)
+        return rows
+
+
+def better_half(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The rows whose `value` is at least as good as the median."""
+    middle = rows["value"].median()
+    return rows.loc[rows["value"] >= middle if maximised(metric) else rows["value"] <= middle]

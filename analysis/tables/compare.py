@@ -1,0 +1,272 @@
+"""Two runs side by side: their cells, their ablations, and what differs between the runs. Every difference is B − A.
+
+Cells are matched by name, a search's configurations by the values of the varied settings, because their names are
+hashes of everything. Runs share seeds, split and batch order only where their data are the same; then pairs of equal
+seeds are compared, else two independent samples.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.records.columns import column, rows_of
+from analysis.records.run_records import Records
+from analysis.records.schema import DIVERGED, FAILED
+from analysis.records.store import read_records
+from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS, SIGNIFICANCE, Paired, Unpaired, paired, unpaired
+from analysis.statistics.multiple_comparisons import BETTER, IDENTICAL, TOO_FEW, UNCLEAR, UNSTABLE, WORSE, holm
+from analysis.tables.ablation import ablation_table
+from analysis.tables.ranking import ranking_table
+from analysis.tables.run_differences import (
+    Run,
+    differences_table,
+    notes,
+    same_configuration,
+    same_data,
+    text_of,
+    whole,
+    within,
+)
+from core.errors import FaultError
+from core.metrics import maximised
+
+CELL_COLUMNS = (
+    "cell",
+    "metric",
+    "test",
+    "n_pairs",
+    "n_a",
+    "n_b",
+    "n_failed_a",
+    "n_failed_b",
+    "n_diverged_a",
+    "n_diverged_b",
+    "mean_a",
+    "mean_b",
+    "delta",
+    "ci_low",
+    "ci_high",
+    "p_value",
+    "p_holm",
+    "verdict",
+)
+ABLATION_COLUMNS = (
+    "factor",
+    "level",
+    "baseline_level",
+    "metric",
+    "n_pairs_a",
+    "n_pairs_b",
+    "delta_a",
+    "delta_b",
+    "p_holm_a",
+    "p_holm_b",
+    "verdict_a",
+    "verdict_b",
+    "agree",
+)
+PAIRED, UNPAIRED = "paired", "unpaired"
+B_BETTER, B_WORSE, A_UNSTABLE, B_UNSTABLE = f"B {BETTER}", f"B {WORSE}", f"A {UNSTABLE}", f"B {UNSTABLE}"
+ONLY_A, ONLY_B = "only in A", "only in B"
+AGREE, PARTLY, DISAGREE, UNKNOWN = "yes", "partly", "no", "unknown"
+
+
+class CompareError(FaultError, ValueError):
+    """Two runs that cannot be compared."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The tables by file name (`compare_ablation` only of two ablations), and sentences on what they cannot say."""
+
+    tables: dict[str, pd.DataFrame]
+    notes: list[str]
+
+
+def compare_runs(directory_a: Path, directory_b: Path) -> Comparison:
+    """Compare two run directories, whatever state they are in; CompareError lists every reason why they cannot be."""
+    faults: list[str] = []
+    read: list[Records] = []
+    for directory in (directory_a, directory_b):
+        try:
+            read.append(read_records(directory))
+        except (OSError, ValueError) as error:
+            faults.append(str(error))
+    if len(read) == 2:
+        faults += _incomparable(*read)
+    if faults:
+        raise CompareError(faults)
+    a, b = map(Run, (directory_a, directory_b), read)
+    tables = {"compare": cells_table(a, b), "compare_ablation": ablations_table(a, b)}
+    if a.records.is_search or b.records.is_search:
+        del tables["compare_ablation"]
+    return Comparison(tables | {"compare_differences": differences_table(a, b)}, notes(a, b))
+
+
+def _incomparable(a: Records, b: Records) -> list[str]:
+    return [
+        f"the runs differ in their {name}: {a.study.get(name)!r} in A, {b.study.get(name)!r} in B"
+        for name in ("workload", "metric")
+        if a.study.get(name) != b.study.get(name)
+    ]
+
+
+Match = tuple[str | None, str | None]
+"""The cell's name in A and in B; None where the run has no such cell."""
+
+
+def match_cells(a: Run, b: Run) -> list[Match]:
+    """Cells of both runs in the order of A, then those of one only; of equal configurations of a run the first counts.
+
+    A search stands in the order of its ranking.
+    """
+    names_a, names_b = _cells(a), _cells(b)
+    key_a, key_b = {name: name for name in names_a}, {name: name for name in names_b}
+    if a.records.is_search or b.records.is_search:
+        keys = {*a.varied, *b.varied}
+        varied = {name for name in a.recorded | b.recorded if within(name, keys)}
+        key_a, key_b = ({cell: text_of(config, varied) for cell, config in run.configs.items()} for run in (a, b))
+    waiting: dict[str, str] = {}
+    for name in names_b:
+        if name in key_b:
+            waiting.setdefault(key_b[name], name)
+    found = [(name, waiting.pop(key_a[name], None) if name in key_a else None) for name in names_a]
+    taken = {partner for _, partner in found}
+    only_b = [(None, name) for name in names_b if name not in taken]
+    return [*sorted(found, key=lambda match: match[1] is None), *only_b]
+
+
+def _cells(run: Run) -> list[str]:
+    return list(ranking_table(run.records)["cell"]) if run.records.is_search else list(run.records.cells)
+
+
+def cells_table(a: Run, b: Run) -> pd.DataFrame:
+    """One row a cell, in the order of `match_cells`.
+
+    `n_a` and `n_b` count finished runs. The means are over the seeds that were compared: the `n_pairs` common ones
+    where `test` is "paired", else all. Holm's correction is over all rows with a p-value. `cell_b` is there where
+    names differ, and the varied settings where a run is a search.
+    """
+    metric = a.records.metric
+    matched = match_cells(a, b)
+    rows = [_row(a, b, match, metric) for match in matched]
+    p_holm = holm(pd.Series([row["p_value"] for row in rows], dtype="float64"))
+    judged = [row | {"p_holm": p, "verdict": _verdict(row, p, metric)} for row, p in zip(rows, p_holm, strict=True)]
+    table = pd.DataFrame(judged, columns=list(CELL_COLUMNS))
+    numbers = CELL_COLUMNS[CELL_COLUMNS.index("mean_a") : CELL_COLUMNS.index("verdict")]
+    counts = [name for name in CELL_COLUMNS if name.startswith("n_")]
+    table = table.astype(dict.fromkeys(numbers, "float64") | dict.fromkeys(counts, "int64"))
+    if any(cell_a and cell_b and cell_a != cell_b for cell_a, cell_b in matched):
+        table.insert(1, "cell_b", pd.Series([cell_b for _, cell_b in matched], dtype="str"))
+    if a.records.is_search or b.records.is_search:
+        table = table.join(_varied_settings(a, b, matched))
+    return table
+
+
+def _varied_settings(a: Run, b: Run, matched: Sequence[Match]) -> pd.DataFrame:
+    configs = [a.configs.get(cell_a or "") or b.configs.get(cell_b or "") or {} for cell_a, cell_b in matched]
+    found = sorted({name for config in configs for name in config})
+    names = dict.fromkeys(name for key in (*a.varied, *b.varied) for name in found if within(name, [key]))
+    return pd.DataFrame({name: column([whole(config.get(name)) for config in configs]) for name in names})
+
+
+def _row(a: Run, b: Run, match: Match, metric: str) -> dict[str, Any]:
+    values_a, values_b = (_values(run, cell, metric) for run, cell in zip((a, b), match, strict=True))
+    both = pd.concat([values_a, values_b], axis=1, join="inner").to_numpy("float64")
+    test = _test(same_data(a, b), len(both), min(len(values_a), len(values_b)))
+    statistics: Paired | Unpaired = unpaired(values_a.to_numpy(), values_b.to_numpy())
+    if test == PAIRED:
+        statistics = paired(both[:, 0], both[:, 1])
+    counts = {
+        f"{name}_{side}": run.records.count(cell, status) if cell else 0
+        for name, status in (("n_failed", FAILED), ("n_diverged", DIVERGED))
+        for side, run, cell in zip("ab", (a, b), match, strict=True)
+    }
+    equal = test == PAIRED and bool((both[:, 0] == both[:, 1]).all())
+    return counts | {
+        "cell": match[0] or match[1],
+        "metric": metric,
+        "test": test,
+        "n_pairs": len(both) if test == PAIRED else 0,
+        "n_a": len(values_a),
+        "n_b": len(values_b),
+        "mean_a": statistics.baseline_mean,
+        "mean_b": statistics.level_mean,
+        **{name: getattr(statistics, name) for name in ("delta", "ci_low", "ci_high", "p_value")},
+        "alone": ONLY_A if match[1] is None else ONLY_B if match[0] is None else "",
+        "identical": equal and same_configuration(a, b, match[0] or "", match[1] or ""),
+    }
+
+
+def _values(run: Run, cell: str | None, metric: str) -> pd.Series:
+    return pd.Series(dtype="float64") if cell is None else run.records.values(cell, metric)
+
+
+def _test(same_data: bool, common: int, fewest: int) -> str:
+    """Pairs where the data are the same, unless they are too few for a statement and two samples are not."""
+    if not fewest:
+        return ""
+    enough = common >= MINIMUM_PAIRS or (common > 0 and fewest < MINIMUM_PAIRS)
+    return PAIRED if same_data and enough else UNPAIRED
+
+
+def _verdict(row: Mapping[str, Any], p_holm: float, metric: str) -> str:
+    if row["alone"] or row["identical"]:
+        return str(row["alone"] or IDENTICAL)
+    fewest = row["n_pairs"] if row["test"] == PAIRED else min(row["n_a"], row["n_b"])
+    if fewest < MINIMUM_PAIRS:
+        return TOO_FEW
+    if (unsteady := _unstable(row)) is not None:
+        return unsteady
+    if p_holm < SIGNIFICANCE:
+        return B_BETTER if (row["delta"] > 0) == maximised(metric) else B_WORSE
+    return UNCLEAR
+
+
+def _unstable(row: Mapping[str, Any]) -> str | None:
+    """The run that diverged more, in number and in share, since the runs may have different numbers of seeds."""
+    count_a, count_b = row["n_diverged_a"], row["n_diverged_b"]
+    share_a, share_b = count_a / (count_a + row["n_a"]), count_b / (count_b + row["n_b"])
+    if count_b > count_a and share_b > share_a:
+        return B_UNSTABLE
+    return A_UNSTABLE if count_a > count_b and share_a > share_b else None
+
+
+def ablations_table(a: Run, b: Run) -> pd.DataFrame:
+    """The rows of both ablation tables by factor, level and baseline level, for every metric that both report.
+
+    `agree` is "yes" where the verdicts are the same, "no" where they contradict each other, "partly" where only one run
+    shows a clear effect (which proves no difference between the runs), "unknown" where a run cannot tell.
+    """
+    further_b = b.records.study.get("further_metrics", [])
+    further = [name for name in a.records.study.get("further_metrics", []) if name in further_b]
+    metrics = dict.fromkeys([a.records.metric, *further])
+    rows = [row for metric in metrics for row in _side_by_side(a, b, metric)]
+    table = pd.DataFrame(rows, columns=list(ABLATION_COLUMNS))
+    return table.astype({f"{name}_{side}": "float64" for name in ("delta", "p_holm") for side in "ab"})
+
+
+def _side_by_side(a: Run, b: Run, metric: str) -> list[dict[str, Any]]:
+    keys = ("factor", "level", "baseline_level", "metric")
+    rows_a, rows_b = (
+        {tuple(row[key] for key in keys): row for row in rows_of(ablation_table(run.records, metric))} for run in (a, b)
+    )
+    rows = []
+    for key in dict.fromkeys([*rows_a, *rows_b]):
+        row = dict(zip(keys, key, strict=True))
+        for side, own in (("a", rows_a), ("b", rows_b)):
+            found = own.get(key, {"n_pairs": 0, "verdict": ""})
+            row |= {f"{name}_{side}": found.get(name) for name in ("n_pairs", "delta", "p_holm", "verdict")}
+        rows.append(row | {"agree": _agree({row["verdict_a"], row["verdict_b"]})})
+    return rows
+
+
+def _agree(verdicts: set[str]) -> str:
+    if verdicts & {"", TOO_FEW}:
+        return UNKNOWN
+    if len(verdicts) == 1:
+        return AGREE
+    return PARTLY if UNCLEAR in verdicts and verdicts & {BETTER, WORSE} else DISAGREE

@@ -1,0 +1,84 @@
+"""One table a question: the levels of one factor, each with its mean, in one-at-a-time and leave-one-out studies
+and where the winners of a search are confirmed."""
+
+import re
+
+import pandas as pd
+
+from analysis.records.columns import rows_of
+from analysis.records.run_records import Records
+from analysis.records.schema import DIVERGED, FAILED
+from analysis.statistics.hypothesis_tests import half_width
+from core.metrics import maximised
+
+DESIGNS = ("one_at_a_time", "leave_one_out", "confirm")
+COLUMNS = (
+    *("level", "is_baseline", "metric", "n", "n_failed", "n_diverged", "mean", "half_width", "std", "best", "delta"),
+    *("ci_low", "ci_high", "p_holm", "verdict", "reference", "trials"),
+)
+LONGEST_SLUG = 60
+
+
+def factor_tables(records: Records, ablation: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """A table a compared factor by file name, `factor_<slug>`; its `attrs` hold the factor and the cell of each row.
+
+    Rows are the baseline's level and every other one. `mean` is over all seeds that finished, with half of its 95 % t
+    interval; `best` marks the best mean; delta to verdict are those of `ablation`, the table of the primary metric, and
+    null for the baseline; `trials` lists the cell's trials.
+    """
+    if records.design not in DESIGNS:
+        return {}
+    metric, compared = records.metric, rows_of(ablation)
+    tables: dict[str, pd.DataFrame] = {}
+    factors: dict[str, list[dict[str, object]]] = {}
+    first: dict[str, str] = {}
+    for comparison, row in zip(records.comparisons, compared, strict=True):
+        if comparison["baseline_cell"] != first.setdefault(comparison["factor"], comparison["baseline_cell"]):
+            continue  # between two winners of a search: a row of the ablation table alone
+        base = {"level": comparison["baseline_level"], "cell": comparison["baseline_cell"], "is_baseline": True}
+        rows = factors.setdefault(comparison["factor"], [_level(records, metric, base)])
+        gains = {name: row[name] for name in ("delta", "ci_low", "ci_high", "p_holm", "verdict")}
+        own = {"level": comparison["level"], "cell": comparison["cell"], "is_baseline": False}
+        rows.append(_level(records, metric, own) | gains)
+    for factor, rows in factors.items():
+        name = _free(f"factor_{slug(factor)}", tables)
+        tables[name] = _table(rows, metric)
+        tables[name].attrs = {"factor": factor, "cells": [row["cell"] for row in rows]}
+    return tables
+
+
+def _level(records: Records, metric: str, row: dict[str, object]) -> dict[str, object]:
+    cell = str(row["cell"])
+    values = records.values(cell, metric)
+    return row | {
+        "metric": metric,
+        "n": len(values),
+        "n_failed": records.count(cell, FAILED),
+        "n_diverged": records.count(cell, DIVERGED),
+        "mean": values.mean(),
+        "std": values.std(),
+        "reference": records.cells.get(cell, {}).get("reference"),
+        "trials": " ".join(records.rows(cell)["trial"]),
+    }
+
+
+def _table(rows: list[dict[str, object]], metric: str) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    numbers = ("mean", "std", "delta", "ci_low", "ci_high", "p_holm")
+    table = table.astype(dict.fromkeys(numbers, "float64"))
+    table["half_width"] = half_width(table["std"], table["n"])
+    table["best"] = table["mean"] == (table["mean"].max() if maximised(metric) else table["mean"].min())
+    return table.astype(dict.fromkeys(("level", "verdict", "reference", "trials"), "str"))
+
+
+def slug(text: str) -> str:
+    """Text as a part of a file's name."""
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:LONGEST_SLUG].strip("_") or "unnamed"
+
+
+def _free(name: str, taken: dict[str, pd.DataFrame]) -> str:
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = f"{name}_{number}"
+    return free

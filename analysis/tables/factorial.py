@@ -1,0 +1,124 @@
+"""How much of a factorial's spread each factor, each interaction and the seed account for.
+
+Seeds are blocks: every cell has one trial of each seed, so that what a seed adds to all cells leaves the residual. Only
+seeds that every cell finished enter, which makes the design balanced: types I, II and III agree, and all sums of
+squares add up to the total.
+"""
+
+from dataclasses import asdict
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from analysis.records.run_records import Records
+from analysis.records.schema import DIVERGED, FAILED
+from analysis.statistics.factorial import FactorialGrid, is_complete, sums_of_squares
+from analysis.statistics.hypothesis_tests import Paired, paired
+from analysis.tables.ablation import judged_table
+
+INTERACTION_COLUMNS = (
+    "factor_a",
+    "level_a",
+    "factor_b",
+    "level_b",
+    "metric",
+    "n_pairs",
+    "interaction",
+    "ci_low",
+    "ci_high",
+    "p_value",
+)
+
+
+def effects_table(records: Records, metric: str) -> pd.DataFrame:
+    """Main effect of each level against its factor's first, averaged over the other factors within each seed."""
+    grid = FactorialGrid(records, metric)
+    rows = []
+    for factor, (base, *levels) in grid.factors.items():
+        for level in levels:
+            groups = grid.groups([{factor: level}, {factor: base}])
+            cells, baselines = ([group[side] for group in groups] for side in (0, 1))
+            statistics = Paired(0)
+            if groups:
+                changed, unchanged = grid.means(groups)
+                statistics = paired(unchanged, changed)
+            rows.append(
+                {
+                    "factor": factor,
+                    "level": level,
+                    "baseline_level": base,
+                    "n_failed": grid.count(cells, FAILED),
+                    "n_diverged": grid.count(cells, DIVERGED),
+                    "reference": None,
+                    "statistics": statistics,
+                    "identical": bool(groups) and all(records.resolve(a) == records.resolve(b) for a, b in groups),
+                    "baseline_diverged": grid.count(baselines, DIVERGED),
+                }
+            )
+    return judged_table(rows, metric)
+
+
+def interactions_table(records: Records, metric: str) -> pd.DataFrame:
+    """(a, b) − (a, base) − (base, b) + (base, base) of each pair of levels, averaged over the other factors."""
+    grid = FactorialGrid(records, metric)
+    rows = []
+    for (factor_a, (base_a, *levels_a)), (factor_b, (base_b, *levels_b)) in combinations(grid.factors.items(), 2):
+        for level_a, level_b in ((a, b) for a in levels_a for b in levels_b):
+            corners = [(level_a, level_b), (level_a, base_b), (base_a, level_b), (base_a, base_b)]
+            groups = grid.groups([{factor_a: a, factor_b: b} for a, b in corners])
+            statistics = Paired(0)
+            if groups:
+                both, only_a, only_b, neither = grid.means(groups)
+                statistics = paired(only_b - neither, both - only_a)
+            rows.append(
+                {"factor_a": factor_a, "level_a": level_a, "factor_b": factor_b, "level_b": level_b, "metric": metric}
+                | asdict(statistics)
+                | {"interaction": statistics.delta}
+            )
+    table = pd.DataFrame(rows, columns=list(INTERACTION_COLUMNS))
+    return table.astype(dict.fromkeys(INTERACTION_COLUMNS[6:], "float64") | {"n_pairs": "int64"})
+
+
+ANOVA_COLUMNS = ("source", "df", "sum_sq", "mean_sq", "f", "p_value", "eta_sq_partial", "metric", "n")
+
+
+def anova_table(records: Records, metric: str) -> pd.DataFrame:
+    """One row a factor, an interaction, the seed and the residual: statsmodels' type II analysis of variance of
+    `value ~ factors and interactions + seed`; `n` counts seeds, `eta_sq_partial` is SS / (SS + SS residual).
+
+    Beyond four factors only interactions of two are told apart; the others are in the residual. Empty where a
+    combination of levels is missing or stands for another one's trials, or where fewer than two seeds finished all
+    cells. F and p are null where the residual is nothing but rounding.
+    """
+    grid = FactorialGrid(records, metric)
+    values = grid.values.dropna()
+    if not is_complete(grid, records) or len(values) < 2:
+        return _typed([])
+    spread = sums_of_squares(grid, values)
+    rest = spread.iloc[-1]
+    noise = values.size * (16 * np.finfo(np.float64).eps * float(values.abs().to_numpy().max())) ** 2
+    clear = rest["sum_sq"] > noise
+    rows = []
+    for place, (source, row) in enumerate(spread.iterrows(), 1):
+        tested = clear and place < len(spread)
+        rows.append(
+            {
+                "source": source,
+                "df": round(row["df"]),
+                "sum_sq": row["sum_sq"],
+                "mean_sq": row["sum_sq"] / row["df"],
+                "f": row["F"] if tested else None,
+                "p_value": row["PR(>F)"] if tested else None,
+                "eta_sq_partial": row["sum_sq"] / (row["sum_sq"] + rest["sum_sq"]) if tested else None,
+                "metric": metric,
+                "n": len(values),
+            }
+        )
+    return _typed(rows)
+
+
+def _typed(rows: list[dict[str, object]]) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=list(ANOVA_COLUMNS))
+    numbers = ("sum_sq", "mean_sq", "f", "p_value", "eta_sq_partial")
+    return table.astype(dict.fromkeys(numbers, "float64") | {"df": "int64", "n": "int64"})

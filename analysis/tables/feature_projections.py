@@ -1,0 +1,196 @@
+"""Features before the last layer, laid out in the plane: PCA fitted on the training split, and t-SNE of all splits.
+
+t-SNE is the slowest part of a report, which is rewritten while a run goes on. So the coordinates are a table of the
+report, and a trial's rows are taken from the table of the report before as long as its features are the same bytes.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.records.run_directory import RunDirectory
+from analysis.records.run_records import Records
+from analysis.tables.confusion import class_name
+from core.metrics import SPLITS
+
+COLUMNS = (
+    *("cell", "trial", "features", "split", "index", "class", "pca_1", "pca_2", "tsne_1", "tsne_2"),
+    *("pca_share_1", "pca_share_2", "neighbours_accuracy", "majority_share", "left_out"),
+)
+METHOD = "1"  # a part of the digest: change it with the method, so that older coordinates are not taken over
+MAXIMUM_POINTS = 1000  # of one trial
+DIMENSIONS = 50  # that PCA leaves to t-SNE
+PERPLEXITY = 30.0
+ITERATIONS = 500
+NEIGHBOURS = 5
+DIGITS = 5
+
+
+@dataclass(frozen=True)
+class Features:
+    """split and label (N,), index (N,) within the split, value (N, D) finite; `left_out` rows were not finite."""
+
+    split: NDArray[np.str_]
+    index: NDArray[np.int64]
+    label: NDArray[np.int64]
+    value: NDArray[np.float64]
+    left_out: int
+
+    def rows(self, kept: Any) -> "Features":
+        """Those of a mask or of places."""
+        return Features(self.split[kept], self.index[kept], self.label[kept], self.value[kept], self.left_out)
+
+
+def projections_table(records: Records, run: RunDirectory, cells: Iterable[str]) -> pd.DataFrame:
+    """A row a point, at most MAXIMUM_POINTS of each cell's first trial that left features.
+
+    `features` is a digest of the file. Constant over a trial: the shares of the training features' variance on the two
+    axes; the accuracy of the nearest training features' votes on the test features, which tells how separable classes
+    are, beside the share of the most frequent class; how many rows were not finite. `tsne_*` is null where all features
+    are equal.
+    """
+    known = _earlier(run.report / "projections.parquet")
+    names = records.class_names
+    parts = []
+    for cell in cells:
+        trial = records.first_trial(cell, lambda name: (run.artifacts / name / "features.parquet").is_file())
+        part = _of_trial(run.artifacts / trial / "features.parquet", known, names) if trial else None
+        if part is not None:
+            parts.append(part.assign(cell=cell, trial=trial)[list(COLUMNS)])
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
+
+
+def _earlier(path: Path) -> dict[str, pd.DataFrame]:
+    """Rows of the report before, by the digest of the features that they are of."""
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError):
+        return {}
+    if tuple(table) != COLUMNS:
+        return {}
+    # Trials whose features are equal have the same rows; one of them is enough.
+    table = table.loc[table["trial"] == table.groupby("features")["trial"].transform("first")]
+    return {str(digest): rows for digest, rows in table.groupby("features", sort=False)}
+
+
+def _of_trial(path: Path, known: Mapping[str, pd.DataFrame], names: list[str]) -> pd.DataFrame | None:
+    try:
+        digest = hashlib.sha256(METHOD.encode() + path.read_bytes()).hexdigest()[:16]
+    except OSError:
+        return None
+    if digest in known:
+        return known[digest]
+    features = read_features(path)
+    return None if features is None else projected(features, names).assign(features=digest)
+
+
+def read_features(path: Path) -> Features | None:
+    """The finite rows of features.parquet; None where the file is unreadable or fewer than three rows are finite."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path, columns=["split", "index", "label", "feature"])
+        value = np.stack([np.asarray(row, dtype=np.float64) for row in table.column("feature").to_pylist()])
+        index, label = (table.column(name).to_numpy().astype(np.int64) for name in ("index", "label"))
+    except (OSError, pa.ArrowInvalid, KeyError, ValueError, TypeError):
+        return None
+    if value.ndim != 2 or value.shape[1] == 0:
+        return None
+    finite = np.isfinite(value).all(axis=1)
+    split = np.array(table.column("split").to_pylist(), dtype=np.str_)
+    features = Features(split, index, label, value, int((~finite).sum())).rows(finite)
+    return features if len(features.label) >= 3 else None
+
+
+def projected(features: Features, names: list[str]) -> pd.DataFrame:
+    """COLUMNS without cell, trial and features, of points evenly spaced over each split."""
+    train = features.value[features.split == "train"]
+    fitted = train if len(train) >= 2 else features.value
+    kept = features.rows(evenly(features.split, MAXIMUM_POINTS))
+    axes, shares = principal_axes(fitted, 2)
+    pca = (kept.value - fitted.mean(axis=0)) @ axes.T
+    accuracy, majority = neighbours_accuracy(features)
+    table = pd.DataFrame({"split": kept.split, "index": kept.index})
+    table["class"] = [class_name(names, label) for label in kept.label]
+    for name, values in (("pca", pca), ("tsne", tsne(kept.value))):
+        for axis in (0, 1):
+            table[f"{name}_{axis + 1}"] = _rounded(values[:, axis])
+    for axis in (0, 1):
+        table[f"pca_share_{axis + 1}"] = shares[axis]
+    return table.assign(neighbours_accuracy=accuracy, majority_share=majority, left_out=features.left_out)
+
+
+def evenly(split: NDArray[np.str_], most: int) -> NDArray[np.int64]:
+    """Places of at most `most` rows, of each split the same share, evenly spaced."""
+    if len(split) <= most:
+        return np.arange(len(split))
+    places = [np.flatnonzero(split == name) for name in dict.fromkeys([*SPLITS, *split.tolist()])]
+    counts = [len(own) * most // len(split) for own in places]
+    pairs = zip(places, counts, strict=True)
+    return np.sort(np.concatenate([own[np.arange(n) * len(own) // max(n, 1)] for own, n in pairs]))
+
+
+def principal_axes(value: NDArray[np.float64], count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(count, D) orthonormal axes of the largest variance of `value` (N, D), and the share of variance on each.
+
+    Not standardised: a feature counts by its size, as it does for the layer behind it. The largest entry of an axis is
+    positive. Axes beyond the rank are zero.
+    """
+    centred = value - value.mean(axis=0)
+    _, singular, right = np.linalg.svd(centred, full_matrices=False)
+    axes, shares = np.zeros((count, value.shape[1])), np.zeros(count)
+    variance = singular**2
+    for place in range(min(count, len(singular))):
+        if variance[place] > 1e-12 * max(float(variance.sum()), 1e-300):
+            axis = right[place]
+            axes[place] = axis * np.sign(axis[np.argmax(np.abs(axis))])
+            shares[place] = variance[place] / variance.sum()
+    return axes, shares
+
+
+def tsne(value: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, 2) by scikit-learn's t-SNE after PCA to DIMENSIONS; NaN where all rows are equal. The same in each call.
+
+    Van der Maaten and Hinton 2008; perplexity 30, or less than a third of the rows.
+    """
+    from sklearn.manifold import TSNE
+
+    axes, shares = principal_axes(value, min(DIMENSIONS, value.shape[1]))
+    if not shares.any():
+        return np.full((len(value), 2), np.nan)
+    reduced = (value - value.mean(axis=0)) @ axes.T
+    reduced = np.pad(reduced, ((0, 0), (0, max(0, 2 - reduced.shape[1]))))
+    # scikit-learn divides by the spread of the first two components; of features on a line the second has none.
+    start = reduced[:, :2] / reduced[:, 0].std() * 1e-4
+    start[:, 1] += np.random.default_rng(0).normal(0, 1e-6, len(start))
+    perplexity = min(PERPLEXITY, (len(value) - 1) / 3)
+    fit = TSNE(2, perplexity=perplexity, init=start.astype(np.float32), random_state=0, n_jobs=1, max_iter=ITERATIONS)
+    return np.asarray(fit.fit_transform(reduced.astype(np.float32)), dtype=np.float64)
+
+
+def neighbours_accuracy(features: Features) -> tuple[float, float]:
+    """(accuracy, share of the most frequent class) of test rows that take the class most frequent among the NEIGHBOURS
+    nearest training rows (Euclidean), the first class where two are equal; NaN without two classes or a split."""
+    train, test = (features.rows(features.split == name) for name in ("train", "test"))
+    if not len(train.label) or not len(test.label) or len(np.unique(features.label)) < 2:
+        return float("nan"), float("nan")
+    squares = (test.value**2).sum(1)[:, None] - 2 * test.value @ train.value.T + (train.value**2).sum(1)
+    nearest = np.argsort(squares, axis=1, kind="stable")[:, :NEIGHBOURS]
+    classes, codes = np.unique(train.label, return_inverse=True)
+    votes = np.stack([np.bincount(row, minlength=len(classes)) for row in codes[nearest]])
+    voted = classes[votes.argmax(axis=1)]
+    majority = np.unique(test.label, return_counts=True)[1].max() / len(test.label)
+    return float((voted == test.label).mean()), float(majority)
+
+
+def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """To DIGITS digits of the largest value, which is finer than a screen."""
+    largest = np.nanmax(np.abs(values), initial=0.0)
+    return values.round(max(0, DIGITS - 1 - int(np.floor(np.log10(largest))))) if largest > 0 else values

@@ -1,0 +1,81 @@
+"""TODO."""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import pandas as pd
+
+from analysis.records.run_records import Records
+from analysis.records.schema import STATUSES
+
+DIGITS = 4
+
+
+def number(value: float | None, digits: int = DIGITS, signed: bool = False) -> str:
+    """A number with `digits` significant digits, trailing zeros kept; empty when there is none."""
+    if value is None or pd.isna(value):
+        return ""
+    sign = "+" if signed else ""
+    if value == 0:
+        return f"{sign}0"
+    if abs(value) >= 10 ** (digits - 1):
+        return f"{value:{sign}.0f}" if abs(value) < 1e9 else f"{value:{sign}.{digits - 1}e}"
+    return f"{value:{sign}#.{digits}g}".rstrip(".")
+
+
+def interval(low: float | None, high: float | None, digits: int = DIGITS, signed: bool = False) -> str:
+    if low is None or high is None or pd.isna(low) or pd.isna(high):
+        return ""
+    return f"[{number(low, digits, signed)}, {number(high, digits, signed)}]"
+
+
+def reached(row: Mapping[str, Any], value: str) -> str:
+    """A ranking's `value` of a cell whose trials were all stopped, with the epochs that they reached."""
+    epochs = row["stopped_epochs"]
+    return f"{value} after {epochs:.3g} {'epoch' if epochs == 1 else 'epochs'}"
+
+
+def after(epoch: int | None) -> str:
+    """At which epoch values were compared, behind a noun; empty where each is of its trial's selected epoch."""
+    return "" if epoch is None else f" after {plural(epoch, 'epoch')}"
+
+
+def progress(records: Records) -> str:
+    """How many of the planned trials have come how far."""
+    by_status = records.trials["status"].value_counts()
+    planned = records.planned_trials
+    known = counts_in_words({status: int(by_status.get(status, 0)) for status in STATUSES}) or "none started"
+    most = "at most " if records.study.get("trials_ahead") else ""
+    return f"{known}, of {most}{plural(planned, 'planned trial')}" if planned else known
+
+
+def selection_in_words(rule: Mapping[str, Any]) -> str:
+    if rule["rule"] == "best":
+        return f"the epoch with the best {rule['metric']}"
+    return "the last epoch" if rule["rule"] == "last" else f"epoch {rule['epoch']}"
+
+
+def setting_text(value: Any) -> str:
+    """A setting of a configuration, a list as `conv1+conv2` or `none`; empty where it does not apply."""
+    if value is None or (not isinstance(value, str) and pd.isna(value)):
+        return ""
+    if isinstance(value, str) and value.startswith("["):
+        with suppress(ValueError):
+            return "+".join(map(str, json.loads(value))) or "none"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def p_text(p: float | None) -> str:
+    if p is None or pd.isna(p):
+        return ""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def counts_in_words(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,0 +1,176 @@
+"""Why a level differs from its baseline: the test examples that it gains and loses, the classes they are of, and how
+far its confidence can be believed. From the predictions of pairs of trials with equal seeds; nothing is averaged first.
+
+A pair counts where both trials finished and left predictions of the same examples with the same targets.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.records.run_directory import RunDirectory
+from analysis.records.run_records import Records
+from analysis.statistics.prediction_errors import Classes, Outcome, Points, mcnemar_p, read_outcome
+from analysis.tables.confusion import class_name
+
+if TYPE_CHECKING:
+    from analysis.statistics.prediction_errors import Classes
+
+
+PAIR_COLUMNS = ("factor", "level", "baseline_level", "n_pairs", "examples")
+CLASS_COLUMNS = (
+    *PAIR_COLUMNS,
+    *("gained", "lost", "p_mcnemar", "class_gain", "class_gain_delta", "class_loss", "class_loss_delta"),
+    *("ece_baseline", "ece_level"),
+)
+POINT_COLUMNS = (*PAIR_COLUMNS, "share_better", "share_worse", "delta_px", "delta_px_median")
+KEPT_TRIALS = 256
+MAXIMUM_COMPARISONS = 300  # the first of a study: each has two files to read a seed
+
+
+def why_and_changed(records: Records, run: RunDirectory) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """why.csv and changed.csv, for which each file of predictions is read once; both are empty for a search.
+
+    why.csv has a row a comparison whose pairs left predictions, of the study's first MAXIMUM_COMPARISONS. Classes:
+    `gained` and `lost` count examples that turned right and wrong, means over pairs; `p_mcnemar` is the median over
+    pairs of McNemar's exact p (within one pair, so it says nothing of other seeds); `class_gain` and `class_loss` are
+    the classes whose accuracy rose and fell most, mean over pairs. Landmarks: the shares of examples whose error fell
+    and rose, the mean and the median of its change in pixels, means over pairs.
+
+    changed.csv holds, of classes, the test examples that turn, as `changed.changed_rows` finds them.
+    """
+    read = lru_cache(KEPT_TRIALS)(lambda trial: read_outcome(run.predictions / f"{trial}.parquet"))
+    names = records.class_names
+    rows, turned = [], []
+    comparisons = records.comparisons[:MAXIMUM_COMPARISONS]
+    for comparison in comparisons if run.predictions.is_dir() else []:
+        pairs = list(_pairs(records, comparison["baseline_cell"], comparison["cell"], read))
+        row = {name: comparison[name] for name in PAIR_COLUMNS[:3]} | {"n_pairs": len(pairs)}
+        classes = [(a, b) for a, b in pairs if isinstance(a, Classes) and isinstance(b, Classes)]
+        points = [(a, b) for a, b in pairs if isinstance(a, Points) and isinstance(b, Points)]
+        if classes:
+            rows.append(row | _classes(classes, names))
+            turned += changed_rows(comparison, classes, names)
+        elif points:
+            rows.append(row | _points(points))
+    columns = POINT_COLUMNS if any("share_better" in row for row in rows) else CLASS_COLUMNS
+    table = pd.DataFrame(rows, columns=list(columns))
+    texts = {"factor", "level", "baseline_level", "class_gain", "class_loss"}
+    counts = {"n_pairs", "examples"}
+    kinds = {name: "str" if name in texts else "int64" if name in counts else "float64" for name in columns}
+    return table.astype(kinds), changed_table(turned)
+
+
+def _pairs(
+    records: Records, baseline: str, level: str, read: Callable[[str], Outcome]
+) -> Iterator[tuple[Classes | Points, Classes | Points]]:
+    """Outcomes of both cells by seed, where they are of the same examples."""
+    first, second = (records.finished_trials(cell) for cell in (baseline, level))
+    for seed in sorted(first.keys() & second.keys()):
+        a, b = read(first[seed]), read(second[seed])
+        if a is None or b is None or type(a) is not type(b) or not np.array_equal(a.index, b.index) or not len(a.index):
+            continue
+        if isinstance(a, Classes) and isinstance(b, Classes) and not np.array_equal(a.target, b.target):
+            continue
+        yield a, b
+
+
+def _classes(pairs: list[tuple[Classes, Classes]], names: list[str]) -> dict[str, Any]:
+    gained = [int((~a.right & b.right).sum()) for a, b in pairs]
+    lost = [int((a.right & ~b.right).sum()) for a, b in pairs]
+    by_class = pd.concat([_by_class(b) - _by_class(a) for a, b in pairs], axis=1).mean(axis=1)
+    classes, change = by_class.index.to_numpy(), by_class.to_numpy("float64")
+    row: dict[str, Any] = {
+        "examples": len(pairs[0][0].index),
+        "gained": np.mean(gained),
+        "lost": np.mean(lost),
+        "p_mcnemar": np.median([mcnemar_p(g, x) for g, x in zip(gained, lost, strict=True)]),
+    }
+    for name, sign in (("gain", 1), ("loss", -1)):
+        place = int(np.argmax(sign * change))
+        if sign * change[place] > 0:
+            row |= {f"class_{name}": class_name(names, int(classes[place])), f"class_{name}_delta": change[place]}
+    for name, side in (("baseline", 0), ("level", 1)):
+        errors = [pair[side].ece for pair in pairs]
+        row[f"ece_{name}"] = np.mean([error for error in errors if error is not None]) if None not in errors else None
+    return row
+
+
+def _by_class(outcome: Classes) -> pd.Series:
+    """Accuracy by class of the examples."""
+    return pd.Series(outcome.right).groupby(outcome.target).mean()
+
+
+def _points(pairs: list[tuple[Points, Points]]) -> dict[str, Any]:
+    changes = [b.error - a.error for a, b in pairs]
+    return {
+        "examples": len(changes[0]),
+        "share_better": np.mean([(change < 0).mean() for change in changes]),
+        "share_worse": np.mean([(change > 0).mean() for change in changes]),
+        "delta_px": np.mean([change.mean() for change in changes]),
+        "delta_px_median": np.mean([np.median(change) for change in changes]),
+    }
+
+
+CHANGED_COLUMNS = (
+    *("factor", "level", "baseline_level", "index", "true", "turned", "seeds", "back", "n"),
+    *("baseline_says", "level_says"),
+)
+GAINED, LOST = "gained", "lost"
+MAXIMUM_EXAMPLES = 50  # of each comparison, either way
+
+
+def changed_rows(
+    comparison: Mapping[str, Any], pairs: "Sequence[tuple[Classes, Classes]]", names: list[str]
+) -> list[dict[str, Any]]:
+    """Examples of a comparison that turned right ("gained") and wrong ("lost") in more of the `n` pairs of equal seeds
+    than they turned the other way.
+
+    `seeds` counts the pairs in which it turned so, `back` those in which it turned the other way; the first
+    MAXIMUM_EXAMPLES by seeds, then by back, then by index. `baseline_says` and `level_says` are the classes named most
+    often where it turned so. Pairs are of the same examples each; pairs whose examples differ from the first's are left
+    out.
+    """
+    first = pairs[0][0]
+    same = [(a, b) for a, b in pairs if np.array_equal(a.index, first.index) and np.array_equal(a.target, first.target)]
+    right = np.stack([[a.right, b.right] for a, b in same])
+    turned = {GAINED: ~right[:, 0] & right[:, 1], LOST: right[:, 0] & ~right[:, 1]}
+    rows = []
+    for way, other in ((GAINED, LOST), (LOST, GAINED)):
+        seeds, back = turned[way].sum(axis=0), turned[other].sum(axis=0)
+        order = np.lexsort((first.index, back, -seeds))
+        for place in order[(seeds > back)[order]][:MAXIMUM_EXAMPLES]:
+            said = [
+                (int(a.prediction[place]), int(b.prediction[place])) for a, b in _where(same, turned[way][:, place])
+            ]
+            rows.append(
+                {name: comparison[name] for name in ("factor", "level", "baseline_level")}
+                | {"index": int(first.index[place]), "true": class_name(names, int(first.target[place]))}
+                | {"turned": way, "seeds": int(seeds[place]), "back": int(back[place]), "n": len(same)}
+                | {
+                    "baseline_says": _most(names, [a for a, _ in said]),
+                    "level_says": _most(names, [b for _, b in said]),
+                }
+            )
+    return rows
+
+
+def _where(pairs: "Sequence[tuple[Classes, Classes]]", flags: NDArray[np.bool_]) -> "list[tuple[Classes, Classes]]":
+    return [pair for pair, flag in zip(pairs, flags, strict=True) if flag]
+
+
+def _most(names: list[str], classes: list[int]) -> str:
+    """The class named most often, the first one where two are equal."""
+    counts = Counter(classes)
+    return class_name(names, min(counts, key=lambda name: (-counts[name], name)))
+
+
+def changed_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    texts = dict.fromkeys(("factor", "level", "baseline_level", "true", "turned", "baseline_says", "level_says"), "str")
+    counts = dict.fromkeys(("index", "seeds", "back", "n"), "int64")
+    return pd.DataFrame(rows, columns=list(CHANGED_COLUMNS)).astype(texts | counts)

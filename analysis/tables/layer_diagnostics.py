@@ -1,0 +1,154 @@
+"""What went on inside the networks, where a run recorded it (`diagnostics`): activations, gradients and updates by
+layer and epoch. As rows, as a table of the last epoch, and as sentences where a stated rule finds a fault.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis.records.run_directory import RunDirectory
+from analysis.records.run_records import Records
+from analysis.records.schema import DIVERGED
+from analysis.tables.ranking import best_cell
+
+MEASURES = ("mean", "std", "dead", "gradient_norm", "weight_norm", "update_ratio")
+COLUMNS = ("cell", "layer", "kind", "epoch", "n", *MEASURES)
+MAXIMUM_CELLS = 6
+CANDIDATES = 40  # cells that are asked whether they recorded anything
+DEAD = 0.99  # share of a layer's units
+VANISHED = 1e-8  # norm of a layer's gradient
+UNMOVED = 1e-4  # of its size that a layer changes by in an epoch, in the epoch where it changes most
+NAMED_LAYERS = 3  # of those of one sentence
+RULES = (
+    f"Said of what holds in every seed: over {100 * DEAD:g} % of a layer's units dead in the last epoch; a gradient's "
+    f"norm below 1e-8 there; weights that no epoch changed by {100 * UNMOVED:g} % of their norm; a last layer that is "
+    "rectified."
+)
+
+
+def activation_rows(records: Records, run: RunDirectory, ranking: pd.DataFrame) -> pd.DataFrame:
+    """A row a layer and epoch of each finished or diverged trial of up to MAXIMUM_CELLS cells that recorded any: the
+    baseline, the best, then the study's others, a search's in the order of its ranking.
+
+    `place` counts layers from the input on. Batch norm and dropout placed after a layer change no name.
+    """
+    first = [records.baseline_cell, best_cell(records, ranking)]
+    others = ranking["cell"] if records.is_search else list(records.cells)
+    cells = dict.fromkeys(records.resolve(str(cell)) for cell in [*first, *others] if cell is not None)
+    found = (rows for cell in islice(cells, CANDIDATES) for rows in _of_cell(records, run, cell))
+    kept = list(islice(found, MAXIMUM_CELLS)) if run.artifacts.is_dir() else []
+    return pd.concat(kept, ignore_index=True) if kept else pd.DataFrame(columns=["cell", "seed", "place", *COLUMNS])
+
+
+def _of_cell(records: Records, run: RunDirectory, cell: str) -> Iterator[pd.DataFrame]:
+    """All trials of a cell as one frame, if any has a file."""
+    parts = []
+    for seed, trial in records.finished_trials(cell, DIVERGED).items():
+        rows = read_diagnostics(run.artifacts / trial / "diagnostics.parquet")
+        if rows is not None:
+            parts.append(rows.assign(cell=cell, seed=seed))
+    if parts:
+        yield pd.concat(parts, ignore_index=True)
+
+
+def read_diagnostics(path: Path) -> pd.DataFrame | None:
+    """epoch, place, layer, kind and MEASURES; None where the file is missing or says something else."""
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError):
+        return None
+    if not {"epoch", "layer", "kind", *MEASURES} <= set(table) or table.empty:
+        return None
+    table["layer"] = table["layer"].astype("str").str.removesuffix(".layer")
+    table["place"] = table.groupby("epoch").cumcount()
+    return table.astype(dict.fromkeys(MEASURES, "float64")).replace([np.inf, -np.inf], np.nan)
+
+
+def diagnostics_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """COLUMNS: each layer in its trial's last epoch, means over the `n` seeds; layers from the input on."""
+    last = rows.loc[rows["epoch"] == rows.groupby(["cell", "seed"])["epoch"].transform("max")]
+    grouped = last.groupby(["cell", "place", "layer", "kind"], sort=False)
+    table = grouped.agg(epoch=("epoch", "max"), n=("seed", "nunique"), **{name: (name, "mean") for name in MEASURES})
+    return table.reset_index()[list(COLUMNS)]
+
+
+def rectifies(kinds: pd.Series) -> "pd.Series[bool]":
+    """Whether layers of these kinds can have dead units: rectifiers of any sort."""
+    return kinds.str.contains("relu|rectified", case=False)
+
+
+def has_weights(kinds: pd.Series) -> "pd.Series[bool]":
+    """Whether layers of these kinds multiply by weights: convolutions and linear ones."""
+    return kinds.str.contains("conv|linear", case=False)
+
+
+def findings(rows: pd.DataFrame) -> list[str]:
+    """A sentence for each thing that is clearly wrong in all seeds of a cell; the thresholds are this module's."""
+    sentences = []
+    for cell, own in rows.groupby("cell", sort=False):
+        n = own["seed"].nunique()
+        seeds = {1: "one seed", 2: "both seeds"}.get(n, f"all {n} seeds")
+        for said in (_dead(own), _vanished(own), _unmoved(own), _cut_off(own)):
+            if said:
+                sentences.append(f"{cell}, {seeds}: {said}.")
+    return sentences
+
+
+def _dead(own: pd.DataFrame) -> str:
+    """Rectifiers with more than DEAD of their units dead in the last epoch of all seeds, by when it began."""
+    layers = own.loc[rectifies(own["kind"])]
+    since: dict[int, list[str]] = {}
+    share: list[float] = []
+    for layer, part in layers.groupby("layer", sort=False):
+        begun = [_since(trial.set_index("epoch")["dead"] > DEAD) for _, trial in part.groupby("seed")]
+        if all(epoch is not None for epoch in begun):
+            since.setdefault(max(epoch for epoch in begun if epoch is not None), []).append(str(layer))
+            share.append(float(part.loc[part["epoch"] == part["epoch"].max(), "dead"].min()))
+    parts = [f"in {_named(names)} from epoch {epoch} on" for epoch, names in sorted(since.items())]
+    return f"{_percent(min(share))} of the units are dead {_joined(parts)}" if parts else ""
+
+
+def _since(flags: "pd.Series[bool]") -> int | None:
+    """The epoch from which all flags are true; None where the last one is not."""
+    flags = flags.sort_index()
+    if not bool(flags.iloc[-1]):
+        return None
+    false = flags.index[~flags.to_numpy()]
+    return int(flags.index[flags.index > false.max()].min() if len(false) else flags.index.min())
+
+
+def _vanished(own: pd.DataFrame) -> str:
+    last = own.loc[own["epoch"] == own.groupby("seed")["epoch"].transform("max")].dropna(subset="gradient_norm")
+    worst = last.groupby("layer", sort=False)["gradient_norm"].max()
+    layers = [str(layer) for layer in worst.index[worst < VANISHED]]
+    return f"no gradient reaches {_named(layers)} in the last epoch" if layers else ""
+
+
+def _unmoved(own: pd.DataFrame) -> str:
+    most = own.loc[has_weights(own["kind"]), "update_ratio"].max()
+    if not most < UNMOVED:
+        return ""
+    return f"no epoch changed any layer's weights by {100 * UNMOVED:g} % of their size"
+
+
+def _cut_off(own: pd.DataFrame) -> str:
+    last = own.loc[own["place"] == own["place"].max()].iloc[0]
+    if not bool(rectifies(own["kind"]).loc[last.name]):
+        return ""
+    return f"the last layer, {last['layer']}, is not linear ({last['kind']}): what is below 0 is lost"
+
+
+def _named(layers: Sequence[str]) -> str:
+    left = len(layers) - NAMED_LAYERS
+    return ", ".join(layers[:NAMED_LAYERS]) + (f" and {left} more" if left > 0 else "")
+
+
+def _joined(parts: Iterable[str]) -> str:
+    return ", ".join(parts)
+
+
+def _percent(share: float) -> str:
+    return "100 %" if share == 1 else f"more than {100 * DEAD:g} %"

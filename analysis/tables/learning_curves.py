@@ -1,0 +1,71 @@
+"""TODO."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from analysis.records.columns import metric_columns
+from analysis.records.run_records import Records
+from analysis.records.schema import DIVERGED, FAILED, FINISHED
+from analysis.statistics.hypothesis_tests import half_width
+from core.metrics import SPLITS, counterpart
+
+CURVE_COLUMNS = ("cell", "epoch", "metric", "n", "mean", "std", "ci_low", "ci_high")
+CURVE_WORDS = {"loss", "accuracy", "reference"}
+
+
+def curve_metrics(records: Records) -> list[str]:
+    """Loss, accuracy and reference columns of the epochs, and the primary metric on every split."""
+    primary = {counterpart(records.metric, split) for split in SPLITS}
+    columns = metric_columns(records.epochs)
+    return [name for name in columns if name in primary or CURVE_WORDS & set(name.split("_"))]
+
+
+def curves_table(records: Records, cells: Sequence[str]) -> pd.DataFrame:
+    """Mean, standard deviation and 95 % interval over seeds, by cell, metric and epoch, without broken trials."""
+    metrics = curve_metrics(records)
+    rows = epochs_of_cells(records, cells)
+    if rows.empty or not metrics:
+        return pd.DataFrame(columns=list(CURVE_COLUMNS))
+    long = rows.melt(["cell", "epoch"], metrics, var_name="metric", value_name="value").dropna(subset="value")
+    table = long.groupby(["cell", "metric", "epoch"])["value"].agg(["count", "mean", "std"]).reset_index()
+    table = table.rename(columns={"count": "n"})
+    half = half_width(table["std"], table["n"])
+    table["ci_low"], table["ci_high"] = table["mean"] - half, table["mean"] + half
+    place = {name: index for index, name in enumerate(cells)}
+    order = pd.DataFrame(
+        {"cell": table["cell"].map(place), "metric": table["metric"].map(metrics.index), "epoch": table["epoch"]}
+    ).sort_values(["cell", "metric", "epoch"])
+    return table.loc[order.index, list(CURVE_COLUMNS)].reset_index(drop=True)
+
+
+def epochs_of_cells(records: Records, cells: Sequence[str]) -> pd.DataFrame:
+    """The epochs of these cells' trials, as far as they are whole."""
+    trials = records.trials
+    kept = trials.loc[~trials["status"].isin([DIVERGED, FAILED]) & trials["cell"].isin(list(cells))]
+    return records.epochs.merge(kept[["trial", "cell"]], on="trial")
+
+
+STEADINESS = ("val_roughness", "val_jumps")
+STATISTICS = ("mean", "std", "ci_low", "ci_high")
+STABILITY_COLUMNS = ("cell", "n", *(f"{metric}_{figure}" for metric in STEADINESS for figure in STATISTICS))
+
+
+def stability_table(records: Records, cells: Sequence[str]) -> pd.DataFrame:
+    """One row a cell in the order given: mean, standard deviation and 95 % t interval of both over finished trials.
+
+    Cells none of whose finished trials has a curve long enough are left out. An interval may reach below zero, which
+    neither figure can.
+    """
+    trials = records.trials
+    known = trials.loc[(trials["status"] == FINISHED) & trials["val_roughness"].notna()]
+    by_cell = known.groupby("cell")
+    shown = [cell for cell in cells if cell in by_cell.groups]
+    table = pd.DataFrame({"cell": pd.Series(shown, dtype="str"), "n": by_cell.size().reindex(shown).to_numpy()})
+    for metric in STEADINESS:
+        values = known[metric].astype("float64").groupby(known["cell"])
+        mean, std = (values.agg(figure).reindex(shown).to_numpy() for figure in ("mean", "std"))
+        table[f"{metric}_mean"], table[f"{metric}_std"] = mean, std
+        half = half_width(table[f"{metric}_std"], table["n"])
+        table[f"{metric}_ci_low"], table[f"{metric}_ci_high"] = mean - half, mean + half
+    return table[list(STABILITY_COLUMNS)].astype({"n": "int64"})

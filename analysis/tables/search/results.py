@@ -1,0 +1,118 @@
+"""What a search's report says beyond its ranking: the tables, and how far its best can be believed."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+
+from analysis.records.run_records import Records
+from analysis.records.schema import STOPPED
+from analysis.records.search_space import Observations, objectives, observed, sign
+from analysis.statistics.random_forest import Forest
+from analysis.tables.ranking import ranking_table, settings_columns
+from analysis.tables.search.importance import importance_table
+from analysis.tables.search.marginals import marginals_table
+from core.metrics import counterpart, maximised
+
+TOP = 10
+TOP_COLUMNS = ("rank", "cell", "n", "metric", "val_mean", "test_mean", "test_rank", "gap")
+RUNG_COLUMNS = ("rung", "epoch", "metric", "reached", "stopped", "went_on", "best_value")
+
+
+@dataclass(frozen=True)
+class Search:
+    """A run's records, with what the tables, figures and sentences of a search share, each computed once."""
+
+    records: Records
+
+    @cached_property
+    def ranking(self) -> pd.DataFrame:
+        return ranking_table(self.records)
+
+    @cached_property
+    def ranked(self) -> pd.DataFrame:
+        """ranking.csv's rows of configurations all of whose trials finished, with `test_rank` and `gap`."""
+        metric = self.records.ranked_metric
+        kept = self.ranking["val_mean"].notna() & (self.ranking.get("n_stopped", 0) == 0)
+        table = self.ranking.loc[kept].reset_index(drop=True)
+        if counterpart(metric, "test") == metric:  # one that has no split, such as seconds
+            table["test_mean"] = float("nan")
+        table["test_rank"] = table["test_mean"].rank(method="min", ascending=not maximised(metric)).astype("Int64")
+        table["gap"] = -sign(metric) * (table["val_mean"] - table["test_mean"])
+        return table
+
+    @cached_property
+    def judged(self) -> list[Observations]:
+        """By each objective, the first one first."""
+        return [observed(self.records, metric) for metric in objectives(self.records)]
+
+    @cached_property
+    def seen(self) -> Observations:
+        """By what the search ranks by."""
+        metric = self.records.ranked_metric
+        return next((seen for seen in self.judged if seen.metric == metric), None) or observed(self.records, metric)
+
+    @cached_property
+    def forest(self) -> Forest:
+        """Over the first objective."""
+        return Forest(self.judged[0])
+
+    def keys(self, importance: pd.DataFrame) -> list[str]:
+        """Settings by their importance for the first objective."""
+        return list(importance.loc[importance["metric"] == self.judged[0].metric, "setting"])
+
+
+def search_tables(search: Search) -> dict[str, pd.DataFrame]:
+    """importance, marginals, rungs and top, each where there is enough to tell; none for an ablation."""
+    if not search.records.is_search:
+        return {}
+    importance = importance_table(search.judged)
+    tables = {"importance": importance, "marginals": _marginals(search, importance)}
+    tables |= {"rungs": rungs_table(search.records), "top": top_table(search)}
+    return {name: table for name, table in tables.items() if len(table)}
+
+
+def _marginals(search: Search, importance: pd.DataFrame) -> pd.DataFrame:
+    """marginals.csv of the first objective, its settings in the order of their importance."""
+    if importance.empty:
+        return pd.DataFrame()
+    return marginals_table(search.forest, search.keys(importance))
+
+
+def top_table(search: Search) -> pd.DataFrame:
+    """top.csv, the TOP best configurations: `rank, cell, n, metric, val_mean, test_mean, test_rank, gap`, then their
+    settings (of a population's member those that it began with).
+
+    Only configurations all of whose trials finished are ranked, as in ranking.csv. `test_rank` is the place that the
+    test metric, which chose nothing, gives the configuration among all of them; `gap` is how much better it is in
+    validation than in test. Both, and `test_mean`, are missing where no test metric was recorded. Empty with fewer
+    than two configurations.
+    """
+    ranked, records = search.ranked, search.records
+    if len(ranked) < 2:
+        return pd.DataFrame(columns=list(TOP_COLUMNS))
+    settings = settings_columns(records).set_index(pd.Index(list(records.cells), dtype="str"))
+    return ranked.head(TOP)[list(TOP_COLUMNS)].join(settings, on="cell")
+
+
+def rungs_table(records: Records) -> pd.DataFrame:
+    """rungs.csv, a row an epoch after which the trial scheduler stopped trials, and one for the whole budget:
+    `rung, epoch, metric, reached, stopped, went_on, best_value`.
+
+    `reached` counts the trials that trained so far, whatever became of them, `stopped` those that were stopped there,
+    `went_on` those with a further epoch; `best_value` is the best of the metric among the trials at that epoch.
+    Empty where no trial was stopped.
+    """
+    trials, metric = records.trials, records.ranked_metric
+    stopped = trials.loc[trials["status"] == STOPPED, "epochs"]
+    if stopped.empty:
+        return pd.DataFrame(columns=list(RUNG_COLUMNS))
+    epochs = sorted({*map(int, stopped), max(int(records.study["epochs"]), int(trials["epochs"].max()))})
+    values = records.epochs[metric] if metric in records.epochs else pd.Series(dtype="float64")
+    by_epoch = values.groupby(records.epochs["epoch"]).agg("max" if maximised(metric) else "min")
+    table = pd.DataFrame({"rung": range(1, len(epochs) + 1), "epoch": epochs, "metric": metric})
+    table["reached"] = [int((trials["epochs"] >= epoch).sum()) for epoch in epochs]
+    table["stopped"] = [int((stopped == epoch).sum()) for epoch in epochs]
+    table["went_on"] = [int((trials["epochs"] > epoch).sum()) for epoch in epochs]
+    table["best_value"] = by_epoch.reindex(epochs).to_numpy("float64")
+    return table[list(RUNG_COLUMNS)]
