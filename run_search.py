@@ -12,7 +12,9 @@ import click
 
 from analysis.records.run_directory import RunDirectory
 from core.errors import FaultError
-from engine.arguments import (
+from engine.cli.interrupts import in_foreground
+from engine.cli.locations import directory_of, existing, local
+from engine.cli.options import (
     data_options,
     given_options,
     incumbent_option,
@@ -23,17 +25,15 @@ from engine.arguments import (
     study_options,
     tracker_options,
 )
-from engine.directories import directory_of, existing, local
-from engine.foreground import in_foreground
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from engine.options import Options
+    from engine.planning.run_options import Options
     from search_spaces.study import AnyStudy
 
 ROOT = Path(__file__).resolve().parent
-DONE, FAILED, REFUSED = 0, 1, 2  # and engine.watch.INTERRUPTED
+DONE, FAILED, REFUSED = 0, 1, 2  # and engine.execution.ray_watchdog.INTERRUPTED
 
 # With Python's own 700, the half million objects of torch's and Ray's imports are looked at time and again.
 gc.set_threshold(100_000)
@@ -81,7 +81,7 @@ def main() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON array.")
 def list_command(what: str, as_json: bool) -> None:
     """What there is to run."""
-    from engine.catalogue import catalogue
+    from engine.cli.listing import catalogue
 
     rows = catalogue(what)
     if as_json:
@@ -100,7 +100,7 @@ def list_command(what: str, as_json: bool) -> None:
 @data_options
 def prepare(dataset: str, write_lists: Path | None, **raw: Any) -> None:
     """Decode, validate, audit and cache a data set; counts per class and split."""
-    from engine.catalogue import prepare_dataset, write_dataset_lists
+    from engine.cli.listing import prepare_dataset, write_dataset_lists
 
     options = parsed_options(raw)
     table = prepare_dataset(dataset, options)
@@ -119,7 +119,7 @@ def _asked(study: str, incumbent: str | None, raw: dict[str, Any]) -> "tuple[Any
     asked, options = study_named(study), parsed_options(raw)
     if incumbent is None:
         return asked, options
-    from engine.incumbent import around
+    from engine.search.winner import around
 
     return around(asked, options, existing(incumbent, raw["cache_dir"]))
 
@@ -133,9 +133,9 @@ def _asked(study: str, incumbent: str | None, raw: dict[str, Any]) -> "tuple[Any
 def plan(study: str, out: str | None, as_json: bool, incumbent: str | None, **raw: Any) -> None:
     """Every cell and trial, what is finished, which cells cannot run and why, a forecast."""
     asked, options = _asked(study, incumbent, raw)
-    from engine.forecast import describe_plan, plan_record
-    from engine.plan import make_plan
-    from engine.proof import assumed_to_go_on
+    from engine.execution.code_proof import assumed_to_go_on
+    from engine.execution.forecast import describe_plan, plan_record
+    from engine.planning.plan import make_plan
 
     made = assumed_to_go_on(make_plan(asked, options, directory_of(asked, out, raw["cache_dir"])))
     if as_json:
@@ -157,7 +157,7 @@ def run(study: str, out: str | None, incumbent: str | None, **raw: Any) -> None:
 
 def _begin(study: "AnyStudy", options: "Options", directory: Path) -> None:
     def work() -> None:
-        from engine.launch import start
+        from engine.execution.launch import start
 
         start(study, options, directory, sys.argv[1:], _console())
 
@@ -174,7 +174,7 @@ def _begin(study: "AnyStudy", options: "Options", directory: Path) -> None:
 def confirm(run_dir: str, top: int, out: str | None, **raw: Any) -> None:
     """Run a search's winners again with fresh seeds, as a paired ablation against the default and each other."""
     options, source = parsed_options(raw), existing(run_dir, raw["cache_dir"])
-    from engine.confirm import confirmation
+    from engine.search.confirm import confirmation
 
     asked, options = confirmation(source, top, options)
     address = RunDirectory(source).remote or str(source)
@@ -189,7 +189,7 @@ def resume(run_dir: str, **raw: Any) -> None:
     directory, _ = existing(run_dir, raw["cache_dir"]), parsed_options(raw)
 
     def work() -> None:
-        from engine.launch import go_on
+        from engine.execution.launch import go_on
 
         go_on(directory, given_options(raw), sys.argv[1:], _console())
 
@@ -201,7 +201,7 @@ def _report(directory: Path) -> int:
     from analysis.report.build import make_report
 
     if RunDirectory(directory).remote:
-        from engine.remote import fetch_outputs
+        from engine.integrations.remote_sync import fetch_outputs
 
         fetch_outputs(directory)
     made = make_report(directory)
@@ -232,12 +232,12 @@ def report(run_dir: str, serve: bool, port: int, tensorboard: bool | None, mlflo
     """(Re)write RUN_DIR/report from the records alone, and print its first table."""
     directory = existing(run_dir)
     if tensorboard or mlflow:
-        from engine.followers import hand_over
+        from engine.integrations.log_follower import hand_over
 
         hand_over(RunDirectory(directory), bool(tensorboard), mlflow, lambda text: click.echo(text, err=True))
     _report(directory)
     if RunDirectory(directory).remote:
-        from engine.remote import send_report
+        from engine.integrations.remote_sync import send_report
 
         send_report(directory)
     if serve:
@@ -303,8 +303,8 @@ def predict(
     in a photo; landmarks are in pixels of the photo.
     """
     directory = existing(run_dir, places["cache_dir"])
-    from engine.predict import predict_all
-    from engine.trained import Loader, best_trial
+    from engine.inference.predict import predict_all
+    from engine.inference.trained_model import Loader, best_trial
 
     for line in predict_all(Loader(directory, places), trial or best_trial(directory), images, out, draw):
         click.echo(line, err=out is None)
@@ -317,9 +317,9 @@ def predict(
 def export(run_dir: str, out: Path, trial: str | None, **places: str | None) -> None:
     """A trial's selected model as one file for other programs, checked, with a model card beside it."""
     directory = existing(run_dir, places["cache_dir"])
-    from engine.card import write_card
-    from engine.export import export as write_model
-    from engine.trained import Loader, best_trial
+    from engine.inference.export import export as write_model
+    from engine.inference.model_card import write_card
+    from engine.inference.trained_model import Loader, best_trial
 
     trained, check = write_model(Loader(directory, places), trial or best_trial(directory), out)
     click.echo(
@@ -334,8 +334,8 @@ def export(run_dir: str, out: Path, trial: str | None, **places: str | None) -> 
 @click.argument("trial")
 def rerun(run_dir: str, trial: str) -> None:
     """Train one trial alone, without Ray, and hold its numbers against the record."""
-    from engine.progress import epoch_line
-    from engine.replay import rerun as train_again
+    from engine.execution.progress import epoch_line
+    from engine.execution.replay import rerun as train_again
 
     key, how, differences = train_again(existing(run_dir), trial, lambda row: click.echo(epoch_line(row)))
     for difference in differences:

@@ -22,10 +22,10 @@ from benchmarks import photos, textbook
 from benchmarks.kinds import NARROW, SIZE, WIDE, opened, small_cnn, stage3
 from benchmarks.measure import Apart, compare
 from datasets.cache.cache import prepare
-from trainables.allocator import keep_freed
 from trainables.config import TrialConfig
-from trainables.learner import Learner
-from trainables.networks import build_network
+from trainables.models.build import build_network
+from trainables.training.learner import Learner
+from trainables.training.malloc import keep_freed
 
 CPU = torch.device("cpu")
 Epoch = Callable[[], Any]

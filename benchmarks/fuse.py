@@ -18,9 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import photos
 from benchmarks.kinds import NARROW, SIZE, WIDE, opened, small_cnn, stage3
 from benchmarks.measure import compare, seconds
-from trainables.allocator import keep_freed
 from trainables.config import TrialConfig, flatten, resolve
-from trainables.probe import Kernel, Kind, Known, Probe, Way, best_way, seconds_a_step, whole_batches
+from trainables.fused.autotune import Kernel, Kind, Known, Probe, Way, best_way, seconds_a_step, whole_batches
+from trainables.training.malloc import keep_freed
 
 LANES = (2, 4, 8, 16)
 JUDGED = 8  # lanes that the figures are of

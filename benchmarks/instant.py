@@ -5,8 +5,8 @@ from typing import Any
 import torch
 
 from benchmarks.plain import FIGURES
-from trainables.digits import DigitsSmallCNN
-from trainables.trial import Trial, TrialSpec
+from trainables.trial.trial import Trial, TrialSpec
+from trainables.workloads.digits import DigitsSmallCNN
 
 
 class InstantTrial:

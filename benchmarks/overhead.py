@@ -28,9 +28,9 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.measure import summary
-from engine.cluster import ray_started
-from engine.launch import start
-from engine.options import Options
+from engine.execution.cluster import ray_started
+from engine.execution.launch import start
+from engine.planning.run_options import Options
 from search_spaces.factors import Factor
 from search_spaces.spaces import Number
 from search_spaces.study import AblationStudy, AnyStudy, SearchStudy

@@ -1,1 +1,6 @@
-"""What every other package stands on: settings, errors, metrics, seeds, files and storage. Imports none of ours."""
+"""What everything else stands on: settings, errors, metrics, seeds, files, storage, and how code is told apart."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+"""the folder that the program lies in"""

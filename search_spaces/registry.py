@@ -1,6 +1,6 @@
 """Every study by name."""
 
-from search_spaces import animals, digits, eurosat, expressions, faces, folder, landmarks
+from search_spaces.studies import animals, digits, eurosat, expressions, faces, folder, landmarks
 from search_spaces.study import AnyStudy
 
 STUDIES: dict[str, AnyStudy] = {

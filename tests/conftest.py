@@ -54,7 +54,7 @@ def cli_here(cache_dir: Path) -> Cli:
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[None]:
     """The session's one Ray, for tests that run studies in this process."""
-    from engine.cluster import ray_started
+    from engine.execution.cluster import ray_started
 
     with ray_started():
         yield

@@ -50,13 +50,16 @@ SCHEDULES: dict[str, type[Schedule]] = {"constant": Constant, "step": Step, "mul
 
 # name: (module:class of the Trainable subclass, what it is)
 WORKLOADS: dict[str, tuple[str, str]] = {
-    "digits": ("trainables.digits:DigitsSmallCNN", "scikit-learn's 8 × 8 digits, small CNN"),
-    "digits/resnet18": ("trainables.digits:DigitsResNet18", "scikit-learn's 8 × 8 digits, ResNet18 with a small stem"),
-    "folder": ("trainables.folder:FolderSmallCNN", "any class-folder set, small CNN"),
-    "faces": ("trainables.faces:FacesStage3", "faces and non-faces with landmarks, stage-3 network"),
-    "landmarks": ("trainables.faces:LandmarksStage1", "landmarks of face crops, stage-1 network"),
-    "animals": ("trainables.animals:AnimalsVGG19", "photos of animals, VGG19"),
-    "expressions": ("trainables.expressions:ExpressionsCNN", "facial expressions, baseline CNN"),
-    "eurosat": ("trainables.eurosat:EuroSATUltraNet18", "satellite tiles, UltraNet18"),
-    "folder/resnet18": ("trainables.folder:FolderResNet18", "any class-folder set, ResNet18"),
+    "digits": ("trainables.workloads.digits:DigitsSmallCNN", "scikit-learn's 8 × 8 digits, small CNN"),
+    "digits/resnet18": (
+        "trainables.workloads.digits:DigitsResNet18",
+        "scikit-learn's 8 × 8 digits, ResNet18 with a small stem",
+    ),
+    "folder": ("trainables.workloads.folder:FolderSmallCNN", "any class-folder set, small CNN"),
+    "faces": ("trainables.workloads.faces:FacesStage3", "faces and non-faces with landmarks, stage-3 network"),
+    "landmarks": ("trainables.workloads.faces:LandmarksStage1", "landmarks of face crops, stage-1 network"),
+    "animals": ("trainables.workloads.animals:AnimalsVGG19", "photos of animals, VGG19"),
+    "expressions": ("trainables.workloads.expressions:ExpressionsCNN", "facial expressions, baseline CNN"),
+    "eurosat": ("trainables.workloads.eurosat:EuroSATUltraNet18", "satellite tiles, UltraNet18"),
+    "folder/resnet18": ("trainables.workloads.folder:FolderResNet18", "any class-folder set, ResNet18"),
 }

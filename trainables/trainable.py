@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 
 from ray import tune
 
-from trainables.lanes import Lanes
-from trainables.trial import Trial, TrialSpec
+from trainables.trial.runner import Lanes
+from trainables.trial.trial import Trial, TrialSpec
 
 REPORT_SECONDS = 0.2  # of work on short trials that one result tells the driver of
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from engine.options import bytes_of
+from engine.planning.run_options import bytes_of
 from tests.cli.runs import (
     EPOCHS,
     STUDY,
@@ -290,7 +290,11 @@ def test_a_clock_that_runs_backwards_changes_nothing_but_the_times(
         clock -= timedelta(hours=1)
         return clock.isoformat(timespec="milliseconds")
 
-    for place in ("engine.record.now", "engine.recorder.now", "engine.launch.timestamp"):
+    for place in (
+        "engine.runlog.run_log.now",
+        "engine.execution.ray_callback.now",
+        "engine.execution.launch.timestamp",
+    ):
         monkeypatch.setattr(place, backwards)
     run = tmp_path / "run"
     assert cli_here("run", *STUDY, "--out", run).returncode == 0

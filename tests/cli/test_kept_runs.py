@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from run_search import main
 from tests.conftest import ROOT
-from trainables.learner import Learner
+from trainables.training.learner import Learner
 
 KEPT = sorted(path.parent for path in (ROOT / "tests" / "runs").glob("*/study.json"))
 assert KEPT

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from trainables.digits import DigitsSmallCNN
-from trainables.feed import Feed
-from trainables.trial import Trial, TrialSpec
+from trainables.training.batch_draws import Feed
+from trainables.trial.trial import Trial, TrialSpec
+from trainables.workloads.digits import DigitsSmallCNN
 
 MENDED = "mended"
 """a file in the run directory, with which nothing fails any more"""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import PlanError
-from engine.cluster import check_versions, inspect_node, joined, node_faults, room
+from engine.execution.cluster import check_versions, inspect_node, joined, node_faults, room
 from tests.cluster.clusters import Cluster, caught_training, cluster, driver, family, kill, listening
 from tests.conftest import Cli
 from tests.records import ends, epoch_rows, events
@@ -152,7 +152,7 @@ def test_of_another_version_of_ray_or_python_both_are_named() -> None:
 
 def test_a_trial_is_never_spread_over_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = [{"cpu": 3.0, "gpu": 0.0}, {"cpu": 3.0, "gpu": 1.0}]
-    monkeypatch.setattr("engine.cluster.nodes", lambda: nodes)
+    monkeypatch.setattr("engine.execution.cluster.nodes", lambda: nodes)
     assert room({"cpu": 2.0, "gpu": 0.0}) == 2
     assert room({"cpu": 0.1, "gpu": 0.1}) == 10
     assert room({"cpu": 1.0, "gpu": 0.5}) == 2
@@ -162,7 +162,7 @@ def test_a_private_ray_listens_on_the_loopback_interface_only() -> None:
     program = """
 import os, sys
 from ray import tune  # as every trainable does before Ray is started
-from engine.cluster import ray_started
+from engine.execution.cluster import ray_started
 with ray_started():
     import ray
     ray.get(ray.remote(lambda: 1).remote())

@@ -35,7 +35,7 @@ def test_ray_itself_takes_the_cluster_file() -> None:
 
 
 def test_the_image_has_the_pinned_ray_and_every_part_of_the_program() -> None:
-    from engine.cluster import PROGRAM
+    from engine.execution.cluster import PROGRAM
 
     pinned = re.search(r"^ray==(\S+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     assert pinned is not None
@@ -50,7 +50,7 @@ def test_the_image_has_the_pinned_ray_and_every_part_of_the_program() -> None:
 
 
 def test_what_is_shipped_to_a_cluster_is_every_package_of_the_root() -> None:
-    from engine.cluster import PROGRAM
+    from engine.execution.cluster import PROGRAM
 
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests", "benchmarks"}
     assert packages | {"run_search.py"} == set(PROGRAM)

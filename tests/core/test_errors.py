@@ -11,7 +11,7 @@ from core.errors import FaultError, PlanError, StorageError, disk_fault, out_of_
 from datasets.base import DataError
 from search_spaces.study import StudyError
 from trainables.config import ConfigError
-from trainables.placement import PlacementError
+from trainables.models.placement import PlacementError
 
 REFUSALS = [PlanError, StorageError, DataError, StudyError, ConfigError, PlacementError]
 

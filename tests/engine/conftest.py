@@ -2,16 +2,16 @@
 
 import pytest
 
-import engine.launch
+import engine.execution.launch
 from tests.engine.sequential import Drive
-from trainables.learner import Learner
+from trainables.training.learner import Learner
 
 
 @pytest.fixture
 def drive(monkeypatch: pytest.MonkeyPatch) -> Drive:
     """Runs whole studies without Ray."""
     made = Drive()
-    monkeypatch.setattr(engine.launch, "carry_out", made.carry_out)
+    monkeypatch.setattr(engine.execution.launch, "carry_out", made.carry_out)
     return made
 
 

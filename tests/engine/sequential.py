@@ -15,14 +15,14 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from rich.console import Console
 
-import engine.launch
-from engine.feeder import Deadline
-from engine.options import Options
-from engine.record import Log
-from engine.recorder import Recorder
-from engine.tuner import Work
+import engine.execution.launch
+from engine.execution.ray_callback import Recorder
+from engine.execution.tuner import Work
+from engine.planning.run_options import Options
+from engine.runlog.run_log import Log
+from engine.search.trial_queue import Deadline
 from search_spaces.study import AnyStudy
-from trainables.trial import Trial, TrialSpec
+from trainables.trial.trial import Trial, TrialSpec
 
 BASELINE: dict[str, Any] = {
     "dataset.limit_train": 96,
@@ -50,9 +50,9 @@ class Drive:
         try:
             with _killed_after(lines):
                 if (directory / "study.json").exists():
-                    engine.launch.go_on(directory, options, ["test"], console)
+                    engine.execution.launch.go_on(directory, options, ["test"], console)
                 else:
-                    engine.launch.start(study, Options(**options), directory, ["test"], console)
+                    engine.execution.launch.start(study, Options(**options), directory, ["test"], console)
         except Killed:
             pass
         self.printed = console.file.getvalue()  # type: ignore[attr-defined]

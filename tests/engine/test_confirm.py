@@ -12,8 +12,8 @@ from analysis.report.contents import report_tables
 from analysis.report.narrative import answers
 from analysis.tables.ranking import ranking_table
 from core.errors import PlanError
-from engine.confirm import confirmation
-from engine.options import Options
+from engine.planning.run_options import Options
+from engine.search.confirm import confirmation
 from search_spaces.spaces import Choice
 from search_spaces.trial_schedulers import ASHA
 from tests.engine.sequential import Drive

@@ -10,11 +10,11 @@ import pytest
 
 from analysis.records.run_directory import RunDirectory
 from core.errors import Interrupted
-from engine.checks import meta_network
-from engine.disk import Budget, Footprint, footprint, tidy
-from engine.history import History
-from engine.options import Options, bytes_of, size_text
-from engine.record import Log
+from engine.planning.config_checks import meta_network
+from engine.planning.disk_estimate import Budget, Footprint, footprint, tidy
+from engine.planning.run_options import Options, bytes_of, size_text
+from engine.runlog.history import History
+from engine.runlog.run_log import Log
 from tests.cli.runs import disk, fill, whole
 from tests.records import events
 from tests.trainables.small_trials import finish, run_epochs, small_config, small_dataset, small_spec

@@ -19,9 +19,9 @@ from tests.conftest import Cli
 from tests.engine.sequential import Drive
 from tests.records import ends
 from tests.trainables.small_trials import SMALL, small_spec
-from trainables.feed import Fed
-from trainables.pictures import Pictures
-from trainables.trial import Trial
+from trainables.training.batch_draws import Fed
+from trainables.training.batches import Pictures
+from trainables.trial.trial import Trial
 
 SAMPLES, EPOCHS = 6, 3
 HOPELESS, FINE = 1e6, 0.05

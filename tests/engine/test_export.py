@@ -15,12 +15,12 @@ import pytest
 import torch
 from torch import nn
 
-import engine.export
+import engine.inference.export
 from analysis.records.run_directory import RunDirectory
 from core.errors import PlanError
 from datasets.base import DatasetInfo
-from engine.export import DESCRIPTION, Check, compare, export, out_faults, write
-from engine.trained import Evaluated, Loader, Trained
+from engine.inference.export import DESCRIPTION, Check, compare, export, out_faults, write
+from engine.inference.trained_model import Evaluated, Loader, Trained
 from search_spaces.factors import Factor
 from search_spaces.study import AblationStudy
 from tests.conftest import Cli
@@ -192,7 +192,7 @@ def test_a_file_passes_within_a_ten_thousandth_and_with_every_class_the_same(
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished ablation of two cells and two seeds, to be read only."""
-    import engine.launch
+    import engine.execution.launch
 
     drive = Drive()
     momentum = Factor.of("momentum", {"off": {}, "0.9": {"optimizer.momentum": 0.9}})
@@ -207,7 +207,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         baseline=BASELINE,
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine.launch, "carry_out", drive.carry_out)
+        patch.setattr(engine.execution.launch, "carry_out", drive.carry_out)
         return drive(study, tmp_path_factory.mktemp("export") / "run")
 
 
@@ -218,13 +218,13 @@ def first_trial(run: Path) -> str:
 def test_a_file_with_other_outputs_is_refused_and_not_left(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine.export, "write", Shifted(1e-3))
+    monkeypatch.setattr(engine.inference.export, "write", Shifted(1e-3))
     with pytest.raises(
         PlanError, match=r"its outputs are not the model's: on 64 test pictures they differ by up to 0\.00"
     ):
         export(Loader(run), first_trial(run), tmp_path / "model.pt2")
     assert list(tmp_path.iterdir()) == []
-    monkeypatch.setattr(engine.export, "write", Shifted(1e-7))
+    monkeypatch.setattr(engine.inference.export, "write", Shifted(1e-7))
     export(Loader(run), first_trial(run), tmp_path / "model.pt2")
     assert [file.name for file in tmp_path.iterdir()] == ["model.pt2"]
 
@@ -274,8 +274,10 @@ def test_what_cannot_be_written_is_refused_before_anything_is_loaded(
     done = cli_here("export", run, "--out", tmp_path / "model.onx")
     assert done.returncode == 2
     assert "allowed: .pt2, .onnx; did you mean '.onnx'?" in done.stderr
-    known = engine.export.find_spec
-    monkeypatch.setattr(engine.export, "find_spec", lambda name: None if name == "onnxscript" else known(name))
+    known = engine.inference.export.find_spec
+    monkeypatch.setattr(
+        engine.inference.export, "find_spec", lambda name: None if name == "onnxscript" else known(name)
+    )
     faults = out_faults(tmp_path / "absent" / "model.onnx")
     assert len(faults) == 2
     assert "there is no folder" in faults[0]

@@ -9,7 +9,7 @@ import pytest
 from analysis.records.store import read_records
 from analysis.report.build import write_report
 from core.errors import PlanError
-from engine.options import seconds_of
+from engine.planning.run_options import seconds_of
 from search_spaces.factors import Factor
 from search_spaces.spaces import Choice, Number
 from search_spaces.study import AblationStudy, SearchStudy

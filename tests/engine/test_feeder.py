@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from ray.tune.search import Searcher
 
-from engine.feeder import BUNDLE_SECONDS, Feeder
-from trainables.trial import TrialSpec
+from engine.search.trial_queue import BUNDLE_SECONDS, Feeder
+from trainables.trial.trial import TrialSpec
 
 
 def spec(number: int) -> TrialSpec:

@@ -8,9 +8,9 @@ import pytest
 
 from analysis.records.run_directory import RunDirectory
 from core.errors import PlanError
-from engine import followers
-from engine.followers import Follower, Pages, hand_over
-from engine.record import hold
+from engine.integrations import log_follower as followers
+from engine.integrations.log_follower import Follower, Pages, hand_over
+from engine.runlog.run_log import hold
 from tests.analysis.runs import study, write_outcomes
 
 

@@ -12,9 +12,9 @@ from analysis.records.store import read_records
 from analysis.report.contents import report_tables
 from analysis.tables.ranking import ranking_table
 from core.errors import PlanError
-from engine.incumbent import around, ranked
-from engine.options import Options
-from engine.plan import make_plan
+from engine.planning.plan import make_plan
+from engine.planning.run_options import Options
+from engine.search.winner import around, ranked
 from search_spaces.designs import DESIGNS
 from search_spaces.factors import Factor
 from search_spaces.spaces import Choice, Number

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from core.errors import PlanError
-from engine.options import Options
-from engine.plan import make_plan
+from engine.planning.plan import make_plan
+from engine.planning.run_options import Options
 from search_spaces.factors import Factor
 from search_spaces.spaces import Choice
 from search_spaces.study import AnyStudy, SearchStudy

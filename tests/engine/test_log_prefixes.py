@@ -10,16 +10,16 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-import engine.launch
+import engine.execution.launch
 from analysis.records.log import read_log
 from analysis.records.run_directory import RunDirectory
 from analysis.records.store import read_records
 from core.errors import PlanError
-from engine.history import History
-from engine.options import Options
-from engine.plan import Plan, make_plan
-from engine.record import Log
-from engine.standing import standing
+from engine.planning.plan import Plan, make_plan
+from engine.planning.remaining_work import standing
+from engine.planning.run_options import Options
+from engine.runlog.history import History
+from engine.runlog.run_log import Log
 from search_spaces.factors import Factor
 from search_spaces.spaces import Number
 from search_spaces.study import AblationStudy, AnyStudy, SearchStudy
@@ -71,7 +71,7 @@ class Finished:
 def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     study, drive = STUDIES[request.param], Drive()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine.launch, "carry_out", drive.carry_out)
+        patch.setattr(engine.execution.launch, "carry_out", drive.carry_out)
         run = drive(study, tmp_path_factory.mktemp("finished") / "run")
     assert len(ends(run)) == (4 if request.param == "ablation" else 5)
     return Finished(run, make_plan(study, Options(), run))

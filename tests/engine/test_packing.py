@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-import engine.packing
+import engine.execution.gpu_share
 from core.errors import PlanError
-from engine.options import Options
-from engine.packing import CONTEXT, Memory, measured_share, peak_memory, share
+from engine.execution.gpu_share import CONTEXT, Memory, measured_share, peak_memory, share
+from engine.planning.run_options import Options
 from tests.trainables.small_trials import small_spec
 
 GIB = 2**30
@@ -36,7 +36,7 @@ def test_without_a_gpu_there_is_nothing_to_measure(tmp_path: Path, local_ray: No
 def test_a_trial_on_a_gpu_takes_less_than_there_is(tmp_path: Path) -> None:
     memory = peak_memory(small_spec(tmp_path).to_dict())
     assert memory is not None
-    assert engine.packing.CONTEXT < memory.trial < memory.free
+    assert engine.execution.gpu_share.CONTEXT < memory.trial < memory.free
 
 
 @pytest.mark.parametrize("value", ["0.25", 0.25, "auto", None, 0.0])

@@ -11,17 +11,17 @@ from ray.tune.search import Searcher
 from analysis.records.store import read_records
 from analysis.report.contents import report_tables
 from core.errors import PlanError
-from engine.history import History
-from engine.options import Options
-from engine.path import PathFeeder, best_candidate
-from engine.plan import make_plan
-from engine.standing import standing
+from engine.planning.plan import make_plan
+from engine.planning.remaining_work import standing
+from engine.planning.run_options import Options
+from engine.runlog.history import History
+from engine.search.ablation_path import PathFeeder, best_candidate
 from search_spaces.factors import Factor
 from search_spaces.study import AblationStudy
 from tests.analysis import runs
 from tests.engine.sequential import BASELINE, Drive
 from tests.records import ends, epoch_rows, events
-from trainables.trial import Trial, failure
+from trainables.trial.trial import Trial, failure
 
 LR = Factor.of("lr", {"0.01": {}, "0.2": {"optimizer.lr": 0.2}})
 MOMENTUM = Factor.of("momentum", {"0": {}, "0.9": {"optimizer.momentum": 0.9}})
@@ -104,11 +104,11 @@ def test_a_path_killed_after_any_line_of_its_log_chooses_the_same(tmp_path: Path
 def test_a_kill_between_a_step_s_last_trial_and_what_study_json_says_of_it(
     moment: str, tmp_path: Path, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import engine.path
+    import engine.search.ablation_path
     from tests.engine.sequential import Killed
 
     undisturbed = outcome(drive(path(), tmp_path / "undisturbed"))
-    extend = engine.path.extend
+    extend = engine.search.ablation_path.extend
 
     def killed(*arguments: Any) -> None:
         if moment == "after":
@@ -117,7 +117,7 @@ def test_a_kill_between_a_step_s_last_trial_and_what_study_json_says_of_it(
 
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(engine.path, "extend", killed)
+        patch.setattr(engine.search.ablation_path, "extend", killed)
         for _ in range(3):
             drive(path(), run)
     assert len(record(run)["path"]) == (0 if moment == "before" else 3)

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from core.errors import PlanError
-from engine.history import History
-from engine.options import Options
-from engine.plan import Plan, make_plan
-from engine.standing import standing
+from engine.planning.plan import Plan, make_plan
+from engine.planning.remaining_work import standing
+from engine.planning.run_options import Options
+from engine.runlog.history import History
 from search_spaces.factors import Factor
 from search_spaces.registry import STUDIES
 from search_spaces.spaces import Choice, Number

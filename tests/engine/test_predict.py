@@ -14,18 +14,18 @@ from PIL import Image
 
 from core.errors import PlanError
 from datasets.cache.cache import open_dataset
-from engine.draw import draw_all
-from engine.options import Options
-from engine.plan import make_plan
-from engine.predict import Asked, Prediction, predict_all
-from engine.trained import Evaluated, Loader
+from engine.inference.predict import Asked, Prediction, predict_all
+from engine.inference.prediction_images import draw_all
+from engine.inference.trained_model import Evaluated, Loader
+from engine.planning.plan import make_plan
+from engine.planning.run_options import Options
 from search_spaces.factors import Factor
 from search_spaces.study import AblationStudy
 from tests.conftest import Cli
 from tests.datasets.makers import make_animals, make_faces
 from tests.engine.sequential import Drive
 from tests.trainables.small_trials import small_learner
-from trainables import checkpoint
+from trainables.trial import checkpoint
 
 SMALL = {"dataset.image_size": 24, "model.channels": [4, 8], "model.hidden": 16, "training.batch_size": 16}
 RATE = Factor.of("rate", {"0.001": {"optimizer.lr": 0.001}, "0.1": {"optimizer.lr": 0.1}})
@@ -35,7 +35,7 @@ LANDMARKS = {"optimizer.lr": 0.001, "training.batch_size": 16, "dataset.context"
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Data and finished runs of three tasks, to be read only: `folder`, `landmarks` and `faces`."""
-    import engine.launch
+    import engine.execution.launch
 
     root, drive = tmp_path_factory.mktemp("predict"), Drive()
     make_animals(root / "data")
@@ -46,7 +46,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "faces": ("faces", {"optimizer.lr": 0.001, "training.batch_size": 16}),
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine.launch, "carry_out", drive.carry_out)
+        patch.setattr(engine.execution.launch, "carry_out", drive.carry_out)
         for name, (workload, baseline) in studies.items():
             epochs, seeds = (3, 2) if name == "folder" else (1, 1)
             study = AblationStudy(

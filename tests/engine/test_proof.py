@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-import engine.plan
-import engine.proof
-import engine.replay
-import trainables.identity
+import engine.execution.code_proof
+import engine.execution.replay
+import engine.planning.plan
+import trainables.trial_key
 from analysis.records.log import read_log
 from analysis.records.run_directory import RunDirectory
 from analysis.records.store import read_records
 from core.errors import PlanError
-from engine.history import History
-from engine.options import Options
-from engine.plan import make_plan
-from engine.proof import assumed_to_go_on
-from engine.standing import standing
+from engine.execution.code_proof import assumed_to_go_on
+from engine.planning.plan import make_plan
+from engine.planning.remaining_work import standing
+from engine.planning.run_options import Options
+from engine.runlog.history import History
 from search_spaces.factors import Factor
 from search_spaces.study import AblationStudy
 from tests.engine.sequential import Drive
@@ -37,9 +37,9 @@ def losses(**fields: Any) -> AblationStudy:
 @contextmanager
 def other_code() -> Iterator[None]:
     """As if another version of the code trained the trials of this block."""
-    real = trainables.identity.code_version
+    real = trainables.trial_key.code_version
     with pytest.MonkeyPatch.context() as patch:
-        for place in (engine.plan, engine.proof, trainables.identity):
+        for place in (engine.planning.plan, engine.execution.code_proof, trainables.trial_key):
             patch.setattr(place, "code_version", lambda config: f"other {real(config)}")
         yield
 
@@ -138,7 +138,7 @@ def test_on_another_processor_the_first_epoch_has_to_agree_nearly(
         return
     drive(losses(), run)
     assert trained == [1, 1]
-    assert {event["kind"] for event in proofs(run)} == {engine.replay.NEARLY}
+    assert {event["kind"] for event in proofs(run)} == {engine.execution.replay.NEARLY}
 
 
 def test_a_trial_with_more_epochs_goes_on_from_its_checkpoint(tmp_path: Path, drive: Drive, trained: list[int]) -> None:

@@ -10,9 +10,9 @@ from rich.console import Console
 
 from analysis.records.run_directory import RunDirectory
 from core.errors import PlanError
-from engine.progress import Progress, duration
-from engine.record import Log, hold
-from engine.recorder import Recorder
+from engine.execution.progress import Progress, duration
+from engine.execution.ray_callback import Recorder
+from engine.runlog.run_log import Log, hold
 from tests.records import events
 
 

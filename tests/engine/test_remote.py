@@ -15,9 +15,9 @@ from analysis.records.run_directory import RunDirectory
 from analysis.report.build import write_report
 from core.errors import Interrupted, PlanError, StorageError
 from core.storage import Store
-from engine import remote
-from engine.cluster import inspect_node, node_faults
-from engine.remote import LOCK, mirror_of, refresh, session
+from engine.execution.cluster import inspect_node, node_faults
+from engine.integrations import remote_sync as remote
+from engine.integrations.remote_sync import LOCK, mirror_of, refresh, session
 from tests.core.storage import failing, lost, url_of
 from tests.engine import sequential
 from tests.engine.sequential import Drive
@@ -25,7 +25,7 @@ from tests.engine.test_log_prefixes import STUDIES as PREFIX_STUDIES
 from tests.engine.test_search_runs import STUDIES as SEARCHES
 from tests.engine.test_search_runs import outcome
 from tests.records import ends, epoch_rows, events
-from trainables.trial import Trial, TrialSpec
+from trainables.trial.trial import Trial, TrialSpec
 
 ABLATION = PREFIX_STUDIES["ablation"]
 
@@ -263,7 +263,7 @@ def test_the_longer_log_wins_and_two_histories_are_refused(
 
 
 def test_a_mirror_in_which_a_driver_works_is_left_alone(tmp_path: Path, storage: Path) -> None:
-    from engine.record import hold
+    from engine.runlog.run_log import hold
 
     directory = mirror(tmp_path)
     storage.mkdir()

@@ -8,10 +8,10 @@ import optuna
 import pytest
 from ray.tune.search import Searcher
 
-from engine.history import History
-from engine.options import Options
-from engine.plan import Workbench
-from engine.sampler import StudySampler, samples_of
+from engine.planning.plan import Workbench
+from engine.planning.run_options import Options
+from engine.runlog.history import History
+from engine.search.sampler import StudySampler, samples_of
 from search_spaces.spaces import Choice, Number
 from search_spaces.study import SearchStudy
 

@@ -15,9 +15,9 @@ from optuna.storages.journal import JournalFileBackend
 from analysis.records.store import read_records
 from analysis.report.build import write_report
 from core.errors import PlanError
-from engine.history import History
-from engine.replay import TO_THE_BIT, rerun
-from engine.trial_schedulers import Decisions, LoggedScheduler
+from engine.execution.replay import TO_THE_BIT, rerun
+from engine.execution.trial_schedulers import Decisions, LoggedScheduler
+from engine.runlog.history import History
 from search_spaces.spaces import Choice, Number
 from search_spaces.study import SearchStudy
 from search_spaces.trial_schedulers import ASHA, PBT, AnyTrialScheduler, HyperBand, Median

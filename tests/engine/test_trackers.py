@@ -12,9 +12,9 @@ import pytest
 
 from analysis.records.run_directory import RunDirectory
 from core.errors import PlanError
-from engine.followers import Follower
-from engine.options import Options
-from engine.trackers import LONGEST, MLflow, TensorBoard, Tracker, flat, scalars, trackers
+from engine.integrations.log_follower import Follower
+from engine.integrations.trackers import LONGEST, MLflow, TensorBoard, Tracker, flat, scalars, trackers
+from engine.planning.run_options import Options
 
 CONFIG = {"optimizer": {"name": "sgd", "lr": 0.1}, "diagnostics": False, "model": {"channels": [4, 8] * 200}}
 TRIALS = {"aaa": ("baseline", 0), "bbb": ("loss=focal", 1)}

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from search_spaces.factors import Factor
-from search_spaces.incumbent import ABSENT, factors_between, find, short_names
 from search_spaces.registry import STUDIES
 from search_spaces.spaces import Choice, Number, Space
 from search_spaces.study import SearchStudy
+from search_spaces.winner_factors import ABSENT, factors_between, find, short_names
 from tests.search_spaces.test_every_study import points
 from trainables.config import ConfigError, TrialConfig, resolve
 from trainables.registry import WORKLOADS

@@ -13,8 +13,8 @@ from datasets.base import Dataset
 from datasets.cache.cache import Prepared, open_dataset, prepare
 from datasets.sources.digits import Digits
 from trainables.config import TrialConfig, resolve
-from trainables.learner import Learner
-from trainables.trial import Trial, TrialSpec
+from trainables.training.learner import Learner
+from trainables.trial.trial import Trial, TrialSpec
 
 SMALL: dict[str, Any] = {
     "dataset.name": "digits",

@@ -8,7 +8,7 @@ import pytest
 
 COUNTED = """
 import resource, torch
-from trainables.allocator import keep_freed
+from trainables.training.malloc import keep_freed
 torch.set_num_threads(1)
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

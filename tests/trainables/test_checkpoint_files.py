@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.trainables.small_trials import EVERYTHING, run_epochs, small_spec
-from trainables import checkpoint
+from trainables.trial import checkpoint
 
 STATE: dict[str, Any] = {
     "learner": {"model": {"weight": torch.arange(6.0)}, "epoch": 3},

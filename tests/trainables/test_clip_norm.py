@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tests.trainables.small_trials import EVERYTHING, finish, run_epochs, small_learner, small_spec
-from trainables import checkpoint, verification
-from trainables.clipping import GradientClip
 from trainables.config import ConfigError, resolve
-from trainables.learner import Learner
-from trainables.trial import Trial, VerificationError
+from trainables.training import verification
+from trainables.training.clipping import GradientClip
+from trainables.training.learner import Learner
+from trainables.trial.trial import Trial, VerificationError, checkpoint
 
 LIMIT = 0.2  # below most of these trials' norms
 CLIPPED = {"training.clip_norm": LIMIT}
@@ -107,7 +107,8 @@ def no_scaling(patch: pytest.MonkeyPatch) -> None:
     from torch.nn.utils import get_total_norm
 
     patch.setattr(
-        "trainables.clipping.clip_grad_norm_", lambda given, limit: get_total_norm([value.grad for value in given])
+        "trainables.training.clipping.clip_grad_norm_",
+        lambda given, limit: get_total_norm([value.grad for value in given]),
     )
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from trainables.code_hash import closure_hash
-from trainables.definitions import EVERYTHING, Ref
+from core.code_hash import closure_hash
+from core.definitions import EVERYTHING, Ref
 
 MAIN = '''
 """What is run."""

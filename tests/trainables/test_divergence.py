@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.trainables.small_trials import finish, small_spec
-from trainables.trial import DIVERGENCE, Trial
+from trainables.trial.trial import DIVERGENCE, Trial
 
 HOPELESS = {"optimizer.lr": 1e12, "training.epochs": 4}
 

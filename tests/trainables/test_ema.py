@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainables.small_trials import EVERYTHING, small_learner
-from trainables import checkpoint, diagnostics, verification
-from trainables.averaging import Averaged
 from trainables.config import ConfigError, resolve
-from trainables.learner import Learner
+from trainables.training import diagnostics, verification
+from trainables.training.averaging import Averaged
+from trainables.training.learner import Learner
+from trainables.trial import checkpoint
 
 Patch = pytest.MonkeyPatch
 State = dict[str, Tensor]
@@ -166,11 +167,11 @@ def never_updated(patch: Patch) -> None:
 
 
 def another_decay(patch: Patch) -> None:
-    patch.setattr("trainables.learner.Averaged", lambda network, decay: Averaged(network, 0.95))
+    patch.setattr("trainables.training.learner.Averaged", lambda network, decay: Averaged(network, 0.95))
 
 
 def only_copied(patch: Patch) -> None:
-    patch.setattr("trainables.learner.Averaged", lambda network, decay: Averaged(network, 0.0))
+    patch.setattr("trainables.training.learner.Averaged", lambda network, decay: Averaged(network, 0.0))
 
 
 def not_evaluated(patch: Patch) -> None:

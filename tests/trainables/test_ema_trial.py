@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from tests.trainables.small_trials import EVERYTHING, finish, run_epochs, small_learner, small_spec, timeless
-from trainables import checkpoint
-from trainables.trial import Trial
+from trainables.trial.trial import Trial, checkpoint
 
 AVERAGED = {**EVERYTHING, "training.ema": 0.8, "training.clip_norm": 0.5, "training.epochs": 4}
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 
 from tests.trainables.small_trials import small_config, small_dataset
-from trainables.fusion import Fused, UnfusableError, check
-from trainables.networks import build_network
+from trainables.fused.stacked_model import Fused, UnfusableError, check
+from trainables.models.build import build_network
 from trainables.registry import MODELS
 
 PLACED = {"model.bn_after": ["conv1", "fc1"], "model.dropout_after": ["conv2", "relu_fc1"], "model.dropout_rate": 0.3}
@@ -104,7 +104,7 @@ def test_lanes_that_vectors_of_a_sum_lie_across_are_refused(monkeypatch: pytest.
         last = 1 + 1e-6 * (torch.arange(values.shape[1]) >= whole)
         return batch_norm(values, *rest) * last[:, None, None]
 
-    monkeypatch.setattr("trainables.fusion.batch_norm", uneven)
+    monkeypatch.setattr("trainables.fused.stacked_model.batch_norm", uneven)
     network = digits_network(0, {"model.bn_after": ["conv1"]})
     with pytest.raises(UnfusableError, match="which of 3 lanes it is in would show"):
         check(network, (1, 8, 8), lanes=3, pictures=32)

@@ -14,7 +14,7 @@ from core.component import Component
 from datasets.base import DatasetInfo
 from tests.conftest import ROOT
 from trainables.config import resolve
-from trainables.identity import code_version, configuration_key, trial_key
+from trainables.trial_key import code_version, configuration_key, trial_key
 
 DIGITS = {"dataset.name": "digits", "model.name": "small_cnn"}
 FOLDER = {"dataset.name": "image_folder", "model.name": "small_cnn"}
@@ -22,7 +22,7 @@ DATA = DatasetInfo("digits", ("a", "b"), (1, 8, 8), {}, (0.5,), (0.2,), "f00d")
 KEY = """
 from datasets.base import DatasetInfo
 from trainables.config import resolve
-from trainables.identity import code_version, configuration_key, trial_key
+from trainables.trial_key import code_version, configuration_key, trial_key
 config, data = resolve({!r}), DatasetInfo("digits", ("a", "b"), (1, 8, 8), {{}}, (0.5,), (0.2,), "f00d")
 print(trial_key(config, 3, data), configuration_key(config), code_version(config))
 """
@@ -108,7 +108,7 @@ def test_comments_docstrings_and_layout_are_not_code(copied: Path) -> None:
     edit(losses, '"""', '"""In other words: ')
     edit(losses, "    name: str\n", '    name: str\n    """what it is called"""\n')
     edit(losses, "from abc import", "# a remark\n\n\nfrom abc import")
-    edit(copied / "trainables" / "learner.py", "        self.epoch += 1\n", "        self.epoch  +=  1  # the next\n")
+    edit(copied / "trainables" / "training" / "learner.py", "        self.epoch += 1\n", "        self.epoch  +=  1  # the next\n")
     assert version(copied) == before
 
 
@@ -116,16 +116,16 @@ def test_comments_docstrings_and_layout_are_not_code(copied: Path) -> None:
     ("module", "old", "new"),
     [
         ("trainables/losses.py", "if n else 0.0", "if n else 0.5"),
-        ("trainables/learner.py", "self.epoch += 1", "self.epoch += 2"),
+        ("trainables/training/learner.py", "self.epoch += 1", "self.epoch += 2"),
         ("trainables/models/small_cnn.py", "3, padding=1", "5, padding=2"),
         ("trainables/models/base.py", "= 0.5", "= 0.4"),
         ("core/seeds.py", ">> 1", ">> 2"),
         ("datasets/cache/subset.py", "0 < limit <", "1 < limit <"),
         ("datasets/cache/cache.py", "np.arange(256) / 255", "np.arange(256) / 256"),
-        ("trainables/tasks.py", '"ce": ce, "reference": ce', '"ce": ce, "reference": 2 * ce'),
+        ("trainables/tasks/base.py", '"ce": ce, "reference": ce', '"ce": ce, "reference": 2 * ce'),
         ("trainables/models/networks/chain.py", "second, first", "first, second"),
         ("trainables/optimizers.py", "fused = True", "fused = False"),
-        ("trainables/pictures.py", "div_(255)", "div_(256)"),
+        ("trainables/training/batches.py", "div_(255)", "div_(256)"),
     ],
 )
 def test_a_change_of_code_that_a_trial_uses_changes_its_version(copied: Path, module: str, old: str, new: str) -> None:
@@ -136,7 +136,7 @@ def test_a_change_of_code_that_a_trial_uses_changes_its_version(copied: Path, mo
 def test_a_change_of_code_that_a_trial_does_not_use_leaves_its_version(copied: Path) -> None:
     resnet, before = {**DIGITS, "model.name": "resnet18"}, version(copied)
     edit(copied / "trainables/models/resnet.py", "64, 3, stride=1", "32, 3, stride=1")
-    edit(copied / "trainables/lanes.py", "self.queue = deque(specs)", "self.queue = deque(specs[::-1])")
+    edit(copied / "trainables/trial/runner.py", "self.queue = deque(specs)", "self.queue = deque(specs[::-1])")
     edit(copied / "trainables/registry.py", "LOSSES", "MORE: dict = {}\n\nLOSSES")
     assert version(copied) == before
     assert version(copied, resnet) != code_version(resolve(resnet))
@@ -153,15 +153,15 @@ def test_a_module_may_be_moved_and_a_helper_renamed(copied: Path) -> None:
     before = version(copied)
     (copied / "trainables" / "depths").mkdir()
     (copied / "trainables" / "depths" / "__init__.py").touch()
-    (copied / "trainables" / "learner.py").rename(copied / "trainables" / "depths" / "student.py")
+    (copied / "trainables" / "training" / "learner.py").rename(copied / "trainables" / "depths" / "student.py")
     for file in (copied / "trainables").rglob("*.py"):
-        text = file.read_text(encoding="utf-8").replace("trainables.learner", "trainables.depths.student")
+        text = file.read_text(encoding="utf-8").replace("trainables.training.learner", "trainables.depths.student")
         file.write_text(text.replace("_finite(", "_number_or_none(").replace("_enter_phase", "_start_phase"), "utf-8")
     assert version(copied) == before
 
 
 def test_a_plan_s_versions_are_there_at_once() -> None:
-    code = "import sys, time; from trainables.config import resolve; from trainables.identity import code_version; "
+    code = "import sys, time; from trainables.config import resolve; from trainables.trial_key import code_version; "
     code += f"config = resolve({DIGITS!r}); began = time.process_time(); code_version(config); "
     code += "print(time.process_time() - began)"
     took = [float(subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True)) for _ in range(3)]

@@ -19,12 +19,12 @@ from datasets.lookup import find_example
 from tests.datasets.makers import make_eurosat, make_faces
 from tests.trainables.model_cases import case
 from tests.trainables.small_trials import finish, small_dataset, small_learner, small_spec
-from trainables import inspection
 from trainables.config import resolve
-from trainables.feature_maps import CHANNELS, STAGES, first_filters, levels, maps_of, stages
-from trainables.learner import Learner
 from trainables.models.networks import stage3
 from trainables.registry import MODELS
+from trainables.training.learner import Learner
+from trainables.trial import image_artifacts
+from trainables.trial.feature_maps import CHANNELS, STAGES, first_filters, levels, maps_of, stages
 
 ARTIFACTS = Path("artifacts") / "0123456789ab"
 
@@ -101,7 +101,7 @@ def test_filters_share_one_scale_around_grey() -> None:
     found = first_filters(torch.nn.Sequential(torch.nn.Flatten(0), layer))
     assert found is not None
     assert found.flatten(1).tolist() == [[255, 1, 128], [192, 128, 128]]
-    grid = np.asarray(inspection.filter_grid(found.permute(0, 2, 3, 1).numpy()))
+    grid = np.asarray(image_artifacts.filter_grid(found.permute(0, 2, 3, 1).numpy()))
     assert grid.shape == (48, 2 * 48 + 2, 4)
     assert grid[0, 0].tolist() == [255, 1, 128, 255]
     assert grid[0, 48].tolist() == [0, 0, 0, 0]
@@ -167,7 +167,7 @@ def faces(errors: list[float]) -> dict[str, torch.Tensor]:
 def test_faces_shown_are_the_worst_the_middling_and_the_first() -> None:
     errors = [float(i * 37 % 101) for i in range(101)]
     errors[50] = float("nan")
-    shown = inspection.shown_rows(faces(errors))
+    shown = image_artifacts.shown_rows(faces(errors))
     known = sorted((i for i in range(101) if i != 50), key=lambda i: -errors[i])
     assert set(known[:8]) | set(known[46:54]) <= set(shown)
     assert len(shown) == 24
@@ -175,14 +175,14 @@ def test_faces_shown_are_the_worst_the_middling_and_the_first() -> None:
     others = [i for i in shown if i not in {*known[:8], *known[46:54]}]
     first = [i for i in range(101) if i != 50 and i not in {*known[:8], *known[46:54]}]
     assert others == first[: len(others)]
-    assert inspection.shown_rows(faces([1.0, float("nan"), 2.0])) == [0, 2]
+    assert image_artifacts.shown_rows(faces([1.0, float("nan"), 2.0])) == [0, 2]
 
 
 @pytest.mark.parametrize(("size", "shown"), [((8, 8), 32), ((32, 20), 32), ((100, 112), 112), ((400, 200), 112)])
 def test_a_thumbnail_s_longer_side_has_32_to_112_pixels(size: tuple[int, int], shown: int) -> None:
     pixels = np.zeros((*size, 3), np.uint8)
-    assert max(inspection.thumbnail(pixels).size) == shown
-    assert inspection.thumbnail(pixels, faces=True).size == size[::-1]
+    assert max(image_artifacts.thumbnail(pixels).size) == shown
+    assert image_artifacts.thumbnail(pixels, faces=True).size == size[::-1]
 
 
 def test_a_face_is_shown_as_the_network_sees_it_turned_and_unscaled(tmp_path: Path) -> None:
@@ -198,8 +198,8 @@ def test_a_face_is_shown_as_the_network_sees_it_turned_and_unscaled(tmp_path: Pa
     data = open_dataset(config.dataset, prepare(config.dataset, make_faces(tmp_path)).path)
     learner = Learner(config, data, 0, torch.device("cpu"))
     found = learner.predictions("test")
-    inspection.draw(learner, data, found, tmp_path / "out")
-    shown = inspection.shown_rows(found)
+    image_artifacts.draw(learner, data, found, tmp_path / "out")
+    shown = image_artifacts.shown_rows(found)
     assert sorted(int(file.stem) for file in (tmp_path / "out" / "images").iterdir()) == shown
     seen = np.asarray(Image.open(tmp_path / "out" / "images" / f"{shown[0]}.png"))
     assert seen.shape == (112, 112)
@@ -233,9 +233,9 @@ def test_the_source_s_tile_is_inspected_where_there_is_one(tmp_path: Path) -> No
     (folder / "AnnualCrop_3.jpg").rename(folder / "AnnualCrop_1111.jpg")
     settings = resolve({"dataset.name": "eurosat", "model.name": "small_cnn"}).dataset
     data = open_dataset(settings, prepare(settings, root).path)
-    split, row = inspection.inspected(data, "")
+    split, row = image_artifacts.inspected(data, "")
     assert data.splits[split].paths[row] == "AnnualCrop/AnnualCrop_1111.jpg"
-    assert inspection.inspected(small_dataset(), "") == ("test", 0)
+    assert image_artifacts.inspected(small_dataset(), "") == ("test", 0)
 
 
 def test_the_named_picture_is_the_one_drawn(tmp_path: Path) -> None:

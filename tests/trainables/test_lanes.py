@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from tests.trainables.small_trials import EVERYTHING, finish, small_config, small_dataset, small_spec, timeless
-from trainables import probe
-from trainables.lanes import Lanes, replay_epoch
-from trainables.probe import Kind, Known, Probe, Way, best_way, seconds_a_step
-from trainables.together import fusion_key
-from trainables.trial import Trial, TrialSpec
+from trainables.fused import autotune as probe
+from trainables.fused.autotune import Kind, Known, Probe, Way, best_way, seconds_a_step
+from trainables.fused.joint_training import fusion_key
+from trainables.trial.runner import Lanes, replay_epoch
+from trainables.trial.trial import Trial, TrialSpec
 
 DIVERGING = {**EVERYTHING, "optimizer.lr": 1e30}
 
@@ -117,7 +117,7 @@ def test_what_fails_together_is_done_one_after_the_other(tmp_path: Path, monkeyp
     lanes.put([spec.to_dict() for spec in specs])
     assert lanes.advance()
     with monkeypatch.context() as patch:
-        patch.setattr("trainables.fusion.Fused.__call__", full)
+        patch.setattr("trainables.fused.stacked_model.Fused.__call__", full)
         lanes.advance()
     ends = [report["end"] for _ in range(9) if lanes.busy for report in lanes.advance() if report["end"]]
     assert [end["status"] for end in ends] == ["finished", "finished"]
@@ -161,7 +161,7 @@ def test_checkpoints_hold_one_trial_each_and_another_process_goes_on(tmp_path: P
 def test_a_network_without_a_fused_form_is_trained_alone_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainables.fusion.WIDE", {})
+    monkeypatch.setattr("trainables.fused.stacked_model.WIDE", {})
     rows, ends = run(specs_of(tmp_path / "run", DIFFERENT[:2]), 4)
     assert rows[f"{0:012d}"] == finish(specs_of(tmp_path / "alone", DIFFERENT[:1])[0]).rows
     assert "--fuse 4: trained alone, as small_cnn has no fused form" in " ".join(ends[f"{0:012d}"]["notes"])

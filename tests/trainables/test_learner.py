@@ -27,10 +27,10 @@ from tests.trainables.small_trials import (
     small_spec,
     timeless,
 )
-from trainables.feed import Fed
-from trainables.learner import batches
-from trainables.pictures import Pictures
-from trainables.trial import Trial
+from trainables.training.batch_draws import Fed
+from trainables.training.batches import Pictures
+from trainables.training.learner import batches
+from trainables.trial.trial import Trial
 
 pytestmark = pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
 

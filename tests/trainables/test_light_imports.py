@@ -11,7 +11,7 @@ HEAVY = {"torch", "torchvision", "ray", "sklearn", "pandas", "pyarrow", "optuna"
 
 
 @pytest.mark.parametrize(
-    "modules", ["trainables.config, trainables.registry, search_spaces.registry", "trainables.identity"]
+    "modules", ["trainables.config, trainables.registry, search_spaces.registry", "trainables.trial_key"]
 )
 def test_looking_up_components_and_studies_imports_nothing_heavy(modules: str) -> None:
     code = f"import sys, {modules}; print({HEAVY} & set(sys.modules))"

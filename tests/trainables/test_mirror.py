@@ -8,9 +8,9 @@ import pytest
 
 from tests.core.storage import failing, lost, url_of
 from tests.trainables.small_trials import EVERYTHING, Outcome, finish, run_epochs, small_spec
-from trainables.digits import DigitsSmallCNN
-from trainables.learner import Learner
-from trainables.trial import Trial, TrialSpec
+from trainables.training.learner import Learner
+from trainables.trial.trial import Trial, TrialSpec
+from trainables.workloads.digits import DigitsSmallCNN
 
 EPOCHS = 4
 SETTINGS = {**EVERYTHING, "training.epochs": EPOCHS}

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchvision.models import get_model
 
 from tests.trainables.model_cases import CLASSES, Case, case, logits_of
-from trainables.initializers import initialize
+from trainables.models.initializers import initialize
 from trainables.registry import MODELS
 
 LARGEST = 5_000_000  # parameters of a layer that these tests draw: VGG's two hidden layers hold 120 million

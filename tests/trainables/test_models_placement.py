@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from tests.trainables.model_cases import case, logits_of
-from trainables.initializers import initialize
 from trainables.models.googlenet import GoogLeNet
-from trainables.placement import Placed, PlacementError, place
+from trainables.models.initializers import initialize
+from trainables.models.placement import Placed, PlacementError, place
 from trainables.registry import MODELS
 
 SOURCES_SITES: list[tuple[str, dict[str, Any], dict[str, tuple[str, ...]]]] = [

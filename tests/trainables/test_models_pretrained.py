@@ -16,9 +16,9 @@ from torchvision.models import get_model, get_model_weights
 
 from tests.conftest import ROOT
 from trainables.config import ConfigError, flatten, resolve
-from trainables.initializers import initialize
 from trainables.models import pretrained
 from trainables.models.googlenet import GoogLeNet
+from trainables.models.initializers import initialize
 from trainables.models.pretrained import FILES, SOURCE, PretrainedModel, WeightsError, cache_directory, load, reachable
 from trainables.models.resnet import ResNet18
 from trainables.models.vgg import VGG19

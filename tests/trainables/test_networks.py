@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from tests.trainables.small_trials import prepared_digits
 from trainables.config import resolve
-from trainables.initializers import initialize
 from trainables.models.base import Model
+from trainables.models.build import build_network
+from trainables.models.initializers import initialize
 from trainables.models.resnet import ResNet18
 from trainables.models.small_cnn import SmallCNN
-from trainables.networks import build_network
 from trainables.registry import MODELS
 
 SIDES = (8, 28, 32, 48, 64, 65, 112)

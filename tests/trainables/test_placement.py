@@ -6,9 +6,9 @@ from torch import nn
 from torch.nn.functional import batch_norm
 
 from trainables.models.base import Model
+from trainables.models.placement import Placed, PlacementError, place
 from trainables.models.resnet import ResNet18
 from trainables.models.small_cnn import SmallCNN
-from trainables.placement import Placed, PlacementError, place
 
 SHAPE = (1, 8, 8)
 

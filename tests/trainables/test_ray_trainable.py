@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.trainables.small_trials import EVERYTHING, finish, small_config, small_spec, timeless
-from trainables.digits import DigitsSmallCNN
 from trainables.trainable import VisionTrainable
-from trainables.trial import Trial, TrialSpec
+from trainables.trial.trial import Trial, TrialSpec
+from trainables.workloads.digits import DigitsSmallCNN
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +112,7 @@ def test_a_trial_that_fails_in_an_epoch_says_where_and_the_actor_takes_the_next(
 def test_a_trial_that_is_not_verified_ends_as_failed_without_a_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainables.pictures.apply", lambda images, draws: images)
+    monkeypatch.setattr("trainables.training.batches.apply", lambda images, draws: images)
     (result,) = steps(made(small_spec(tmp_path, {"augmentation.flip": True})))
     assert result["reports"][0]["end"]["status"] == "failed"
     assert result["reports"][0]["end"]["error"].startswith("not verified: augmentation")

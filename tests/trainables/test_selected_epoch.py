@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from analysis.records.selection import selected_epochs
 from tests.trainables.small_trials import finish, small_config, small_spec
 from trainables.config import Selection
-from trainables.trial import Trial
+from trainables.trial.trial import Trial
 
 METRICS = get_args(Selection.model_fields["metric"].annotation)
 # few different values, so that ties are common; null is what a record says of a value that is not finite

@@ -17,15 +17,15 @@ from datasets.cache.cache import open_or_prepare, prepare
 from tests.datasets.makers import make_faces
 from tests.trainables.small_trials import EVERYTHING, finish, small_config, small_dataset, small_learner, small_spec
 from tests.trainables.tape import Tape
-from trainables import probe
-from trainables.averaging import Averaged
 from trainables.config import resolve
-from trainables.feed import Feed
-from trainables.lanes import Lanes
-from trainables.learner import Learner
-from trainables.probe import Kernel, Kind, Known, Probe, Way, best_way, repeats, sound
+from trainables.fused import autotune as probe
+from trainables.fused.autotune import Kernel, Kind, Known, Probe, Way, best_way, repeats, sound
 from trainables.registry import LOSSES, OPTIMIZERS
-from trainables.trial import Trial
+from trainables.training.averaging import Averaged
+from trainables.training.batch_draws import Feed
+from trainables.training.learner import Learner
+from trainables.trial.runner import Lanes
+from trainables.trial.trial import Trial
 
 # 96 pictures: thirteen batches of seven and one of five after them
 CUT: dict[str, Any] = {"training.batch_size": 7, "training.epochs": 2}
@@ -50,11 +50,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(autouse=True)
 def tape(monkeypatch: pytest.MonkeyPatch) -> type[Tape]:
-    monkeypatch.setattr("trainables.steps.Captured", Tape)
+    monkeypatch.setattr("trainables.fused.cuda_graphs.Captured", Tape)
     monkeypatch.setattr(Tape, "host", [])
     monkeypatch.setattr(Tape, "taken", 0)
     monkeypatch.setattr(Tape, "replayed", 0)
-    monkeypatch.setattr("trainables.lanes._KNOWN", {})
+    monkeypatch.setattr("trainables.trial.runner._KNOWN", {})
     return Tape
 
 
@@ -178,8 +178,8 @@ def test_where_pythons_own_last_bits_vary_those_of_a_graph_may(monkeypatch: pyte
 
 def run(folder: Path, way: Way, seeds: int, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Any], dict[str, Any]]:
     """Rows and end of trials with such seeds."""
-    monkeypatch.setattr("trainables.lanes.best_way", lambda *_: way)
-    monkeypatch.setattr("trainables.lanes.sound", lambda *_: True)  # so that no tape is of its probe
+    monkeypatch.setattr("trainables.trial.runner.best_way", lambda *_: way)
+    monkeypatch.setattr("trainables.trial.runner.sound", lambda *_: True)  # so that no tape is of its probe
     lanes, rows, ends = Lanes(Trial, "auto"), dict[str, Any](), dict[str, Any]()
     specs = [small_spec(folder, SETTINGS["everything"], seed).to_dict() for seed in range(seeds)]
     lanes.put([{**spec, "trial": str(seed)} for seed, spec in enumerate(specs)])
@@ -206,7 +206,7 @@ def test_trials_as_graphs_are_the_trials_alone(way: Way, tmp_path: Path, monkeyp
 
 def test_several_whose_steps_cannot_be_captured_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows, _ = run(tmp_path / "graphs", Way(3, "graphs"), 3, monkeypatch)
-    monkeypatch.setattr("trainables.lanes.sound", lambda *_: False)
+    monkeypatch.setattr("trainables.trial.runner.sound", lambda *_: False)
     Tape.replayed = 0
     lanes = Lanes(Trial, "auto")
     specs = [small_spec(tmp_path / "turns", SETTINGS["everything"], seed).to_dict() for seed in range(3)]

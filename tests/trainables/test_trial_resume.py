@@ -13,9 +13,8 @@ import torch
 
 from tests.conftest import ROOT
 from tests.trainables.small_trials import EVERYTHING, Outcome, finish, run_epochs, small_spec
-from trainables import checkpoint
-from trainables.learner import Learner
-from trainables.trial import Trial, TrialSpec
+from trainables.training.learner import Learner
+from trainables.trial.trial import Trial, TrialSpec, checkpoint
 
 EPOCHS = 4
 SETTINGS = {**EVERYTHING, "training.epochs": EPOCHS}
@@ -83,7 +82,7 @@ def test_a_finished_trial_that_is_run_again_reports_the_same_without_training(
 ) -> None:
     spec = small_spec(tmp_path, SETTINGS)
     finish(spec)
-    monkeypatch.setattr("trainables.learner.Learner.train_epoch", None)
+    monkeypatch.setattr("trainables.training.learner.Learner.train_epoch", None)
     assert finish(spec) == undisturbed
 
 
@@ -143,7 +142,7 @@ import json, os, random, signal, sys, time
 from pathlib import Path
 from tests.conftest import ROOT
 from tests.trainables.small_trials import finish
-from trainables.trial import TrialSpec
+from trainables.trial.trial import TrialSpec
 spec, moments, kills = TrialSpec(**json.loads(sys.argv[1])), random.Random(0), 0
 for attempt in range(12):
     child = os.fork()

@@ -12,17 +12,17 @@ import torch
 from torch import nn
 
 from tests.trainables.small_trials import finish, small_spec
-from trainables.learner import Learner
 from trainables.losses import ClassBalanced, CrossEntropy
 from trainables.optimizers import TorchOptimizer
-from trainables.trial import Trial, VerificationError
+from trainables.training.learner import Learner
+from trainables.trial.trial import Trial, VerificationError
 
 Patch = pytest.MonkeyPatch
 LONG_TAIL = {"dataset.imbalance_factor": 50, "dataset.limit_train": 0}
 
 
 def no_augmentation(patch: Patch) -> None:
-    patch.setattr("trainables.pictures.apply", lambda images, draws: images)
+    patch.setattr("trainables.training.batches.apply", lambda images, draws: images)
 
 
 def no_batch_norm(patch: Patch) -> None:
@@ -34,7 +34,7 @@ def no_dropout(patch: Patch) -> None:
 
 
 def no_placement(patch: Patch) -> None:
-    patch.setattr("trainables.placement.setattr", lambda *where: None, raising=False)
+    patch.setattr("trainables.models.placement.setattr", lambda *where: None, raising=False)
 
 
 def weights_not_passed_on(patch: Patch) -> None:
@@ -93,7 +93,7 @@ def normalized_by_nothing(patch: Patch) -> None:
         dataset = open_or_prepare(*arguments)
         return dataclasses.replace(dataset, info=dataclasses.replace(dataset.info, mean=(0.0,), std=(1.0,)))
 
-    patch.setattr("trainables.trial.open_or_prepare", plain)
+    patch.setattr("trainables.trial.trial.open_or_prepare", plain)
 
 
 # sabotage: the settings of the switch, what the refusal names
@@ -186,5 +186,5 @@ def test_a_schedule_that_the_budget_is_too_short_for_is_noted_and_no_fault(tmp_p
 def test_verifying_changes_nothing_of_the_training(tmp_path: Path, monkeypatch: Patch) -> None:
     settings = {"model.bn_after": ["conv1"], "model.dropout_after": ["relu_fc1"], "augmentation.rotation": 10.0}
     verified = finish(small_spec(tmp_path / "with", settings))
-    monkeypatch.setattr("trainables.verification.after_first_epoch", lambda learner, initial: [])
+    monkeypatch.setattr("trainables.training.verification.after_first_epoch", lambda learner, initial: [])
     assert finish(small_spec(tmp_path / "without", settings)) == verified

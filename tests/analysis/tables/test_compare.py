@@ -317,7 +317,8 @@ def command(*arguments):
     """`run_search.py compare` with what it loaded of the heavy packages as its last line."""
     code = (
         "import atexit, sys, run_search\n"
-        "atexit.register(lambda: print({'torch', 'ray', 'optuna', 'trainables', 'engine.plan'} & set(sys.modules)))\n"
+        "heavy = {'torch', 'ray', 'optuna', 'trainables', 'engine.planning.plan'}\n"
+        "atexit.register(lambda: print(heavy & set(sys.modules)))\n"
         f"run_search.main({['compare', *map(str, arguments)]!r})"
     )
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

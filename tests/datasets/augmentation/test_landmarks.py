@@ -21,7 +21,7 @@ from datasets.faces.dataset import Faces
 from tests.datasets.augmentation.changes import augment, augment_points
 from tests.datasets.makers import dots
 from trainables.config import resolve
-from trainables.pictures import Pictures
+from trainables.training.batches import Pictures
 
 PAIRS = ((0, 1),)
 CROP = 112

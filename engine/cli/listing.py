@@ -1,0 +1,68 @@
+"""What `list` and `prepare` show; imports neither torch nor ray."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.component import did_you_mean
+from core.errors import PlanError
+from datasets.base import DatasetSettings
+from datasets.faces.dataset import Faces, write_lists
+from datasets.registry import DATASETS
+from datasets.sources.animals import Animals, write_csv
+from engine.planning.run_options import Options
+from search_spaces.study import AnyStudy
+
+if TYPE_CHECKING:
+    from datasets.summary import Summary
+
+
+def catalogue(what: str) -> list[dict[str, str]]:
+    """Rows of one kind of thing, as text by column."""
+    if what == "studies":
+        from search_spaces.registry import STUDIES
+
+        return [_study(study) for study in STUDIES.values()]
+    if what == "workloads":
+        from trainables.registry import WORKLOADS
+
+        return [{"name": name, "what": text} for name, (_, text) in WORKLOADS.items()]
+    return [{"name": name, "what": (kind.__doc__ or "").strip().splitlines()[0]} for name, kind in DATASETS.items()]
+
+
+def _study(study: AnyStudy) -> dict[str, str]:
+    if study.kind == "ablation":
+        design, varies = study.design, ", ".join(factor.name for factor in study.factors)
+    else:
+        design, varies = "search", f"{len(study.space)} settings"
+    return {"name": study.name, "design": design, "varies": varies, "question": study.question}
+
+
+def prepare_dataset(name: str, options: Options) -> "Summary":
+    """Decode and check a data set by name, with `dataset.…` settings; ConfigError or DataError lists every fault."""
+    from datasets.cache.cache import prepare
+    from datasets.summary import summary
+
+    folder = Path(options.cache_dir) if options.cache_dir else None
+    return summary(prepare(_settings(name, options), _root(options), folder))
+
+
+def write_dataset_lists(name: str, options: Options, folder: Path) -> list[Path]:
+    """The list files that a data set can write of itself; PlanError for one that has none."""
+    settings, root = _settings(name, options), _root(options)
+    if isinstance(settings, Faces):
+        return list(write_lists(settings, root, folder))
+    if isinstance(settings, Animals):
+        return [write_csv(settings, root, folder)]
+    raise PlanError([f"--write-lists: {name} has no list files; allowed: faces, animals"])
+
+
+def _settings(name: str, options: Options) -> DatasetSettings:
+    from trainables.config import resolve
+
+    if name not in DATASETS:
+        raise PlanError([f"data set {name!r} is unknown; {did_you_mean(name, DATASETS)}"])
+    return resolve({"dataset.name": name, "model.name": "small_cnn"}, options.settings).dataset
+
+
+def _root(options: Options) -> Path | None:
+    return Path(options.data_root) if options.data_root else None

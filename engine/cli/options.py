@@ -1,0 +1,204 @@
+"""The command line's options, as click declares them, and what they come to.
+
+Nothing of the program is imported before it is needed, so that a command which takes no study stays light.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from core import ROOT
+
+if TYPE_CHECKING:
+    from engine.planning.run_options import Options
+    from search_spaces.study import AnyStudy
+
+Command = Callable[..., Any]
+
+
+def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    wrong = [value for value in values if not value.partition("=")[1] or not value.partition("=")[0]]
+    if wrong:
+        raise click.BadParameter(f"{wrong[0]!r} is not of the form {parameter.metavar}")
+    return {key: value for key, _, value in (value.partition("=") for value in values)}
+
+
+def place_options(command: Command) -> Command:
+    """Options of every command that reads data."""
+    for option in (
+        click.option(
+            "--data-root", type=click.Path(), envvar="DATA_ROOT", help="Folder of the data sets (or $DATA_ROOT)."
+        ),
+        click.option(
+            "--cache-dir", type=click.Path(), envvar="CACHE_DIR", help="Folder of decoded data (or $CACHE_DIR)."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def data_options(command: Command) -> Command:
+    """Options of commands that read data of their own choice."""
+    for option in (
+        click.option("--limit-train", type=click.IntRange(0), help="First N training examples; 0 = all."),
+        click.option("--limit-eval", type=click.IntRange(0), help="First N of validation and of test; 0 = all."),
+        click.option(
+            "--drop-leaks", is_flag=True, default=None, help="Leave out training copies of held-out pictures."
+        ),
+        click.option(
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="KEY=VALUE",
+            callback=_pairs,
+            help="A setting by its dotted name.",
+        ),
+    ):
+        command = option(command)
+    return place_options(command)
+
+
+def tracker_options(command: Command) -> Command:
+    """Options of commands that hand trials to other tools."""
+    for option in (
+        click.option("--tensorboard", is_flag=True, default=None, help="Event files in RUN_DIR/tensorboard."),
+        click.option(
+            "--mlflow", metavar="URI", help="Also log to an MLflow tracking server (extra `mlflow`); none: no more."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def resource_options(command: Command) -> Command:
+    """What a run may take of time, disk and machines."""
+    for option in (
+        click.option("--time-budget", metavar="8h", help="Stop after so long; `resume` goes on."),
+        click.option(
+            "--disk-budget",
+            metavar="20GB",
+            help="What checkpoints may hold; last states of ended trials go first.",
+        ),
+        click.option(
+            "--checkpoint-every",
+            metavar="1s",
+            help="Work between checkpoints (default 1s; 0s: every epoch, as where a trial scheduler decides).",
+        ),
+        click.option("--cpus-per-trial", type=float, help="CPUs of a trial, and its torch threads (default 1)."),
+        click.option("--gpus-per-trial", metavar="X|auto", help="GPUs of a trial (default: 1 if there is one)."),
+        click.option("--max-concurrent", type=int, help="Trials at a time (default: as many as fit)."),
+        click.option("--fuse", metavar="off|auto|K", help="Trials trained side by side (searches: auto, else off)."),
+        click.option("--address", help="auto or HOST:PORT of a Ray cluster (default: local, a private Ray)."),
+    ):
+        command = option(command)
+    return command
+
+
+def incumbent_option(command: Command) -> Command:
+    """Of plan and run: a study that is begun around a search's winner keeps what it took from it."""
+    return click.option(
+        "--incumbent", type=click.Path(), help="Run directory of a search: ask which of its winner's settings matter."
+    )(command)
+
+
+def study_options(command: Command) -> Command:
+    """Options of plan, run and resume."""
+    for option in (
+        click.option("--seeds", type=int, help="Replicates of every cell or configuration."),
+        click.option("--epochs", type=int, help="Epochs of every trial; schedules keep their shape."),
+        click.option("--samples", type=int, help="Configurations a search tries."),
+        click.option(
+            "--levels",
+            multiple=True,
+            metavar="FACTOR=A,B",
+            callback=_pairs,
+            help="Restrict a factor to some levels, or add.",
+        ),
+        click.option("--design", help="one_at_a_time, leave_one_out, ladder, factorial or path."),
+        click.option("--sampler", help="tpe, random, qmc, grid or cmaes (searches)."),
+        click.option("--trial-scheduler", help="none, asha, hyperband, median or pbt (searches)."),
+        click.option("--objectives", metavar="A,B", help="Several metrics to search by, such as val_accuracy,seconds."),
+        click.option(
+            "--enqueue",
+            type=click.Path(exists=True, dir_okay=False),
+            help="File of configurations to try first.",
+        ),
+        click.option("--reuse-from", type=click.Path(), help="Run directory whose finished trials are taken over."),
+        click.option("--skip-invalid", is_flag=True, default=None, help="Run the other cells where some cannot run."),
+    ):
+        command = option(command)
+    return tracker_options(data_options(resource_options(command)))
+
+
+def given_options(raw: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, in the form of `engine.planning.run_options.Options`."""
+    from trainables.config import parse_value
+
+    given = {key: value for key, value in raw.items() if value is not None}
+    given["settings"] = {key: parse_value(value) for key, value in raw.get("settings", {}).items()}
+    for name in ("limit_train", "limit_eval"):
+        if name in given:
+            given["settings"][f"dataset.{name}"] = given.pop(name)
+    if given.pop("drop_leaks", False):
+        given["settings"]["dataset.drop_leaks"] = True
+    if "levels" in given:
+        given["levels"] = {factor: tuple(names.split(",")) for factor, names in raw["levels"].items()}
+    if "objectives" in given:
+        given["objectives"] = tuple(raw["objectives"].split(","))
+    if "enqueue" in given:
+        given["enqueue"] = _configurations(Path(raw["enqueue"]))
+    for name in ("data_root", "cache_dir", "reuse_from"):
+        if name in given:
+            given[name] = _absolute(given[name])
+    path = given["settings"].get("dataset.path")
+    if isinstance(path, str) and not (Path(given.get("data_root", ROOT)) / path).is_dir() and Path(path).is_dir():
+        given["settings"]["dataset.path"] = _absolute(path)  # so that `resume` finds it from any folder
+    return given
+
+
+def _configurations(path: Path) -> tuple[dict[str, Any], ...]:
+    """The file of `--enqueue`: a list of mappings from setting to value."""
+    from core.errors import PlanError
+    from search_spaces.study import read_yaml
+
+    found = read_yaml(path)
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        raise PlanError([f"--enqueue {path}: holds no list of configurations, each a mapping from setting to value"])
+    return tuple(found)
+
+
+def _absolute(path: str | Path) -> str:
+    return str(Path(path).expanduser().resolve())
+
+
+def parsed_options(raw: dict[str, Any]) -> "Options":
+    """The options of a command; PlanError lists every one that cannot be."""
+    from pydantic import ValidationError
+
+    from core.errors import PlanError
+    from engine.planning.run_options import Options
+
+    try:
+        return Options(**given_options(raw))
+    except ValidationError as error:
+        faults = [
+            f"--{str(fault['loc'][0]).replace('_', '-')}: {fault['msg'].removeprefix('Value error, ')} "
+            f"(got {fault['input']!r})"
+            for fault in error.errors()
+        ]
+        raise PlanError(faults) from None
+
+
+def study_named(name: str) -> "AnyStudy":
+    """A study of the registry, or of a YAML file."""
+    from core.component import did_you_mean
+    from search_spaces.registry import STUDIES
+    from search_spaces.study import StudyError, read_study
+
+    if name in STUDIES:
+        return STUDIES[name]
+    if Path(name).suffix in (".yaml", ".yml"):
+        return read_study(Path(name))
+    raise StudyError([f"{name}: no such study, and no .yaml file; {did_you_mean(name, STUDIES)}"])

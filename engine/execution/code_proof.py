@@ -1,0 +1,133 @@
+"""Runs that other code began go on under their own keys, once this code has come to the numbers of theirs.
+
+Every upgrade changes some trials' code versions, and nearly none changes a number. So of each version that a log holds,
+one finished trial is trained again: where its rows agree, the trials of that version are this code's too.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis.records.run_directory import RunDirectory
+from analysis.records.schema import FINISHED, PROOF
+from core.errors import PlanError
+from datasets.base import DataError
+from engine.execution.replay import Replay, compare
+from engine.planning.plan import Plan, Workbench, make_plan
+from engine.planning.reuse import sources
+from engine.runlog.history import History
+from engine.runlog.run_log import git_state, now, read_request
+from trainables.config import ConfigError, TrialConfig, from_tree
+from trainables.trial_key import code_version, trial_key
+
+Event = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A trial of the log that other code began: its start, the version of that code, and that of this one's for it."""
+
+    start: Event
+    version: str
+    own: str
+
+    @property
+    def trial(self) -> str:
+        return str(self.start["trial"])
+
+
+def under_known_keys(
+    plan: Plan, directories: list[Path], tell: Callable[[str], None], prove: bool = True
+) -> tuple[Plan, list[Event]]:
+    """The plan whose trials have the keys under which other code began them in these run directories, the first of
+    which counts most; and the proofs, as events of the log.
+
+    PlanError where this code comes to other numbers. Without `prove` that is not looked at.
+    """
+    proofs: list[Event] = []
+    for directory in directories:
+        run, record = read_request(directory)
+        history = History.of(run)
+        begun = dict(_begun_by_other_code(plan.bench, history, record))
+        if prove:
+            for versions in dict.fromkeys((each.version, each.own) for each in begun.values()):
+                if versions not in history.proofs:
+                    alike = [each for each in begun.values() if (each.version, each.own) == versions]
+                    proofs += _prove(plan.bench, history, record, alike, tell)
+        plan.bench.known = {**{content: each.trial for content, each in begun.items()}, **plan.bench.known}
+    changed = bool(plan.bench.known)
+    return make_plan(plan.asked, plan.options, plan.directory, plan.bench) if changed else plan, proofs
+
+
+def assumed_to_go_on(plan: Plan) -> Plan:
+    """The plan as it would be carried out if this code came to the numbers of other code that began it."""
+    begun = [plan.directory] if RunDirectory(plan.directory).study.is_file() else []
+    return under_known_keys(plan, [*begun, *sources(plan)], lambda text: None, prove=False)[0]
+
+
+def _begun_by_other_code(bench: Workbench, history: History, record: Event) -> Iterator[tuple[str, Begun]]:
+    """By content key; of several trials of one content the one that went furthest, as long as this code has none."""
+    found: dict[str, Begun] = {}
+    ours = set()
+    for event in sorted(history.starts.values(), key=lambda event: _progress(history, event["trial"])):
+        try:
+            config = from_tree(event["config"])
+            info = bench.data(config).info
+        except (ConfigError, DataError):  # no trial of this plan, then
+            continue
+        if event.get("fingerprint", record["data"]["fingerprint"]) != info.fingerprint:
+            continue
+        content, own = bench.content_key(config, event["seed"]), code_version(config)
+        if trial_key(config, event["seed"], info, bench.population) == event["trial"]:
+            ours.add(content)
+        else:
+            version = history.codes[event["trial"]] or f"unrecorded, {_components(config)}"
+            found[content] = Begun(event, version, own)
+    yield from ((content, begun) for content, begun in found.items() if content not in ours)
+
+
+def _progress(history: History, trial: str) -> tuple[bool, int]:
+    return trial in history.ends, len(history.rows.get(trial, {}))
+
+
+def _components(config: TrialConfig) -> str:
+    """What tells code versions apart in a log that does not name them."""
+    names = (getattr(value, "name", None) for _, value in config)
+    return " ".join(name for name in names if name)
+
+
+def _prove(
+    bench: Workbench, history: History, record: Event, begun: list[Begun], tell: Callable[[str], None]
+) -> list[Event]:
+    """Train the shortest finished trial of one version again, or the longest begun one where none is finished."""
+    with_rows = [each for each in begun if history.rows.get(each.trial)]
+    if not with_rows:
+        return []  # no number of that code is left
+    finished = [each for each in with_rows if history.ends.get(each.trial, {}).get("status") == FINISHED]
+    chosen = (
+        min(finished, key=lambda each: (len(history.rows[each.trial]), history.ends[each.trial].get("seconds") or 0))
+        if finished
+        else max(with_rows, key=lambda each: len(history.rows[each.trial]))
+    )
+    start = chosen.start
+    who = f"trial {chosen.trial} (cell {start['cell']!r}, seed {start['seed']})"
+    tell(
+        f"{who} was trained by other code; it is trained once more, to see whether this code comes to the same numbers."
+    )
+    with tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch:
+        kind, differences = compare(Replay(bench, history, Path(scratch)), chosen.trial, brief=True)
+    if differences:
+        commits = (record.get("git", {}).get("commit"), git_state()["commit"])
+        raise PlanError(
+            [
+                f"{who} was trained by other code (version {chosen.version}, commit {commits[0]}), and this code "
+                f"(version {chosen.own}, commit {commits[1]}) comes to other numbers: {differences[0]}; run it into "
+                f"another folder with --out, or go on by the code that began it"
+            ]
+        )
+    tell(f"It does, {kind}: the run goes on under the keys that it has.")
+    return [
+        {"event": PROOF, "time": now(), "trial": chosen.trial, "versions": [chosen.version, chosen.own], "kind": kind}
+    ]

@@ -1,0 +1,160 @@
+"""What a plan will take: a few real steps of each distinct cell are timed here, and multiplied out.
+
+Figures are measured on this machine with the trial's own number of threads; where the trials will run on another, only
+their ratios carry over.
+"""
+
+import json
+import os
+import resource
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from analysis.records.run_directory import RunDirectory
+from datasets.cache.cache import open_dataset
+from engine.execution.cluster import LOCAL
+from engine.execution.progress import duration
+from engine.execution.tuner import concurrency
+from engine.planning.disk_estimate import Footprints
+from engine.planning.plan import Plan
+from engine.planning.remaining_work import standing
+from engine.planning.reuse import foresee
+from engine.runlog.history import History
+from engine.search.sampler import samples_of
+from search_spaces.study import SearchStudy
+from trainables.config import TrialConfig
+from trainables.training.learner import Learner
+
+STEPS = 2
+SHOWN_FACTORS = 4
+PROBE_SECONDS = 15.0  # cells beyond this budget are taken to be like the first
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one trial: seconds an epoch, bytes of memory while it trains."""
+
+    epoch_seconds: float
+    memory: int
+
+
+@dataclass(frozen=True)
+class Forecast:
+    trials: int
+    """of a path: at most"""
+    finished: int
+    reused: int
+    """taken over from the run of `--reuse-from`"""
+    seconds: float
+    concurrent: int
+    memory: int
+    disk: int
+    probed: int
+    """configurations that were timed"""
+
+
+def forecast(plan: Plan) -> Forecast:
+    """Time, memory and disk of what the plan still lacks."""
+    history = History.of(RunDirectory(plan.directory))
+    reused = foresee(plan, history)
+    now = standing(plan, history)
+    total, done, configs = now.total, now.done, now.configs(plan)
+    torch.set_num_threads(plan.options.threads)
+    costs: dict[str, Cost] = {}
+    known, began = Footprints(plan), time.monotonic()
+    seconds, disk = 0.0, 0
+    for config in configs:
+        key = config.model_dump_json(exclude={"selection", "schedule"})
+        if key not in costs and (not costs or time.monotonic() - began < PROBE_SECONDS):
+            costs[key] = probe(plan, config)
+        cost = costs.get(key) or next(iter(costs.values()))
+        seconds += cost.epoch_seconds * config.training.epochs
+        disk += known.of(config).total
+    concurrent = min(concurrency(plan), max(1, len(configs)))
+    memory = max((cost.memory for cost in costs.values()), default=0) * concurrent
+    return Forecast(total, done - reused, reused, seconds / concurrent, concurrent, memory, disk, len(costs))
+
+
+def probe(plan: Plan, config: TrialConfig) -> Cost:
+    """Time a few training steps and one evaluation batch of a real learner; the first step warms up."""
+    dataset = open_dataset(config.dataset, plan.bench.data(config).path)
+    learner = Learner(config, dataset, 0, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    counts = {split: len(labels) for split, labels in learner.labels.items()}
+    step, rows = learner.time_step(STEPS)
+    evaluation, seen = learner.time_evaluation()
+    epoch = step / rows * counts["train"] + evaluation / seen * (counts["val"] + counts["test"])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return Cost(epoch, peak)
+
+
+def plan_record(plan: Plan) -> dict[str, Any]:
+    """The plan as plain data; `study` is in the schema that a user's YAML file has."""
+    finished = History.of(RunDirectory(plan.directory)).ends
+    return {
+        "study": plan.study.model_dump(mode="json"),
+        "directory": str(plan.directory),
+        "cells": [
+            {
+                "name": item.cell.name,
+                "levels": item.cell.levels,
+                "settings": item.cell.settings,
+                "reference": item.reference,
+                "identical_to": item.identical_to,
+                "invalid": item.invalid,
+            }
+            for item in plan.cells
+        ],
+        "trials": [
+            {"trial": spec.trial, "cell": spec.cell, "seed": spec.seed, "finished": spec.trial in finished}
+            for spec in plan.trials
+        ],
+        "forecast": vars(forecast(plan)),
+    }
+
+
+def describe_plan(plan: Plan, console: Console) -> None:
+    """The plan for a reader."""
+    study = plan.study
+    console.print(f"[bold]{study.name}[/bold]  {study.question}", highlight=False)
+    if isinstance(study, SearchStudy):
+        console.print(f"search by {study.sampler}: {samples_of(study)} configurations × {study.seeds} seeds, over")
+        for parameter in study.space:
+            tree = parameter.model_dump(mode="json", exclude={"key", "kind"}, exclude_defaults=True)
+            console.print(f"  {parameter.key}: {json.dumps(tree)}", highlight=False, markup=False, soft_wrap=True)
+    else:
+        shown = study.factors if len(study.factors) <= SHOWN_FACTORS else ()  # a ladder's rungs say it by their names
+        table = Table("cell", *(factor.name for factor in shown), "epochs", "trials", "remark", box=None)
+        for item in plan.cells:
+            remark = f"identical to {item.identical_to}" if item.identical_to else item.invalid or ""
+            trials = str(study.seeds) if item.runs else "-"
+            epochs = str(item.config.training.epochs) if item.config else "-"
+            levels = (item.cell.levels[factor.name] for factor in shown)
+            table.add_row(item.cell.name, *levels, epochs, trials, remark)
+        console.print(table)
+    made = forecast(plan)
+    reused = f", {made.reused} in {plan.options.reuse_from}" if made.reused else ""
+    most = "at most " if plan.ahead else ""  # a path's candidates may be identical to others, or cannot run
+    console.print(
+        f"{most}{made.trials} trials, {made.finished} of them finished in {plan.directory}{reused}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if plan.bench.known:
+        console.print(
+            f"{len(plan.bench.known)} trials were begun by other code; one of each version is first trained again",
+            highlight=False,
+        )
+    if made.trials > made.finished + made.reused:
+        address = plan.options.address
+        where = "" if address in (None, LOCAL) else f" on this machine (the cluster {address} is not asked)"
+        console.print(
+            f"forecast{where}: {duration(made.seconds)}, {made.concurrent} at a time; "
+            f"{made.memory / 2**30:.1f} GiB memory, {made.disk / 2**20:.1f} MiB disk "
+            f"({made.probed} configurations timed, load {os.getloadavg()[0]:.1f})",
+            highlight=False,
+        )

@@ -1,0 +1,67 @@
+"""`--gpus-per-trial auto`: how many trials fit on one GPU, by the memory that a real one takes."""
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from trainables.config import from_tree
+from trainables.training.learner import Learner
+from trainables.trial.trial import TrialSpec, dataset_of
+
+MARGIN = 0.9  # of a GPU's memory that is given away; allocators fragment, and other programs come and go
+CONTEXT = 600 * 2**20  # bytes of a process's CUDA context, which torch's own figures leave out
+PROBED = 8  # configurations at most; the one that takes most counts
+STEPS = 12  # enough for a capture
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of one GPU: what a trial's process takes at its peak, and what there is for trials."""
+
+    trial: int
+    free: int
+
+
+def share(memory: Memory, lanes: int = 1) -> float:
+    """The part of a GPU for a process of so many trials, as 1/n; a whole one where it takes more than half."""
+    taken = memory.trial + (lanes - 1) * max(0, memory.trial - CONTEXT)
+    return 1.0 / max(1, int(MARGIN * memory.free / max(1, taken)))
+
+
+def measured_share(specs: list[TrialSpec], lanes: int = 1) -> tuple[float, str]:
+    """(part of a GPU for a process of so many trials, how it was found), on the Ray that is up; whole GPUs where torch
+    sees none."""
+    import ray
+
+    if not any(node["Resources"].get("GPU") for node in ray.nodes() if node["Alive"]):
+        return 0.0, "there is no GPU"
+    distinct = {str([spec.config[part] for part in ("model", "training", "dataset")]): spec for spec in specs}
+    probe = ray.remote(num_gpus=1, max_calls=1)(peak_memory)  # its process ends, and with it what it holds of the GPU
+    found = ray.get([probe.remote(spec.to_dict()) for spec in list(distinct.values())[:PROBED]])
+    known = [memory for memory in found if memory is not None]
+    if not known:
+        return 1.0, "torch sees no GPU where trials run, so that nothing can be measured: each has one to itself"
+    largest = max(known, key=lambda memory: memory.trial)
+    part = share(largest, lanes)
+    return part, (
+        f"a trial takes {largest.trial / 2**30:.2f} of {largest.free / 2**30:.1f} GiB: "
+        f"{lanes * round(1 / part)} share a GPU"
+    )
+
+
+def peak_memory(spec: dict[str, Any]) -> Memory | None:
+    """Of some training steps, by Python and as a graph, and an evaluation batch of a real trial; None without a GPU."""
+    if not torch.cuda.is_available():
+        return None
+    config, free = from_tree(spec["config"]), torch.cuda.mem_get_info()[0]
+    dataset = dataset_of(TrialSpec(**spec), config)
+    learner = Learner(config, dataset, spec["seed"], torch.device("cuda"))
+    learner.train_epoch(STEPS)
+    learner.captures = True
+    with contextlib.suppress(RuntimeError, AssertionError):  # where steps cannot be captured, they take no more
+        learner.train_epoch(STEPS)
+    with torch.no_grad():
+        next(learner.outputs("test"))
+    return Memory(torch.cuda.max_memory_reserved() + CONTEXT, free + CONTEXT)

@@ -1,0 +1,175 @@
+"""The driver's ear: a Ray Tune callback that writes every start, epoch and end to the run's log.
+
+A trial reports its rows since its last report; after a restart, all of them. Rows that the log already has are left
+out, so that each (trial, epoch) is written once.
+"""
+
+import platform
+from typing import Any
+
+from ray.tune import Callback
+
+from analysis.records.run_directory import RunDirectory
+from analysis.records.schema import FAILED
+from core.errors import Interrupted
+from engine.execution.progress import Progress, epoch_line
+from engine.planning.disk_estimate import Budget
+from engine.runlog.run_log import Log, now, program, stopping
+from engine.search.trial_queue import Feeder
+from trainables.fused.autotune import MOST
+
+OF_EXECUTION = (
+    "notes",
+    "selected",
+    "out_of_memory",
+    "fused",
+    "processor",
+    "torch",
+)  # what an end tells beside its record
+PAUSED = "paused"  # the end of a part of a trial, which is none of the log
+
+
+class Recorder(Callback):
+    """`share` is what a trial has of the machine; with `retries`, one that runs out of memory is left to a larger."""
+
+    def __init__(
+        self,
+        log: Log,
+        run: RunDirectory,
+        progress: Progress,
+        threads: int,
+        feeder: Feeder | None = None,
+        share: dict[str, float] | None = None,
+        retries: bool = False,
+        budget: Budget | None = None,
+    ) -> None:
+        self.log, self.history, self.run, self.progress, self.threads = log, log.history, run, progress, threads
+        self.started: set[str] = set()
+        self.begun: dict[str, set[str]] = {}
+        """by one of Ray's trials, those of ours that its process has begun"""
+        self.feeder, self.share, self.retries = feeder or Feeder(), share or {}, retries
+        self.budget = budget
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Ray pickles its callbacks into an experiment state that nothing reads; files and terminals do not pickle."""
+        return {}
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """The first of what is left of a bundle starts; of the others, the first word says that they have."""
+        self.begun[trial.trial_id] = set()
+        self._begin(trial, trial.config["bundle"][0])
+
+    def _begin(self, trial: Any, item: dict[str, Any]) -> None:
+        spec = item["spec"]
+        key = spec["trial"]
+        self.begun[trial.trial_id].add(key)
+        if spec["begins"] and key in self.started:  # the next part of one and the same attempt
+            self.progress.started(key, spec["cell"], spec["seed"])
+            return
+        self.started.add(key)
+        chosen = _given(item, "point", "proposal")
+        names = _given(spec, "trial", "cell", "seed", "config", "code", "fingerprint")
+        continues = {"continues": spec["continues"]} if spec.get("continues") else {}
+        attempt = self.history.attempts.get(key, 0) + 1
+        self._lines(key)
+        self.log.append(event="start", time=now(), **names, **chosen, **continues, attempt=attempt)
+        self.progress.started(key, spec["cell"], spec["seed"])
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        bundle = trial.config["bundle"]
+        for report in result["reports"]:
+            (item,) = (item for item in bundle if item["spec"]["trial"] == report["trial"])
+            if report["trial"] not in self.begun[trial.trial_id]:
+                self._begin(trial, item)
+            self._hear(report)
+            if report["end"] is not None:
+                # Ray starts a lost process with this very config: what is over is not begun again.
+                bundle.remove(item)
+                self.begun[trial.trial_id].discard(report["trial"])
+        last = result["reports"][-1] if result["reports"] else {"end": {}}
+        if last["end"] is None and result.get("done"):  # the trial scheduler's decision
+            (self.run.checkpoints / last["trial"] / "previous.pt").unlink(missing_ok=True)
+            self._end(last["trial"], last["standing"])
+
+    def _hear(self, report: dict[str, Any]) -> None:
+        """What a trial reports of itself."""
+        key, end = report["trial"], report["end"]
+        if stop := report.get("stop"):
+            raise Interrupted(stop)
+        for row in report["rows"]:
+            if row["epoch"] not in self.history.rows.get(key, {}):
+                self.log.append(event="epoch", trial=key, **row)
+                self._line(key, row)
+                self.progress.epoch(key, row)
+        if end is not None and end["status"] == PAUSED:
+            self.progress.paused(key)
+            self.feeder.away(key)
+        elif end is not None:
+            self._end(key, end)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """The process was lost more often than Ray may retry, with the trial that it was at.
+
+        Where it was at several, any of them may be why: each goes on by itself. Those that it did not come to are
+        queued again.
+        """
+        bundle, lanes = trial.config["bundle"], trial.config.get("lanes", 1)
+        # Those in progress come first, whether or not they were heard of; how many, with auto, the process knew alone.
+        suspects = MOST if lanes == "auto" else lanes
+        if len(bundle[:suspects]) > 1:
+            self.feeder.take_back(bundle[:suspects], apart=True)
+            self.feeder.take_back(bundle[suspects:])
+            return
+        lost, *others = bundle
+        text = str(trial.get_error())
+        error = {"status": "failed", "selected_epoch": None, "verified": False, "error": text, "node": platform.node()}
+        # The words of Ray's memory monitor, which kills a worker before the machine is out of memory.
+        self._end(lost["spec"]["trial"], {**error, "out_of_memory": "running low on memory" in text})
+        self.feeder.take_back(others)
+
+    def _line(self, key: str, row: dict[str, Any]) -> None:
+        """The epoch for human eyes, in artifacts/TRIAL/epochs.log."""
+        file = self.run.artifacts / key / "epochs.log"
+        with stopping():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("a", encoding="utf-8") as lines:
+                lines.write(epoch_line(row) + "\n")
+
+    def _lines(self, key: str) -> None:
+        """Whatever stopped an earlier attempt may have left a line out or torn: all are written again."""
+        if rows := self.history.rows.get(key):
+            with stopping():
+                (self.run.artifacts / key / "epochs.log").unlink(missing_ok=True)
+            for epoch in sorted(rows):
+                self._line(key, rows[epoch])
+
+    def _end(self, key: str, end: dict[str, Any]) -> None:
+        if end.get("out_of_memory") and self.retries:
+            self.log.append(event="enlarged", time=now(), trial=key, error=end["error"], share=self.share)
+            self.progress.enlarged(key)
+            self.feeder.away(key)
+            return
+        kept = {name: value for name, value in end.items() if name not in OF_EXECUTION}
+        execution = {
+            "attempts": self.history.attempts[key],
+            "threads": self.threads,
+            "resources": self.share,
+            "notes": end.get("notes", []),
+            **({"lineage": lineage} if (lineage := self.history.lineage(key)) else {}),
+            **_given(end, "fused", "processor", "torch"),
+            "rerun": f"{program()} rerun {self.run.address} {key}",
+        }
+        self.log.append(event="end", time=now(), trial=key, **kept, execution=execution)
+        self.progress.ended(key, end)
+        if end["status"] != FAILED:  # one that fails at once says nothing of how long the next one lasts
+            self.feeder.took(end["seconds"])
+        self.feeder.over(key)
+        if self.budget is not None:
+            with stopping():
+                self.budget.ended(key)
+
+
+def _given(values: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: values[name] for name in names if name in values}

@@ -1,0 +1,115 @@
+"""`rerun`: a recorded trial trained again, alone and without Ray, and held against its record."""
+
+import json
+import math
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from analysis.records.schema import STOPPED
+from core.component import did_you_mean
+from core.errors import PlanError
+from engine.planning.plan import Workbench
+from engine.planning.run_options import Options, apply
+from engine.runlog.history import History
+from engine.runlog.run_log import read_request
+from engine.search.population import boundaries, segments
+from search_spaces.study import parse_study
+from trainables.config import from_tree
+from trainables.trial.processor import computer
+from trainables.trial.runner import replay_epoch
+from trainables.trial.trial import Trial, TrialSpec, generation_file
+
+Row = dict[str, Any]
+TOLERANCE = 1e-4  # relative, of a number of the first epoch, where the processor or torch is another
+TO_THE_BIT, NEARLY = "bit for bit", f"in its first epoch within {TOLERANCE:g}, on another kind of processor or torch"
+
+
+def rerun(directory: Path, trial: str, tell: Callable[[Row], None]) -> tuple[str, str, list[str]]:
+    """Train one recorded trial in a scratch folder: (its key, how its rows were compared, every difference)."""
+    run, record = read_request(directory)
+    history = History.of(run)
+    found = [key for key in history.starts if key.startswith(trial)]
+    if len(found) != 1:
+        what = "stands for several" if found else "is no trial of this run"
+        raise PlanError([f"{trial}: {what}; {did_you_mean(trial, found or list(history.starts))}"])
+    options = Options.model_validate_json(json.dumps(record["request"]["options"]))
+    study = apply(parse_study(record["request"]["study"], str(run.study)), options)
+    with tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch:
+        replay = Replay(Workbench(study, options), history, Path(scratch))
+        return found[0], *compare(replay, found[0], tell)
+
+
+def compare(
+    replay: "Replay", trial: str, tell: Callable[[Row], None] = lambda row: None, brief: bool = False
+) -> tuple[str, list[str]]:
+    """How a trial trained again was held against its record, and every difference.
+
+    Rows are the same to the bit on the same kind of processor with the same torch. Elsewhere, those of the first epoch
+    are nearly; then no more is trained, with `brief`, than can be compared.
+    """
+    end, recorded = replay.history.ends.get(trial, {}), replay.history.rows.get(trial, {})
+    then = {"device": end.get("device"), **end.get("execution", {})}
+    here = computer()
+    known, alike = "processor" in then, all(then.get(name) == value for name, value in here.items())
+    rows = []
+    for row in replay.rows(trial):
+        tell(row)
+        rows.append(row)
+        if brief and known and not alike:
+            return NEARLY, list(_differences(rows, recorded, TOLERANCE))
+    differences = list(_differences(rows, recorded, 0.0))
+    if alike or not differences:
+        return TO_THE_BIT, differences
+    return NEARLY, list(_differences(rows[:1], recorded, TOLERANCE))
+
+
+class Replay:
+    """Trains trials of one log; a member of a population with the parts of others that it took over."""
+
+    def __init__(self, bench: Workbench, history: History, scratch: Path) -> None:
+        self.bench, self.history, self.scratch = bench, history, scratch
+
+    def rows(self, trial: str) -> Iterator[Row]:
+        for part in self._parts(trial):
+            yield from self._train(part)
+
+    def _train(self, part: TrialSpec) -> Iterator[Row]:
+        for before in self._parts(part.donor) if part.donor else []:
+            done = before.until and generation_file(self.scratch, before.trial, before.until).exists()
+            if before.begins < part.begins and not done:
+                for _ in self._train(before):
+                    pass
+        trial, end, recorded = Trial(part), None, self.history.rows.get(part.trial, {})
+        while end is None:
+            epoch = trial.learner.epoch + 1
+            result = replay_epoch(trial, recorded.get(epoch, {}).get("lanes", 1))
+            end = result["end"]
+            yield from (row for row in result["rows"] if row["epoch"] > part.begins)
+
+    def _parts(self, trial: str) -> list[TrialSpec]:
+        event, end = self.history.starts[trial], self.history.ends.get(trial, {})
+        spec = self.bench.spec(event["cell"], from_tree(event["config"]), event["seed"], self.scratch)
+        threads = end.get("execution", {}).get("threads", spec.threads)
+        until = max(self.history.rows[trial]) if end.get("status") == STOPPED else None
+        spec = replace(spec, trial=trial, threads=threads, until=until)
+        study = self.bench.study
+        if study.population is None:
+            return [spec]
+        ends = boundaries(study.population, study.epochs)
+        return [part for part, _ in segments(spec, event["point"], self.history, ends)]
+
+
+def _differences(rows: list[Row], recorded: dict[int, Row], tolerance: float) -> Iterator[str]:
+    for row in rows:
+        before = recorded.get(row["epoch"], row)
+        for key, value in row.items():
+            if key != "seconds" and not _agree(value, before.get(key), tolerance):
+                yield f"epoch {row['epoch']}: {key} {value!r}, recorded {before.get(key)!r}"
+
+
+def _agree(value: Any, recorded: Any, tolerance: float) -> bool:
+    numbers = isinstance(value, float) and isinstance(recorded, int | float)
+    return value == recorded or (numbers and math.isclose(value, recorded, rel_tol=tolerance))

@@ -1,0 +1,158 @@
+"""Carries a plan out on Ray Tune: actors reused, short trials bundled, every result logged by the driver.
+
+Ray's own experiment state is never read. It lives in a temporary folder, and what is left to do after a crash follows
+from the plan and the log.
+"""
+
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis.records.run_directory import RunDirectory
+from engine.execution.cluster import nodes, ray_started, room
+from engine.execution.ray_watchdog import watched
+from engine.planning.disk_estimate import Budget
+from engine.planning.plan import Plan, objective
+from engine.planning.remaining_work import Standing
+from engine.runlog.run_log import Log
+from search_spaces.study import SearchStudy
+
+if TYPE_CHECKING:
+    from engine.execution.progress import Progress
+    from engine.execution.ray_callback import Recorder
+    from engine.execution.trial_schedulers import LoggedScheduler
+    from engine.search.trial_queue import Deadline, Feeder
+
+RETRIES = 3  # of a trial whose process was lost; exceptions inside a trial are not retried
+LARGER = 2.0  # the share, times which a trial that ran out of memory is tried once more
+
+
+def carry_out(plan: Plan, run: RunDirectory, log: Log, standing: Standing, progress: "Progress") -> None:
+    """Run what the log lacks; KeyboardInterrupt and a spent time budget leave all written, and `resume` goes on.
+
+    A trial that runs out of memory is tried once more, after the others, with a larger share of the machine.
+    """
+    from engine.search.trial_queue import Deadline
+
+    work = Work(plan, run, log, standing, progress, Deadline(plan.options.time_budget))
+    with (
+        ray_started(plan.options.address, run.root),
+        watched(run.root),
+        tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch,
+    ):
+        gpus = work.gpus()
+        work.fit(Path(scratch) / "first", _share(plan, gpus), None)
+        if (left := log.history.enlarged - set(log.history.ends)) and not work.deadline.stop_all():
+            work.fit(Path(scratch) / "second", _share(plan, gpus, LARGER), left)
+
+
+@dataclass(frozen=True)
+class Work:
+    """A plan that is being carried out, and everything that hears of it."""
+
+    plan: Plan
+    run: RunDirectory
+    log: Log
+    standing: Standing
+    progress: "Progress"
+    deadline: "Deadline"
+
+    def fit(self, scratch: Path, share: dict[str, float], only: set[str] | None) -> None:
+        """One Tuner over the trials of `only`, or over all but those that ran out of memory before."""
+        from ray import tune
+
+        os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+        options, scheduler = self.plan.options, self.scheduler()
+        feeder = self.feeder(scheduler.pending if scheduler else {}, only)
+        processes = options.max_concurrent or max(1, room(share))
+        feeder.processes = None if self.plan.study.advised else processes
+        feeder.fuse = self.plan.fuse
+        tuner = tune.Tuner(
+            tune.with_resources(self.plan.bench.trainable, share),
+            tune_config=tune.TuneConfig(
+                num_samples=sys.maxsize,  # the feeder knows when to end
+                search_alg=feeder,
+                scheduler=scheduler,
+                reuse_actors=True,
+                # Without a number Ray starts the processes of a searcher's trials one after another.
+                max_concurrent_trials=processes,
+            ),
+            run_config=tune.RunConfig(
+                name="trials",
+                storage_path=str(scratch),
+                callbacks=[self.recorder(feeder, share, retries=only is None)],
+                stop=self.deadline,
+                failure_config=tune.FailureConfig(max_failures=RETRIES),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+                verbose=0,
+            ),
+        )
+        tuner.fit()
+
+    def recorder(self, feeder: "Feeder", share: dict[str, float], retries: bool) -> "Recorder":
+        from engine.execution.ray_callback import Recorder
+
+        budget, threads = Budget(self.plan, self.standing, self.log.history), self.plan.options.threads
+        return Recorder(self.log, self.run, self.progress, threads, feeder, share, retries, budget)
+
+    def scheduler(self) -> "LoggedScheduler | None":
+        study = self.plan.study
+        if not isinstance(study, SearchStudy) or study.population or study.trial_scheduler.name == "none":
+            return None
+        from engine.execution.trial_schedulers import Decisions, LoggedScheduler
+
+        metric, maximise = objective(study)
+        decisions = Decisions(study.trial_scheduler, self.plan.baseline.training.epochs, metric, maximise)
+        return LoggedScheduler(decisions, self.log.history)
+
+    def feeder(self, pending: dict[str, int], only: set[str] | None) -> "Feeder":
+        """What hands out the trials; those of `pending` end where their stop was decided."""
+        from engine.search.ablation_path import PathFeeder
+        from engine.search.population import Population
+        from engine.search.sampler import StudySampler
+        from engine.search.trial_queue import Feeder
+
+        study, bench, place = self.plan.study, self.plan.bench, self.standing.places.place
+        history, root, journal = self.log.history, self.run.root, self.run.root / "optuna.journal"
+        feeder: Feeder
+        if not isinstance(study, SearchStudy):
+            feeder = PathFeeder(self) if study.design == "path" else Feeder(self.standing.todo)
+        elif study.population:
+            feeder = Population(bench, study, root, self.log, place, journal)
+        else:
+            feeder = StudySampler(bench, study, root, history, place, journal)
+        feeder.keep(lambda trial: trial in only if only is not None else trial not in history.enlarged)
+        feeder.end_at(pending)
+        return feeder
+
+    def gpus(self) -> float | None:
+        """Of one trial, where that is to be measured; None leaves it to `_share`."""
+        if self.plan.options.gpus_per_trial != "auto":
+            return None
+        from engine.execution.gpu_share import measured_share
+        from trainables.fused.autotune import MOST
+
+        specs = self.standing.todo or [self.plan.bench.spec("baseline", self.plan.baseline, 0, self.run.root)]
+        gpus, why = measured_share(specs, MOST if self.plan.fuse == "auto" else self.plan.fuse)
+        self.progress.console.print(f"--gpus-per-trial auto: {gpus:.3g}; {why}", highlight=False, soft_wrap=True)
+        return gpus
+
+
+def concurrency(plan: Plan) -> int:
+    """How many trials fit at a time into the Ray that is up, or into this machine where none is."""
+    fits = room(_share(plan))
+    return max(1, min(fits, plan.options.max_concurrent or fits))
+
+
+def _share(plan: Plan, gpus: float | None = None, times: float = 1.0) -> dict[str, float]:
+    """What of a machine a trial has; never more than all of the largest, nor a part of more than one GPU."""
+    machines, asked = nodes(), plan.options.gpus_per_trial
+    if gpus is None:
+        whole = 1.0 if any(machine["gpu"] >= 1 for machine in machines) else 0.0
+        gpus = asked if isinstance(asked, float) else whole
+    largest = max(machine["cpu"] for machine in machines)
+    cpus = min(plan.options.cpus_per_trial * times, max(plan.options.cpus_per_trial, largest))
+    return {"cpu": cpus, "gpu": min(gpus * times, max(gpus, 1.0))}

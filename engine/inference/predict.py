@@ -1,0 +1,195 @@
+"""`predict`: a trial's selected model on pictures of the user's, decoded and normalised as its data set's own are.
+
+Every picture is decoded once before the first prediction, so that all that cannot be read are refused together; they
+are decoded again batch by batch, so that memory grows by their predictions alone.
+"""
+
+import csv
+import glob
+import io
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from core.errors import PlanError
+from core.files import write_text
+from core.threads import thread_pool
+from datasets.base import DataError, central_crop
+from datasets.faces.boxes import Box
+from datasets.sources.folders import EXTENSIONS
+from datasets.sources.image_decoding import photo_size
+from engine.inference.trained_model import Loader, Trained
+from trainables.training.learner import EVALUATION_PIXELS
+
+Values = npt.NDArray[np.float64]
+NAMES = ("scores", "points")
+NUMBER = r"-?\d+(?:\.\d+)?"
+CROP = re.compile(rf"(.+)@({NUMBER}),({NUMBER}),({NUMBER}),({NUMBER})")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A picture to predict on: its name as it was given, its file, and the part of it that is meant (None: all)."""
+
+    name: str
+    file: Path
+    box: Box | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Scores by class, sum 1; landmarks (L, 2) as x, y in pixels of the upright photo. None where the task has none."""
+
+    asked: Asked
+    scores: Values | None
+    points: Values | None
+
+    def best(self) -> int:
+        """The predicted class."""
+        assert self.scores is not None
+        return int(self.scores.argmax())
+
+
+def pictures_named(arguments: Sequence[str]) -> tuple[list[Asked], list[str]]:
+    """The pictures that files, folders (all pictures in and below them) and patterns mean, each once, in their order;
+    and a fault for every argument that means none. `PHOTO@x1,y1,x2,y2` is a part of a photo, as crops are named."""
+    found: dict[str, Asked] = {}
+    faults = []
+    for argument in arguments:
+        asked = list(_meant(argument))
+        if not asked:
+            faults.append(_nothing(argument))
+        found |= {item.name: item for item in asked}
+    return list(found.values()), faults
+
+
+def _meant(argument: str) -> Iterator[Asked]:
+    path, crop = Path(argument), CROP.fullmatch(argument)
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in EXTENSIONS and _visible(file, path))
+        yield from (Asked(str(file), file) for file in files)
+    elif path.exists():
+        yield Asked(argument, path)
+    elif crop and Path(crop[1]).is_file():
+        left, top, right, bottom = map(float, crop.groups()[1:])
+        yield Asked(argument, Path(crop[1]), (left, top, right, bottom))
+    else:
+        for name in sorted(glob.glob(argument, recursive=True)):  # noqa: PTH207  (Path.glob takes no absolute one)
+            if Path(name).is_file():
+                yield Asked(name, Path(name))
+
+
+def _visible(file: Path, folder: Path) -> bool:
+    return not any(part.startswith(".") for part in file.relative_to(folder).parts)
+
+
+def _nothing(argument: str) -> str:
+    if Path(argument).is_dir():
+        return f"{argument}: no pictures in this folder; looked for {', '.join(EXTENSIONS)}"
+    if glob.has_magic(argument):
+        return f"{argument}: no file has a name of this pattern"
+    return f"{argument}: no such file or folder"
+
+
+def unreadable(trained: Trained, asked: Sequence[Asked]) -> list[str]:
+    """A fault for every picture that cannot be decoded, or that is none for this model."""
+
+    def fault(item: Asked) -> list[str]:
+        try:
+            _decoded(trained, item)
+        except DataError as error:
+            return error.faults
+        return []
+
+    with thread_pool() as pool:
+        return [text for found in pool.map(fault, asked) for text in found]
+
+
+def _decoded(trained: Trained, asked: Asked) -> npt.NDArray[np.uint8]:
+    """(C, H, W) as the network is shown it."""
+    if asked.box and not (asked.box[0] < asked.box[2] and asked.box[1] < asked.box[3]):
+        raise DataError(f"{asked.name}: an empty box; x1 < x2 and y1 < y2 are wanted")
+    record = trained.config.dataset.read_file(asked.file, trained.info.image_shape, asked.box)
+    return central_crop(record.image, trained.info.crop)
+
+
+@torch.no_grad()
+def predictions(trained: Trained, asked: Sequence[Asked]) -> Iterator[Prediction]:
+    """One a picture, in their order; DataError where a picture was changed since it was looked at."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    module = trained.module().to(device)
+    size = max(1, EVALUATION_PIXELS // int(np.prod(trained.info.input_shape)))
+    with thread_pool() as pool:
+        for start in range(0, len(asked), size):
+            part = asked[start : start + size]
+            images = np.stack(list(pool.map(lambda item: _decoded(trained, item), part)))
+            outputs = module(torch.from_numpy(images).to(device))
+            found = {name: values.cpu().numpy() for name, values in zip(module.outputs, outputs, strict=True)}
+            for i, item in enumerate(part):
+                scores, points = (found[name][i].astype(np.float64) if name in found else None for name in NAMES)
+                yield Prediction(item, scores, None if points is None else _in_photo(points, item, images.shape))
+
+
+def _in_photo(points: Values, asked: Asked, shape: tuple[int, ...]) -> Values:
+    """From pixels of the picture that the network saw to pixels of the photo."""
+    left, top, right, bottom = asked.box or (0.0, 0.0, *map(float, photo_size(asked.file)))
+    height, width = shape[-2:]
+    return points * ((right - left) / width, (bottom - top) / height) + (left, top)
+
+
+def header(trained: Trained) -> list[str]:
+    """file; prediction, score, score_CLASS … of a classifier; x1, y1, x2, … of landmarks."""
+    module, columns = trained.module(), ["file"]
+    if module.classifies:
+        columns += ["prediction", "score", *(f"score_{name}" for name in trained.info.classes)]
+    if module.landmarks:
+        columns += [f"{axis}{i}" for i in range(1, trained.info.n_points + 1) for axis in "xy"]
+    return columns
+
+
+def write_csv(stream: TextIO, trained: Trained, found: Iterable[Prediction]) -> list[Prediction]:
+    """A line a picture; numbers with the nine digits that give back a float32. The predictions, for who draws them."""
+    writer, written = csv.writer(stream, lineterminator="\n"), []
+    writer.writerow(header(trained))
+    for prediction in found:
+        cells = [prediction.asked.name]
+        if prediction.scores is not None:
+            best = prediction.best()
+            values = (prediction.scores[best], *prediction.scores)
+            cells += [trained.info.classes[best], *(f"{value:.9g}" for value in values)]
+        if prediction.points is not None:
+            cells += [f"{value:.9g}" for value in prediction.points.reshape(-1)]
+        writer.writerow(cells)
+        written.append(prediction)
+    return written
+
+
+def predict_all(
+    loader: Loader, trial: str, arguments: Sequence[str], out: Path | None, draw: Path | None
+) -> Iterator[str]:
+    """Carry the command out: the CSV in `out`, or on standard output; drawings in `draw`; lines to tell the user."""
+    (asked, faults), trained = pictures_named(arguments), loader.load(trial)
+    if out is not None and not out.parent.is_dir():
+        faults.append(f"--out {out}: there is no folder {out.parent}")
+    if faults := faults + unreadable(trained, asked):
+        raise PlanError(faults)
+    yield f"trial {trained.trial}, cell {trained.start['cell']}, epoch {trained.epoch}; {len(asked)} pictures"
+    found = predictions(trained, asked)
+    if out is None:
+        written = write_csv(sys.stdout, trained, found)
+    else:
+        text = io.StringIO()
+        written = write_csv(text, trained, found)
+        write_text(out, text.getvalue())
+        yield f"written: {out.resolve()}"
+    if draw is not None:
+        from engine.inference.prediction_images import draw_all
+
+        yield f"drawn: {len(draw_all(written, trained.info.classes, draw))} pictures in {draw.resolve()}"

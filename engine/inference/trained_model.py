@@ -1,0 +1,138 @@
+"""A trial's selected model, made from its files alone: the network with what evaluation does around it.
+
+`predict` runs it and `export` writes it down, so that both give what the trial's recorded predictions hold.
+"""
+
+import json
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from analysis.records.run_directory import RunDirectory
+from analysis.records.schema import FINISHED, RUNNING
+from analysis.records.store import read_records
+from core.errors import PlanError
+from datasets.base import DatasetInfo
+from engine.planning.plan import Workbench
+from engine.planning.run_options import Options, apply
+from engine.runlog.history import History
+from engine.runlog.run_log import read_request
+from search_spaces.study import parse_study
+from trainables.config import TrialConfig, from_tree
+from trainables.models.build import saved_network
+from trainables.training.batches import normalisation
+from trainables.trial import checkpoint
+from trainables.trial.remote_checkpoints import Checkpoints
+
+
+class Evaluated(nn.Module):
+    """Pictures (B, C, H, W) uint8, as they are decoded → what the task records of each.
+
+    `scores` (B, classes), the softmax; `points` (B, landmarks, 2) as x, y in pixels of the picture; both, in this
+    order, from a network that gives both. A trial of precision bf16 is evaluated in it unless `exact` is asked for.
+    """
+
+    def __init__(self, network: nn.Module, config: TrialConfig, info: DatasetInfo, exact: bool = False) -> None:
+        super().__init__()
+        self.shift: Tensor
+        self.scale: Tensor
+        self.network, self.bf16 = network, config.training.precision == "bf16" and not exact
+        self.classifies, self.landmarks = config.model.classifies, config.loss.task != "classification"
+        for name, values in zip(("shift", "scale"), normalisation(config, info), strict=True):
+            self.register_buffer(name, values)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return tuple(name for name, given in (("scores", self.classifies), ("points", self.landmarks)) if given)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        pictures = (images.float() / 255 - self.shift) / self.scale
+        if self.bf16:
+            with torch.autocast(images.device.type, torch.bfloat16):
+                found = self.network(pictures)
+        else:
+            found = self.network(pictures)
+        parts = found if isinstance(found, tuple) else (found,)
+        return tuple(
+            part.float().softmax(1) if name == "scores" else part.float().unflatten(1, (-1, 2))
+            for name, part in zip(self.outputs, parts, strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The selected model of a trial, and what its record says of it."""
+
+    run: RunDirectory
+    trial: str
+    start: dict[str, Any]
+    """its start event: cell, seed, configuration"""
+    config: TrialConfig
+    info: DatasetInfo
+    """of the data that it was trained on"""
+    epoch: int
+    metrics: dict[str, Any]
+    """its row of the log at that epoch"""
+    status: str
+    network: nn.Module
+    """on the CPU, in evaluation mode"""
+
+    def module(self, exact: bool = False) -> Evaluated:
+        return Evaluated(self.network, self.config, self.info, exact).eval().requires_grad_(False)
+
+
+class Loader:
+    """Finds trials of a run directory. `places` are options that say where data lie now, if elsewhere than then."""
+
+    def __init__(self, directory: Path, places: dict[str, Any] | None = None) -> None:
+        self.run, self.record = read_request(directory)
+        self.places = {name: value for name, value in (places or {}).items() if value is not None}
+        self.history = History.of(self.run)
+
+    @cached_property
+    def bench(self) -> Workbench:
+        options = Options.model_validate_json(json.dumps(self.record["request"]["options"])).extended(self.places)
+        return Workbench(apply(parse_study(self.record["request"]["study"], str(self.run.study)), options), options)
+
+    def key(self, asked: str) -> str:
+        """The trial that a key, or the beginning of one, means."""
+        known = self.history.starts
+        found = [key for key in known if key.startswith(asked)]
+        if len(found) == 1:
+            return found[0]
+        near = found[:5] or get_close_matches(asked, known, n=3, cutoff=0.3) or list(known)[:3]
+        what = f"stands for {len(found)} trials" if found else f"is none of the {len(known)} trials of {self.run.root}"
+        raise PlanError([f"--trial {asked}: {what}; nearest: {', '.join(near) or 'none was begun'}"])
+
+    def load(self, asked: str) -> Trained:
+        """PlanError where there is no such trial, or no whole model of it."""
+        trial = self.key(asked)
+        file = self.run.checkpoints / trial / "best.pt"
+        if self.run.remote:
+            Checkpoints(self.run.remote, self.run.root, trial).fetch(trial, file.name)
+        best = checkpoint.load(file)
+        if best is None:
+            raise PlanError([f"--trial {trial}: {file} is absent or damaged, so there is no model of this trial"])
+        config = from_tree(best["config"])
+        info = DatasetInfo(**best["data"]) if "data" in best else self.bench.data(config).info
+        network = saved_network(config, info, best["model"]).eval()
+        epoch, ended = best["epoch"], self.history.ends.get(trial, {})
+        metrics, status = self.history.rows.get(trial, {}).get(epoch, {}), ended.get("status", RUNNING)
+        return Trained(self.run, trial, self.history.starts[trial], config, info, epoch, metrics, status, network)
+
+
+def best_trial(directory: Path) -> str:
+    """The first finished trial of the cell that validation finds best, as test data chooses nothing."""
+    from engine.search.winner import ranked
+
+    records = read_records(directory)
+    cells = sorted(ranked(records), key=lambda cell: cell in records.seen_validation)
+    if not cells:
+        raise PlanError([f"{directory}: no trial has finished; name one that has a model by --trial"])
+    rows = records.rows(cells[0])
+    return str(rows.loc[rows["status"] == FINISHED, "trial"].iloc[0])

@@ -1,0 +1,152 @@
+"""What follows a run's log while it grows, in a thread of its own: trackers, and the report that a browser shows.
+
+Nothing of it can harm the run. A tracker that fails is let go, with a line that says so; the report is written by
+another process, which has the lowest priority and a small share of the time.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+from analysis.records.run_directory import RunDirectory
+from analysis.records.schema import END
+from core import ROOT
+from core.errors import first_line
+from engine.integrations.trackers import Tracker, trackers
+from engine.runlog.run_log import hold
+
+LOOK = 1.0  # seconds between two looks at the log
+FIRST = 20.0  # seconds until the first report of a run: a shorter one has its report soon enough
+PATIENCE = 20.0  # seconds that the end of a run waits for a tracker
+SHARE = 0.05  # of the time that may go into reports
+ENDED = f'"event": "{END}"'.encode()
+
+
+class Follower(threading.Thread):
+    """Tells those of `told` every event of the log, and rewrites the report from time to time; a context manager."""
+
+    def __init__(self, run: RunDirectory, told: Sequence[Tracker], say: Callable[[str], None]) -> None:
+        super().__init__(name="follower", daemon=True)
+        self.run_directory, self.trackers, self.say = run, list(told), say
+        self.over, self.read, self.pages, self.telling = threading.Event(), 0, Pages(run), ""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def hand_over(self) -> None:
+        """All that the log holds, once."""
+        self.look()
+        for tracker in list(self.trackers):
+            self._try(tracker, tracker.close)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.over.set()
+        self.pages.stop()
+        self.join(PATIENCE)
+        if self.is_alive():  # within a call of a tracker's, which may wait for long
+            self._let_go(self.telling, f"no answer for {PATIENCE:.0f} s")
+            return
+        self.hand_over()
+
+    def run(self) -> None:
+        while not self.over.wait(LOOK):
+            self.pages.look(ended=self.look())
+
+    def look(self) -> bool:
+        """Pass on what is new; whether a trial has ended."""
+        ended = False
+        for line in self._lines():
+            ended |= ENDED in line
+            if self.trackers:
+                event = json.loads(line)
+                for tracker in list(self.trackers):
+                    self._try(tracker, lambda tracker=tracker, event=event: tracker.event(event))  # type: ignore[misc]
+        return ended
+
+    def _lines(self) -> Iterator[bytes]:
+        """Those that the log has now and were not read, one at a time, as an old log may be large; a torn last one is
+        left for another look."""
+        with suppress(OSError), self.run_directory.log.open("rb") as file:  # not there yet, or not to be read just now
+            end = file.seek(0, os.SEEK_END)
+            file.seek(self.read)
+            while self.read < end and (line := file.readline()).endswith(b"\n"):
+                self.read += len(line)
+                yield line
+
+    def _try(self, tracker: Tracker, call: Callable[[], Any]) -> None:
+        self.telling = tracker.name
+        try:
+            call()
+        except Exception as error:
+            if tracker in self.trackers:
+                self.trackers.remove(tracker)
+            self._let_go(tracker.name, first_line(error))
+
+    def _let_go(self, name: str, why: str) -> None:
+        self.say(
+            f"--{name}: no more is sent there ({why}); the run goes on, and "
+            f"`report {self.run_directory.address} --{name}` sends the rest"
+        )
+
+
+def hand_over(run: RunDirectory, tensorboard: bool, mlflow: str | None, say: Callable[[str], None]) -> None:
+    """Pass on what a run's log holds; PlanError while a driver works in it, whose own trackers write the same."""
+    name = str(json.loads(run.study.read_text(encoding="utf-8"))["name"])
+    with hold(run):
+        Follower(run, trackers(run, name, tensorboard, mlflow), say).hand_over()
+
+
+class Pages:
+    """The report of a run that is going on, written anew after trials ended, in another process."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self.run, self.due, self.began, self.news = run, time.monotonic() + FIRST, 0.0, False
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def look(self, ended: bool) -> None:
+        self.news |= ended
+        now = time.monotonic()
+        if self.process is not None and self.process.poll() is not None:
+            self.process = None
+            self.due = max(now + FIRST, now + (now - self.began) / SHARE)
+        if self.process is None and self.news and now > self.due:
+            self.began, self.news = now, False
+            with suppress(OSError):  # no process to be had just now
+                self.process = written_aside(self.run)
+
+    def stop(self) -> None:
+        """The run's own last report is about to be written."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait()
+
+
+WRITE = """
+import os, signal, sys
+from pathlib import Path
+from analysis.report.build import write_report
+os.nice(19)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # which deletes the file that is being written
+write_report(Path(sys.argv[1]))
+"""
+
+
+def written_aside(run: RunDirectory) -> "subprocess.Popen[bytes]":
+    """A process that writes the report. It may be killed at any moment: each file is replaced in one step."""
+    nowhere = subprocess.DEVNULL
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITE, str(run.root)],
+        cwd=ROOT,
+        stdin=nowhere,
+        stdout=nowhere,
+        stderr=nowhere,
+        start_new_session=True,  # Ctrl-C is for the run, which ends this process then
+    )

@@ -1,0 +1,275 @@
+"""The driver's side of a run at a URL: it works in a local mirror and sends what is written to the URL, whose copy is
+the one of record for other machines.
+
+A mirror is a run directory that holds `remote.url`. Without that file it is one like any other; deleted, it is fetched
+again. Trials send and fetch their own files (`trainables.trial.remote_checkpoints`); what stands in the log's copy is
+there already.
+"""
+
+import json
+import os
+import platform
+import re
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from hashlib import blake2b
+from itertools import takewhile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from filelock import FileLock, Timeout
+
+from analysis.records.run_directory import RunDirectory
+from core.errors import Interrupted, PlanError, StorageError, first_line
+from core.storage import Store, opened, unwritable
+from datasets.cache.cache import cache_folder
+from engine.runlog.history import History
+
+SCHEMES = "file, s3, gs, abfs, hdfs, or one of fsspec's whose package is installed"
+LOOK = 0.5  # seconds between two looks at the log
+BEAT = 30.0  # seconds after which log and lock are sent although no trial ended
+SHARE = 0.1  # of the time that may go into sending a long log after each end
+STALE = 300.0  # seconds without a beat after which a driver is taken for dead
+CONTEST = 1.0  # seconds in which two drivers that start at once see each other
+LOCK = "driver.lock"
+
+
+def mirror_of(url: str, cache_dir: str | None = None) -> Path:
+    """The mirror of the run at `url`, made if need be; PlanError where there can be none, or StorageError."""
+    url = url.rstrip("/")
+    parts = urlsplit(url)
+    allowed = f"allowed: a path, or a URL of {SCHEMES}"
+    if parts.password:
+        raise PlanError([f"{parts.scheme}://…@{parts.hostname}: holds a password, which records would show; {allowed}"])
+    if parts.scheme == "memory":
+        raise PlanError([f"{url}: is seen by one process alone; {allowed}"])
+    try:
+        opened(url)
+    except Exception as error:
+        raise PlanError([f"{url}: cannot be opened ({first_line(error)}); {allowed}"]) from None
+    Store(url, patient=False).has("study.json")
+    name = re.sub(r"[^\w.-]", "_", parts.path.rpartition("/")[2] or parts.netloc)
+    folder = cache_folder(Path(cache_dir) if cache_dir else None, [])
+    mirror = folder / "runs" / f"{name}-{blake2b(url.encode(), digest_size=6).hexdigest()}"
+    mirror.mkdir(parents=True, exist_ok=True)
+    (mirror / "remote.url").write_text(url, encoding="utf-8")
+    return mirror
+
+
+def refresh(directory: Path) -> int:
+    """Bring a mirror's study and log up to the URL's, unless a driver of this machine is at work in it.
+
+    Returns how many bytes of the log both have. PlanError where each has lines that the other lacks.
+    """
+    run, store = RunDirectory(directory), _store(directory, patient=False)
+    try:
+        with FileLock(directory / ".lock", timeout=0):
+            theirs, ours = store.read("log.jsonl") or b"", run.log.read_bytes() if run.log.exists() else b""
+            theirs, ours = (text[: text.rfind(b"\n") + 1] for text in (theirs, ours))
+            if not (theirs.startswith(ours) or ours.startswith(theirs)):
+                pairs = zip(theirs.splitlines(), ours.splitlines(), strict=False)
+                common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+                counts = [text.count(b"\n") - common for text in (theirs, ours)]
+                raise PlanError(
+                    [
+                        f"{store.url}: its log went on by {counts[0]} lines and that of its mirror on this machine by "
+                        f"{counts[1]} others; to go on with the URL's, delete the mirror {directory}"
+                    ]
+                )
+            if len(theirs) > len(ours):
+                store.get("log.jsonl", run.log)
+            if (len(theirs) >= len(ours) or not run.study.exists()) and store.has("study.json"):
+                store.get("study.json", run.study)
+            return len(theirs)
+    except Timeout:
+        return 0
+
+
+def fetch_outputs(directory: Path) -> None:
+    """Predictions and artifacts of trials that other machines ran."""
+    store = _store(directory)
+    names = [*store.files("predictions"), *store.files("artifacts")]
+    _all((store.get, name, directory / name) for name in names if not (directory / name).exists())
+
+
+def send_report(directory: Path) -> None:
+    """Tables and report of a mirror, to its URL."""
+    run, store = RunDirectory(directory), _store(directory)
+    files = [run.trials, run.epochs, *(file for file in run.report.rglob("*") if file.is_file())]
+    _all((store.put, file.relative_to(directory).as_posix(), file) for file in files)
+    _all((store.delete, name) for name in store.files("report") if not (directory / name).exists())
+
+
+@contextmanager
+def session(directory: Path, new: bool) -> Iterator[None]:
+    """The mirror's URL claimed for this driver, all that the block writes sent there; PlanError where it cannot be.
+
+    `new` is for a run that is begun: neither side may hold one. Where the URL is lost, the block is Interrupted.
+    """
+    run, store = RunDirectory(directory), _store(directory)
+    if fault := unwritable(store.url):
+        raise PlanError([fault])
+    with Claim(store) as claim:
+        if new and (run.study.exists() or store.has("study.json")):
+            where = "" if store.has("study.json") else f" (in its mirror {directory}, which may be deleted)"
+            raise PlanError(
+                [f"--out {store.url}: holds a run already{where}; go on with `resume {store.url}`, or choose another"]
+            )
+        with Sender(run, store, claim, sent=refresh(directory)):
+            yield
+
+
+class Claim:
+    """The lock object at a URL. Few stores let it be taken in one step, so it is written and looked at again."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.owner = {"host": platform.node(), "pid": os.getpid(), "space": _pid_space(), "token": uuid.uuid4().hex}
+
+    def __enter__(self) -> Self:
+        for pause in (CONTEST, 0.0):
+            if other := self.other():
+                raise PlanError([self._refusal(other)])
+            if pause:
+                self.beat()
+                time.sleep(pause)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with suppress(StorageError):  # a lock that stays is stale soon, or its process is seen to be gone
+            self.store.patient = False
+            if (self._read() or {}).get("token") == self.owner["token"]:
+                self.store.delete(LOCK)
+
+    def beat(self) -> None:
+        self.store.put(LOCK, json.dumps({**self.owner, "time": time.time()}).encode())
+
+    def other(self) -> dict[str, Any] | None:
+        """Another driver that holds the URL and may be alive."""
+        found = self._read()
+        if found is None or found["token"] == self.owner["token"] or time.time() - found["time"] > STALE:
+            return None
+        return None if found["space"] == self.owner["space"] and not _alive(found["pid"]) else found
+
+    def _read(self) -> dict[str, Any] | None:
+        try:
+            found = json.loads(self.store.read(LOCK) or b"{}")
+        except ValueError:
+            return None
+        return {"time": 0.0, **found} if isinstance(found, dict) and self.owner.keys() <= found.keys() else None
+
+    def _refusal(self, other: dict[str, Any]) -> str:
+        url, age = self.store.url, time.time() - other["time"]
+        return (
+            f"{url}: another process is running this study (process {other['pid']} on {other['host']}, seen "
+            f"{age:.0f} s ago); `status {url}` shows how far it is; if it is gone, wait {STALE / 60:.0f} minutes, or "
+            f"delete {LOCK} there"
+        )
+
+
+class Sender(threading.Thread):
+    """Sends study.json and the log as they grow, in the background; a loss that lasts ends the block as Interrupted."""
+
+    def __init__(self, run: RunDirectory, store: Store, claim: Claim, sent: int) -> None:
+        super().__init__(name="sender", daemon=True)
+        self.directory, self.store, self.claim = run, store, claim
+        self.over, self.fault = threading.Event(), ""
+        self.sent, self.beaten, self.wait_until, self.study = sent, time.monotonic(), 0.0, 0
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.over.set()
+        self.join()
+        if self.fault and (error is None or isinstance(error, KeyboardInterrupt)):
+            raise Interrupted(self.fault) from None
+        if self.fault or not self.directory.study.exists():
+            return
+        self.store.patient = error is None  # what is not sent now is sent by `resume`
+        self.look(at_once=True)
+        if error is None:
+            send_report(self.directory.root)
+            self._delete_generations()
+
+    def run(self) -> None:
+        try:
+            while not self.over.wait(LOOK):
+                self.look()
+        except Exception as error:
+            self.fault = first_line(error)
+            if not self.over.is_set():
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    def look(self, at_once: bool = False) -> None:
+        """Send what is due: study.json when it changed, the log when a trial ended, both it and the lock in time."""
+        late = time.monotonic() - self.beaten > BEAT
+        if late or at_once:
+            if other := self.claim.other():
+                raise StorageError(f"{self.store.url} was taken over by process {other['pid']} on {other['host']}")
+            self.claim.beat()
+            self.beaten = time.monotonic()
+        study, log = self.directory.study, self.directory.log
+        if study.exists() and (written := study.stat().st_mtime_ns) != self.study:
+            self.store.put("study.json", study)
+            self.study = written
+        if not log.exists() or (time.monotonic() < self.wait_until and not at_once):
+            return
+        with log.open("rb") as file:
+            file.seek(self.sent)
+            new = file.read()
+        new = new[: new.rfind(b"\n") + 1]
+        ended = [json.loads(line)["trial"] for line in new.splitlines() if b'"event": "end"' in line]
+        if new and (ended or late or at_once):
+            began = time.monotonic()
+            for trial in ended:
+                lines = self.directory.artifacts / trial / "epochs.log"
+                if lines.exists():
+                    self.store.put(f"artifacts/{trial}/epochs.log", lines)
+            self.store.put("log.jsonl", log)
+            self.sent += len(new)
+            self.wait_until = time.monotonic() + (time.monotonic() - began) / SHARE
+
+    def _delete_generations(self) -> None:
+        """What members of a population took over from one another, which nobody needs once all trials are over."""
+        from analysis.records.log import read_log
+
+        history = History.read(read_log(self.directory.log))
+        if history.starts.keys() <= history.ends.keys():
+            names = self.store.files("checkpoints")
+            _all((self.store.delete, name) for name in names if re.fullmatch(r"epoch-\d+\.pt", Path(name).name))
+
+
+def _store(directory: Path, patient: bool = True) -> Store:
+    return Store(RunDirectory(directory).remote or "", patient)
+
+
+def _all(calls: Iterable[tuple[Any, ...]]) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(*call) for call in calls]:
+            done.result()
+
+
+def _pid_space() -> str:
+    """Where a process id means one process: this boot of this machine, this container."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return f"{platform.node()} {uuid.getnode()}"
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return True

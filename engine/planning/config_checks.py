@@ -1,0 +1,161 @@
+"""What can be wrong with a configuration or a metric before anything runs, one sentence a fault."""
+
+import warnings
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.component import did_you_mean
+from core.metrics import CURVES, SPLITS, split_of
+from datasets.augmentation.landmarks import point_faults
+from datasets.base import DataError
+from datasets.cache.cache import open_dataset
+from datasets.lookup import find_example
+from search_spaces.study import AnyStudy, SearchStudy
+from trainables.config import UNCOUNTED, TrialConfig
+from trainables.registry import LOSSES
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from datasets.base import DatasetInfo, DatasetSettings
+
+
+def meta_network(config: TrialConfig, info: "DatasetInfo") -> "tuple[nn.Module | None, list[str]]":
+    """The network on the meta device, or None and why it cannot be: its weights, a layer asked for."""
+    import torch
+
+    from trainables.models.build import build_network
+    from trainables.models.placement import PlacementError
+
+    if missing := config.model.missing_weights():
+        return None, [missing]
+    try:
+        # Weights from a file fill nothing there, and torch warns of each: that they fit is all that is asked.
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
+            network = build_network(config, info, seed=0)
+            network.eval()(torch.zeros(2, *info.input_shape))
+    except PlacementError as error:
+        return None, error.faults
+    except ValueError as error:
+        return None, [str(error)]
+    except Exception as error:  # whatever a network says of pictures it cannot take
+        return None, [f"model.name: {config.model.name} cannot take pictures of {info.input_shape}: {error}"]
+    return network, []
+
+
+def setting_faults(config: TrialConfig, info: "DatasetInfo") -> list[str]:
+    """Settings that do not go together, or do nothing with these pictures."""
+    return [
+        *_task_faults(config, info),
+        *_selection_faults(config),
+        *config.augmentation.faults(info.image_shape[0]),
+    ]
+
+
+def _task_faults(config: TrialConfig, info: "DatasetInfo") -> list[str]:
+    loss, model, faults = config.loss, config.model, []
+    wanted = "classification" if not model.landmarks else "faces" if model.classifies else "landmarks"
+    if loss.task != wanted:
+        fitting = [name for name, kind in LOSSES.items() if kind.task == wanted]
+        faults.append(
+            f"loss.name: {loss.name} does not train what {model.name} gives; {did_you_mean(loss.name, fitting)}"
+        )
+    if config.training.mixup and loss.task != "classification":
+        faults.append(
+            f"training.mixup: {config.training.mixup} has no meaning for landmarks: a mixed target is undefined"
+        )
+    if info.n_points:
+        faults += point_faults(config.augmentation, info.flip_pairs)
+    return faults
+
+
+def _selection_faults(config: TrialConfig) -> list[str]:
+    selection, faults = config.selection, []
+    if selection.rule == "epoch" and not 1 <= selection.epoch <= config.training.epochs:
+        faults.append(
+            f"selection.epoch: {selection.epoch} is outside 1 … {config.training.epochs}, the epochs of the trial"
+        )
+    if config.training.patience and selection.rule != "best":
+        faults.append(
+            f"training.patience: {config.training.patience} waits for a better selection metric, and selection.rule is "
+            f"{selection.rule}; allowed with it: best"
+        )
+    if config.dataset.train_on_validation and selection.rule == "best":
+        faults.append(
+            "dataset.train_on_validation: true, so validation cannot choose; selection.rule must be last or epoch"
+        )
+    if selection.rule == "best" and split_of(selection.metric)[1] not in _recorded(config):
+        faults.append(
+            f"selection.metric: {selection.metric} is not recorded for {config.loss.task}; allowed: val_reference, "
+            "val_loss"
+        )
+    return faults
+
+
+def draws(study: AnyStudy, config: TrialConfig, seed: int) -> bool:
+    """Whether a trial leaves thumbnails and feature maps: if asked, else the first seed of each cell of an ablation.
+
+    A search's trials may be thousands, and its winners are looked at where `confirm` trains them again.
+    """
+    if config.inspect.pictures is not None:
+        return config.inspect.pictures
+    return study.kind == "ablation" and seed == study.replicates[0]
+
+
+def inspect_faults(study: AnyStudy, config: TrialConfig, cache_file: Path) -> list[str]:
+    """A picture to inspect that the data set lacks, or that no trial would draw."""
+    image = config.inspect.image
+    if not image:
+        return []
+    if not draws(study, config, study.replicates[0]):
+        return [f"inspect.image: {image!r} is drawn by no trial; with it, give inspect.pictures=true"]
+    return _name_faults(config.dataset, cache_file, image)
+
+
+@lru_cache(maxsize=64)
+def _name_faults(settings: "DatasetSettings", cache_file: Path, image: str) -> list[str]:
+    """Looked up once for all cells; the names of 27,000 pictures take tens of milliseconds."""
+    try:
+        find_example(open_dataset(settings, cache_file), image)
+    except DataError as error:
+        return [f"inspect.image: {fault}" for fault in error.faults]
+    return []
+
+
+def varied_faults(study: AnyStudy) -> list[str]:
+    """Settings that a study varies although no number can follow from them."""
+    return [
+        f"{key}: varied by the study, but it changes no number; give it to all trials by --set {key}=VALUE"
+        for key in study.varied
+        if key.partition(".")[0] in UNCOUNTED
+    ]
+
+
+def _recorded(config: TrialConfig) -> tuple[str, ...]:
+    """The metrics of every epoch and split."""
+    from trainables.tasks.base import TASKS
+
+    return TASKS[config.loss.task].METRICS
+
+
+def metric_faults(study: AnyStudy, baseline: TrialConfig) -> list[str]:
+    """A metric that is not recorded, or that the study's own factors change the meaning of."""
+    names = _recorded(baseline)
+    known = [*(f"{split}_{name}" for split in reversed(SPLITS) for name in names), *CURVES]
+    faults = [
+        f"metric: {metric!r} is not recorded; {did_you_mean(metric, known)}"
+        for metric in (study.metric, *study.further_metrics)
+        if metric not in known
+    ]
+    if isinstance(study, SearchStudy):
+        allowed = [*(f"val_{name}" for name in names), "seconds"]
+        faults += [
+            f"objectives: {metric!r} may not be one; {did_you_mean(metric, allowed)}"
+            for metric in study.objectives
+            if metric not in allowed
+        ]
+    if study.metric.endswith("_loss") and any(key.startswith("loss.") for key in study.varied):
+        faults.append(f"metric: {study.metric} is the trained criterion, which this study varies; use test_reference")
+    return faults

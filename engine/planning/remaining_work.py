@@ -1,0 +1,69 @@
+"""How far a run is: which of a plan's trials are over, which go on and from where, which are not proposed yet."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.errors import PlanError
+from engine.planning.plan import Plan, Workbench
+from engine.planning.resume import Continuations
+from engine.runlog.history import History
+from engine.search.sampler import samples_of
+from search_spaces.study import SearchStudy
+from trainables.config import TrialConfig, from_tree
+from trainables.trial.trial import TrialSpec
+
+
+@dataclass(frozen=True)
+class Standing:
+    total: int
+    """of a path, whose later steps are not chosen yet: at most"""
+    done: int
+    todo: list[TrialSpec]
+    """trials that are known and not over: an ablation's, or those that a search has begun"""
+    places: Continuations
+
+    def configs(self, plan: Plan) -> list[TrialConfig]:
+        """Of every trial that is left; one that is not proposed or chosen yet is taken to be the baseline."""
+        unproposed = self.total - self.done - len(self.todo)
+        return [*(from_tree(spec.config) for spec in self.todo), *[plan.baseline] * unproposed]
+
+    def epochs(self, plan: Plan, history: History) -> int:
+        """Epochs that are left to train."""
+        known = (spec.continues or spec.trial for spec in self.todo)
+        return sum(c.training.epochs for c in self.configs(plan)) - sum(len(history.rows.get(t, {})) for t in known)
+
+
+def standing(plan: Plan, history: History, record: dict[str, Any] | None = None) -> Standing:
+    """The plan held against the log; PlanError where a trial that was begun would no longer be the same trial."""
+    if isinstance(plan.study, SearchStudy):
+        total = samples_of(plan.study) * plan.study.seeds
+        specs = list(_begun(plan.study, plan.bench, history, plan.directory))
+    else:
+        total, specs = len(plan.trials) + plan.ahead, list(plan.trials)
+    if plan.bench.population and any(
+        spec.trial not in history.starts and history.begun(spec.cell, spec.seed) for spec in specs
+    ):
+        raise PlanError(
+            [
+                f"{plan.directory}: a population (trial_scheduler pbt) keeps its space, size, epochs and metric; "
+                f"run it into another folder with --out"
+            ]
+        )
+    places = Continuations(history, record, plan.bench)
+    todo = [places.place(spec) for spec in specs if spec.trial not in history.ends]
+    places.refuse()
+    done = sum(spec.trial in history.ends for spec in specs)
+    return Standing(max(total, len(specs)), done, todo, places)
+
+
+def _begun(study: SearchStudy, bench: Workbench, history: History, directory: Path) -> Iterator[TrialSpec]:
+    """Trials of the configurations that the log holds, with the seeds and the budget asked for now."""
+    seen = set()
+    for event in history.starts.values():
+        if event["cell"] not in seen and "point" in event:
+            seen.add(event["cell"])
+            config = bench.config(event["point"])
+            for seed in study.replicates:
+                yield bench.spec(event["cell"], config, seed, directory)

@@ -1,0 +1,95 @@
+"""A trial that was begun goes on, or is the same trial with more epochs, or is a change that must be refused."""
+
+from dataclasses import replace
+from typing import Any
+
+from core.errors import PlanError
+from engine.planning.plan import Workbench
+from engine.runlog.history import History
+from trainables.config import UNCOUNTED, TrialConfig, flatten, from_tree
+from trainables.trial.remote_checkpoints import present
+from trainables.trial.trial import TrialSpec
+
+BUDGET = "training.epochs"
+SHOWN = 5  # trials named in a refusal
+
+
+class Continuations:
+    """Decides for each trial of a plan where it begins; `faults` and `anew` gather what keeps some from going on."""
+
+    def __init__(self, history: History, record: dict[str, Any] | None, bench: Workbench) -> None:
+        self.history, self.record, self.bench = history, record, bench
+        self.faults: list[str] = []
+        self.anew: dict[str, int] = {}
+        """why trials with more epochs start from their first, and how many"""
+
+    def place(self, spec: TrialSpec) -> TrialSpec:
+        """The trial with the one that it continues, if any."""
+        if spec.trial in self.history.starts:
+            return spec
+        for event in self.history.begun(spec.cell, spec.seed):
+            old, new = from_tree(event["config"]), from_tree(spec.config)
+            if difference := self._difference(spec, event, old, new):
+                self.faults.append(difference)
+                return spec
+            if old.training.epochs > new.training.epochs:
+                self.faults.append(
+                    f"--epochs {new.training.epochs}: cell {spec.cell!r} was begun with {old.training.epochs}; a "
+                    f"smaller budget is another run: give it another folder with --out"
+                )
+                return spec
+            reason = beginnings_differ(old, new)
+            if reason is None and not present(spec, f"checkpoints/{event['trial']}/last.pt"):
+                reason = "the last checkpoint of their smaller budget is gone"
+            if reason is None:
+                return replace(spec, continues=event["trial"])
+            self.anew[reason] = self.anew.get(reason, 0) + 1
+            return spec
+        return spec
+
+    def _difference(self, spec: TrialSpec, event: dict[str, Any], old: TrialConfig, new: TrialConfig) -> str | None:
+        """Why the begun trial is not this one with another budget."""
+        begun = f"trial {event['trial']} (cell {spec.cell!r}, seed {spec.seed}) was begun"
+        before, after = flatten(old), flatten(new)
+        changed = [
+            f"{key} from {before.get(key)!r} to {after.get(key)!r}"
+            for key in {**before, **after}
+            if before.get(key) != after.get(key) and key != BUDGET and key.partition(".")[0] not in UNCOUNTED
+        ]
+        if changed:
+            return f"{begun} with other settings: {', '.join(changed)}; run it into another folder with --out"
+        if self.bench.key(old, spec.seed) == event["trial"]:
+            return None
+        record = self.record or {}
+        if record.get("data", {}).get("fingerprint") != spec.fingerprint:
+            what = "on other data: the files under the data root changed"
+        else:
+            what = f"by other training code, at commit {record.get('git', {}).get('commit')}"
+        return f"{begun} {what}; run it into another folder with --out"
+
+    def refuse(self) -> None:
+        """PlanError where a begun trial would no longer be the same trial; the first few stand for all."""
+        if self.faults:
+            left_out = len(self.faults) - SHOWN
+            raise PlanError([*self.faults[:SHOWN], *([f"and so for {left_out} more trials"] if left_out > 0 else [])])
+
+    def remarks(self) -> list[str]:
+        """For the user: how many trials start again from their first epoch, and why."""
+        return [f"{count} trials train anew: {reason}" for reason, count in self.anew.items()]
+
+
+def beginnings_differ(old: TrialConfig, new: TrialConfig) -> str | None:
+    """Why the first epochs of a larger budget are not those of the smaller one; None where they are."""
+    small, large = old.training.epochs, new.training.epochs
+    for epoch in range(1, small + 1):
+        if old.optimizer.at(epoch, small) != new.optimizer.at(epoch, large):
+            return (
+                f"{new.optimizer.name} switches at a share of the budget, in another epoch of {large} than of {small}"
+            )
+        rates = [c.optimizer.lr_at(epoch, n, c.schedule) for c, n in ((old, small), (new, large))]
+        if rates[0] != rates[1]:
+            return (
+                f"the schedule {new.schedule.name} is spread over the whole budget: in epoch {epoch} the learning rate "
+                f"of {large} epochs is {rates[1]:.4g}, that of {small} was {rates[0]:.4g}"
+            )
+    return None

@@ -1,0 +1,126 @@
+"""Finished trials of another run, taken over by their keys: equal keys mean the same trial, bit for bit."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from analysis.records.run_directory import RunDirectory
+from core.errors import PlanError
+from core.storage import Store
+from engine.planning.plan import Plan
+from engine.runlog.history import History
+from engine.runlog.run_log import Log, now
+from engine.search.sampler import cell_of, samples_of
+from search_spaces.spaces import point_faults
+from search_spaces.study import SearchStudy
+from trainables.config import ConfigError, flatten, from_tree
+from trainables.trial.remote_checkpoints import put_trial
+from trainables.trial.trial import TrialSpec
+
+FOLDERS = ("checkpoints", "artifacts")
+
+
+def sources(plan: Plan) -> list[Path]:
+    """The run directory of `--reuse-from`, if there is one; PlanError where it is none."""
+    if plan.options.reuse_from is None:
+        return []
+    source = Path(plan.options.reuse_from)
+    if not RunDirectory(source).study.is_file():
+        raise PlanError([f"--reuse-from {source}: no run directory: it holds no study.json"])
+    return [source]
+
+
+def take_over(plan: Plan, run: RunDirectory, log: Log) -> int:
+    """Copy what the run of `--reuse-from` has finished of the plan's trials; how many that were."""
+    if plan.options.reuse_from is None:
+        return 0
+    other, taken = RunDirectory(Path(plan.options.reuse_from)), 0
+    store = Store(run.remote) if run.remote else None
+    for spec, events in _found(plan, log.history):
+        _copy_files(other, run, spec.trial)
+        if store:
+            put_trial(store, run.root, spec.trial)
+        for event in events:
+            log.append(**event)
+        taken += 1
+    return taken
+
+
+def foresee(plan: Plan, history: History) -> int:
+    """Add to `history` what `take_over` would add to the log; how many trials that are."""
+    found = [] if plan.options.reuse_from is None else list(_found(plan, history))
+    for _, events in found:
+        for event in events:
+            history.add(event)
+    return len(found)
+
+
+def _found(plan: Plan, history: History) -> Iterator[tuple[TrialSpec, list[dict[str, Any]]]]:
+    """Trials that the other run has finished and this one has not, with their events."""
+    (source,) = sources(plan)
+    found = History.of(RunDirectory(source))
+    for spec, point in _wanted(plan, found, history):
+        if spec.trial in found.ends and spec.trial not in history.ends:
+            yield spec, list(_events(found, history, spec, point, source))
+
+
+def _wanted(plan: Plan, found: History, history: History) -> Iterator[tuple[TrialSpec, dict[str, Any] | None]]:
+    """Trials of the plan; of a search, those configurations of the other run that are points of its space."""
+    study = plan.study
+    if not isinstance(study, SearchStudy):
+        yield from ((spec, None) for spec in plan.trials)
+        return
+    cells = {event["cell"] for event in history.starts.values()}
+    for event in found.starts.values():
+        point = _point(study, event)
+        if point is None:
+            continue
+        try:
+            config = plan.bench.config(point)
+        except ConfigError:
+            continue
+        cell = cell_of(study, plan.bench, point)
+        if event["seed"] not in study.replicates or (cell not in cells and len(cells) >= samples_of(study)):
+            continue
+        spec = plan.bench.spec(cell, config, event["seed"], plan.directory)
+        if spec.trial == event["trial"] and spec.trial in found.ends:
+            cells.add(cell)
+            yield spec, point
+
+
+def _point(study: SearchStudy, event: dict[str, Any]) -> dict[str, Any] | None:
+    """What the search would have chosen to get the trial's configuration; None if nothing."""
+    settings = flatten(from_tree(event["config"]))
+    point: dict[str, Any] = {}
+    for parameter in study.space:
+        if parameter.active(point):
+            if parameter.key not in settings:
+                return None
+            point[parameter.key] = settings[parameter.key]
+    return None if point_faults(study.space, point) else point
+
+
+def _copy_files(other: RunDirectory, run: RunDirectory, trial: str) -> None:
+    for name in FOLDERS:
+        if (other.root / name / trial).is_dir():
+            shutil.copytree(other.root / name / trial, run.root / name / trial, dirs_exist_ok=True)
+    predictions = other.predictions / f"{trial}.parquet"
+    if predictions.exists():
+        run.predictions.mkdir(exist_ok=True)
+        shutil.copy2(predictions, run.predictions)
+
+
+def _events(
+    found: History, history: History, spec: TrialSpec, point: dict[str, Any] | None, source: Path
+) -> Iterator[dict[str, Any]]:
+    """Start, epochs and end under this run's name of the cell; the end comes last, so that a kill leaves no half."""
+    trial = spec.trial
+    start = {**found.starts[trial], "cell": spec.cell, "seed": spec.seed, "time": now()}
+    start.pop("point", None)
+    yield {**start, **({} if point is None else {"point": point})}
+    yield from (
+        row for epoch, row in sorted(found.rows.get(trial, {}).items()) if epoch not in history.rows.get(trial, {})
+    )
+    end = found.ends[trial]
+    yield {**end, "execution": {**end.get("execution", {}), "reused_from": str(source)}}

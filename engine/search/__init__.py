@@ -1,0 +1,1 @@
+"""What proposes and hands out trials: queues, samplers, populations, paths, and studies around a winner."""

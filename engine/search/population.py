@@ -1,0 +1,152 @@
+"""Population based training (Jaderberg et al., 2017) in generations, as trials that pause and go on.
+
+All members train to the same epoch before any goes on. Then the worst take over weights and settings of some of the
+best, and perturb the settings. A generation's decisions follow from the rows of its epoch and are one line of the log,
+so a killed search goes on with the same population, and `rerun` can replay a member with all that it took over.
+"""
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from core.seeds import derive_seed
+from engine.planning.plan import Workbench, objective
+from engine.runlog.history import History
+from engine.runlog.run_log import Log, now
+from engine.search.sampler import Proposal, StudySampler
+from search_spaces.spaces import Number, Settings, mutable
+from search_spaces.study import SearchStudy
+from search_spaces.trial_schedulers import PBT
+from trainables.schedules import epochs_of
+from trainables.trial.trial import TrialSpec, generation_file
+
+
+def boundaries(settings: PBT, epochs: int) -> list[int]:
+    """Epochs after which a generation ends; the last is the budget's."""
+    interval = epochs_of(settings.interval, epochs)
+    return [*range(interval, epochs, interval), epochs]
+
+
+def segments(
+    spec: TrialSpec, point: Settings, history: History, ends: Sequence[int]
+) -> list[tuple[TrialSpec, Settings]]:
+    """A member's trial in parts, as far as its generations are decided: each begins where the one before paused."""
+    parts, begins, donor = [], 0, None
+    for end in ends:
+        last = end == ends[-1]
+        part = replace(spec, begins=begins, donor=donor, until=None if last else end, pause=not last)
+        parts.append((part, point))
+        if last or (spec.seed, end) not in history.generations:
+            break
+        begins, donor = end, None
+        if taken := history.generations[spec.seed, end].get(spec.trial):
+            spec, point, donor = replace(spec, config=taken["config"]), taken["point"], taken["donor"]
+    return parts
+
+
+class Population(StudySampler):
+    """A search's configurations as the members of one population a seed."""
+
+    def __init__(
+        self,
+        bench: Workbench,
+        study: SearchStudy,
+        directory: Path,
+        log: Log,
+        place: Callable[[TrialSpec], TrialSpec],
+        journal: Path,
+    ) -> None:
+        assert study.population is not None
+        self.log, self.settings = log, study.population
+        self.ends = boundaries(self.settings, study.epochs)
+        self.members: dict[int, dict[str, tuple[TrialSpec, Settings]]] = {}
+        super().__init__(bench, study, directory, log.history, place, journal)
+
+    def refill(self) -> bool:
+        """First the whole population, then the next generation of whichever seed has completed one."""
+        if len(self.proposals) < self.samples and super().refill():
+            return True
+        for seed, members in self.members.items():
+            for generation, end in enumerate(self.ends[:-1]):
+                if (seed, end) not in self.history.generations and self._complete(members, end):
+                    self._decide(seed, generation)
+                    self._go_on(members, end)
+        return bool(self.waiting)
+
+    def waits(self) -> bool:
+        return bool(self.running)
+
+    def over(self, trial: str) -> None:
+        super().over(trial)
+        for members in self.members.values():
+            if members.keys() <= self.history.ends.keys():
+                self._clean(members, self.ends)
+
+    def put(self, spec: TrialSpec, **chosen: Any) -> None:
+        """Queue the part of a member's trial that is next, unless it waits for the others of its generation."""
+        part, _ = segments(spec, chosen["point"], self.history, self.ends)[-1]
+        if part.until is None or self._reached(spec.trial) < part.until:
+            super().put(part, **chosen)
+
+    def _queue(self, cell: str, point: Settings, number: int, trial: Any) -> Proposal:
+        config = self.bench.config(point)
+        for seed in self.definition.replicates:
+            spec = self.bench.spec(cell, config, seed, self.directory)
+            self.members.setdefault(seed, {})[spec.trial] = (spec, point)
+        return super()._queue(cell, point, number, trial)
+
+    def _reached(self, trial: str) -> int:
+        return max(self.history.rows.get(trial, {}), default=0)
+
+    def _complete(self, members: Mapping[str, Any], end: int) -> bool:
+        """Whether every member has come to this epoch, has ended before it, or was lost."""
+        if len(self.proposals) < self.samples or any(item["spec"]["trial"] in members for item in self.waiting):
+            return False
+        behind = [trial for trial in members if self._reached(trial) < end and trial not in self.history.ends]
+        return not any(trial in self.running or trial in self.history.enlarged for trial in behind)
+
+    def _go_on(self, members: Mapping[str, tuple[TrialSpec, Settings]], end: int) -> None:
+        """Queue the next part of the members that are at `end`; nobody needs the files of the generation before."""
+        for trial, (spec, point) in members.items():
+            if trial not in self.history.ends and self._reached(trial) >= end:
+                self.put(spec, point=point)
+        self._clean(members, self.ends[: self.ends.index(end)])
+
+    def _clean(self, members: Iterable[str], ends: Sequence[int]) -> None:
+        for trial in members:
+            for end in ends:
+                generation_file(self.directory, trial, end).unlink(missing_ok=True)
+
+    def _decide(self, seed: int, generation: int) -> None:
+        """Log who takes over from whom, and with which settings; each member's draws are its own."""
+        end, (metric, maximise) = self.ends[generation], objective(self.definition)
+        rows = {trial: self.history.rows.get(trial, {}).get(end, {}) for trial in self.members[seed]}
+        ranked = sorted((row[metric], trial) for trial, row in rows.items() if row.get(metric) is not None)
+        if maximise:
+            ranked.reverse()
+        count = int(len(ranked) * self.settings.quantile)
+        best = [trial for _, trial in ranked[:count]]
+        exploits = {}
+        for _, trial in ranked[len(ranked) - count :]:
+            draws = random.Random(derive_seed(seed, "pbt", trial, end))
+            donor = draws.choice(best)
+            spec, point = self.members[seed][donor]
+            _, point = segments(spec, point, self.history, self.ends)[-1]
+            point = self._perturbed(point, draws)
+            config = self.bench.config(point).model_dump(mode="json")
+            exploits[trial] = {"donor": donor, "point": point, "config": config}
+        self.log.append(event="generation", time=now(), seed=seed, epoch=end, exploits=exploits)
+
+    def _perturbed(self, point: Settings, draws: random.Random) -> Settings:
+        """Ranges that may change during training times one of the factors, or drawn anew; all else as it is."""
+        changed = dict(point)
+        for parameter in self.space:
+            if isinstance(parameter, Number) and mutable(parameter.key) and parameter.key in point:
+                anew, share = draws.random() < self.settings.resample, draws.random()
+                factor = draws.choice(self.settings.factors)
+                changed[parameter.key] = (
+                    parameter.at(share) if anew else parameter.clipped(point[parameter.key] * factor)
+                )
+        return changed

@@ -1,0 +1,177 @@
+"""Hands trials to Ray Tune, for ablations and searches alike: one by one, and short ones several at a time."""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
+from statistics import fmean
+from typing import Any, Literal
+
+from ray.tune import Stopper
+from ray.tune.search import Searcher
+
+from trainables.fused.autotune import MOST
+from trainables.fused.joint_training import fusion_key
+from trainables.trial.trial import TrialSpec
+
+BUNDLE_SECONDS = 5.0  # of work that one of Ray's trials carries: its few hundredths of a second vanish beside that
+SHORTEST = 0.02  # seconds that a trial is taken to last at least
+AHEAD = 4  # times as many trials as one program trains are looked at for those of one kind
+RECENT = 20  # trials that say how long the next ones last
+
+
+class Feeder(Searcher):
+    """A queue of trials. A subclass that knows how to go on refills it, and is told by `over` which trials ended.
+
+    `processes` is how many trials run at a time. Where it is given, short trials are bundled, several to one of Ray's;
+    without it, one of Ray's trials carries one of ours, on which a trial scheduler can decide epoch by epoch.
+    `fuse` is how many trials of one kind share a program, if not 1.
+    """
+
+    def __init__(self, specs: Iterable[TrialSpec] = ()) -> None:
+        super().__init__()
+        self.running: set[str] = set()
+        self.bundled: set[str] = set()
+        """of those that run, the trials that share one of Ray's"""
+        self.processes: int | None = None
+        self.fuse: int | Literal["auto"] = 1
+        self.kinds: dict[str, str] = {}
+        self.seconds: deque[float] = deque(maxlen=RECENT)
+        """that the last trials took"""
+        self.waiting: deque[dict[str, Any]] = deque()
+        for spec in specs:
+            self.put(spec)
+
+    def put(self, spec: TrialSpec, **chosen: Any) -> None:
+        """Queue a trial, with what its start tells beside it: of a search `point`, the values chosen, and `proposal`,
+        how many were chosen before."""
+        self.waiting.append({"spec": spec.to_dict(), **chosen})
+
+    def keep(self, wanted: Callable[[str], bool]) -> None:
+        """Drop the queued trials that are not wanted now."""
+        self.waiting = deque(item for item in self.waiting if wanted(item["spec"]["trial"]))
+
+    def end_at(self, epochs: Mapping[str, int]) -> None:
+        """Let queued trials end at the epoch that their stop was decided at."""
+        for item in self.waiting:
+            item["spec"]["until"] = epochs.get(item["spec"]["trial"], item["spec"]["until"])
+
+    def refill(self) -> bool:
+        """Whether anything new was queued."""
+        return False
+
+    def left(self) -> int:
+        """How many trials can be handed out without knowing how those that run now end."""
+        return len(self.waiting)
+
+    def took(self, seconds: float) -> None:
+        """Told how long a trial took that has just ended."""
+        self.seconds.append(seconds)
+
+    def over(self, trial: str) -> None:
+        """Told once a trial's end is in the log."""
+        self.away(trial)
+
+    def waits(self) -> bool:
+        """Whether trials that run now may lead to new ones."""
+        return False
+
+    def away(self, trial: str) -> None:
+        """Told that a trial left its process without an end: it paused, or ran out of memory."""
+        self.running.discard(trial)
+        self.bundled.discard(trial)
+
+    def take_back(self, items: Iterable[dict[str, Any]], apart: bool = False) -> None:
+        """Queue trials again, as the process that was to run them is lost; `apart` if one of them may be the cause."""
+        for item in items:
+            self.away(item["spec"]["trial"])
+            self.waiting.append({**item, "apart": True} if apart else item)
+
+    def suggest(self, trial_id: str) -> Any:
+        """The config of Ray's next trial, None for later, or FINISHED."""
+        wanted = self._size()
+        seen = wanted if self.processes is None or self.fuse == 1 else max(wanted, AHEAD * self._most)
+        while len(self.waiting) < seen and self.refill():
+            pass
+        if not self.waiting:
+            return None if self.bundled or self.waits() else Searcher.FINISHED
+        bundle, lanes = self._taken(wanted)
+        trials = {item["spec"]["trial"] for item in bundle}
+        self.running |= trials
+        self.bundled |= trials if len(trials) > 1 else set()
+        return {"bundle": bundle, "lanes": lanes}
+
+    @property
+    def _most(self) -> int:
+        """Trials at most that one program trains."""
+        return self.fuse if isinstance(self.fuse, int) else MOST
+
+    def _taken(self, wanted: int) -> tuple[list[dict[str, Any]], int | str]:
+        """The next bundle, and how many of its trials share a program: then all are of the first one's kind."""
+        first = self.waiting[0]
+        if first.get("apart"):
+            return [self.waiting.popleft()], 1 if self.fuse == "auto" else self.fuse
+        if self.processes is None or self.fuse == 1:
+            bundle: list[dict[str, Any]] = []
+            while len(bundle) < wanted and self.waiting and not self.waiting[0].get("apart"):
+                bundle.append(self.waiting.popleft())
+            return bundle, 1
+        bundle, lanes = self._of_a_kind(first, wanted)
+        taken = {item["spec"]["trial"] for item in bundle}
+        self.waiting = deque(item for item in self.waiting if item["spec"]["trial"] not in taken)
+        return bundle, lanes
+
+    def _of_a_kind(self, first: dict[str, Any], wanted: int) -> tuple[list[dict[str, Any]], int | str]:
+        """`first` with others to share a program with; or, where `auto` has none, with others that have none.
+
+        With `auto` no process takes so many that others are left without.
+        """
+        assert self.processes is not None
+        free = [item for item in self.waiting if not item.get("apart")]
+        counts = Counter(map(self._kind, free))
+        same = [item for item in free if self._kind(item) == self._kind(first)]
+        most = max(wanted // self._most, 1) * self._most
+        if self.fuse == "auto":
+            most = min(most, -(-len(same) // self.processes))
+        if most > 1:
+            return same[:most], self.fuse
+        others = [item for item in free if item is not first and counts[self._kind(item)] == 1]
+        return [first, *others][:wanted], 1
+
+    def _kind(self, item: dict[str, Any]) -> str:
+        trial = item["spec"]["trial"]
+        if trial not in self.kinds:
+            self.kinds[trial] = fusion_key(item["spec"])
+        return self.kinds[trial]
+
+    def _size(self) -> int:
+        """Of how many trials the next bundle is: of fewer towards the end, so that all processes end together."""
+        if self.processes is None or len(self.seconds) < self.processes:
+            return 1
+        lasts = max(SHORTEST, fmean(self.seconds))
+        return max(1, min(int(BUNDLE_SECONDS / lasts), self.left() // (2 * self.processes)))
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing: the recorder tells `over`, which Ray's word of errors and retries cannot stand for."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Ray pickles its searcher into an experiment state that nothing reads."""
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the log holds every proposal and outcome."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore: a new feeder is made from the log."""
+
+
+class Deadline(Stopper):
+    """Ray's experiment-wide stopper: when the time budget is spent, running trials end where their checkpoints are."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self.seconds, self.began = seconds, time.monotonic()
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self.seconds is not None and time.monotonic() - self.began > self.seconds

@@ -1,0 +1,345 @@
+"""Several networks of one architecture as one program: grouped convolutions, batched linear layers.
+
+The networks stand side by side as lanes: channels k·C to (k + 1)·C − 1 of every activation are lane k's. Each parameter
+is stacked, (K, *shape), and a lane's own network is a view of its slice: what reads or changes that network (its
+optimizer, clipping, averaging, checkpoints) works on the stack without knowing. No operation mixes lanes, so that what
+one computes, NaN included, changes no bit of another's; only how a convolution is cut into blocks, and with it the
+order of sums, differs from that of a network trained alone.
+"""
+
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import batch_norm, conv2d
+
+from trainables.training.network_outputs import mapped
+
+TOLERANCE = 1e-3  # of the largest number, in float32: reordered sums stay far below, a mixed-up channel far above
+MIXES = "it mixes channels, so that lanes would mix"
+
+
+class UnfusableError(ValueError):
+    """A network that has no fused form; says why."""
+
+
+class Fused:
+    """`lanes` networks like `template`; a lane that no network is in holds zeros."""
+
+    def __init__(self, template: nn.Module, lanes: int) -> None:
+        self.lanes = lanes
+        self.program = _widened(template, lanes)
+        self.layers = {path: layer for path, layer in self.program.named_modules() if isinstance(layer, _Wide)}
+        self.drawing = [torch.Generator(next(template.parameters()).device) for _ in range(lanes)]
+        self.gradients = [value.grad for value in self.program.parameters() if value.grad is not None]
+
+    def __call__(self, images: Sequence[Tensor]) -> list[Any]:
+        """Every lane's outputs of its own pictures (B, C, H, W), all of one shape."""
+        together = torch.cat(list(images), 1).contiguous(memory_format=torch.channels_last)
+        outputs = self.program(together)
+        return [_of_lane(outputs, lane, self.lanes) for lane in range(self.lanes)]
+
+    def zero_grad(self) -> None:
+        """The lanes' gradients are views too, so they are zeroed and not dropped."""
+        torch._foreach_zero_(self.gradients)
+
+    def enter(self, lane: int, network: nn.Module) -> None:
+        """Copy a network's numbers into a lane, and make its parameters and buffers views of that."""
+        for path, layer in self.layers.items():
+            layer.take_in(lane, network.get_submodule(path))
+
+    def leave(self, lane: int, network: nn.Module) -> None:
+        """Give a network memory of its own again, and leave zeros in its lane."""
+        for path, layer in self.layers.items():
+            layer.let_go(lane, network.get_submodule(path))
+
+    def draw_from(self, seeds: Iterable[int | None]) -> None:
+        """Seed what dropout draws in each lane; None drops nothing."""
+        generators = [
+            None if seed is None else generator.manual_seed(seed)
+            for seed, generator in zip(seeds, self.drawing, strict=True)
+        ]
+        for layer in self.layers.values():
+            if isinstance(layer, _Dropout):
+                layer.generators = generators
+
+    @property
+    def generators(self) -> list[torch.Generator]:
+        """Those that dropout draws from."""
+        found = [layer.generators for layer in self.layers.values() if isinstance(layer, _Dropout)]
+        return [generator for generator in found[0] if generator] if found else []
+
+
+def check(
+    template: nn.Module,
+    image_shape: tuple[int, int, int],
+    lanes: int = 2,
+    pictures: int = 4,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+) -> None:
+    """Hold the outer two of so many lanes against the same two networks alone, a step in training without dropout.
+
+    UnfusableError where outputs, gradients or statistics differ, in float32, by more than reordered sums do; where NaN
+    in one lane changes a bit of the other (what a network does across channels by itself, as torch.cat or local
+    response normalisation, has no fused form); and where the two give other bits once they have changed places. Bits
+    are compared within `autocast`, the precision that is trained in.
+    """
+    device = next(template.parameters()).device
+    generator = torch.Generator(device).manual_seed(0)
+    alone = [_blurred(template, generator) for _ in range(2)]
+    images = [_uniform((pictures, *image_shape), generator) for _ in alone]
+    fused, places = Fused(template, lanes), (0, lanes - 1)
+    fused.program.train()
+    fused.draw_from([None] * lanes)
+    seated = dict(zip(places, alone, strict=True))
+    try:
+        together = _stepped(fused, seated, images)
+    except (RuntimeError, TypeError) as error:
+        raise UnfusableError(f"its layers do not take pictures side by side: {error}") from None
+    for network, found, own in zip(alone, together, images, strict=True):
+        if not near(found, _alone(network, own)):
+            raise UnfusableError(MIXES)
+    with autocast():
+        together = _stepped(fused, seated, images)
+        for lane, other in ((0, 1), (1, 0)):
+            poisoned = [torch.full_like(part, torch.nan) if n == lane else part for n, part in enumerate(images)]
+            if not all(map(torch.equal, _stepped(fused, seated, poisoned)[other], together[other])):
+                raise UnfusableError(MIXES)
+        swapped = _stepped(fused, dict(zip(places[::-1], alone, strict=True)), images)
+    if not all(map(torch.equal, chain(*swapped), chain(*together))):
+        raise UnfusableError(f"which of {lanes} lanes it is in would show in its numbers; another --fuse may do")
+
+
+def _stepped(fused: Fused, networks: Mapping[int, nn.Module], images: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Of each network, by the lane of its copy: outputs, gradients and buffers after one step."""
+    copies = {lane: copy.deepcopy(network) for lane, network in networks.items()}
+    for lane, network in copies.items():
+        fused.enter(lane, network)
+    fused.zero_grad()
+    given = dict(zip(copies, images, strict=True))
+    outputs = fused([given.get(lane, torch.zeros_like(images[0])) for lane in range(fused.lanes)])
+    _loss([outputs[lane] for lane in copies]).backward()
+    found = [[t.clone() for t in (*_tensors(outputs[lane]), *_state(network))] for lane, network in copies.items()]
+    for lane, network in copies.items():
+        fused.leave(lane, network)
+    return found
+
+
+def _alone(network: nn.Module, images: Tensor) -> list[Tensor]:
+    """The same of a network by itself."""
+    trained = copy.deepcopy(network)
+    outputs = trained(images.contiguous(memory_format=torch.channels_last))
+    _loss([outputs]).backward()
+    if unused := [name for name, value in trained.named_parameters() if value.grad is None]:
+        raise UnfusableError(f"{unused[0]} has no gradient, so it would not be left out of a fused step")
+    return [*_tensors(outputs), *_state(trained)]
+
+
+def _state(network: nn.Module) -> list[Tensor]:
+    return [*(value.grad for value in network.parameters() if value.grad is not None), *network.buffers()]
+
+
+def _blurred(template: nn.Module, generator: torch.Generator) -> nn.Module:
+    """A network with weights of its own, near the template's, in training without dropout."""
+    network = copy.deepcopy(template).train()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            share, shift = (_uniform(parameter.shape, generator) for _ in range(2))
+            parameter.mul_(0.9 + 0.2 * share).add_(1e-3 * shift - 5e-4)
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return network
+
+
+def _uniform(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    return torch.rand(*shape, generator=generator, device=generator.device)
+
+
+def _loss(outputs: Iterable[Any]) -> Tensor:
+    return torch.stack([tensor.float().square().mean() for part in outputs for tensor in _tensors(part)]).sum()
+
+
+def _tensors(outputs: Any) -> list[Tensor]:
+    return [outputs] if isinstance(outputs, Tensor) else [tensor for part in outputs for tensor in _tensors(part)]
+
+
+def near(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> bool:
+    """Whether they differ by no more than reordered sums do."""
+    return all(
+        mine.shape == other.shape and distance(mine, other) <= TOLERANCE * (1e-3 + float(other.detach().abs().max()))
+        for mine, other in zip(ours, theirs, strict=True)
+    )
+
+
+def distance(mine: Tensor, other: Tensor) -> float:
+    """The largest of an element."""
+    return float((mine.detach() - other.detach()).abs().max())
+
+
+def _of_lane(outputs: Any, lane: int, lanes: int) -> Any:
+    return mapped(outputs, lambda tensor: tensor.unflatten(1, (lanes, -1))[:, lane])
+
+
+def _widened(template: nn.Module, lanes: int) -> nn.Module:
+    """`template` with every layer that holds numbers, and every dropout, in its wide form."""
+    program = copy.deepcopy(template)
+    for path, module in template.named_modules():
+        kinds = [wide for kind, wide in WIDE.items() if isinstance(module, kind)]
+        if kinds:
+            program.set_submodule(path, kinds[0](module, lanes))
+        elif list(module.parameters(recurse=False)) or list(module.buffers(recurse=False)):
+            raise UnfusableError(f"layer {path} ({type(module).__name__}) has no fused form")
+    return program
+
+
+class _Wide(nn.Module):
+    """A layer's parameters and buffers for all lanes: each (K, *shape), a lane's slice with the layer's own strides."""
+
+    def __init__(self, layer: Any, lanes: int) -> None:
+        super().__init__()
+        self.lanes = lanes
+        for name, value in layer.named_parameters(recurse=False):
+            stacked = nn.Parameter(_stack(value.detach(), lanes))
+            stacked.grad = torch.zeros_like(stacked)
+            self.register_parameter(name, stacked)
+        for name, buffer in layer.named_buffers(recurse=False):
+            self.register_buffer(name, _stack(buffer, lanes))
+
+    def take_in(self, lane: int, layer: nn.Module) -> None:
+        for name, stacked in self.named_parameters(recurse=False):
+            own = layer.get_parameter(name)
+            stacked.data[lane].copy_(own.data)
+            own.data = stacked.data[lane]
+            assert stacked.grad is not None
+            own.grad = stacked.grad[lane]
+        for name, buffer in self.named_buffers(recurse=False):
+            buffer[lane].copy_(layer.get_buffer(name))
+            layer.register_buffer(name, buffer[lane])
+
+    def let_go(self, lane: int, layer: nn.Module) -> None:
+        for name, stacked in self.named_parameters(recurse=False):
+            own = layer.get_parameter(name)
+            own.data, own.grad = own.data.clone(), None
+            stacked.data[lane].zero_()
+        for name, buffer in self.named_buffers(recurse=False):
+            layer.register_buffer(name, layer.get_buffer(name).clone())
+            buffer[lane].zero_()
+
+
+def _stack(value: Tensor, lanes: int) -> Tensor:
+    size = value.numel()
+    return value.new_zeros(lanes * size).as_strided((lanes, *value.shape), (size, *value.stride()))
+
+
+class _Conv2d(_Wide):
+    def __init__(self, layer: nn.Conv2d, lanes: int) -> None:
+        super().__init__(layer, lanes)
+        if layer.padding_mode != "zeros":
+            raise UnfusableError(f"a convolution padded by {layer.padding_mode} has no fused form")
+        self.weight: Tensor
+        self.bias: Tensor | None
+        if layer.bias is None:
+            self.bias = None
+        self.layout: dict[str, Any] = {name: getattr(layer, name) for name in ("stride", "padding", "dilation")}
+        self.layout["groups"] = lanes * layer.groups
+
+    def forward(self, images: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.bias.flatten()
+        return conv2d(images, self.weight.flatten(0, 1), bias, **self.layout)
+
+
+class _Linear(_Wide):
+    """Of each lane a matrix product of its own; (B, K · in) to (B, K · out)."""
+
+    def __init__(self, layer: nn.Linear, lanes: int) -> None:
+        super().__init__(layer, lanes)
+        self.weight: Tensor
+        self.bias: Tensor | None
+        if layer.bias is None:
+            self.bias = None
+
+    def forward(self, features: Tensor) -> Tensor:
+        rows = features.unflatten(1, (self.lanes, -1)).transpose(0, 1)
+        found = rows @ self.weight.transpose(1, 2)
+        if self.bias is not None:
+            # As a product, whose gradient is one too: a sum over pictures is cut into vectors across lanes.
+            found = torch.baddbmm(found, rows.new_ones(*rows.shape[:2], 1), self.bias[:, None])
+        return found.transpose(0, 1).flatten(1)
+
+
+class _BatchNorm(_Wide):
+    def __init__(self, layer: nn.BatchNorm1d | nn.BatchNorm2d, lanes: int) -> None:
+        super().__init__(layer, lanes)
+        if layer.momentum is None or not layer.affine or not layer.track_running_stats:
+            raise UnfusableError("batch norm without weights, running statistics or momentum has no fused form")
+        self.momentum, self.eps = layer.momentum, layer.eps
+        self.running_mean: Tensor
+        self.running_var: Tensor
+        self.num_batches_tracked: Tensor
+        self.weight: Tensor
+        self.bias: Tensor
+
+    def forward(self, values: Tensor) -> Tensor:
+        if self.training:
+            self.num_batches_tracked.add_(1)
+        mean, var, weight, bias = (
+            part.view(-1) for part in (self.running_mean, self.running_var, self.weight, self.bias)
+        )
+        return batch_norm(values, mean, var, weight, bias, self.training, self.momentum, self.eps)
+
+
+class _PReLU(_Wide):
+    def __init__(self, layer: nn.PReLU, lanes: int) -> None:
+        super().__init__(layer, lanes)
+        self.weight: Tensor
+
+    def forward(self, values: Tensor) -> Tensor:
+        slopes = self.weight.expand(-1, values.shape[1] // self.lanes).flatten()
+        return torch.prelu(values, slopes.to(values.dtype))
+
+
+class _Dropout(_Wide):
+    """Each lane drops at its own rate, what its own generator draws: on a CPU what `nn.Dropout` drops there."""
+
+    def __init__(self, layer: nn.Dropout, lanes: int) -> None:
+        super().__init__(layer, lanes)
+        self.rates = [0.0] * lanes
+        self.generators: list[torch.Generator | None] = [None] * lanes
+
+    def take_in(self, lane: int, layer: nn.Module) -> None:
+        assert isinstance(layer, nn.Dropout)
+        self.rates[lane] = layer.p
+
+    def let_go(self, lane: int, layer: nn.Module) -> None:
+        self.rates[lane] = 0.0
+
+    def forward(self, values: Tensor) -> Tensor:
+        if not self.training:
+            return values
+        kept = [self._kept(part, lane) for lane, part in enumerate(values.detach().chunk(self.lanes, 1))]
+        return values * torch.cat(kept, 1)
+
+    def _kept(self, part: Tensor, lane: int) -> Tensor:
+        """Zeros, and 1 / (1 − rate) for what is kept."""
+        channels_last = part.ndim == 4 and part.device.type == "cpu"
+        form = torch.channels_last if channels_last else torch.contiguous_format
+        noise = torch.empty(part.shape, dtype=part.dtype, device=part.device, memory_format=form)
+        rate, generator = self.rates[lane], self.generators[lane]
+        if generator is None or not rate:
+            return noise.fill_(1)
+        return noise.bernoulli_(1 - rate, generator=generator).div_(1 - rate)
+
+
+WIDE: dict[type[nn.Module], type[_Wide]] = {
+    nn.Conv2d: _Conv2d,
+    nn.Linear: _Linear,
+    nn.BatchNorm1d: _BatchNorm,
+    nn.BatchNorm2d: _BatchNorm,
+    nn.PReLU: _PReLU,
+    nn.Dropout: _Dropout,
+}

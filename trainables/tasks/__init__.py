@@ -1,0 +1,1 @@
+"""What networks are trained for: criterion and metrics of classification, landmarks, faces."""

@@ -1,0 +1,1 @@
+"""One training run: learner, batches, random draws, and checks that every setting took effect."""

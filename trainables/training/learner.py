@@ -1,0 +1,289 @@
+"""Model, optimizer, schedule and data of one training run. It knows no Ray and writes no file.
+
+No random state is carried from epoch to epoch: whatever an epoch draws comes from seeds named by the trial's seed, the
+purpose and the epoch, so a run resumed at an epoch's end continues as if nothing had happened, and a factor that draws
+(dropout, a sampler, an augmentation) changes the draws of no other.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from core.seeds import derive_seed
+from trainables.fused.cuda_graphs import Step, Steps
+from trainables.models.build import build_network
+from trainables.tasks.base import TASKS, Batch, Terms, Totals
+from trainables.training.averaging import Averaged
+from trainables.training.batch_draws import Fed, Feed
+from trainables.training.batches import Pictures
+from trainables.training.clipping import GradientClip
+from trainables.training.network_outputs import detached, in_float32
+from trainables.training.rng import Turns
+
+if TYPE_CHECKING:
+    from datasets.base import Dataset
+    from trainables.config import TrialConfig
+
+EVALUATION_PIXELS = 2**22  # of one evaluation batch: large enough to amortise calls, small enough for any cache
+PROBE_PIXELS = 2**19  # of a training step that is only timed
+
+
+class Learner:
+    """Trains `config` with `seed` on `dataset`; epochs count from 1."""
+
+    def __init__(self, config: "TrialConfig", dataset: "Dataset", seed: int, device: torch.device) -> None:
+        self.config, self.seed, self.device = config, seed, device
+        self.info = dataset.info
+        self.pictures = Pictures(config, dataset, device)
+        # Convolutions of small pictures take 1.4 to 1.7 times as long in torch's default layout.
+        self.network = build_network(config, self.info, seed).to(device).to(memory_format=torch.channels_last)
+        self.task = TASKS[config.loss.task](config.loss, config.model, self.info, self.pictures.mean_shape())
+        self.phase = config.optimizer.at(1, config.training.epochs)
+        self.optimizer = self.phase.build(self.network.parameters())
+        clip_norm, ema = config.training.clip_norm, config.training.ema
+        self.clip = GradientClip(clip_norm, device) if clip_norm else None
+        self.average = Averaged(self.network, ema) if ema else None
+        self.totals = self.task.totals()  # of the epoch in progress
+        self.steps, self.turns, self.captures = Steps(device), Turns(device), False
+        self.epoch = 0
+        self.first_loss: float | None = None
+        self.drawn = torch.zeros(len(self.info.classes), dtype=torch.int64)  # training rows seen of each class
+
+    @property
+    def labels(self) -> dict[str, Tensor]:
+        """Labels of each split, (N,) int64 on the device."""
+        return {name: rows.labels for name, rows in self.pictures.splits.items()}
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that is evaluated and saved: the averaged one, or the trained one where none is averaged."""
+        return self.network if self.average is None else self.average.module
+
+    def train_epoch(self, most: int | None = None) -> dict[str, float]:
+        """One pass over the training rows: metrics of the pictures as trained on (augmented, weights moving).
+
+        It ends after `most` batches, if that is given.
+        """
+        feed = self.begin_epoch(most)
+        with self.turns.taken():
+            for _ in self.run(feed):
+                pass
+        return self.task.metrics(self.totals)
+
+    def begin_epoch(self, most: int | None = None) -> Feed:
+        """Enter the next epoch; what its batches, or the first `most` of them, are made of, on the device."""
+        self.epoch += 1
+        self._enter_phase()
+        labels = self.labels["train"].cpu()
+        order = self.config.sampler.order(labels, self._generator("order"))
+        self.drawn += torch.bincount(labels[order], minlength=len(self.drawn))
+        self.network.train()
+        self.turns.seed(self.dropout_seed)
+        for total in self.totals.values():
+            total.zero_()
+        parts = batches(order, self.config.training.batch_size)[:most]
+        return Feed([self._drawn(rows, number) for number, rows in enumerate(parts)], self.device)
+
+    def run(self, feed: Feed) -> Iterator[None]:
+        """The steps of an epoch begun, one at each yield, or left to the device with `captures`."""
+        decided = self.decided if self.captures else None
+        return self.steps.run({0: feed}, Step(lambda fed: self.step(fed[0], self.totals), self.counted, decided))
+
+    @property
+    def decided(self) -> tuple[Any, ...]:
+        """All that may change from epoch to epoch of what Python decides in a step."""
+        return (self.optimizer, self.lr)
+
+    def counted(self) -> None:
+        """Count a step that was done without Python, as `learn` counts it."""
+        if self.clip is not None:
+            self.clip.steps += 1
+        if self.average is not None:
+            self.average.n_averaged += 1
+
+    def step(self, fed: Fed, totals: Totals) -> Tensor:
+        """Train on a batch; the loss before the step."""
+        batch = self.batch(fed)
+        outputs = self.forward(self.network, batch.images)
+        terms, loss = self.judged(outputs, batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.learn(terms, outputs, batch, totals)
+        return loss.detach()
+
+    def batch(self, fed: Fed) -> Batch:
+        """A batch of the epoch as the network takes it."""
+        return self.pictures.for_training(fed)
+
+    def fed(self, rows: Tensor, number: int) -> Fed:
+        """What batch `number` of the epoch is made of if it has these rows (B,), on the device."""
+        return Feed([self._drawn(rows.cpu(), number)], self.device).batch(0)
+
+    def _drawn(self, rows: Tensor, number: int) -> Fed:
+        return self.pictures.drawn(rows, self._seed("augmentation", number))
+
+    def judged(self, outputs: Any, batch: Batch) -> tuple[Terms, Tensor]:
+        """The criterion's parts, and their sum, which is trained."""
+        terms = self.task.criterion(outputs, batch)
+        loss = torch.stack([term.value for term in terms.values()]).sum()
+        if self.first_loss is None:
+            self.first_loss = float(loss.detach())
+        return terms, loss
+
+    def learn(self, terms: Terms, outputs: Any, batch: Batch, totals: Totals) -> None:
+        """Move the weights along their gradients, and account for the batch."""
+        if self.clip is not None:
+            self.clip(self.network.parameters())
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+        self.task.add(totals, terms, detached(outputs), batch)
+
+    @property
+    def dropout_seed(self) -> int:
+        """Of what dropout draws in this epoch."""
+        return self._seed("dropout")
+
+    def forward(self, network: nn.Module, images: Tensor) -> Any:
+        """The network's outputs in float32, computed in the trial's precision."""
+        with self.autocast():
+            outputs = network(images.contiguous(memory_format=torch.channels_last))
+        return in_float32(outputs)
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """The trial's precision."""
+        enabled = self.config.training.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
+
+    def inputs(self, split: str, rows: Tensor, batch: int | None = None) -> Tensor:
+        """Pictures as the network sees them, (B, C, H, W) float32; augmented with batch `batch`'s draws if given."""
+        if batch is None:
+            return self.pictures.for_evaluation(split, rows).images
+        return self.pictures.for_training(self.fed(rows, batch)).images
+
+    @torch.no_grad()
+    def evaluate(self, split: str) -> dict[str, float]:
+        totals = self.task.totals()
+        for outputs, batch in self.outputs(split):
+            self.task.add(totals, self.task.criterion(outputs, batch), outputs, batch)
+        return self.task.metrics(totals)
+
+    @torch.no_grad()
+    def predictions(self, split: str) -> dict[str, Tensor]:
+        """What the task records of each example, on the CPU, in the split's own order, with the true values."""
+        found: dict[str, list[Tensor]] = {}
+        for outputs, batch in self.outputs(split):
+            truth = {"labels": batch.labels, **({} if batch.points is None else {"true_points": batch.points})}
+            for name, values in {**self.task.columns(outputs, batch), **truth}.items():
+                found.setdefault(name, []).append(values.cpu())
+        return {name: torch.cat(parts) for name, parts in found.items()}
+
+    def scores(self, split: str) -> Tensor:
+        """Softmax probabilities, (N, C) float32 on the CPU, in the split's own order."""
+        return self.predictions(split)["scores"]
+
+    def outputs(self, split: str, limit: int | None = None) -> Iterator[tuple[Any, Batch]]:
+        """Evaluation-mode outputs of the split (or its first `limit` rows), batch by batch."""
+        network = self.evaluated.eval()
+        images = self.pictures.splits[split].images[:limit]
+        size = self._affordable(EVALUATION_PIXELS)
+        for rows in torch.arange(len(images), device=self.device).split(size):
+            batch = self.pictures.for_evaluation(split, rows)
+            yield self.forward(network, batch.images), batch
+
+    def _seed(self, *purpose: str | int) -> int:
+        return derive_seed(self.seed, *purpose, self.epoch)
+
+    def _generator(self, *purpose: str | int) -> torch.Generator:
+        return torch.Generator().manual_seed(self._seed(*purpose))
+
+    def _enter_phase(self) -> None:
+        """The optimizer and rate of this epoch; a new optimizer starts without the old one's moments."""
+        epochs, settings = self.config.training.epochs, self.config.optimizer
+        if (phase := settings.at(self.epoch, epochs)) != self.phase:
+            self.phase, self.optimizer = phase, phase.build(self.network.parameters())
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.lr_at(self.epoch, epochs, self.config.schedule)
+
+    @property
+    def lr(self) -> float:
+        """The rate the optimizer used last."""
+        return self.optimizer.param_groups[0]["lr"]
+
+    def time_step(self, steps: int) -> tuple[float, int]:
+        """(seconds, rows) of a training step: the mean of `steps` real ones after one that warms up.
+
+        Large pictures are timed on fewer rows than a batch has, so that a forecast takes seconds.
+        """
+        self.network.train()
+        held = min(self.config.training.batch_size, len(self.labels["train"]))
+        rows = torch.arange(min(held, self._affordable(PROBE_PIXELS)))
+        totals = self.task.totals()
+        float(self.step(self.fed(rows, 0), totals))
+        began = time.perf_counter()
+        for number in range(steps):
+            loss = self.step(self.fed(rows, number), totals)
+        float(loss)  # waits for the device
+        return (time.perf_counter() - began) / steps, len(rows)
+
+    def _affordable(self, pixels: int) -> int:
+        """How many pictures have about so many values, at least two."""
+        return max(2, pixels // self.pictures.splits["train"].images[0].numel())
+
+    @torch.no_grad()
+    def time_evaluation(self) -> tuple[float, int]:
+        """(seconds, rows) of one evaluation batch of the test split."""
+        limit = self._affordable(4 * PROBE_PIXELS)
+        began = time.perf_counter()
+        outputs, batch = next(self.outputs("test", limit))
+        totals = self.task.totals()
+        self.task.add(totals, self.task.criterion(outputs, batch), outputs, batch)
+        self.task.metrics(totals)  # waits for the device
+        return time.perf_counter() - began, len(batch.labels)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "model": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "clip": None if self.clip is None else self.clip.state_dict(),
+            "epoch": self.epoch,
+            "first_loss": self.first_loss,
+            "drawn": self.drawn,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.epoch, self.first_loss, self.drawn = state["epoch"], state["first_loss"], state["drawn"]
+        self.network.load_state_dict(state["model"])
+        self._enter_phase()
+        # Its state is the checkpoint's, its settings are the configuration's: those of a fork, or of a GPU, differ.
+        settings = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({**state["optimizer"], "param_groups": settings})
+        self.steps.captured = None
+        if self.clip is not None and state["clip"] is not None:
+            self.clip.load_state_dict(state["clip"])
+        if self.average is not None:
+            # A fork's parent may have averaged nothing: then the average starts from the weights it hands on.
+            self.average = Averaged(self.network, self.config.training.ema)
+            if state["average"] is not None:
+                self.average.load_state_dict(state["average"])
+
+    def evaluated_state(self) -> dict[str, Tensor]:
+        """State dict of the network that is evaluated; its keys are those of `network`, averaged or not."""
+        return self.evaluated.state_dict()
+
+    def load_evaluated(self, state: dict[str, Tensor]) -> None:
+        """Evaluate such weights from now on; the trained weights of an averaged network stay as they are."""
+        self.evaluated.load_state_dict(state)
+
+
+def batches(order: Tensor, size: int) -> list[Tensor]:
+    """`order` cut into batches; a lone last row joins the batch before it, as batch norm cannot train on one."""
+    parts = list(order.split(size))
+    if len(parts) > 1 and len(parts[-1]) == 1:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    return parts

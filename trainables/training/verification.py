@@ -1,0 +1,241 @@
+"""Did every setting take effect? A switch that did nothing is an error, so each trial checks its own.
+
+`after_first_epoch` probes a copy of the network with real training pictures; `at_end` looks back over what the trial
+recorded. Both return sentences, one a fault; an empty list is a verified trial.
+"""
+
+import contextlib
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from datasets.base import central_crop
+from trainables.models.build import build_network
+from trainables.models.placement import Placed
+from trainables.training.learner import batches
+from trainables.training.rng import drawn_from
+
+if TYPE_CHECKING:
+    from trainables.training.learner import Learner
+
+PROBE_ROWS = 32
+CLIP_SLACK = 1.001  # float32 rounding of a norm
+PROBE_VALUES = 2**16  # that a placed layer is tried on: enough for the rarest dropout to drop some
+
+
+def after_first_epoch(learner: "Learner", initial: dict[str, Tensor]) -> list[str]:
+    """Faults of placement, precision, inputs, loss weights and optimizer; `initial` is the model's first state."""
+    rows = torch.arange(min(PROBE_ROWS, len(learner.labels["train"])), device=learner.device)
+    with drawn_from(0, learner.device):
+        probe = _probe(learner, rows)
+    return [
+        *_placement(learner, probe),
+        *_outputs(learner, probe["outputs"]),
+        *_inputs(learner, rows),
+        *_loss(learner, rows),
+        *_optimizer(learner, initial),
+        *_clipped_steps(learner),
+        *_clipped(learner),
+        *_averaged(learner),
+        *_initial_weights(learner, initial),
+    ]
+
+
+def at_end(learner: "Learner", rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Faults of the learning-rate trace and of what the sampler drew, over the recorded epochs."""
+    config = learner.config
+    faults = []
+    for row in rows:
+        expected = config.optimizer.lr_at(row["epoch"], config.training.epochs, config.schedule)
+        if row["lr"] != expected:
+            faults.append(
+                f"schedule.name: {config.schedule.name} gives {expected} in epoch {row['epoch']}, not {row['lr']}"
+            )
+    counts = torch.tensor(learner.info.counts["train"], dtype=torch.float64)
+    share = torch.tensor(config.sampler.expected(learner.info.counts["train"]), dtype=torch.float64)
+    drawn = learner.drawn.double()
+    slack = 6 * (drawn.sum() * share * (1 - share)).sqrt() + 1  # six standard deviations of a binomial
+    if ((drawn - drawn.sum() * share).abs() > slack).any():
+        faults.append(
+            f"sampler.name: {config.sampler.name} drew {drawn.tolist()} rows a class, expected shares {share.tolist()}"
+        )
+    if config.sampler.name == "uniform" and not torch.equal(drawn, counts * learner.epoch):
+        faults.append(
+            f"sampler.name: uniform drew {drawn.tolist()} rows a class in {learner.epoch} epochs of {counts.tolist()}"
+        )
+    return faults + _clipped(learner)
+
+
+def notes(learner: "Learner") -> list[str]:
+    """What could not show in this budget, which is no fault."""
+    config = learner.config
+    found = config.optimizer.not_reached(config.training.epochs, config.schedule)
+    clip, ema = learner.clip, config.training.ema
+    if clip is not None and (norm := float(clip.largest[0])) <= clip.limit:
+        found.append(f"training.clip_norm {clip.limit:g}: not reached, the largest gradient norm was {norm:.3g}")
+    if learner.average is not None and (steps := int(learner.average.n_averaged)) < (span := 1 / (1 - ema)):
+        found.append(f"training.ema {ema:g}: averages over about {span:.0f} steps, of which there were {steps}")
+    return found
+
+
+def _probe(learner: "Learner", rows: Tensor) -> dict[str, Any]:
+    """One training-mode pass of a copy of the network; what each placed layer makes of a ramp."""
+    network = copy.deepcopy(learner.network).train()
+    seen: dict[str, Any] = {"placed": {}}
+    for module in network.modules():
+        if isinstance(module, Placed):
+            for child, layer in module.named_children():
+                if child != "layer":
+                    layer.register_forward_hook(_recorder(seen["placed"], f"{module.site}.{child}"))
+    with torch.no_grad(), learner.autocast():
+        seen["outputs"] = network(learner.inputs("train", rows))
+    return seen
+
+
+def _recorder(seen: dict[str, tuple[Tensor, Tensor]], name: str) -> Any:
+    def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        # Not its activations: they are all zero or NaN where training went badly, and that is no idle switch.
+        shape = inputs[0].shape[1:]
+        rows = max(2, PROBE_VALUES // shape.numel())
+        ramp = torch.linspace(1, 2, rows * shape.numel(), device=output.device).reshape(rows, *shape)
+        seen[name] = (ramp, module.forward(ramp))
+
+    return record
+
+
+def _placement(learner: "Learner", probe: dict[str, Any]) -> list[str]:
+    model = learner.config.model
+    faults = []
+    for site in model.bn_after:
+        taken, given = probe["placed"].get(f"{site}.bn", (None, None))
+        if given is None or torch.equal(taken, given):
+            faults.append(f"model.bn_after: no batch norm worked after {site}")
+    for site in model.dropout_after:
+        _, given = probe["placed"].get(f"{site}.dropout", (None, None))
+        if given is None or not (given == 0).any():
+            faults.append(f"model.dropout_after: no unit was dropped after {site}")
+    return faults
+
+
+def _outputs(learner: "Learner", outputs: Any) -> list[str]:
+    """Of a training-mode pass: its precision, the heads that should be there, the ReLU behind the last layer."""
+    faults, model = [], learner.config.model
+    first = outputs[0] if isinstance(outputs, tuple) else outputs
+    if learner.config.training.precision == "bf16" and first.dtype != torch.bfloat16:
+        faults.append(f"training.precision: bf16 was asked for, the network computes in {first.dtype}")
+    if model.auxiliary_weight and not (isinstance(outputs, tuple) and outputs[1]):
+        faults.append(f"model.name: {model.name} trained without its auxiliary heads")
+    if model.relu_on_output and (first < 0).any():
+        faults.append("model.relu_on_output: the last layer gives values below 0")
+    return faults
+
+
+def _inputs(learner: "Learner", rows: Tensor) -> list[str]:
+    faults = []
+    plain = learner.inputs("train", rows)
+    if not learner.config.augmentation.is_off and torch.equal(plain, learner.inputs("train", rows, 0)):
+        faults.append("augmentation: no training picture was changed")
+    raw = central_crop(learner.pictures.splits["train"].images[rows], learner.info.crop).float() / 255
+    if learner.config.training.normalize and torch.equal(plain, raw):
+        faults.append("training.normalize: the pictures reach the network as they were")
+    if learner.config.training.mixup and learner.batch(learner.fed(rows, 0)).second is None:
+        faults.append("training.mixup: the pictures were not mixed")
+    return faults
+
+
+def _loss(learner: "Learner", rows: Tensor) -> list[str]:
+    """Class weights that differ must change the criterion of a batch that holds several classes."""
+    loss: Any = learner.config.loss
+    task: Any = learner.task
+    weights = loss.class_weights(learner.info.counts["train"])
+    targets = learner.labels["train"][rows]
+    held = [weights[label] for label in targets.tolist()] if weights else [1.0]
+    if max(held) < 1.001 * min(held):  # less than rounding shows
+        return []
+    # Not the network's outputs: their loss is 0, however it is weighted, where training has come to its end.
+    logits = torch.arange(len(rows) * learner.task.classes, device=rows.device).reshape(len(rows), -1).sin()
+    weighted, plain = (
+        terms[0] / terms[1] for terms in (task.class_terms(logits, targets), loss.terms(logits, targets, None))
+    )
+    return ["loss.name: the class weights did not reach the loss"] if torch.equal(weighted, plain) else []
+
+
+def _optimizer(learner: "Learner", initial: dict[str, Tensor]) -> list[str]:
+    still = [
+        name
+        for name, value in learner.network.named_parameters()
+        if value.requires_grad and torch.equal(value.detach().cpu(), initial[name])
+    ]
+    total = sum(1 for _ in learner.network.parameters())
+    return [f"optimizer.name: {learner.config.optimizer.name} moved no parameter"] if len(still) == total else []
+
+
+def _clipped(learner: "Learner") -> list[str]:
+    clip = learner.clip
+    if (
+        clip is None or not (norm := float(clip.largest[1])) > CLIP_SLACK * clip.limit
+    ):  # a NaN diverged, and is no fault
+        return []
+    return [f"training.clip_norm: {clip.limit:g} was asked for, a gradient of norm {norm:g} moved the weights"]
+
+
+def _clipped_steps(learner: "Learner") -> list[str]:
+    clipped, steps = 0 if learner.clip is None else learner.clip.steps, _steps(learner)
+    wanted = learner.config.training.clip_norm
+    return [f"training.clip_norm: {clipped} of {steps} steps were clipped"] if wanted and clipped != steps else []
+
+
+def _averaged(learner: "Learner") -> list[str]:
+    """The average took in every step with the decay that was asked for, and evaluation uses it."""
+    ema, average, steps = learner.config.training.ema, learner.average, _steps(learner)
+    if not ema or average is None:
+        return ["training.ema: no average of the weights was kept"] if ema else []
+    faults = []
+    if average.n_averaged != steps:
+        faults.append(f"training.ema: {int(average.n_averaged)} of {steps} steps were averaged")
+    # Not whether average and network differ: they are equal where training has come to its end.
+    probe, ones = copy.deepcopy(average), copy.deepcopy(learner.network)
+    for value, network in enumerate((probe, ones)):
+        for parameter in network.parameters():
+            parameter.data.fill_(value)
+    probe.n_averaged.fill_(1)  # 0 would copy
+    probe.update_parameters(ones)
+    shares = {float(parameter.detach().flatten()[0]) for parameter in probe.parameters()}
+    if not all(math.isclose(share, 1 - ema, rel_tol=1e-3) for share in shares):
+        faults.append(f"training.ema: {ema:g} was asked for, the average keeps {1 - max(shares):g} of itself a step")
+    with torch.no_grad(), _counted(average.module) as passes:
+        next(learner.outputs("train", 2))
+    return faults if passes else [*faults, "training.ema: evaluation does not use the averaged weights"]
+
+
+@contextlib.contextmanager
+def _counted(network: nn.Module) -> Iterator[list[bool]]:
+    """A list that grows by one with each pass of `network`."""
+    passes: list[bool] = []
+    handle = network.register_forward_hook(lambda *_: passes.append(True))
+    yield passes
+    handle.remove()
+
+
+def _steps(learner: "Learner") -> int:
+    """How many steps the rows drawn in one epoch make."""
+    return len(batches(torch.arange(int(learner.drawn.sum())), learner.config.training.batch_size))
+
+
+def _initial_weights(learner: "Learner", initial: dict[str, Tensor]) -> list[str]:
+    """Truncated-normal layers start with that deviation; pretrained ones with other weights than a fresh network's."""
+    model = learner.config.model
+    large = {name: value for name, value in initial.items() if value.ndim > 1 and value.numel() >= 1000}
+    if getattr(model, "pretrained", False):
+        scratch = learner.config.model_copy(update={"model": model.model_copy(update={"pretrained": False})})
+        fresh = build_network(scratch, learner.info, learner.seed).state_dict()
+        same = [name for name, value in large.items() if name in fresh and torch.equal(fresh[name], value)]
+        return ["model.pretrained: every layer started as a fresh network's"] if len(same) == len(large) else []
+    if model.initial_weights == "truncated_normal":
+        wrong = [name for name, value in large.items() if not 0.008 < float(value.std()) < 0.012]
+        return [f"model.initial_weights: {name} did not start with deviation 0.01" for name in wrong]
+    return []

@@ -1,0 +1,117 @@
+"""What a trial is, as one hash: configuration, seed, data, epoch budget, and the code that computes its numbers.
+
+The code is what is reached by names from a trial and from the components of its configuration, wherever it stands: a
+new data set or network, a moved module or a renamed function leave every other trial's identity alone.
+"""
+
+import gc
+import hashlib
+import inspect
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.code_hash import closure_hash
+from core.component import Component
+from core.definitions import EVERYTHING, Ref, module_file
+from core.metrics import maximised
+from trainables.config import UNCOUNTED, TrialConfig
+
+if TYPE_CHECKING:
+    from datasets.base import DatasetInfo
+
+ENTRIES = (("trainables.trial.trial", "Trial"), ("datasets.cache.cache", "channel_statistics"))
+UNCOUNTED_CODE = (
+    # Registries and the schema only choose among components; the components chosen are counted themselves.
+    ("datasets.registry", EVERYTHING),
+    ("trainables.registry", EVERYTHING),
+    ("trainables.config", EVERYTHING),
+    ("core.metrics", EVERYTHING),  # the direction of the metric that selects is part of the key
+    # Of files, of memory, of threads, and drawers of images: no number is made there.
+    ("core.errors", EVERYTHING),
+    ("core.files", EVERYTHING),
+    ("core.storage", EVERYTHING),
+    ("core.threads", EVERYTHING),
+    ("trainables.training.malloc", EVERYTHING),
+    ("trainables.trial.processor", EVERYTHING),
+    ("trainables.trial.remote_checkpoints", EVERYTHING),
+    ("trainables.trial.image_artifacts", EVERYTHING),
+    # Decodes a data set: the fingerprint covers what that comes to.
+    ("datasets.cache.cache", "prepare"),
+)
+
+
+def trial_key(config: TrialConfig, seed: int, data: "DatasetInfo", population: str | None = None) -> str:
+    """Twelve hex digits. No part of it is where data and weights lie (their content is), nor what a trial draws.
+
+    `population` describes the population that a trial is a member of, whose others it may take over from.
+    """
+    return _digest(f"{content_key(config, seed, data, population)} {code_version(config)}")
+
+
+def content_key(config: TrialConfig, seed: int, data: "DatasetInfo", population: str | None = None) -> str:
+    """All of a trial's identity but the code: equal keys by different code are one trial if its numbers are equal."""
+    tree = config.model_dump(mode="json", exclude=UNCOUNTED)
+    for place in config.dataset.place_fields:
+        tree["dataset"].pop(place)
+    if files := tree["model"].get("weights_file"):
+        tree["model"]["weights_file"] = {name: _content(file) for name, file in files.items()}
+    facts = [data.fingerprint, data.crop, data.flip_pairs, maximised(config.selection.metric)]
+    return _digest(json.dumps([tree, seed, facts, *([population] if population else [])], sort_keys=True))
+
+
+def configuration_key(config: TrialConfig, budget: bool = True) -> str:
+    """Equal for configurations that are one cell: eight hex digits of everything but seed, data and code.
+
+    Without `budget`, the number of epochs is left out too, and a cell keeps its name when it is given more.
+    """
+    tree = config.model_dump(mode="json", exclude=UNCOUNTED)
+    if not budget:
+        del tree["training"]["epochs"]
+    return _digest(json.dumps(tree, sort_keys=True))[:8]
+
+
+def code_version(config: TrialConfig) -> str:
+    """A hash of the code that computes the numbers of a trial of `config`.
+
+    A data set's own class is not counted: it decodes, and the fingerprint covers what that comes to.
+    """
+    chosen = {type(component) for component in _components(value for name, value in config if name != "dataset")}
+    return _code_version(
+        tuple(sorted((str(Path(inspect.getfile(each)).resolve()), each.__qualname__) for each in chosen))
+    )
+
+
+def _components(values: Any) -> Iterator[Component]:
+    for value in values:
+        if isinstance(value, Component):
+            yield value
+            yield from _components(own for _, own in value)
+        elif isinstance(value, Mapping | Sequence) and not isinstance(value, str):
+            yield from _components(value.values() if isinstance(value, Mapping) else value)
+
+
+@cache
+def _code_version(components: tuple[tuple[str, str], ...]) -> str:
+    entries = [Ref(module_file(name), own) for name, own in ENTRIES]
+    entries += [Ref(Path(file), name) for file, name in components]
+    uncounted = {Ref(module_file(name), own) for name, own in UNCOUNTED_CODE}
+    collecting = gc.isenabled()
+    gc.disable()  # which would look at half a million nodes of syntax time and again
+    try:
+        return closure_hash(entries, uncounted)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+@cache
+def _content(file: str) -> str:
+    with Path(file).open("rb") as stream:
+        return hashlib.file_digest(stream, "blake2b").hexdigest()
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()

@@ -1,0 +1,1 @@
+"""The model/dataset pairs, one Ray Trainable each."""
