@@ -15,8 +15,8 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from datasets.cache.cache import open_or_prepare, prepare
 from tests.datasets.makers import make_faces
+from tests.trainables.fused.tape import Tape
 from tests.trainables.small_trials import EVERYTHING, finish, small_config, small_dataset, small_learner, small_spec
-from tests.trainables.tape import Tape
 from trainables.config import resolve
 from trainables.fused import autotune as probe
 from trainables.fused.autotune import Kernel, Kind, Known, Probe, Way, best_way, repeats, sound
