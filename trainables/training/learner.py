@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from core.seeds import derive_seed
 from trainables.fused.cuda_graphs import Step, Steps
 from trainables.models.build import build_network
-from trainables.tasks.base import TASKS, Batch, Terms, Totals
+from trainables.tasks.base import Batch, Terms, Totals
+from trainables.tasks.registry import TASKS
 from trainables.training.averaging import Averaged
 from trainables.training.batch_draws import Fed, Feed
 from trainables.training.batches import Pictures
