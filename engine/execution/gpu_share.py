@@ -59,7 +59,7 @@ def peak_memory(spec: dict[str, Any]) -> Memory | None:
     dataset = dataset_of(TrialSpec(**spec), config)
     learner = Learner(config, dataset, spec["seed"], torch.device("cuda"))
     learner.train_epoch(STEPS)
-    learner.captures = True
+    learner.use_cuda_graph = True
     with contextlib.suppress(RuntimeError, AssertionError):  # where steps cannot be captured, they take no more
         learner.train_epoch(STEPS)
     with torch.no_grad():

@@ -128,7 +128,7 @@ def test_a_photo_without_a_box_is_taken_whole(runs: Path, tmp_path: Path) -> Non
 
 def test_bf16_is_evaluated_as_it_was_in_training() -> None:
     learner = small_learner({"training.precision": "bf16"})
-    images = torch.from_numpy(learner.pictures.splits["test"].images.numpy())
+    images = torch.from_numpy(learner.data.splits["test"].images.numpy())
     recorded = learner.predictions("test")["scores"]
     with torch.no_grad():
         (ours,), (exact,) = (

@@ -56,7 +56,7 @@ def test_one_actor_runs_one_trial_after_the_other(tmp_path: Path) -> None:
     expected = [finish(small_spec(tmp_path / f"plain {seed}", EVERYTHING, seed)).rows for seed in (0, 1)]
     assert rows == expected
     trainable.cleanup()
-    assert not trainable.lanes.busy
+    assert not trainable.runner.busy
 
 
 def test_a_bundle_gives_what_its_trials_give_alone_and_reports_short_ones_together(tmp_path: Path) -> None:

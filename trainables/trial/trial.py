@@ -166,7 +166,7 @@ class Trial:
         """Last state, and the model of the selected epoch; a kill between the files leaves a consistent pair."""
         due = self._over() or time.monotonic() - self.saved >= self.spec.checkpoint_seconds
         if self.selected_epoch() == self.learner.epoch:
-            model = self.learner.evaluated_state()
+            model = self.learner.evaluated.state_dict()
             self.best = {
                 "epoch": self.learner.epoch,
                 "model": model if due else {name: value.clone() for name, value in model.items()},
@@ -284,7 +284,7 @@ class Trial:
         best = checkpoint.load(self.folder / "best.pt")
         if best is not None:
             learner = self._learner_of(from_tree(best["config"]))
-            learner.load_evaluated(best["model"])
+            learner.evaluated.load_state_dict(best["model"])
             drawn = self.dataset if self.spec.pictures else None
             write_outputs(learner, Path(self.spec.directory), self.spec.trial, self.layers, drawn)
             if self.remote:

@@ -35,7 +35,7 @@ def test_a_step_follows_the_gradient_scaled_to_the_limit_and_leaves_a_shorter_on
     learner, rows = small_learner({"training.clip_norm": limit, "optimizer.lr": 0.5}), torch.arange(32)
     before = copy.deepcopy(learner.network)
     wanted = gradient(before, learner, rows)
-    learner.step(learner.fed(rows, 0), learner.task.totals())
+    learner.step(learner.draw_batch(rows, 0), learner.task.totals())
     scale = min(1.0, limit / norm(wanted))
     assert (scale < 1) == (limit < 1)
     for old, new, part in zip(before.parameters(), learner.network.parameters(), wanted, strict=True):

@@ -25,7 +25,7 @@ def test_the_averaged_weights_are_what_a_trial_evaluates_saves_and_predicts_with
     assert {f"test_{name}": value for name, value in plain.evaluate("test").items()}.items() <= row.items()
     assert outcome.predictions is not None
     scores = torch.tensor(outcome.predictions[[f"score_{i}" for i in range(10)]].to_numpy())
-    assert scores.equal(plain.scores("test"))
+    assert scores.equal(plain.predictions("test")["scores"])
     features = pd.read_parquet(tmp_path / "artifacts" / "0123456789ab" / "features.parquet")
     assert len(features) == 96 + 64 + 64
 
