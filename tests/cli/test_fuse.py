@@ -122,16 +122,16 @@ def test_what_is_no_number_of_trials_is_refused(value: str, tmp_path: Path, cli_
 
 
 @pytest.mark.parametrize(
-    ("options", "advised"),
+    ("options", "adaptive"),
     [
         ((), "sampler tpe"),
         (("--trial-scheduler", "asha", "--sampler", "random"), "trial scheduler asha"),
     ],
 )
 def test_trials_that_depend_on_each_other_are_not_fused(
-    options: tuple[str, ...], advised: str, tmp_path: Path, cli_here: Cli
+    options: tuple[str, ...], adaptive: str, tmp_path: Path, cli_here: Cli
 ) -> None:
     done = cli_here("run", "digits/search", *options, "--fuse", "4", "--out", tmp_path)
     allowed = "allowed: off, or --sampler random, qmc or grid without a trial scheduler"
-    assert len(refused(done, "--fuse 4", advised, allowed)) == 1
+    assert len(refused(done, "--fuse 4", adaptive, allowed)) == 1
     assert not (tmp_path / "study.json").exists()

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.integrations.remote_sync import LOCK, mirror_of
+from engine.integrations.remote_lock import LOCK
+from engine.integrations.remote_sync import mirror_of
 from tests.cli.runs import STUDY, TRIALS, Driver, assert_same_outcome, kill, output, starts, wait_for_lines
 from tests.conftest import ROOT, Cli
 from tests.records import ends

@@ -16,10 +16,10 @@ from analysis.records.run_directory import RunDirectory
 from analysis.records.store import read_records
 from core.errors import PlanError
 from engine.planning.plan import Plan, make_plan
-from engine.planning.remaining_work import standing
+from engine.planning.remaining_work import remaining_work
 from engine.planning.run_options import Options
 from engine.runlog.history import History
-from engine.runlog.run_log import Log
+from engine.runlog.run_log import RunLog
 from search_spaces.factors import Factor
 from search_spaces.spaces import Number
 from search_spaces.study import AblationStudy, AnyStudy, SearchStudy
@@ -88,13 +88,13 @@ def test_every_prefix_keeps_its_whole_lines_and_leaves_the_trials_without_an_end
     kept = finished.events[: finished.log[:cut].count(b"\n")]
 
     assert list(read_log(run.log)) == kept, "readable while it is torn"
-    with Log(run) as log:
+    with RunLog(run) as log:
         assert run.log.read_bytes() == finished.log[:cut].rpartition(b"\n")[0] + b"\n" * bool(kept)
         log.append(event="session", time="later")
         history = log.history
     assert list(read_log(run.log)) == [*kept, {"event": "session", "time": "later"}]
 
-    now = standing(finished.plan, history)
+    now = remaining_work(finished.plan, history)
     over = [event["trial"] for event in kept if event["event"] == "end"]
     begun = [event["trial"] for event in kept if event["event"] == "start"]
     known = [spec.trial for spec in finished.plan.trials] or begun
@@ -141,4 +141,4 @@ def test_such_a_run_is_refused_with_the_line_and_what_can_be_done(finished: Fini
     lines = finished.log.splitlines(keepends=True)
     (tmp_path / "log.jsonl").write_bytes(lines[0] + b"\0\n" + b"".join(lines[1:]))
     with pytest.raises(PlanError, match=r"log\.jsonl:2: .*what stands before that line can be kept"):
-        Log(RunDirectory(tmp_path))
+        RunLog(RunDirectory(tmp_path))

@@ -12,10 +12,10 @@ from analysis.records.store import read_records
 from analysis.report.contents import report_tables
 from core.errors import PlanError
 from engine.planning.plan import make_plan
-from engine.planning.remaining_work import standing
+from engine.planning.remaining_work import remaining_work
 from engine.planning.run_options import Options
 from engine.runlog.history import History
-from engine.search.ablation_path import PathFeeder, best_candidate
+from engine.search.ablation_path import PathQueue, best_candidate
 from search_spaces.factors import Factor
 from search_spaces.study import AblationStudy
 from tests.analysis import runs
@@ -150,7 +150,7 @@ def test_more_seeds_keep_the_path_and_train_only_themselves(tmp_path: Path, driv
 def test_the_total_is_told_as_the_most_that_there_may_be(tmp_path: Path, drive: Drive) -> None:
     study = path(LR, MOMENTUM, BN, DECAY)
     plan = make_plan(study, Options(), tmp_path / "nothing")
-    assert standing(plan, History()).total == (1 + 4 * 5 // 2) * 2
+    assert remaining_work(plan, History()).total == (1 + 4 * 5 // 2) * 2
     assert len(plan.trials) == (1 + 4) * 2
     run = drive(study, tmp_path / "run", lines=8)
     assert record(run)["trials_ahead"] == 6 * 2
@@ -289,7 +289,7 @@ def test_a_time_budget_that_is_spent_leaves_a_path_that_goes_on(tmp_path: Path, 
     run, rounds = tmp_path / "run", 0
     while not (run / "study.json").exists() or len(ends(run)) < 14:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(PathFeeder, "suggest", _spent(PathFeeder.suggest, 5))
+            patch.setattr(PathQueue, "suggest", _spent(PathQueue.suggest, 5))
             drive(path(), run)
         rounds += 1
     assert rounds == 3
@@ -300,7 +300,7 @@ def test_a_time_budget_that_is_spent_leaves_a_path_that_goes_on(tmp_path: Path, 
 def _spent(suggest: Any, after: int) -> Any:
     count = 0
 
-    def limited(self: PathFeeder, trial_id: str) -> Any:
+    def limited(self: PathQueue, trial_id: str) -> Any:
         nonlocal count
         count += 1
         return suggest(self, trial_id) if count <= after else Searcher.FINISHED

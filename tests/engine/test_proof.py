@@ -10,7 +10,7 @@ import pytest
 
 import engine.execution.code_proof
 import engine.execution.replay
-import engine.planning.plan
+import engine.planning.trial_factory
 import trainables.trial_key
 from analysis.records.log import read_log
 from analysis.records.run_directory import RunDirectory
@@ -18,7 +18,7 @@ from analysis.records.store import read_records
 from core.errors import PlanError
 from engine.execution.code_proof import assumed_to_go_on
 from engine.planning.plan import make_plan
-from engine.planning.remaining_work import standing
+from engine.planning.remaining_work import remaining_work
 from engine.planning.run_options import Options
 from engine.runlog.history import History
 from search_spaces.factors import Factor
@@ -39,7 +39,7 @@ def other_code() -> Iterator[None]:
     """As if another version of the code trained the trials of this block."""
     real = trainables.trial_key.code_version
     with pytest.MonkeyPatch.context() as patch:
-        for place in (engine.planning.plan, engine.execution.code_proof, trainables.trial_key):
+        for place in (engine.planning.trial_factory, engine.execution.code_proof, trainables.trial_key):
             patch.setattr(place, "code_version", lambda config: f"other {real(config)}")
         yield
 
@@ -174,8 +174,8 @@ def test_a_plan_counts_what_other_code_finished_and_trains_nothing(
     run = begun(drive, losses(), tmp_path / "run")
     trained.clear()
     plan = assumed_to_go_on(make_plan(losses(), Options(), run))
-    assert standing(plan, History.of(RunDirectory(run))).done == 4
-    assert len(plan.bench.known) == 4
+    assert remaining_work(plan, History.of(RunDirectory(run))).done == 4
+    assert len(plan.factory.known) == 4
     assert not trained
 
 

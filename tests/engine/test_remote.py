@@ -16,8 +16,10 @@ from analysis.report.build import write_report
 from core.errors import Interrupted, PlanError, StorageError
 from core.storage import Store
 from engine.execution.cluster import inspect_node, node_faults
+from engine.integrations import remote_lock
 from engine.integrations import remote_sync as remote
-from engine.integrations.remote_sync import LOCK, mirror_of, refresh, session
+from engine.integrations.remote_lock import LOCK
+from engine.integrations.remote_sync import mirror_of, refresh, session
 from tests.core.storage import failing, lost, url_of
 from tests.engine import sequential
 from tests.engine.sequential import Drive
@@ -33,7 +35,7 @@ ABLATION = PREFIX_STUDIES["ablation"]
 @pytest.fixture(autouse=True)
 def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "LOOK", 0.01)
-    monkeypatch.setattr(remote, "CONTEST", 0.01)
+    monkeypatch.setattr(remote_lock, "CONTEST", 0.01)
 
 
 @pytest.fixture
@@ -263,7 +265,7 @@ def test_the_longer_log_wins_and_two_histories_are_refused(
 
 
 def test_a_mirror_in_which_a_driver_works_is_left_alone(tmp_path: Path, storage: Path) -> None:
-    from engine.runlog.run_log import hold
+    from engine.runlog.study_file import hold
 
     directory = mirror(tmp_path)
     storage.mkdir()

@@ -108,7 +108,11 @@ def test_comments_docstrings_and_layout_are_not_code(copied: Path) -> None:
     edit(losses, '"""', '"""In other words: ')
     edit(losses, "    name: str\n", '    name: str\n    """what it is called"""\n')
     edit(losses, "from abc import", "# a remark\n\n\nfrom abc import")
-    edit(copied / "trainables" / "training" / "learner.py", "        self.epoch += 1\n", "        self.epoch  +=  1  # the next\n")
+    edit(
+        copied / "trainables" / "training" / "learner.py",
+        "        self.epoch += 1\n",
+        "        self.epoch  +=  1  # the next\n",
+    )
     assert version(copied) == before
 
 
