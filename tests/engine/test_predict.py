@@ -14,7 +14,8 @@ from PIL import Image
 
 from core.errors import PlanError
 from datasets.cache.cache import open_dataset
-from engine.inference.predict import Asked, Prediction, predict_all
+from engine.inference.named_images import Asked, Prediction
+from engine.inference.predict import predict_all
 from engine.inference.prediction_images import draw_all
 from engine.inference.trained_model import Evaluated, Loader
 from engine.planning.plan import make_plan
