@@ -16,8 +16,8 @@ from engine.planning.run_options import Options
 from engine.search.confirm import confirmation
 from search_spaces.spaces import Choice
 from search_spaces.trial_schedulers import ASHA
+from tests.engine.search.test_winner import FIRST, search
 from tests.engine.sequential import Drive
-from tests.engine.test_incumbent import FIRST, search
 from tests.records import ends, epoch_rows, events
 
 

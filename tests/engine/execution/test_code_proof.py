@@ -23,9 +23,9 @@ from engine.planning.run_options import Options
 from engine.runlog.history import History
 from search_spaces.factors import Factor
 from search_spaces.study import AblationStudy
+from tests.engine.planning.test_extensions import ablation, assert_equal_tables
+from tests.engine.search.test_search_runs import search
 from tests.engine.sequential import Drive
-from tests.engine.test_extensions import ablation, assert_equal_tables
-from tests.engine.test_search_runs import search
 
 LOSS = Factor.of("loss", {"ce": {}, "focal": {"loss.name": "focal"}})
 

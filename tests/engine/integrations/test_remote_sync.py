@@ -22,10 +22,10 @@ from engine.integrations.remote_lock import LOCK
 from engine.integrations.remote_sync import mirror_of, refresh, session
 from tests.core.storage import failing, lost, url_of
 from tests.engine import sequential
+from tests.engine.runlog.test_log_prefixes import STUDIES as PREFIX_STUDIES
+from tests.engine.search.test_search_runs import STUDIES as SEARCHES
+from tests.engine.search.test_search_runs import outcome
 from tests.engine.sequential import Drive
-from tests.engine.test_log_prefixes import STUDIES as PREFIX_STUDIES
-from tests.engine.test_search_runs import STUDIES as SEARCHES
-from tests.engine.test_search_runs import outcome
 from tests.records import ends, epoch_rows, events
 from trainables.trial.trial import Trial, TrialSpec
 

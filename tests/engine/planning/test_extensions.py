@@ -13,8 +13,8 @@ from engine.planning.run_options import seconds_of
 from search_spaces.factors import Factor
 from search_spaces.spaces import Choice, Number
 from search_spaces.study import AblationStudy, SearchStudy
+from tests.engine.search.test_search_runs import VARIES
 from tests.engine.sequential import BASELINE, Drive
-from tests.engine.test_search_runs import VARIES
 from tests.records import ends, events
 
 MOMENTUM = Factor.of("momentum", {"off": {}, "0.9": {"optimizer.momentum": 0.9}, "0.5": {"optimizer.momentum": 0.5}})
