@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from analysis.console import gained_and_lost
 from analysis.figures.changed_gallery import MAXIMUM_IMAGES, changed_galleries
 from analysis.figures.thumbnails import Thumbnails, read_thumbnail
 from analysis.records.run_directory import RunDirectory
 from analysis.records.store import read_records
 from analysis.report.build import write_report
+from analysis.tables import gained_and_lost
 from analysis.tables.gained_and_lost import CHANGED_COLUMNS, MAXIMUM_EXAMPLES, why_and_changed
 from tests.analysis import outputs, runs
 from tests.analysis.outputs import ACCURACY, CLASSES

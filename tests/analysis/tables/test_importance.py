@@ -229,9 +229,9 @@ def test_optuna_is_loaded_by_the_importance_of_a_search_only_and_torch_never(tmp
     run = searches.write(tmp_path, SPACE, [searches.trial(f"c{i}", p, weighed(p)) for i, p in enumerate(draws(12))])
     code = (
         "import sys; from pathlib import Path; import analysis.report.build;"
-        "from analysis.tables.search.results import Search, search_tables;"
+        "from analysis.tables.search.results import SearchResults, search_tables;"
         "from analysis.records.store import read_records; before = 'optuna' in sys.modules;"
-        f"search_tables(Search(read_records(Path({str(run)!r}))));"
+        f"search_tables(SearchResults(read_records(Path({str(run)!r}))));"
         "print(before, 'optuna' in sys.modules, bool({'torch', 'ray'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
