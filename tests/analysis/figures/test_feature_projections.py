@@ -9,13 +9,13 @@ from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
-from analysis.console import feature_projections
 from analysis.figures.feature_scatter import colours_of, projection_figures
 from analysis.figures.theme import MAXIMUM_MARKS
 from analysis.records.run_directory import RunDirectory
 from analysis.records.store import read_records
 from analysis.report.build import write_report
 from analysis.report.exports import write_table
+from analysis.tables import feature_projections
 from analysis.tables.feature_projections import (
     COLUMNS,
     MAXIMUM_POINTS,
