@@ -19,6 +19,8 @@ from tests.engine.sequential import Drive
 from tests.engine.test_incumbent import FIRST, search
 from tests.records import ends, epoch_rows, events
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def confirmed(drive: Drive, source: Path, directory: Path, top: int = 2, **options: Any) -> Path:
     study, taken = confirmation(source, top, Options(**options))

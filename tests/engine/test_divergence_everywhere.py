@@ -84,7 +84,7 @@ def assert_hopeless_ones_are_results(run: Path, exploited: bool) -> None:
     assert not (lost.cummax() & ~lost & ranking["mean"].notna()).any(), "a diverged one stands above one that trained"
 
 
-@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("net", ["without BN", pytest.param("with BN", marks=pytest.mark.matrix)])
 @pytest.mark.parametrize(("sampler", "scheduler"), TOGETHER)
 def test_a_hopeless_rate_is_a_result_under_every_sampler_and_scheduler(
     sampler: str, scheduler: str, net: str, drive: Drive, tmp_path: Path
@@ -95,6 +95,7 @@ def test_a_hopeless_rate_is_a_result_under_every_sampler_and_scheduler(
     assert_hopeless_ones_are_results(run, exploited=scheduler == "pbt")
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("sampler", "scheduler"),
     [

@@ -28,6 +28,8 @@ from trainables.faults import StorageError
 from trainables.mirror import Store
 from trainables.trial import Trial, TrialSpec
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 ABLATION = PREFIX_STUDIES["ablation"]
 
 

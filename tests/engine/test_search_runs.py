@@ -24,6 +24,8 @@ from search_spaces.trial_schedulers import ASHA, PBT, AnyTrialScheduler, HyperBa
 from tests.engine.sequential import BASELINE, Drive
 from tests.records import ends, epoch_rows, events
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SETTINGS = {**BASELINE, "optimizer.momentum": 0.9}
 LR = Number(key="optimizer.lr", low=0.001, high=0.5, log=True)
 
