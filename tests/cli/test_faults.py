@@ -229,6 +229,7 @@ def test_a_run_that_the_disk_cannot_hold_is_refused_before_it_starts(tmp_path: P
         assert not (run / "study.json").exists()
 
 
+@pytest.mark.matrix
 def test_a_disk_budget_keeps_models_and_lets_the_oldest_last_states_go(
     undisturbed: Path, tmp_path: Path, cli_here: Cli, local_ray: None
 ) -> None:
@@ -255,6 +256,7 @@ def test_a_disk_budget_that_cannot_hold_the_models_is_refused_with_what_can(tmp_
     assert not (tmp_path / "run" / "study.json").exists()
 
 
+@pytest.mark.matrix
 def test_a_faulty_step_fails_its_trial_alone_and_resume_tries_it_again(
     undisturbed: Path, tmp_path: Path, cli_here: Cli, local_ray: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,6 +273,7 @@ def test_a_faulty_step_fails_its_trial_alone_and_resume_tries_it_again(
     assert_same_outcome(run, undisturbed)
 
 
+@pytest.mark.matrix
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="a larger share than one CPU needs a second")
 def test_out_of_memory_is_tried_once_more_with_a_larger_share(
     undisturbed: Path, tmp_path: Path, cli_here: Cli, local_ray: None, monkeypatch: pytest.MonkeyPatch
@@ -287,6 +290,7 @@ def test_out_of_memory_is_tried_once_more_with_a_larger_share(
     assert shares == {trial: 2.0 if trial in enlarged else 1.0 for trial in shares}
 
 
+@pytest.mark.matrix
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="a larger share than one CPU needs a second")
 def test_out_of_memory_again_fails_the_trial_with_its_error(
     undisturbed: Path, tmp_path: Path, cli_here: Cli, local_ray: None, monkeypatch: pytest.MonkeyPatch
@@ -303,6 +307,7 @@ def test_out_of_memory_again_fails_the_trial_with_its_error(
     assert_same_outcome(run, undisturbed)
 
 
+@pytest.mark.matrix
 def test_a_clock_that_runs_backwards_changes_nothing_but_the_times(
     undisturbed: Path, tmp_path: Path, cli_here: Cli, local_ray: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

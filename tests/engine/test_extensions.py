@@ -18,7 +18,7 @@ from tests.engine.test_search_runs import VARIES
 from tests.records import ends, events
 from trainables.learner import Learner
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = pytest.mark.usefixtures("tables_only")
 
 MOMENTUM = Factor.of("momentum", {"off": {}, "0.9": {"optimizer.momentum": 0.9}, "0.5": {"optimizer.momentum": 0.5}})
 

@@ -10,7 +10,6 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-import engine.launch
 from analysis.schema import RunDirectory
 from analysis.store import read_log, read_records
 from engine.errors import PlanError
@@ -23,7 +22,7 @@ from search_spaces.factors import Factor
 from search_spaces.spaces import Number
 from search_spaces.study import AblationStudy, AnyStudy, SearchStudy
 from search_spaces.trial_schedulers import ASHA
-from tests.engine.sequential import BASELINE, Drive
+from tests.engine.sequential import BASELINE, Drive, driven
 from tests.records import ends, epoch_rows, events
 
 STUDIES: dict[str, AnyStudy] = {
@@ -68,10 +67,8 @@ class Finished:
 
 @pytest.fixture(scope="module", params=STUDIES)
 def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    study, drive = STUDIES[request.param], Drive()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine.launch, "carry_out", drive.carry_out)
-        run = drive(study, tmp_path_factory.mktemp("finished") / "run")
+    study = STUDIES[request.param]
+    run = driven(study, tmp_path_factory.mktemp("finished") / "run")
     assert len(ends(run)) == (4 if request.param == "ablation" else 5)
     return Finished(run, make_plan(study, Options(), run))
 

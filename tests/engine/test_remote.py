@@ -28,7 +28,7 @@ from trainables.faults import StorageError
 from trainables.mirror import Store
 from trainables.trial import Trial, TrialSpec
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = pytest.mark.usefixtures("tables_only")
 
 ABLATION = PREFIX_STUDIES["ablation"]
 

@@ -50,6 +50,11 @@ def by_size(names: Iterable[str]) -> list[Any]:
     return [pytest.param(name, marks=pytest.mark.matrix) if name in LARGE else name for name in names]
 
 
+def form(name: str, settings: dict[str, Any]) -> Any:
+    """The parameters of a network's form; of a large network, forms besides its own are for the matrix."""
+    return pytest.param(name, settings, marks=[pytest.mark.matrix] if settings and name in LARGE else [])
+
+
 def choices() -> list[tuple[str, dict[str, Any]]]:
     """Every registered network by default, and with each other choice of each setting that is a choice of names."""
     made: list[tuple[str, dict[str, Any]]] = []

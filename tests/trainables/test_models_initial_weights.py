@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import get_model
 
-from tests.trainables.model_cases import CLASSES, LARGE, Case, case, choices, logits_of
+from tests.trainables.model_cases import CLASSES, Case, case, choices, form, logits_of
 from trainables.initializers import initialize
 from trainables.registry import MODELS
 
@@ -36,11 +36,6 @@ def values(network: nn.Module) -> dict[str, Tensor]:
 def layers(network: nn.Module, *kinds: type[nn.Module]) -> dict[str, Any]:
     found: dict[str, Any] = {name: module for name, module in network.named_modules() if isinstance(module, kinds)}
     return {name: module for name, module in found.items() if not module.weight.is_meta}
-
-
-def form(name: str, settings: dict[str, Any]) -> Any:
-    """Of a large network, other forms than its own are for the matrix."""
-    return pytest.param(name, settings, marks=[pytest.mark.matrix] if settings and name in LARGE else [])
 
 
 @pytest.mark.parametrize(("name", "settings"), [form(*each) for each in [*choices(), *LAYERS]], ids=str)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.trainables.model_cases import by_size, choices
+from tests.trainables.model_cases import by_size, choices, form
 from tests.trainables.small_trials import prepared_digits
 from trainables.config import resolve
 from trainables.initializers import initialize
@@ -20,11 +20,6 @@ from trainables.registry import MODELS
 
 SIDES = (8, 28, 32, 48, 64, 65, 112)
 SMALL = {"dataset.name": "digits", "model.name": "small_cnn"}
-
-
-def architectures() -> list[Model]:
-    """Every registered network by default, and with each other choice of each setting that is a choice of layers."""
-    return [MODELS[name].model_validate(settings) for name, settings in choices() if "initial_weights" not in settings]
 
 
 def points_of(model: Model) -> int:
@@ -71,8 +66,11 @@ def test_the_registry_of_networks_is_not_empty() -> None:
     assert all(model().name == name for name, model in MODELS.items())
 
 
-@pytest.mark.parametrize("model", architectures(), ids=str)
-def test_every_network_takes_every_size_that_it_says_it_takes(model: Model) -> None:
+@pytest.mark.parametrize(
+    ("name", "settings"), [form(*each) for each in choices() if "initial_weights" not in each[1]], ids=str
+)
+def test_every_network_takes_every_size_that_it_says_it_takes(name: str, settings: dict[str, Any]) -> None:
+    model = MODELS[name].model_validate(settings)
     shapes = [(3, *size) for size in [*zip(SIDES, SIDES, strict=True), (9, 31)]]  # channels: test_models_shapes.py
     points, taken = points_of(model), 0
     for shape in shapes:
