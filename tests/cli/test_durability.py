@@ -17,8 +17,6 @@ from tests.cli.runs import (
 )
 from tests.conftest import Cli
 
-pytestmark = pytest.mark.alone
-
 
 @pytest.mark.matrix
 def test_sigkills_of_the_driver_at_random_moments_lose_nothing(undisturbed: Path, tmp_path: Path) -> None:

@@ -40,8 +40,6 @@ from tests.conftest import Cli
 from tests.records import ends, events
 from trainables.registry import WORKLOADS
 
-pytestmark = pytest.mark.alone
-
 
 def stopped_cleanly(driver: Driver, run: Path, why: str) -> float:
     """The driver ends with status 130, the reason and the command that goes on; seconds until then."""
@@ -139,6 +137,7 @@ def test_sigkill_of_trials_processes_is_made_good_within_the_run(undisturbed: Pa
     assert len(starts(run)) > TRIALS
 
 
+@pytest.mark.alone
 @pytest.mark.matrix
 def test_a_lost_process_of_rays_ends_the_run_which_goes_on_when_resumed(undisturbed: Path, tmp_path: Path) -> None:
     """Between the first trial's end and the next checkpoint its raylet, before the first epoch its GCS."""
@@ -153,6 +152,7 @@ def test_a_lost_process_of_rays_ends_the_run_which_goes_on_when_resumed(undistur
     finishes(run, undisturbed)
 
 
+@pytest.mark.alone
 @pytest.mark.matrix
 def test_ctrl_c_once_and_twice_and_sigterm(undisturbed: Path, tmp_path: Path) -> None:
     """As a terminal sends it: to the whole group. Measured on two idle cores: 1.3 s after the first, 0.2 after two."""

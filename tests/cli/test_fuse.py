@@ -98,7 +98,6 @@ def test_a_search_with_seeds_fuses_as_it_measures_and_says_so(tmp_path: Path, cl
     assert {trial: {fact.get("lanes", 1)} for trial, fact in told(run).items()} == lanes
 
 
-@pytest.mark.alone
 @pytest.mark.matrix
 def test_a_fused_run_that_is_killed_goes_on_to_the_rows_of_an_undisturbed_one(
     fused: Path, tmp_path: Path, cli_here: Cli

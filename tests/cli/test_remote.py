@@ -28,7 +28,6 @@ def begin(machine: Path, *arguments: str) -> Driver:
     )
 
 
-@pytest.mark.alone
 @pytest.mark.matrix
 def test_a_driver_killed_here_is_gone_on_with_on_another_machine(undisturbed: Path, tmp_path: Path, cli: Cli) -> None:
     storage, here, there = tmp_path / "storage", tmp_path / "here", tmp_path / "there"

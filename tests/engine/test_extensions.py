@@ -18,14 +18,18 @@ from tests.engine.test_search_runs import VARIES
 from tests.records import ends, events
 from trainables.learner import Learner
 
-pytestmark = pytest.mark.usefixtures("tables_only")
-
 MOMENTUM = Factor.of("momentum", {"off": {}, "0.9": {"optimizer.momentum": 0.9}, "0.5": {"optimizer.momentum": 0.5}})
 
 
 def ablation(**fields: Any) -> AblationStudy:
     known: dict[str, Any] = {"name": "a", "workload": "digits", "epochs": 4, "seeds": 3, "design": "one_at_a_time"}
     return AblationStudy(**{**known, "factors": (MOMENTUM,), "baseline": BASELINE, **fields})
+
+
+@pytest.fixture(autouse=True)
+def only_what_is_compared(tables_only: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No tables of pictures either, such as projections, which take most of a small report's time."""
+    monkeypatch.setattr("analysis.report.picture_tables", lambda *_: {})
 
 
 @pytest.fixture
