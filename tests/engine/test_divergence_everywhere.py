@@ -25,7 +25,12 @@ from trainables.trial import Trial
 
 SAMPLES, EPOCHS = 6, 3
 HOPELESS, FINE = 1e6, 0.05
-TOGETHER = [(s, t) for s in SAMPLERS for t in TRIAL_SCHEDULERS if t != "pbt" or s == "random"]  # others are refused
+TOGETHER = [
+    pytest.param(s, t, marks=[] if s == "random" or t == "none" else [pytest.mark.matrix])
+    for s in SAMPLERS
+    for t in TRIAL_SCHEDULERS
+    if t != "pbt" or s == "random"  # others are refused
+]
 NETS: dict[str, list[str]] = {"without BN": [], "with BN": ["conv1", "conv2", "fc1"]}
 
 

@@ -101,7 +101,7 @@ def test_every_prefix_keeps_its_whole_lines_and_leaves_the_trials_without_an_end
     }
 
 
-@pytest.mark.parametrize("share", [0.02, 0.5, 0.97])
+@pytest.mark.parametrize("share", [*(pytest.param(share, marks=pytest.mark.matrix) for share in (0.02, 0.97)), 0.5])
 @pytest.mark.parametrize("files", ["with its checkpoints", "without its checkpoints"])
 def test_a_prefix_resumed_ends_with_the_same_records(
     share: float, files: str, finished: Finished, drive: Drive, tmp_path: Path

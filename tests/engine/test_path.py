@@ -105,7 +105,7 @@ def test_a_path_killed_after_any_line_of_its_log_chooses_the_same(whole: Path, t
     assert len(written) == len(set(written)), "a row was written twice"
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("moment", [pytest.param("before", marks=pytest.mark.matrix), "after"])
 def test_a_kill_between_a_step_s_last_trial_and_what_study_json_says_of_it(
     moment: str, whole: Path, tmp_path: Path, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,7 +250,9 @@ def test_a_candidate_that_lost_a_seed_is_behind_those_that_lost_none(
     assert len(record(run)["path"]) == 3
 
 
-@pytest.mark.parametrize("cell", ["0 default", "1 + lr", "3 + bn"])
+@pytest.mark.parametrize(
+    "cell", ["0 default", *(pytest.param(cell, marks=pytest.mark.matrix) for cell in ("1 + lr", "3 + bn"))]
+)
 def test_a_trial_out_of_memory_holds_its_step_up_until_it_was_tried_with_more(
     cell: str, whole: Path, tmp_path: Path, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:

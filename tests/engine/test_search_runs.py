@@ -62,7 +62,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return cache(lambda name: driven(STUDIES[name], tmp_path_factory.mktemp("whole") / "run"))
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in ("asha", "pbt") else [pytest.mark.matrix]) for name in STUDIES]
+)
 def test_a_search_killed_after_any_line_of_its_log_ends_as_if_it_had_not_been(
     name: str, whole: Callable[[str], Path], tmp_path: Path, drive: Drive
 ) -> None:
@@ -139,7 +141,9 @@ def test_a_population_keeps_its_size(whole: Callable[[str], Path], drive: Drive)
         drive(STUDIES["pbt"], whole("pbt"), samples=12)
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "cmaes"])
+@pytest.mark.parametrize(
+    "sampler", ["tpe", *(pytest.param(name, marks=pytest.mark.matrix) for name in ("random", "qmc", "cmaes"))]
+)
 def test_more_samples_run_only_the_new_ones(sampler: str, tmp_path: Path, drive: Drive) -> None:
     ranges = (LR, Number(key="optimizer.weight_decay", low=1e-6, high=1e-2, log=True))
     study = search(sampler=sampler, epochs=1, samples=5, space=ranges)
