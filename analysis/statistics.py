@@ -147,13 +147,13 @@ def smallest_p(n_pairs: int) -> float:
 
 
 def holm(p_values: pd.Series) -> pd.Series:
-    """Holm's correction over the entries that are not null; the others stay null."""
-    from statsmodels.stats.multitest import multipletests
+    """Holm's correction over the entries that are not null; the others stay null.
 
+    statsmodels' gives the same bits and then collects all garbage, which takes 0.3 s beside torch.
+    """
     corrected = pd.Series(np.nan, index=p_values.index, dtype="float64")
-    known = p_values.dropna().astype("float64")
-    if len(known):
-        corrected[known.index] = multipletests(known.to_numpy(), method="holm")[1]
+    known = p_values.dropna().astype("float64").sort_values()
+    corrected[known.index] = np.maximum.accumulate(known * np.arange(len(known), 0, -1)).clip(upper=1.0)
     return corrected
 
 
