@@ -8,6 +8,8 @@ import pytest
 from analysis.power import equivalent_within
 from analysis.statistics import SIGNIFICANCE, holm, paired
 
+pytestmark = pytest.mark.matrix
+
 STUDIES, ROWS, SEEDS = 1000, 4, 5
 SPREAD = 0.02
 MARGIN = 0.015

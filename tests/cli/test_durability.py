@@ -50,6 +50,7 @@ def test_resuming_with_other_settings_is_refused_and_says_what_differs(undisturb
     assert "optimizer.lr from 0.001 to 0.5" in done.stderr
 
 
+@pytest.mark.matrix
 def test_a_second_driver_on_the_same_directory_is_refused(tmp_path: Path, cli_here: Cli) -> None:
     run = tmp_path / "run"
     driver = begin(run)

@@ -118,6 +118,7 @@ def test_rerun_tells_a_number_that_differs(long_tail: Path, tmp_path: Path, cli_
     assert f"epoch {first['epoch']}: val_loss" in done.stderr
 
 
+@pytest.mark.matrix
 def test_another_process_and_another_order_give_bit_equal_rows(long_tail: Path, tmp_path: Path, cli: Cli) -> None:
     """The second process runs the last seeds' trials in another design, so in another order and other company."""
     run = tmp_path / "other"
@@ -196,6 +197,7 @@ def test_a_search_runs_extends_and_never_repeats_a_configuration(
     assert len(starts) == 5
 
 
+@pytest.mark.matrix
 def test_a_hopeless_learning_rate_is_a_result_and_not_a_failure(tmp_path: Path, cli_here: Cli, local_ray: None) -> None:
     run = tmp_path / "run"
     small = ("--epochs", "3", "--seeds", "1", "--limit-train", "128", "--limit-eval", "40")

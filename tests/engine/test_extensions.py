@@ -86,6 +86,7 @@ def test_another_level_trains_its_own_cell(tmp_path: Path, drive: Drive, trained
     assert_equal_tables(run, drive(ablation(epochs=1), tmp_path / "whole"))
 
 
+@pytest.mark.matrix
 def test_more_epochs_of_an_unfinished_run_go_on_from_where_each_trial_is(
     tmp_path: Path, drive: Drive, trained: list[int]
 ) -> None:
@@ -100,9 +101,10 @@ def test_more_epochs_of_an_unfinished_run_go_on_from_where_each_trial_is(
     ("settings", "reason"),
     [
         ({"schedule.name": "cosine"}, "the schedule cosine is spread over the whole budget: in epoch 2"),
-        (
+        pytest.param(
             {"optimizer.name": "adam_then_sgd", "optimizer.switch": 0.5},
             "adam_then_sgd switches at a share of the budget",
+            marks=pytest.mark.matrix,
         ),
     ],
     ids=["cosine", "switch"],

@@ -228,7 +228,7 @@ def test_a_path_that_would_choose_by_what_it_trains_on_is_refused(tmp_path: Path
         make_plan(path(), Options(settings=settings), tmp_path)
 
 
-@pytest.mark.parametrize("status", ["failed", "diverged"])
+@pytest.mark.parametrize("status", ["failed", pytest.param("diverged", marks=pytest.mark.matrix)])
 def test_a_candidate_that_lost_a_seed_is_behind_those_that_lost_none(
     status: str, tmp_path: Path, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,6 +289,7 @@ def test_a_step_is_chosen_by_finished_seeds_first_then_by_their_mean_then_by_ord
     assert best_candidate(records, {"c": "loss=c", "b": "loss=b"}, runs.METRIC) == "c"
 
 
+@pytest.mark.matrix
 def test_a_time_budget_that_is_spent_leaves_a_path_that_goes_on(whole: Path, tmp_path: Path, drive: Drive) -> None:
     """What Ray's stopper does to it: the loop ends between two trials, without an end of the step."""
     undisturbed = outcome(whole)
@@ -314,6 +315,7 @@ def _spent(suggest: Any, after: int) -> Any:
     return limited
 
 
+@pytest.mark.matrix
 def test_a_path_takes_over_what_another_run_finished_at_every_step(
     tmp_path: Path, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,7 +63,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in ("asha", "pbt") else [pytest.mark.matrix]) for name in STUDIES]
+    "name", [pytest.param(name, marks=[] if name == "asha" else [pytest.mark.matrix]) for name in STUDIES]
 )
 def test_a_search_killed_after_any_line_of_its_log_ends_as_if_it_had_not_been(
     name: str, whole: Callable[[str], Path], tmp_path: Path, drive: Drive

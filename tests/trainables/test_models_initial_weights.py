@@ -8,13 +8,16 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import get_model
 
-from tests.trainables.model_cases import CLASSES, Case, case, choices, form, logits_of
+from tests.trainables.model_cases import CLASSES, LARGE, Case, case, choices, form, logits_of
 from trainables.initializers import initialize
 from trainables.registry import MODELS
 
 LARGEST = 5_000_000  # parameters of a layer that these tests draw: VGG's two hidden layers hold 120 million
 LAYERS: list[tuple[str, dict[str, Any]]] = [("vgg19", {"batch_norm": True}), ("googlenet", {"batch_norm": False})]
-FORMS: list[tuple[str, dict[str, Any]]] = [*((name, {}) for name in MODELS), *LAYERS]
+FORMS: list[Any] = [
+    pytest.param(name, settings, marks=[pytest.mark.matrix] if name in LARGE else [])
+    for name, settings in [*((name, {}) for name in MODELS), *LAYERS]
+]
 
 
 def drawn(tried: Case, seed: int = 0, classes: int = CLASSES) -> nn.Module:
