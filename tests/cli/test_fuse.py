@@ -62,6 +62,7 @@ def test_lanes_are_no_metric_of_the_report(fused: Path) -> None:
     assert "lanes" not in {*trials, *ranking, *curves["metric"]}
 
 
+@pytest.mark.matrix
 def test_neither_company_nor_lane_nor_processes_show_in_a_trials_numbers(
     fused: Path, tmp_path: Path, cli_here: Cli
 ) -> None:
@@ -84,6 +85,7 @@ def test_a_fused_trial_is_trained_again_to_the_bit(fused: Path, cli_here: Cli) -
     assert f"trial {trial}: equal to its record, bit for bit" in done.stdout
 
 
+@pytest.mark.matrix
 def test_a_search_with_seeds_fuses_as_it_measures_and_says_so(tmp_path: Path, cli_here: Cli, local_ray: None) -> None:
     run = tmp_path / "run"
     done = cli_here("run", *SEARCH, "--set", "training.batch_size=8", "--max-concurrent", "1", "--out", run)
@@ -98,7 +100,7 @@ def test_a_search_with_seeds_fuses_as_it_measures_and_says_so(tmp_path: Path, cl
     assert {trial: {fact.get("lanes", 1)} for trial, fact in told(run).items()} == lanes
 
 
-@pytest.mark.alone
+@pytest.mark.matrix
 def test_a_fused_run_that_is_killed_goes_on_to_the_rows_of_an_undisturbed_one(
     fused: Path, tmp_path: Path, cli_here: Cli
 ) -> None:

@@ -16,8 +16,6 @@ from tests.cli.runs import STUDY, TRIALS, Driver, assert_same_outcome, kill, out
 from tests.conftest import ROOT, Cli
 from tests.records import ends
 
-pytestmark = pytest.mark.alone
-
 
 def begin(machine: Path, *arguments: str) -> Driver:
     """A driver on a machine of its own: nothing is in its cache but what it put there."""
@@ -31,6 +29,7 @@ def begin(machine: Path, *arguments: str) -> Driver:
     )
 
 
+@pytest.mark.matrix
 def test_a_driver_killed_here_is_gone_on_with_on_another_machine(undisturbed: Path, tmp_path: Path, cli: Cli) -> None:
     storage, here, there = tmp_path / "storage", tmp_path / "here", tmp_path / "there"
     url = f"file://{storage}"

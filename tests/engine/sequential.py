@@ -90,6 +90,14 @@ class Drive:
                 running.append(one)
 
 
+def driven(study: AnyStudy, directory: Path) -> Path:
+    """A whole run, for tests that share it and only read it."""
+    drive = Drive()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine.execution.launch, "carry_out", drive.carry_out)
+        return drive(study, directory)
+
+
 @contextmanager
 def _killed_after(lines: int | None) -> Iterator[None]:
     append, count = RunLog.append, 0

@@ -119,6 +119,7 @@ def test_coordinates_of_unchanged_features_are_taken_over_and_changed_ones_made_
     assert len(calls) == 3
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_points_are_data_for_programs_and_the_manifest_knows_their_files(run):
     outputs.features(run, "baseline", 0, *blobs(5))
     write_report(run)

@@ -304,6 +304,7 @@ def test_a_class_that_is_never_hit_has_accuracy_zero(tmp_path):
     assert dict(zip(per_class["class"], per_class["accuracy"], strict=True)) == {"zero": 1.0, "one": 0.0, "2": 1.0}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_unreadable_and_classless_predictions_are_left_out(tmp_path):
     run = runs.write_outcomes(tmp_path, runs.study(), {"baseline": [0.7, 0.8, 0.9]})
     predict(run, "baseline", 0, [0.5, 0.25], [0.5, 0.5])

@@ -149,7 +149,7 @@ def test_a_trial_with_more_epochs_goes_on_from_its_checkpoint(tmp_path: Path, dr
 
 
 def test_trials_of_another_run_are_taken_over_under_their_keys(
-    tmp_path: Path, drive: Drive, trained: list[int]
+    tmp_path: Path, drive: Drive, trained: list[int], tables_only: None
 ) -> None:
     source = begun(drive, losses(), tmp_path / "source")
     trained.clear()

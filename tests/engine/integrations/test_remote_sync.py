@@ -29,6 +29,8 @@ from tests.engine.sequential import Drive
 from tests.records import ends, epoch_rows, events
 from trainables.trial.trial import Trial, TrialSpec
 
+pytestmark = pytest.mark.usefixtures("tables_only")
+
 ABLATION = PREFIX_STUDIES["ablation"]
 
 
@@ -63,7 +65,9 @@ def same(one: Path, other: Path) -> bool:
     return (epoch_rows(one), ends(one)) == (epoch_rows(other), ends(other))
 
 
-@pytest.mark.parametrize("name", ["ablation", "pbt", "asha"])
+@pytest.mark.parametrize(
+    "name", ["asha", *(pytest.param(name, marks=pytest.mark.matrix) for name in ("ablation", "pbt"))]
+)
 def test_trials_on_nodes_that_share_only_the_url_end_as_on_one_machine(
     name: str, tmp_path: Path, storage: Path, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,7 +102,10 @@ def test_a_copy_of_the_url_s_folder_is_a_run_directory(tmp_path: Path, storage: 
     assert [event["event"] for event in events(copy)[len(before) :]] == ["session"]
 
 
-@pytest.mark.parametrize("second", ["a", "b"], ids=["the same machine", "another machine"])
+@pytest.mark.parametrize(
+    "second",
+    [pytest.param("a", id="the same machine", marks=pytest.mark.matrix), pytest.param("b", id="another machine")],
+)
 def test_whatever_the_url_holds_at_any_moment_can_be_gone_on_from(
     second: str, tmp_path: Path, storage: Path, drive: Drive
 ) -> None:

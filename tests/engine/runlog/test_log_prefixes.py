@@ -10,7 +10,6 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-import engine.execution.launch
 from analysis.records.log import read_log
 from analysis.records.run_directory import RunDirectory
 from analysis.records.store import read_records
@@ -24,7 +23,7 @@ from search_spaces.factors import Factor
 from search_spaces.spaces import Number
 from search_spaces.study import AblationStudy, AnyStudy, SearchStudy
 from search_spaces.trial_schedulers import ASHA
-from tests.engine.sequential import BASELINE, Drive
+from tests.engine.sequential import BASELINE, Drive, driven
 from tests.records import ends, epoch_rows, events
 
 STUDIES: dict[str, AnyStudy] = {
@@ -69,10 +68,8 @@ class Finished:
 
 @pytest.fixture(scope="module", params=STUDIES)
 def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    study, drive = STUDIES[request.param], Drive()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine.execution.launch, "carry_out", drive.carry_out)
-        run = drive(study, tmp_path_factory.mktemp("finished") / "run")
+    study = STUDIES[request.param]
+    run = driven(study, tmp_path_factory.mktemp("finished") / "run")
     assert len(ends(run)) == (4 if request.param == "ablation" else 5)
     return Finished(run, make_plan(study, Options(), run))
 
@@ -105,7 +102,7 @@ def test_every_prefix_keeps_its_whole_lines_and_leaves_the_trials_without_an_end
     }
 
 
-@pytest.mark.parametrize("share", [0.02, 0.5, 0.97])
+@pytest.mark.parametrize("share", [*(pytest.param(share, marks=pytest.mark.matrix) for share in (0.02, 0.97)), 0.5])
 @pytest.mark.parametrize("files", ["with its checkpoints", "without its checkpoints"])
 def test_a_prefix_resumed_ends_with_the_same_records(
     share: float, files: str, finished: Finished, drive: Drive, tmp_path: Path

@@ -20,6 +20,8 @@ from tests.engine.search.test_winner import FIRST, search
 from tests.engine.sequential import Drive
 from tests.records import ends, epoch_rows, events
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def confirmed(drive: Drive, source: Path, directory: Path, top: int = 2, **options: Any) -> Path:
     study, taken = confirmation(source, top, Options(**options))
