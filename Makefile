@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test lint bench clean
+.PHONY: install demo test test-rest test-all test-long lint bench clean
 
 install: $(STAMP)
 
@@ -17,9 +17,25 @@ demo: $(STAMP)
 	$(BIN)/python run_search.py $(if $(wildcard results/digits/long-tail/study.json),resume results/digits/long-tail,run digits/long-tail)
 
 # Two processes share what needs no machine of its own; one thread each, as threads beyond the cores collapse.
+SHARED := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+ALONE := $(BIN)/python -m pytest
+
+# Every unit test, and each thing that is done for real once: at most 6 minutes on two cores.
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone"
-	$(BIN)/python -m pytest -m alone
+	$(SHARED) -m "not matrix and not alone"
+	$(ALONE) -m "not matrix and alone"
+
+# The matrices: every study, kills at random moments, clusters, large networks, browsers.
+test-rest: $(STAMP)
+	$(SHARED) -m "matrix and not alone"
+	$(ALONE) -m "matrix and alone"
+
+test-all: test test-rest
+
+# The long form of what `test-rest` does briefly; its figures are in README.md.
+test-long: $(STAMP)
+	$(BIN)/python -m tests.cli.kill_often --kills 50
+	REPORT_TRIALS=10000 $(BIN)/python -m pytest -s tests/analysis/test_scale.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

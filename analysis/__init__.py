@@ -1,1 +1,1 @@
-"""From the records of a run to its tables, figures and page; reads files only and loads neither torch nor Ray."""
+"""What the records of a run say: tables, figures and a report, from its files alone."""

@@ -1,6 +1,6 @@
-"""Numbers, intervals and metrics in words, and tables for a terminal."""
+"""What a terminal shows of a run: its first table, and from another shell how far it is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,165 +11,142 @@ from analysis.records.run_records import Records
 from analysis.records.schema import DIVERGED, FAILED, FINISHED, RUNNING, STOPPED
 from analysis.records.store import read_records
 from analysis.tables.ablation import MANY_BASELINES
-from analysis.tables.formatting import interval, number, reached
+from analysis.tables.formatting import DIGITS, interval, number, reached
 from core.metrics import maximised
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 CONSOLE_ROWS = 40
+VERDICT_COLOURS = {"better": "green", "worse": "red", "unstable": "yellow"}
+
+Row = dict[str, Any]
+Columns = dict[str, Callable[[Row], str]]
 
 
 def console_table(table: pd.DataFrame) -> "Table":
     """An ablation (or effects) table, a ranking, or a table of two runs, for a terminal; it fits 100 columns."""
     if "rank" in table:
-        return _console_ranking(table)
+        return _ranking(table)
     if "what" in table:
-        return _console_differences(table)
+        return _differences(table)
     if "agree" in table:
-        return _console_agreement(table)
-    return _console_compare(table) if "mean_a" in table else _console_ablation(table)
+        return _agreement(table)
+    return _compared(table) if "mean_a" in table else _ablation(table)
 
 
-def _console(title: str, columns: dict[str, Callable[[dict[str, Any]], str]], text: set[str]) -> "Table":
+def _printed(table: pd.DataFrame, title: str, columns: Columns, folded: set[str], caption: str = "") -> "Table":
+    """The columns `folded` hold text, which may be broken; the others are kept whole, to the right."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
-    drawn = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left", caption_justify="left")
+    options: dict[str, Any] = {"title_justify": "left", "caption_justify": "left", "caption": caption or None}
+    printed = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), **options)
     for name in columns:
-        if name in text:
-            drawn.add_column(name, overflow="fold")
+        if name in folded:
+            printed.add_column(name, overflow="fold")
         else:
-            drawn.add_column(name, justify="right", no_wrap=True)
-    return drawn
+            printed.add_column(name, justify="right", no_wrap=True)
+    for row in rows_of(table):
+        cells = {name: Text(text(row)) for name, text in columns.items()}
+        if "verdict" in cells:
+            cells["verdict"].stylize(VERDICT_COLOURS.get(row["verdict"].rpartition(" ")[2], ""))
+        printed.add_row(*cells.values())
+    return printed
 
 
-def _console_ablation(table: pd.DataFrame) -> "Table":
-    from rich.text import Text
+def _column(name: str, empty: str = "") -> Callable[[Row], str]:
+    return lambda row: str(row[name] or empty)
 
+
+def _number(name: str, digits: int = 3, signed: bool = False) -> Callable[[Row], str]:
+    return lambda row: number(row[name], digits, signed)
+
+
+def _delta(row: Row) -> str:
+    return f"{number(row['delta'], 3, True)} {interval(row['ci_low'], row['ci_high'], 2)}".strip()
+
+
+def _ablation(table: pd.DataFrame) -> "Table":
     factors = set(table["factor"])
-    columns: dict[str, Callable[[dict[str, Any]], str]] = {
-        **({} if factors <= MANY_BASELINES else {"factor": lambda row: str(row["factor"])}),
-        "level": lambda row: str(row["level"]),
-        **({"against": lambda row: str(row["baseline_level"])} if MANY_BASELINES & factors else {}),
+    columns: Columns = {
+        **({} if factors <= MANY_BASELINES else {"factor": _column("factor")}),
+        "level": _column("level"),
+        **({"against": _column("baseline_level")} if MANY_BASELINES & factors else {}),
         "n": lambda row: str(row["n_pairs"]),
-        "baseline": lambda row: number(row["baseline_mean"], 3),
-        "mean": lambda row: number(row["level_mean"], 3),
-        "delta [95 %]": lambda row: (
-            f"{number(row['delta'], 3, True)} {interval(row['ci_low'], row['ci_high'], 2)}".strip()
-        ),
-        "p_holm": lambda row: number(row["p_holm"], 2),
-        "verdict": lambda row: str(row["verdict"]),
+        "baseline": _number("baseline_mean"),
+        "mean": _number("level_mean"),
+        "delta [95 %]": _delta,
+        "p_holm": _number("p_holm", 2),
+        "verdict": _column("verdict"),
     }
-    drawn = _console(metric_title(table), columns, {"factor", "level", "against", "verdict"})
-    for row in rows_of(table):
-        cells = [Text(make(row)) for make in columns.values()]
-        cells[-1].stylize(_colour(row["verdict"]))
-        drawn.add_row(*cells)
-    return drawn
+    return _printed(table, _metric_title(table), columns, {"factor", "level", "against", "verdict"})
 
 
-def _colour(verdict: str) -> str:
-    colours = {"better": "green", "worse": "red", "unstable": "yellow"}
-    return colours.get(verdict.rpartition(" ")[2], "")
-
-
-def _console_compare(table: pd.DataFrame) -> "Table":
-    from rich.text import Text
-
-    def runs(row: Mapping[str, Any]) -> str:
-        return str(row["n_pairs"]) if row["test"] == "paired" else f"{row['n_a']}, {row['n_b']}"
-
-    columns: dict[str, Callable[[dict[str, Any]], str]] = {
-        "cell": lambda row: row["cell"],
-        "n": runs,
-        "A": lambda row: number(row["mean_a"], 3),
-        "B": lambda row: number(row["mean_b"], 3),
-        "B − A [95 %]": lambda row: (
-            f"{number(row['delta'], 3, True)} {interval(row['ci_low'], row['ci_high'], 2)}".strip()
-        ),
-        "p_holm": lambda row: number(row["p_holm"], 2),
-        "test": lambda row: row["test"],
-        "verdict": lambda row: row["verdict"],
+def _compared(table: pd.DataFrame) -> "Table":
+    columns: Columns = {
+        "cell": _column("cell"),
+        "n": lambda row: str(row["n_pairs"]) if row["test"] == "paired" else f"{row['n_a']}, {row['n_b']}",
+        "A": _number("mean_a"),
+        "B": _number("mean_b"),
+        "B − A [95 %]": _delta,
+        "p_holm": _number("p_holm", 2),
+        "test": _column("test"),
+        "verdict": _column("verdict"),
     }
-    drawn = _console(metric_title(table), columns, {"cell", "test", "verdict"})
-    for row in rows_of(table.head(CONSOLE_ROWS)):
-        cells = [Text(make(row)) for make in columns.values()]
-        cells[-1].stylize(_colour(row["verdict"]))
-        drawn.add_row(*cells)
-    if len(table) > CONSOLE_ROWS:
-        drawn.caption = f"{len(table) - CONSOLE_ROWS} more rows; --out DIR writes them all"
-    return drawn
+    left = len(table) - CONSOLE_ROWS
+    caption = f"{left} more rows; --out DIR writes them all" if left > 0 else ""
+    return _printed(table.head(CONSOLE_ROWS), _metric_title(table), columns, {"cell", "test", "verdict"}, caption)
 
 
-def _console_agreement(table: pd.DataFrame) -> "Table":
-    from rich.text import Text
-
+def _agreement(table: pd.DataFrame) -> "Table":
     several = table["metric"].nunique() > 1
-    columns: dict[str, Callable[[dict[str, Any]], str]] = {
-        "factor": lambda row: row["factor"],
-        "level": lambda row: row["level"],
-        **({"against": lambda row: row["baseline_level"]} if MANY_BASELINES & set(table["factor"]) else {}),
-        **({"metric": lambda row: row["metric"]} if several else {}),
-        "delta A": lambda row: number(row["delta_a"], 3, True),
-        "delta B": lambda row: number(row["delta_b"], 3, True),
-        "verdict in A": lambda row: row["verdict_a"] or "not there",
-        "verdict in B": lambda row: row["verdict_b"] or "not there",
-        "agree": lambda row: row["agree"],
+    numbers: Columns = {"delta A": _number("delta_a", signed=True), "delta B": _number("delta_b", signed=True)}
+    columns: Columns = {
+        "factor": _column("factor"),
+        "level": _column("level"),
+        **({"against": _column("baseline_level")} if MANY_BASELINES & set(table["factor"]) else {}),
+        **({"metric": _column("metric")} if several else {}),
+        **numbers,
+        "verdict in A": _column("verdict_a", "not there"),
+        "verdict in B": _column("verdict_b", "not there"),
+        "agree": _column("agree"),
     }
-    numbers = {"delta A", "delta B"}
-    title = "effects in both runs" if several or table.empty else f"effects in both runs on {metric_title(table)}"
-    drawn = _console(title, columns, set(columns) - numbers)
-    for row in rows_of(table):
-        drawn.add_row(*(Text(make(row)) for make in columns.values()))
-    return drawn
+    title = "effects in both runs" if several or table.empty else f"effects in both runs on {_metric_title(table)}"
+    return _printed(table, title, columns, set(columns) - set(numbers))
 
 
-def _console_differences(table: pd.DataFrame) -> "Table":
-    from rich.text import Text
-
-    columns: dict[str, Callable[[dict[str, Any]], str]] = {
-        "what": lambda row: row["what"],
-        "A": lambda row: row["a"],
-        "B": lambda row: row["b"],
-    }
-    drawn = _console("what differs", columns, set(columns))
-    for row in rows_of(table):
-        drawn.add_row(*(Text(make(row)) for make in columns.values()))
-    return drawn
+def _differences(table: pd.DataFrame) -> "Table":
+    columns: Columns = {"what": _column("what"), "A": _column("a"), "B": _column("b")}
+    return _printed(table, "what differs", columns, set(columns))
 
 
-def _console_ranking(table: pd.DataFrame) -> "Table":
-    from rich.text import Text
-
-    columns: dict[str, Callable[[dict[str, Any]], str]] = {
-        "rank": lambda row: str(row["rank"]),
-        "cell": lambda row: str(row["cell"]),
+def _ranking(table: pd.DataFrame) -> "Table":
+    stopped = int(table["n_stopped"].sum()) if "n_stopped" in table else None
+    columns: Columns = {
+        "rank": _column("rank"),
+        "cell": _column("cell"),
         "n": lambda row: str(row["n"]),
         "failed": lambda row: str(row["n_failed"]),
         "diverged": lambda row: str(row["n_diverged"]),
-        **({"stopped": lambda row: str(row["n_stopped"])} if "n_stopped" in table else {}),
+        **({} if stopped is None else {"stopped": lambda row: str(row["n_stopped"])}),
         "mean [95 %]": _mean_or_reached,
-        "validation": lambda row: number(row["val_mean"]),
-        "test": lambda row: number(row["test_mean"]),
+        "validation": _number("val_mean", DIGITS),
+        "test": _number("test_mean", DIGITS),
     }
-    drawn = _console(metric_title(table), columns, {"cell"})
-    if "n_stopped" in table:
-        stopped = int(table["n_stopped"].sum())
-        were = "1 trial was" if stopped == 1 else f"{stopped} trials were"
-        drawn.caption = f"{were} stopped early by the trial scheduler: such cells stand behind the finished ones"
-    for row in rows_of(table):
-        drawn.add_row(*(Text(make(row)) for make in columns.values()))
-    return drawn
+    were = "1 trial was" if stopped == 1 else f"{stopped} trials were"
+    caption = f"{were} stopped early by the trial scheduler: such cells stand behind the finished ones"
+    return _printed(table, _metric_title(table), columns, {"cell"}, "" if stopped is None else caption)
 
 
-def _mean_or_reached(row: Mapping[str, Any]) -> str:
+def _mean_or_reached(row: Row) -> str:
     if pd.isna(row["mean"]) and pd.notna(row.get("stopped_mean")):
         return reached(row, number(row["stopped_mean"]))
     return f"{number(row['mean'])} {interval(row['ci_low'], row['ci_high'], 3)}".strip()
 
 
-def metric_title(table: pd.DataFrame) -> str:
+def _metric_title(table: pd.DataFrame) -> str:
     return str(table["metric"].iloc[0]) if len(table) else "nothing to compare"
 
 

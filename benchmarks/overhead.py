@@ -1,6 +1,6 @@
 """What carrying a trial out costs besides its training: ours against plain Ray Tune, both with instant trials.
 
-Ours is all that `run` does but the report at the end: plan, claim, Ray Tune with our feeder and recorder, log.jsonl.
+Ours is all that `run` does but the report at the end: plan, claim, Ray Tune with our queue and recorder, log.jsonl.
 The peer is a Tuner over a class Trainable with `reuse_actors=True` and Ray's default result files. One Ray serves both,
 and both have a process a core. A trial's cost is the time between the ends of the first and the last trial, shared
 among the others, to which ours adds all that it does before it asks Ray for anything: the plan, its claim, its records.

@@ -1,4 +1,4 @@
-"""A search space with conditions, written once: it proposes through Optuna (define-by-run) and through Ray's variants.
+"""A search space with conditions: Optuna proposes from it (define-by-run), grids and Sobol points are read off it.
 
 A parameter that leaves its bounds out takes the range written beside the setting's default. One whose `when` does not
 hold is not part of the configuration at all.
@@ -102,15 +102,6 @@ class Number(Parameter):
         value = min(high, max(low, value))
         return round(value) if self.kind == "int" else value
 
-    def ray_domain(self) -> Any:
-        from ray import tune
-
-        low, high = self.bounds
-        if self.kind == "int":
-            draw = tune.lograndint if self.log else tune.randint
-            return draw(int(low), int(high) + 1)
-        return (tune.loguniform if self.log else tune.uniform)(low, high)
-
 
 class Choice(Parameter):
     """One of `choices`: any JSON values, lists of layer names included."""
@@ -138,11 +129,6 @@ class Choice(Parameter):
         """The choice at `share` (0 … 1) of the list."""
         return self.choices[min(len(self.choices) - 1, int(share * len(self.choices)))]
 
-    def ray_domain(self) -> Any:
-        from ray import tune
-
-        return tune.choice(list(self.choices))
-
 
 AnyParameter = Annotated[Number | Choice, Field(discriminator="kind")]
 Space = Sequence[Number | Choice]
@@ -155,6 +141,15 @@ def suggest(space: Space, trial: "optuna.Trial") -> Settings:
         if parameter.active(chosen):
             chosen[parameter.key] = parameter.suggest(trial)
     return chosen
+
+
+def random_points(space: Space, n: int, seed: int = 0) -> list[Settings]:
+    """`n` independent draws from the space."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    return [suggest(space, study.ask()) for _ in range(n)]
 
 
 def suggest_at(space: Space, shares: Sequence[float]) -> Settings:
@@ -190,27 +185,6 @@ def mutable(key: str) -> bool:
         "training.epochs",
         "training.patience",
     )
-
-
-def to_ray(space: Space) -> dict[str, Any]:
-    """The space as a Ray Tune `param_space`, for any of Ray's own searchers; inactive parameters come out as None."""
-    from ray import tune
-
-    return {
-        parameter.key: tune.sample_from(_Conditional(parameter)) if parameter.when else parameter.ray_domain()
-        for parameter in space
-    }
-
-
-class _Conditional:
-    """A module-level callable, so that Ray can ship it: samples its parameter where the condition holds."""
-
-    def __init__(self, parameter: Number | Choice) -> None:
-        self.parameter = parameter
-
-    def __call__(self, spec: Any) -> Any:
-        chosen = {key: spec.config[key] for key in self.parameter.when}
-        return self.parameter.ray_domain().sample() if self.parameter.active(chosen) else None
 
 
 def size(space: Space) -> int | None:

@@ -16,7 +16,7 @@ from core.errors import FaultError
 from search_spaces.designs import DESIGNS, Layout, cells_ahead
 from search_spaces.designs import path as path_layout
 from search_spaces.factors import Factor, Level
-from search_spaces.spaces import AnyParameter, Choice, Number, mutable, order_faults, point_faults
+from search_spaces.spaces import AnyParameter, Choice, Number, mutable, order_faults, point_faults, size
 from search_spaces.trial_schedulers import PBT, AnyTrialScheduler, NoScheduler
 
 
@@ -44,6 +44,16 @@ class Study(Component):
     @property
     def population(self) -> PBT | None:
         """How the trials are bred, where they are the members of one population a seed."""
+        return None
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether a trial scheduler may stop a trial after any epoch."""
+        return False
+
+    @property
+    def adaptive(self) -> str | None:
+        """The sampler or trial scheduler that adapts to results; None where trials are independent of each other."""
         return None
 
 
@@ -95,11 +105,6 @@ class AblationStudy(Study):
     def ahead(self) -> int:
         """How many trials there may be beside those of the layout: of a path's later steps."""
         return cells_ahead(self.factors, self.path) * self.seeds if self.design == "path" else 0
-
-    @property
-    def advised(self) -> str | None:
-        """As of a search: an ablation's trials depend on no other."""
-        return None
 
     @property
     def varied(self) -> set[str]:
@@ -168,9 +173,17 @@ class SearchStudy(Study):
         return {parameter.key for parameter in self.space}
 
     @property
-    def advised(self) -> str | None:
-        """What needs to hear of one trial before it decides on others, so that they are handed out one by one."""
-        if self.trial_scheduler.name != "none":
+    def configurations(self) -> int:
+        """How many distinct ones the search can try: as many as asked for, or as its space holds."""
+        return min(self.samples, size(self.space) or self.samples)
+
+    @property
+    def scheduled(self) -> bool:
+        return self.trial_scheduler.name != "none"
+
+    @property
+    def adaptive(self) -> str | None:
+        if self.scheduled:
             return f"trial scheduler {self.trial_scheduler.name}"
         return None if self.sampler in ("random", "qmc", "grid") else f"sampler {self.sampler}"
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -57,4 +58,20 @@ def local_ray() -> Iterator[None]:
     from engine.execution.cluster import ray_started
 
     with ray_started():
+        yield
+
+
+@contextmanager
+def empty_figures() -> Iterator[None]:
+    from analysis.charts import Figure
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "svg", lambda figure: "<svg/>")
+        yield
+
+
+@pytest.fixture
+def undrawn() -> Iterator[None]:
+    """A report's SVG files are empty, which a test of its tables and its page does not look at."""
+    with empty_figures():
         yield

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The report's figures and galleries: functions that return a `Figure` or `Gallery`."""

@@ -1,6 +1,6 @@
-"""Which cells the pictures of a report are of: a search's or an ablation's best, beside the baseline.
+"""Cells as figures name them, and which cells are featured: the baseline and the best.
 
-Pictures are read from single trials, so what they cost does not grow with the run.
+What is drawn of featured cells alone is read from single trials, so what it costs does not grow with the run.
 """
 
 from collections.abc import Hashable, Iterable, Mapping
@@ -16,7 +16,7 @@ LABEL = 44  # characters of a cell's name over a panel
 Key = TypeVar("Key", bound=Hashable)
 
 
-def shown_cells(records: Records, ranking: pd.DataFrame) -> dict[str, str]:
+def featured_cells(records: Records, ranking: pd.DataFrame) -> dict[str, str]:
     """Baseline and best cell, as far as there are any, with what a figure calls them."""
     baseline, best = records.baseline_cell, best_cell(records, ranking)
     cells = [cell for cell in dict.fromkeys([baseline, best]) if cell is not None]

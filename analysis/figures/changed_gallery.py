@@ -1,73 +1,27 @@
-"""Thumbnails of test pictures (artifacts/TRIAL/images/INDEX.png), and galleries of those that a level gains and loses.
+"""Galleries of the test images that a level gains and loses.
 
-A trial keeps some of the pictures that it got wrong. One that a level gains is among the baseline's, one that it loses
-among the level's; all trials of a study share their test pictures, so any trial's copy will do.
+A trial keeps some of the images that it got wrong. One that a level gains is among the baseline's, one that it loses
+among the level's; all trials of a study share their test images, so any trial's copy will do.
 """
 
-import io
-from collections.abc import Iterable, Mapping
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from analysis.figures.gallery import Gallery, Picture, encoded
+from analysis.figures.gallery import Gallery, GalleryImage
+from analysis.figures.thumbnails import Thumbnails, read_thumbnail
 from analysis.records.columns import rows_of
-from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
 from analysis.tables.ablation import comparison_label, is_step
 from analysis.tables.gained_and_lost import GAINED, LOST
 
 MAXIMUM_COMPARISONS = 6
-PICTURES = 8  # of one comparison, either way
-SMALLEST, LARGEST = 96, 112  # pixels of a picture's longer side
-
-
-class Thumbnails:
-    """The thumbnails of a run, looked up by test example; a folder is listed when it is first asked."""
-
-    def __init__(self, run: RunDirectory) -> None:
-        self._run = run
-        self._listed: dict[str, dict[int, Path]] = {}
-
-    def of(self, trial: str) -> dict[int, Path]:
-        """File by test example of one trial."""
-        if trial not in self._listed:
-            folder = self._run.artifacts / trial / "images"
-            files = folder.glob("*.png") if self._any else ()
-            self._listed[trial] = {int(file.stem): file for file in files if file.stem.isdecimal()}
-        return self._listed[trial]
-
-    def find(self, index: int, trials: Iterable[str]) -> Path | None:
-        """The first trial's copy."""
-        return next((found for trial in trials if (found := self.of(trial).get(index))), None)
-
-    @cached_property
-    def _any(self) -> bool:
-        return self._run.artifacts.is_dir()
-
-
-def read_thumbnail(file: Path) -> bytes | None:
-    """The thumbnail between SMALLEST and LARGEST pixels, small ones with square pixels; None where it is unreadable."""
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(file.read_bytes())) as opened:
-            image = opened.convert("L" if opened.mode in ("1", "L", "I;16") else "RGB")
-    except (OSError, ValueError, Image.DecompressionBombError):
-        return None
-    side = max(image.size)
-    if side < SMALLEST:
-        times = -(-SMALLEST // side)
-        image = image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
-    elif side > LARGEST:
-        image.thumbnail((LARGEST, LARGEST))
-    return encoded(image)
+MAXIMUM_IMAGES = 8  # of one comparison, either way
 
 
 def changed_galleries(records: Records, changed: pd.DataFrame, thumbnails: Thumbnails) -> list[Gallery]:
-    """A gallery of pictures gained and one of pictures lost for each of the first MAXIMUM_COMPARISONS comparisons that
+    """A gallery of images gained and one of images lost for each of the first MAXIMUM_COMPARISONS comparisons that
     changed any, of a ladder or a path first those with the cell before; where none of them has a thumbnail, one gallery
     that says so."""
     made: list[Gallery] = []
@@ -103,21 +57,21 @@ def _gallery(
 ) -> Gallery | None:
     cells = ("baseline_cell", "cell") if way == GAINED else ("cell", "baseline_cell")
     trials = [trial for cell in cells for trial in records.finished_trials(comparison[cell]).values()]
-    pictures: list[Picture] = []
+    images: list[GalleryImage] = []
     for row in rows:
         file = thumbnails.find(row["index"], trials)
-        png = read_thumbnail(file) if file and len(pictures) < PICTURES else None
+        png = read_thumbnail(file) if file and len(images) < MAXIMUM_IMAGES else None
         if png:
-            pictures.append(Picture(png, _label(row), _words(row)))
-    if not pictures:
+            images.append(GalleryImage(png, _label(row), _words(row)))
+    if not images:
         return None
     before, after = ("wrong", "right") if way == GAINED else ("right", "wrong")
-    more = " Further ones are in changed.csv." if len(rows) > len(pictures) else ""
+    more = " Further ones are in changed.csv." if len(rows) > len(images) else ""
     caption = (
         f"Test pictures that are {before} with {comparison['baseline_level']} and {after} with {comparison['level']}: "
         f"what the one says → what the other says, and in how many seeds.{more}"
     )
-    return Gallery(name, "why", f"{comparison_label(comparison)}: pictures {way}", caption, tuple(pictures))
+    return Gallery(name, "why", f"{comparison_label(comparison)}: pictures {way}", caption, tuple(images))
 
 
 def _label(row: Mapping[str, Any]) -> str:

@@ -6,8 +6,9 @@ compare. Colours fade into the page, which may be light or dark.
 
 from collections.abc import Mapping, Sequence
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import altair as alt
 import numpy as np
 import pandas as pd
 
@@ -18,10 +19,6 @@ from analysis.records.run_records import Records
 from analysis.statistics.multiple_comparisons import BETTER, WORSE
 from analysis.tables.ablation import MANY_BASELINES, is_step
 from analysis.tables.ranking import best_cell, best_word
-
-if TYPE_CHECKING:
-    import altair as alt
-
 
 MAXIMUM_CLASSES = 50  # of one matrix; of more, those that are confused most
 COUNTED_CLASSES = 12  # up to so many, the counts stand in the matrix
@@ -60,13 +57,15 @@ def most_confused(confusion: pd.DataFrame, classes: Sequence[str]) -> list[str]:
     return [name for name in classes if name in kept]
 
 
-def confusion_figures(records: Records, tables: Mapping[str, pd.DataFrame], shown: Mapping[str, str]) -> list[Figure]:
-    """The matrices of the cells `shown` and the changes that `differences` names; nothing of fewer than two classes."""
+def confusion_figures(
+    records: Records, tables: Mapping[str, pd.DataFrame], featured: Mapping[str, str]
+) -> list[Figure]:
+    """The matrices of `featured` cells and the changes that `differences` names; nothing of fewer than two classes."""
     confusion = tables.get("confusion", pd.DataFrame())
     if confusion.empty:
         return []
     pairs = differences(records, tables)
-    drawn = {cell for pair in pairs.values() for cell in pair} | set(shown)
+    drawn = {cell for pair in pairs.values() for cell in pair} | set(featured)
     confusion = confusion.loc[confusion["cell"].isin(drawn)]
     every = class_order(records, confusion)
     if len(every) < 2:
@@ -75,7 +74,7 @@ def confusion_figures(records: Records, tables: Mapping[str, pd.DataFrame], show
     left = len(every) - len(classes)
     more = f" The {len(classes)} classes with the most errors; {left} more are in confusion.csv." if left else ""
     present = set(confusion["cell"])
-    own = {title: counts_of(confusion, cell, every) for cell, title in shown.items() if cell in present}
+    own = {title: counts_of(confusion, cell, every) for cell, title in featured.items() if cell in present}
     changes = {
         title: shares_of(counts_of(confusion, level, every)) - shares_of(counts_of(confusion, baseline, every))
         for title, (baseline, level) in pairs.items()
@@ -111,8 +110,6 @@ def differences(records: Records, tables: Mapping[str, pd.DataFrame]) -> dict[st
 
 
 def _matrices(matrices: Mapping[str, pd.DataFrame], classes: Sequence[str], more: str) -> Figure:
-    import altair as alt
-
     panels = []
     for title, counts in matrices.items():
         rows = _long(counts, shares_of(counts), classes)
@@ -131,8 +128,6 @@ def _matrices(matrices: Mapping[str, pd.DataFrame], classes: Sequence[str], more
 
 
 def _changes(changes: Mapping[str, pd.DataFrame], classes: Sequence[str], more: str) -> Figure:
-    import altair as alt
-
     parts = {title: _long(change, change, classes).dropna(subset="share") for title, change in changes.items()}
     parts = {title: rows.loc[rows["share"].abs() >= SMALLEST_CHANGE] for title, rows in parts.items()}
     largest = max([0.01, *(float(rows["share"].abs().max()) for rows in parts.values() if len(rows))])
@@ -180,10 +175,8 @@ def _long(counts: pd.DataFrame, shares: pd.DataFrame, classes: Sequence[str]) ->
     )
 
 
-def _panel(rows: pd.DataFrame, classes: Sequence[str], colour: "alt.Color", title: str, text: str, dark: str) -> Any:
+def _panel(rows: pd.DataFrame, classes: Sequence[str], colour: alt.Color, title: str, text: str, dark: str) -> Any:
     """One matrix; `text` is the column that stands in it, white where the expression `dark` is true."""
-    import altair as alt
-
     n = len(classes)
     step = max(SMALLEST_CELL, min(LARGEST_CELL, PANEL / n))
     size = max(7, min(11, step - 1))
@@ -207,7 +200,5 @@ def _panel(rows: pd.DataFrame, classes: Sequence[str], colour: "alt.Color", titl
     return alt.layer(*layers).properties(width=step * n, height=step * n, title=wrap(title, TITLE), view=frame)
 
 
-def _side_by_side(panels: Sequence[Any]) -> "alt.ConcatChart":
-    import altair as alt
-
+def _side_by_side(panels: Sequence[Any]) -> alt.ConcatChart:
     return alt.concat(*panels, columns=2)

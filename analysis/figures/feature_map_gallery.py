@@ -1,33 +1,32 @@
-"""What the network makes of one picture, stage by stage, and the filters of its first convolution, as galleries.
+"""What the network makes of one image, stage by stage, and the filters of its first convolution, as galleries.
 
 Trials draw them as artifacts/TRIAL/feature_maps/NN_LAYER.png, with about.json on what each file shows.
 """
 
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from analysis.figures.gallery import Gallery, Picture, encoded
+from analysis.figures.gallery import Gallery, GalleryImage, png_bytes, read_image
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
 
-LARGEST = 480  # pixels of a picture's longer side
+LARGEST = 480  # pixels of an image's longer side
 FILTERS = "filters.png"
 
 
-def feature_map_galleries(records: Records, run: RunDirectory, shown: Mapping[str, str]) -> list[Gallery]:
+def feature_map_galleries(records: Records, run: RunDirectory, featured: Mapping[str, str]) -> list[Gallery]:
     """Of each cell's first seed that has any: a gallery of filters of all cells, and one of feature maps a cell."""
     if not run.artifacts.is_dir():
         return []
     folders: dict[str, Path] = {}
-    for cell in shown:
+    for cell in featured:
         trial = records.first_trial(cell, lambda name: (_folder(run, name)).is_dir())
         if trial:
             folders[cell] = _folder(run, trial)
     filters = [
-        Picture(png, shown[cell], f"filters of the first convolution of {shown[cell]}")
+        GalleryImage(png, featured[cell], f"filters of the first convolution of {featured[cell]}")
         for cell, folder in folders.items()
         if (png := read_grid(folder / FILTERS))
     ]
@@ -35,10 +34,10 @@ def feature_map_galleries(records: Records, run: RunDirectory, shown: Mapping[st
     made = [Gallery("filters", "pictures", "First-layer filters", said, tuple(filters))] if filters else []
     for place, (cell, folder) in enumerate(folders.items()):
         about = read_about(folder)
-        pictures = _maps(folder, about)
-        if pictures:
-            title = f"Feature maps: {shown[cell]}"
-            made.append(Gallery(f"feature_maps_{place + 1}", "pictures", title, _caption(about), pictures))
+        images = _maps(folder, about)
+        if images:
+            title = f"Feature maps: {featured[cell]}"
+            made.append(Gallery(f"feature_maps_{place + 1}", "pictures", title, _caption(about), images))
     return made
 
 
@@ -55,18 +54,20 @@ def read_about(folder: Path) -> dict[str, Any]:
     return about if isinstance(about, dict) else {}
 
 
-def _maps(folder: Path, about: Mapping[str, Any]) -> tuple[Picture, ...]:
-    """The picture and its maps in the order of the pass."""
+def _maps(folder: Path, about: Mapping[str, Any]) -> tuple[GalleryImage, ...]:
+    """The image and its maps in the order of the pass."""
     stages = {str(stage.get("file")): stage for stage in about.get("stages", []) if isinstance(stage, dict)}
-    pictures: list[Picture] = []
+    images: list[GalleryImage] = []
     for file in sorted(folder.glob("[0-9]*_*.png")):
         png = read_grid(file)
         if png:
             label = _label(file.stem.partition("_")[2], stages.get(file.name))
-            pictures.append(
-                Picture(png, label, f"feature maps: {label}" if pictures else f"the picture that is inspected: {label}")
+            images.append(
+                GalleryImage(
+                    png, label, f"feature maps: {label}" if images else f"the picture that is inspected: {label}"
+                )
             )
-    return tuple(pictures)
+    return tuple(images)
 
 
 def _label(layer: str, stage: Mapping[str, Any] | None) -> str:
@@ -93,14 +94,8 @@ def read_grid(file: Path) -> bytes | None:
     """The file itself, or reduced to LARGEST pixels; None where it is missing or unreadable."""
     from PIL import Image
 
-    try:
-        data = file.read_bytes()
-        with Image.open(io.BytesIO(data)) as opened:
-            opened.load()
-            if max(opened.size) <= LARGEST:
-                return data
-            image = opened.convert("RGBA")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
+    image = read_image(file, lambda mode: "RGBA")
+    if image is None or max(image.size) <= LARGEST:
+        return file.read_bytes() if image else None
     image.thumbnail((LARGEST, LARGEST), Image.Resampling.BOX)
-    return encoded(image.quantize(128, Image.Quantize.FASTOCTREE))
+    return png_bytes(image.quantize(128, Image.Quantize.FASTOCTREE))

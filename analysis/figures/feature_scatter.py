@@ -2,21 +2,16 @@
 
 import colorsys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
+import altair as alt
 import numpy as np
 import pandas as pd
 
 from analysis.figures.cell_labels import label
 from analysis.figures.theme import COLOURS, NEUTRAL, Figure, inline, opaque_if
 from analysis.records.run_records import Records
-from analysis.tables.formatting import number
+from analysis.tables.formatting import SPLIT_TITLES, number
 
-if TYPE_CHECKING:
-    import altair as alt
-
-
-SPLIT_TITLES = {"train": "training", "val": "validation", "test": "test"}
 PANEL = 190  # pixels, either way
 LEGEND_CLASSES = 60  # with more, classes are told by pointing only
 PICK = "pick_class"
@@ -43,8 +38,6 @@ def projection_figures(records: Records, projections: pd.DataFrame, shown: Mappi
 def _figure(
     method: str, title: str, records: Records, projections: pd.DataFrame, shown: Mapping[str, str]
 ) -> Figure | None:
-    import altair as alt
-
     x, y = f"{method}_1", f"{method}_2"
     rows = projections.dropna(subset=[x, y]).rename(columns={x: "x", y: "y"})
     rows["split"] = rows["split"].map(SPLIT_TITLES).fillna(rows["split"])
@@ -75,10 +68,8 @@ def _classes(records: Records, rows: pd.DataFrame) -> list[str]:
 
 def _panel(
     part: pd.DataFrame, own: pd.DataFrame, method: str, by: str, domain: Sequence[str], first: bool
-) -> "alt.Chart":
+) -> alt.Chart:
     """The points of `part` on the axes of `own`, the whole trial."""
-    import altair as alt
-
     frame = alt.ViewBackground(stroke=NEUTRAL, strokeOpacity=0.5)
     axes = []
     for name, column in (("x", "pca_share_1"), ("y", "pca_share_2")):

@@ -1,8 +1,9 @@
 """The forest plot of an ablation: each comparison's difference with its 95 % interval, around a line at zero."""
 
+import altair as alt
 import pandas as pd
 
-from analysis.figures.cell_labels import short
+from analysis.figures.cell_labels import short, unique
 from analysis.figures.theme import INK, NEUTRAL, WIDTH, Figure, inline
 from analysis.records.columns import rows_of
 from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS
@@ -17,7 +18,7 @@ LABEL, LINE = 60, 30  # characters of a label, and beyond which it is broken in 
 ROW, TWO_LINES = 26, 34  # pixels
 
 
-def forest(table: pd.DataFrame) -> Figure | None:
+def forest_plot(table: pd.DataFrame) -> Figure | None:
     """The first MAXIMUM_COMPARISONS rows of an ablation table; None where no row has a difference.
 
     A difference of fewer than three pairs has a point and no interval, as it has no verdict.
@@ -25,8 +26,6 @@ def forest(table: pd.DataFrame) -> Figure | None:
     shown = table.head(MAXIMUM_COMPARISONS)
     if not shown["delta"].notna().any():
         return None
-    import altair as alt
-
     metric = str(table["metric"].iloc[0])
     rows = _rows(shown)
     verdicts = list(dict.fromkeys(rows["verdict"]))
@@ -55,23 +54,18 @@ def forest(table: pd.DataFrame) -> Figure | None:
 
 def _rows(table: pd.DataFrame) -> pd.DataFrame:
     drawn = table["n_pairs"] >= MINIMUM_PAIRS
-    labels: dict[str, int] = {}
-    names = []
-    for row in rows_of(table):
-        label = short(comparison_label(row), LABEL)
-        labels[label] = labels.get(label, 0) + 1
-        label += f" ({labels[label]})" if labels[label] > 1 else ""
-        names.append(label.replace(", ", ",\n", 1) if len(label) > LINE else label)
+    rows = rows_of(table)
+    labels = unique({place: short(comparison_label(row), LABEL) for place, row in enumerate(rows)})
     return pd.DataFrame(
         {
-            "comparison": names,
+            "comparison": [text.replace(", ", ",\n", 1) if len(text) > LINE else text for text in labels.values()],
             "against": list(table["baseline_level"]),
             "n": list(table["n_pairs"]),
             "delta": list(table["delta"]),
             "ci_low": list(table["ci_low"].where(drawn)),
             "ci_high": list(table["ci_high"].where(drawn)),
             "difference": [number(value, signed=True) for value in table["delta"]],
-            "interval": [interval(row["ci_low"], row["ci_high"]) for row in rows_of(table)],
+            "interval": [interval(row["ci_low"], row["ci_high"]) for row in rows],
             "p": [p_text(value) for value in table["p_holm"]],
             "verdict": list(table["verdict"]),
         }

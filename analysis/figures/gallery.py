@@ -1,12 +1,13 @@
-"""Galleries: the pictures of a report that no chart can draw, as PNG bytes that the page carries in itself.
+"""Galleries: the images of a report that no chart can draw, as PNG bytes that the page carries in itself.
 
 A page stays small enough to be sent: all galleries together have MAXIMUM_CHARACTERS, shared out between them.
 """
 
 import io
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ MAXIMUM_CHARACTERS = 3_000_000  # of the data: URIs of one page
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture of a gallery: `png` is the file's bytes, `label` stands below it, `alt` says in words what it shows."""
+class GalleryImage:
+    """An image of a gallery: `png` is the file's bytes, `label` stands below it, `alt` says in words what it shows."""
 
     png: bytes
     label: str
@@ -36,22 +37,22 @@ class Picture:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures side by side: `name` is its anchor on the page, `section` the heading that it stands under, `caption`
-    how to read it. Without pictures the caption says why there are none."""
+    """Images side by side: `name` is its anchor on the page, `section` the heading that it stands under, `caption`
+    how to read it. Without images the caption says why there are none."""
 
     name: str
     section: str
     title: str
     caption: str
-    pictures: tuple[Picture, ...]
+    images: tuple[GalleryImage, ...]
 
 
 def within_budget(galleries: Sequence[Gallery], characters: int = MAXIMUM_CHARACTERS) -> list[Gallery]:
-    """The galleries, each with as many of its first pictures as its share of `characters` holds.
+    """The galleries, each with as many of its first images as its share of `characters` holds.
 
     What a small gallery does not need goes to the larger ones. A caption says what is left out.
     """
-    size = [sum(picture.characters for picture in gallery.pictures) for gallery in galleries]
+    size = [sum(image.characters for image in gallery.images) for gallery in galleries]
     kept, left = list(galleries), characters
     for turn, place in enumerate(sorted(range(len(size)), key=size.__getitem__)):
         kept[place], used = _cut(galleries[place], left // (len(size) - turn))
@@ -61,19 +62,30 @@ def within_budget(galleries: Sequence[Gallery], characters: int = MAXIMUM_CHARAC
 
 def _cut(gallery: Gallery, characters: int) -> tuple[Gallery, int]:
     used, shown = 0, []
-    for picture in gallery.pictures:
-        if used + picture.characters > characters:
+    for image in gallery.images:
+        if used + image.characters > characters:
             break
-        used += picture.characters
-        shown.append(picture)
-    left = len(gallery.pictures) - len(shown)
+        used += image.characters
+        shown.append(image)
+    left = len(gallery.images) - len(shown)
     if not left:
         return gallery, used
-    caption = f"{gallery.caption} {left} of {len(gallery.pictures)} pictures are left out, to keep this page small."
-    return replace(gallery, caption=caption, pictures=tuple(shown)), used
+    caption = f"{gallery.caption} {left} of {len(gallery.images)} pictures are left out, to keep this page small."
+    return replace(gallery, caption=caption, images=tuple(shown)), used
 
 
-def encoded(image: "Image.Image") -> bytes:
+def read_image(file: Path | None, mode: Callable[[str], str]) -> "Image.Image | None":
+    """The image of a file in the mode that `mode` gives for the file's own; None where it is missing or unreadable."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(file.read_bytes() if file else b"")) as opened:
+            return opened.convert(mode(opened.mode))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+def png_bytes(image: "Image.Image") -> bytes:
     """The image as a PNG file, the same bytes for the same pixels."""
     file = io.BytesIO()
     image.save(file, "PNG", optimize=True)

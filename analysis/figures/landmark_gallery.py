@@ -1,6 +1,5 @@
 """Landmarks drawn on test faces: predicted ones red, true ones green, each pair joined, by the error in pixels."""
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +10,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.figures.cell_labels import label
-from analysis.figures.changed_gallery import Thumbnails
-from analysis.figures.gallery import Gallery, Picture, encoded
+from analysis.figures.gallery import Gallery, GalleryImage, png_bytes, read_image
+from analysis.figures.thumbnails import Thumbnails
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
 from analysis.statistics.prediction_errors import point_errors
 from analysis.tables.formatting import number
 
 EACH = 3  # faces of each sort: best, median, worst
-SIDE = 224  # pixels of a picture's longer side
-FINE = 3  # times as large as the picture the marks are drawn, which smooths their edges
+SIDE = 224  # pixels of an image's longer side
+FINE = 3  # times as large as the image the marks are drawn, which smooths their edges
 OUTSIDE = 0.25  # of the crop's side that is shown around it at most, for landmarks that lie there
 RED, GREEN, DARK, MARGIN = (255, 45, 60), (0, 230, 110), (0, 0, 0), (128, 136, 144)
 
@@ -37,14 +36,14 @@ class Landmarks:
 
 
 def landmark_galleries(
-    records: Records, run: RunDirectory, thumbnails: Thumbnails, shown: Mapping[str, str]
+    records: Records, run: RunDirectory, thumbnails: Thumbnails, featured: Mapping[str, str]
 ) -> list[Gallery]:
     """A gallery a cell: of its first seed's faces with a thumbnail the best, the middling and the worst ones.
 
     One gallery that says why where landmarks were predicted and no thumbnail was kept; none without landmarks.
     """
     galleries, any_landmarks = [], False
-    trials = {cell: records.first_trial(cell, lambda name: _file(run, name).is_file()) for cell in shown}
+    trials = {cell: records.first_trial(cell, lambda name: _file(run, name).is_file()) for cell in featured}
     read = {cell: read_landmarks(_file(run, trial)) for cell, trial in trials.items() if trial}
     for place, (cell, landmarks) in enumerate(read.items()):
         if landmarks is None:
@@ -53,7 +52,7 @@ def landmark_galleries(
         others = {label(other): theirs for other, theirs in read.items() if other != cell and theirs is not None}
         gallery = _gallery(records, cell, landmarks, thumbnails, others)
         if gallery:
-            head = f"Landmarks of test faces: {shown[cell]}"
+            head = f"Landmarks of test faces: {featured[cell]}"
             galleries.append(Gallery(f"landmarks_{place + 1}", "pictures", head, gallery[0], gallery[1]))
     if any_landmarks and not galleries:
         said = "The trials of these cells kept no thumbnails (artifacts/TRIAL/images), so no face can be shown."
@@ -104,11 +103,11 @@ def chosen(landmarks: Landmarks, available: set[int]) -> dict[int, str]:
 
 def _gallery(
     records: Records, cell: str, landmarks: Landmarks, thumbnails: Thumbnails, others: Mapping[str, Landmarks]
-) -> tuple[str, tuple[Picture, ...]] | None:
+) -> tuple[str, tuple[GalleryImage, ...]] | None:
     trials = list(records.finished_trials(cell).values())
     files = {int(index): thumbnails.find(int(index), trials) for index in landmarks.index}
     named = chosen(landmarks, {index for index, file in files.items() if file})
-    pictures = []
+    images = []
     for place, sort in named.items():
         index, error = int(landmarks.index[place]), f"{number(float(landmarks.error[place]), 3)} px"
         png = overlay(files[index], landmarks.true[place], landmarks.found[place])
@@ -117,8 +116,8 @@ def _gallery(
         theirs = [f"{name} {_error_of(other, index)}" for name, other in others.items() if _error_of(other, index)]
         beside = f" ({', '.join(theirs)})" if theirs else ""
         alt = f"test face {index} with true and predicted landmarks, on average {error} apart"
-        pictures.append(Picture(png, f"{sort}, {error}{beside}", alt))
-    if not pictures:
+        images.append(GalleryImage(png, f"{sort}, {error}{beside}", alt))
+    if not images:
         return None
     caption = (
         "Green rings are the true landmarks, red crosses the predicted ones; the error is their mean distance in "
@@ -126,7 +125,7 @@ def _gallery(
         f"thumbnails were kept. The median error of all {len(landmarks.index)} test faces is "
         f"{number(float(np.median(landmarks.error)), 3)} px."
     )
-    return caption, tuple(pictures)
+    return caption, tuple(images)
 
 
 def _error_of(landmarks: Landmarks, index: int) -> str:
@@ -142,10 +141,8 @@ def overlay(file: Path | None, true: NDArray[np.float64], found: NDArray[np.floa
     """
     from PIL import Image, ImageDraw
 
-    try:
-        with Image.open(io.BytesIO(file.read_bytes() if file else b"")) as opened:
-            face = opened.convert("RGB")
-    except (OSError, ValueError, Image.DecompressionBombError):
+    face = read_image(file, lambda mode: "RGB")
+    if face is None:
         return None
     side = max(face.size)
     every = np.concatenate([true, found])
@@ -158,7 +155,7 @@ def overlay(file: Path | None, true: NDArray[np.float64], found: NDArray[np.floa
     limit = np.array(canvas.size) - 1
     a, b = (np.clip((points + room) * scale, 0, limit) for points in (true, found))
     _marks(ImageDraw.Draw(canvas), a, b, SIDE * FINE)
-    return encoded(canvas.resize((canvas.width // FINE, canvas.height // FINE), Image.Resampling.BOX))
+    return png_bytes(canvas.resize((canvas.width // FINE, canvas.height // FINE), Image.Resampling.BOX))
 
 
 def _marks(draw: Any, true: NDArray[np.float64], found: NDArray[np.float64], side: int) -> None:

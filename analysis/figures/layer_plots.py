@@ -1,8 +1,9 @@
 """Activation diagnostics as figures: dead units and updates by layer and epoch, spread and gradients by layer."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
+import altair as alt
 import numpy as np
 import pandas as pd
 
@@ -13,15 +14,12 @@ from analysis.figures.theme import (
     Figure,
     colour_by_cell,
     inline,
+    legend_selection,
     opaque_if,
-    picked,
     spans_decades,
 )
+from analysis.records.columns import evenly_spaced
 from analysis.tables.layer_diagnostics import MAXIMUM_CELLS, RULES, findings, has_weights, rectifies
-
-if TYPE_CHECKING:
-    import altair as alt
-
 
 MAXIMUM_LAYERS = 40  # of one panel
 PANEL, LINES, HEIGHT = 210, 270, 220  # pixels
@@ -51,15 +49,13 @@ def activation_figures(rows: pd.DataFrame) -> list[Figure]:
 
 def _by_layer(rows: pd.DataFrame, said: str) -> Figure:
     """Spread of outputs and gradients of layers with weights in the last epoch, a line a cell."""
-    import altair as alt
-
     last = rows.loc[rows["epoch"] == rows.groupby(["cell", "seed"])["epoch"].transform("max")]
     last = last.loc[has_weights(last["kind"])]
     cells = list(dict.fromkeys(last["cell"]))
     table = last.groupby(["cell", "place", "layer"], sort=False)[["std", "gradient_norm"]].mean().reset_index()
     table["number"] = table.groupby("cell", sort=False).cumcount() + 1
     alike = table.groupby("cell", sort=False)["layer"].agg(tuple).nunique() == 1
-    pick = picked()
+    pick = legend_selection()
     panels = []
     for column, title in (("std", "standard deviation of the outputs"), ("gradient_norm", "norm of the gradient")):
         part = table.dropna(subset=column)
@@ -96,8 +92,6 @@ def _by_layer(rows: pd.DataFrame, said: str) -> Figure:
 
 
 def _dead(rows: pd.DataFrame) -> Figure:
-    import altair as alt
-
     scale = alt.Scale(domain=[0, 1], range=[f"rgba({ORANGE},0)", f"rgba({ORANGE},1)"])
     colour = alt.Color("dead:Q", title="share of dead units", scale=scale).legend(format="%", values=[0, 0.5, 1])
     caption = "Share of a rectifier's units that are 0 for every one of the probe pictures, mean over seeds."
@@ -106,8 +100,6 @@ def _dead(rows: pd.DataFrame) -> Figure:
 
 
 def _updates(rows: pd.DataFrame) -> Figure:
-    import altair as alt
-
     top = float(rows["update_ratio"].max())
     low = max(float(rows["update_ratio"].min()), top / 10**DECADES)
     domain = [low if low < top else top / 10, top]
@@ -123,18 +115,16 @@ def _updates(rows: pd.DataFrame) -> Figure:
     return Figure("updates", "pictures", "Change of the weights by layer and epoch", caption + left, chart)
 
 
-def _heatmaps(rows: pd.DataFrame, column: str, colour: "alt.Color", tip: str) -> tuple["alt.ConcatChart", str]:
+def _heatmaps(rows: pd.DataFrame, column: str, colour: alt.Color, tip: str) -> tuple[alt.ConcatChart, str]:
     """A panel a cell, layers from the input on; and what is left out, in words."""
-    import altair as alt
-
     values = rows.assign(value=np.log(rows[column]) if column == "update_ratio" else rows[column])
     table = values.groupby(["cell", "place", "layer", "epoch"], sort=False)["value"].mean().reset_index(name=column)
     if column == "update_ratio":
         table[column] = np.exp(table[column])
     parts = {cell: part.sort_values(["place", "epoch"]) for cell, part in table.groupby("cell", sort=False)}
-    kept_layers = {cell: _spaced(list(dict.fromkeys(part["layer"])), MAXIMUM_LAYERS) for cell, part in parts.items()}
+    kept_layers = {cell: _some(list(dict.fromkeys(part["layer"])), MAXIMUM_LAYERS) for cell, part in parts.items()}
     room = MAXIMUM_MARKS // sum(map(len, kept_layers.values()))
-    kept_epochs = set(_spaced(sorted(table["epoch"].unique()), max(2, room)))
+    kept_epochs = set(_some(sorted(table["epoch"].unique()), max(2, room)))
     fewer = any(len(kept_layers[cell]) < part["layer"].nunique() for cell, part in parts.items())
     panels = []
     for cell, part in parts.items():
@@ -160,9 +150,5 @@ def _heatmaps(rows: pd.DataFrame, column: str, colour: "alt.Color", tip: str) ->
     return alt.concat(*panels, columns=2), left
 
 
-def _spaced(values: Sequence[str], most: int) -> list[str]:
-    """At most `most` of the values, evenly spaced, with the first and the last."""
-    if len(values) <= most:
-        return list(values)
-    places = np.linspace(0, len(values) - 1, most).round().astype(int)
-    return [values[place] for place in places]
+def _some(values: Sequence[Any], limit: int) -> list[Any]:
+    return [values[place] for place in evenly_spaced(len(values), limit)]

@@ -2,22 +2,27 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+import altair as alt
 import pandas as pd
 
-from analysis.figures.theme import MAXIMUM_MARKS, Figure, colour_by_cell, inline, opaque_if, picked, spans_decades
+from analysis.figures.theme import (
+    MAXIMUM_MARKS,
+    Figure,
+    colour_by_cell,
+    inline,
+    legend_selection,
+    opaque_if,
+    spans_decades,
+)
 from analysis.records.run_records import Records
 from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS
+from analysis.tables.formatting import SPLIT_TITLES
 from analysis.tables.learning_curves import epochs_of_cells
 from core.metrics import SPLITS, counterpart, metric_label
 
-if TYPE_CHECKING:
-    import altair as alt
-
 MAXIMUM_CURVES = 12
 MAXIMUM_TIPS = 30  # points of one curve that tell their figures
-SPLIT_TITLES = {"train": "training", "val": "validation", "test": "test"}
 PANEL, ALONE, HEIGHT = 250, 560, 230  # pixels: width of one panel of several, of one by itself, height
 BAND, DIM = 0.16, 0.1  # opacity of a band, and what is left of a curve that is not picked
 
@@ -53,8 +58,6 @@ def _measures(records: Records, curves: pd.DataFrame) -> list[str]:
 
 
 def _figure(measure: str, rows: pd.DataFrame, cells: Sequence[str], left: int, beyond: int) -> Figure:
-    import altair as alt
-
     label = metric_label(measure)
     splits = [split for split in SPLITS if f"{split}_{measure}" in set(rows["metric"])]
     table, step = _thinned(rows)
@@ -71,17 +74,13 @@ def _figure(measure: str, rows: pd.DataFrame, cells: Sequence[str], left: int, b
     caption = f"Mean over seeds by epoch, with its 95 % interval from {MINIMUM_PAIRS} seeds on."
     if measure == "loss":
         caption += " Where a factor changes the loss, the curves of its levels are not comparable."
-    panels[0] = panels[0].add_params(picked())
+    panels[0] = panels[0].add_params(legend_selection())
     chart = alt.concat(*panels, columns=len(panels))
     return Figure(f"curves_{measure}", "curves", _title(label), caption + _what_is_left(step, left, beyond), chart)
 
 
-def _panel(
-    table: pd.DataFrame, cells: Sequence[str], label: str, scale: "alt.Scale"
-) -> "alt.LayerChart | alt.FacetChart":
+def _panel(table: pd.DataFrame, cells: Sequence[str], label: str, scale: alt.Scale) -> alt.LayerChart | alt.FacetChart:
     """Lines and bands of one metric, and points to be asked for their figures; alone, a point is drawn."""
-    import altair as alt
-
     place = table.groupby("cell", sort=False).cumcount()
     size = table["cell"].map(table["cell"].value_counts())
     every = (size / MAXIMUM_TIPS).map(math.ceil)
@@ -94,7 +93,7 @@ def _panel(
         tip=(place % every == 0) | (place == size - 1),
         alone=size == 1,
     )
-    pick, y = picked(), alt.Y("mean:Q", title=label, scale=scale, axis=alt.Axis(tickCount=5))
+    pick, y = legend_selection(), alt.Y("mean:Q", title=label, scale=scale, axis=alt.Axis(tickCount=5))
     base = alt.Chart().encode(x=_epochs(), color=colour_by_cell(cells))
     band = base.mark_area(clip=True, aria=False).encode(
         y=alt.Y("low:Q", title=label, scale=scale),
@@ -118,9 +117,7 @@ def _panel(
     return alt.layer(band, line, dots, data=inline(rows))
 
 
-def _epochs() -> "alt.X":
-    import altair as alt
-
+def _epochs() -> alt.X:
     return alt.X(
         "epoch:Q",
         axis=alt.Axis(tickMinStep=1, tickCount=6, format="d", grid=False),
@@ -149,8 +146,6 @@ def _domain(table: pd.DataFrame) -> list[float]:
 
 def _rate_figure(records: Records, cells: Sequence[str]) -> Figure | None:
     """The learning rate of each cell; cells whose rates agree in every epoch share a line, named after the first."""
-    import altair as alt
-
     rows = epochs_of_cells(records, cells).dropna(subset="lr")
     if rows.empty:
         return None
@@ -158,7 +153,7 @@ def _rate_figure(records: Records, cells: Sequence[str]) -> Figure | None:
     table = _named_once(table, cells)
     names = list(dict.fromkeys(table["cell"]))
     table, step = _thinned(table.assign(metric="lr"))
-    pick, spread = picked(), bool((table["max"] > table["min"]).any())
+    pick, spread = legend_selection(), bool((table["max"] > table["min"]).any())
     scale = alt.Scale(type="log") if spans_decades(table["mean"]) else alt.Scale(zero=True)
     y = alt.Y("mean:Q", title="learning rate", axis=alt.Axis(format="~g", tickCount=5), scale=scale)
     base = alt.Chart(inline(table.drop(columns="metric"))).encode(x=_epochs(), color=colour_by_cell(names))

@@ -1,5 +1,6 @@
 """How steadily each cell learns: `val_roughness` and `val_jumps` over seeds, as a table and as a figure."""
 
+import altair as alt
 import pandas as pd
 
 from analysis.figures.cell_labels import labels
@@ -16,8 +17,6 @@ def stability_figure(table: pd.DataFrame) -> Figure | None:
     """A dot a cell with its 95 % interval from three seeds on; None for an empty table."""
     if table.empty:
         return None
-    import altair as alt
-
     shown = table.head(MAXIMUM_CELLS)
     names = list(labels(shown["cell"], LABEL).values())
     panels: list[alt.LayerChart | alt.FacetChart] = []

@@ -28,7 +28,7 @@ COLOURS = (
 )
 NEUTRAL = "#808890"
 INK = "currentColor"
-PICK = "pick"  # the parameter of `picked`, which the page offers as a choice by keyboard too
+PICK = "pick"  # the parameter of `legend_selection`, which the page offers as a choice by keyboard too
 MAXIMUM_MARKS = 5000  # of one figure; what has more is aggregated or drawn in part, and says so in its caption
 DIGITS = 6  # of a number in a figure's data
 COMPOUND = ("concat", "hconcat", "vconcat", "facet", "repeat")
@@ -122,7 +122,7 @@ def _plain(value: Any) -> Any:
     return int(value) if float(value).is_integer() else float(f"{value:.{DIGITS}g}")
 
 
-def picked() -> "alt.Parameter":
+def legend_selection() -> "alt.Parameter":
     """A click on a cell in the legend brings it out; fields of the data are to be called `cell`."""
     import altair as alt
 

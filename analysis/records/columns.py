@@ -1,16 +1,23 @@
-"""TODO."""
+"""Values as typed columns of a table; a table as rows, and some of them evenly spaced."""
 
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 
 def metric_columns(epochs: pd.DataFrame) -> list[str]:
     """The numeric columns of an epoch table that measure something."""
     fixed = {"trial", "epoch", "lr", "lanes", "seconds"}
     return [name for name in map(str, epochs) if name not in fixed and pd.api.types.is_numeric_dtype(epochs[name])]
+
+
+def metric_values(rows: pd.DataFrame, metric: str) -> "pd.Series[float]":
+    """A metric of each row; NaN where nobody recorded it."""
+    return rows[metric].astype("float64") if metric in rows else pd.Series(float("nan"), index=rows.index)
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -36,6 +43,11 @@ def column(values: list[Any], dtype: str | None = None) -> pd.Series:
 
 def _json(value: Any) -> str | None:
     return None if value is None else json.dumps(value)
+
+
+def evenly_spaced(n: int, limit: int) -> NDArray[np.int64]:
+    """At most `limit` of the places 0 … n − 1, evenly spaced, the first and the last among them."""
+    return np.unique(np.linspace(0, n - 1, min(n, limit)).round().astype("int64"))
 
 
 def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:

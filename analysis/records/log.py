@@ -1,4 +1,4 @@
-"""TODO."""
+"""log.jsonl, the source of truth: reading it, and cutting off the torn last line that a kill leaves behind."""
 
 import json
 import os

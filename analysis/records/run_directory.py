@@ -1,8 +1,18 @@
-"""TODO."""
+"""Where the files of a run lie."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
+
+
+class _Inside:
+    """The path of a file or folder in a run's folder."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, run: "RunDirectory", _: type) -> Path:
+        return run.root / self.name
 
 
 @dataclass(frozen=True)
@@ -10,6 +20,10 @@ class RunDirectory:
     """Where the files of one run are."""
 
     root: Path
+    study, log = _Inside("study.json"), _Inside("log.jsonl")
+    trials, epochs = _Inside("trials.parquet"), _Inside("epochs.parquet")
+    predictions, artifacts, checkpoints = _Inside("predictions"), _Inside("artifacts"), _Inside("checkpoints")
+    report = _Inside("report")
 
     @property
     def remote(self) -> str | None:
@@ -23,35 +37,3 @@ class RunDirectory:
     def address(self) -> str:
         """What a command of the user's names the run by; a URL may hold an `&`."""
         return quote(self.remote) if self.remote else str(self.root)
-
-    @property
-    def study(self) -> Path:
-        return self.root / "study.json"
-
-    @property
-    def log(self) -> Path:
-        return self.root / "log.jsonl"
-
-    @property
-    def trials(self) -> Path:
-        return self.root / "trials.parquet"
-
-    @property
-    def epochs(self) -> Path:
-        return self.root / "epochs.parquet"
-
-    @property
-    def predictions(self) -> Path:
-        return self.root / "predictions"
-
-    @property
-    def artifacts(self) -> Path:
-        return self.root / "artifacts"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.root / "checkpoints"
-
-    @property
-    def report(self) -> Path:
-        return self.root / "report"

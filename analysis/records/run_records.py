@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.records.schema import FINISHED, RUNNING
+from analysis.records.schema import DIVERGED, FAILED, FINISHED, RUNNING
 from core.metrics import counterpart
 
 
@@ -139,6 +139,9 @@ class Records:
 
     def count(self, cell: str, status: str) -> int:
         return self._counts.get((self.resolve(cell), status), 0)
+
+    def broken(self, cell: str) -> dict[str, int]:
+        return {"n_failed": self.count(cell, FAILED), "n_diverged": self.count(cell, DIVERGED)}
 
     @cached_property
     def _counts(self) -> dict[tuple[str, str], int]:

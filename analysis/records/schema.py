@@ -8,16 +8,8 @@ SESSION, START, EPOCH, END, PROOF = EVENTS = ("session", "start", "epoch", "end"
 
 TRIAL_COLUMNS = ("trial", "cell", "seed", "status", "epochs", "selected_epoch")
 TRIAL_TRAILING_COLUMNS = (
-    "val_roughness",
-    "val_jumps",
-    "seconds",
-    "node",
-    "device",
-    "verified",
-    "error",
-    "execution",
-    "started_at",
-    "ended_at",
+    *("val_roughness", "val_jumps", "seconds", "node", "device", "verified", "error", "execution"),
+    *("started_at", "ended_at"),
 )
 EPOCH_COLUMNS = ("trial", "epoch", "lr", "train_loss", "val_loss", "test_loss")
 CONFIG_PREFIX = "config/"

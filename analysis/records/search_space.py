@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.records.columns import evenly_spaced, metric_values
 from analysis.records.run_records import Records
 from analysis.records.schema import CONFIG_PREFIX, FINISHED, STOPPED
-from core.metrics import maximised
+from core.metrics import maximised, metric_label
 
 MINIMUM_CONFIGURATIONS = 10
 NOTHING = "none"
@@ -40,7 +41,7 @@ class Setting:
     @property
     def condition(self) -> str:
         """When the setting exists, in words; empty if always."""
-        parts = [f"{key} is {' or '.join(map(_shown, values))}" for key, values in (self.when or {}).items()]
+        parts = [f"{key} is {' or '.join(map(_value_text, values))}" for key, values in (self.when or {}).items()]
         return " and ".join(parts)
 
     def scaled(self, values: "pd.Series | NDArray[np.float64]") -> NDArray[np.float64]:
@@ -95,11 +96,25 @@ class Observations:
         n = len(self.table)
         if self.epoch is None:
             return f"{n} finished configurations"
-        epochs = "1 epoch" if self.epoch == 1 else f"{self.epoch} epochs"
-        return f"{n} configurations after {epochs}, which is as far as all of them came"
+        return f"{n} configurations{self.after}, which is as far as all of them came"
+
+    @property
+    def after(self) -> str:
+        """At which epoch values were compared, behind a noun; empty where each is of its trial's selected epoch."""
+        return "" if self.epoch is None else " after 1 epoch" if self.epoch == 1 else f" after {self.epoch} epochs"
+
+    @property
+    def label(self) -> str:
+        """The metric in words, and at which epoch."""
+        return f"{metric_label(self.metric)}{self.after}"
+
+    @property
+    def then(self) -> str:
+        """What is said of the best at an epoch that is not the last."""
+        return "" if self.epoch is None else " then"
 
 
-def observed(records: Records, metric: str | None = None) -> Observations:
+def observe(records: Records, metric: str | None = None) -> Observations:
     """Configurations with their settings and `metric` (default: what the search ranks by).
 
     Finished trials count, at their selected epochs. Where a trial scheduler stopped more trials than finished, those
@@ -113,23 +128,17 @@ def observed(records: Records, metric: str | None = None) -> Observations:
     finished, stopped = (trials.loc[trials["status"] == status] for status in (FINISHED, STOPPED))
     epoch = int(stopped["epochs"].min()) if len(stopped) > len(finished) else None
     if epoch is None:
-        rows = finished[["cell"]].assign(value=_numbers(finished, metric))
+        rows = finished[["cell"]].assign(value=metric_values(finished, metric))
     else:
         counted = pd.concat([finished, stopped])[["trial", "cell"]]
         there = records.epochs.loc[records.epochs["epoch"] == epoch]
-        rows = counted.merge(there.assign(value=_numbers(there, metric))[["trial", "value"]], on="trial")
+        rows = counted.merge(there.assign(value=metric_values(there, metric))[["trial", "value"]], on="trial")
     rows = rows.loc[np.isfinite(rows["value"].to_numpy("float64"))]
     by_cell = rows.groupby("cell")["value"]
     figures = pd.DataFrame({"value": by_cell.mean(), "n": by_cell.size()})
-    table = drawn(records, settings).join(figures, on="cell", how="inner").reset_index(drop=True)
+    table = sampled_settings(records, settings).join(figures, on="cell", how="inner").reset_index(drop=True)
     table = table[["cell", "value", "n", *(setting.key for setting in settings)]]
-    return Observations(metric, epoch, settings, table, _void(records))
-
-
-def objectives(records: Records) -> list[str]:
-    """The metrics that the settings are judged by: what the search ranks by, or each of several objectives."""
-    several = records.objectives
-    return several if len(several) > 1 else [records.ranked_metric]
+    return Observations(metric, epoch, settings, table, _why_indistinguishable(records))
 
 
 def settings_of(records: Records) -> tuple[Setting, ...]:
@@ -161,8 +170,7 @@ def evenly(table: pd.DataFrame, limit: int, maximise: bool) -> pd.DataFrame:
     if len(table) <= limit:
         return table
     order = np.argsort(table["value"].to_numpy("float64") * (-1 if maximise else 1), kind="stable")
-    kept = np.unique(np.linspace(0, len(table) - 1, limit).round().astype("int64"))
-    return table.iloc[np.sort(order[kept])]
+    return table.iloc[np.sort(order[evenly_spaced(len(table), limit)])]
 
 
 def best_last(table: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -170,16 +178,11 @@ def best_last(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     return table.sort_values("value", ascending=not maximised(metric), kind="stable").iloc[::-1]
 
 
-def sign(metric: str) -> float:
-    """1 where smaller is better, −1 where larger is."""
-    return -1.0 if maximised(metric) else 1.0
-
-
 def _is_population(records: Records) -> bool:
     return (records.study.get("trial_scheduler") or {}).get("name") == "pbt"
 
 
-def _void(records: Records) -> str:
+def _why_indistinguishable(records: Records) -> str:
     if _is_population(records):
         return (
             "What each setting matters cannot be told: members of a population change their settings while they train, "
@@ -188,13 +191,7 @@ def _void(records: Records) -> str:
     return ""
 
 
-def _numbers(rows: pd.DataFrame, metric: str) -> "pd.Series[float]":
-    if metric not in rows:
-        return pd.Series(float("nan"), index=rows.index)
-    return rows[metric].astype("float64")
-
-
-def drawn(records: Records, settings: Sequence[Setting]) -> pd.DataFrame:
+def sampled_settings(records: Records, settings: Sequence[Setting]) -> pd.DataFrame:
     """`cell` and a column a setting, as in `Observations`, of every configuration in the order they started."""
     first = records.trials.drop_duplicates("cell")
     table = pd.DataFrame({"cell": first["cell"]})
@@ -211,7 +208,7 @@ def drawn(records: Records, settings: Sequence[Setting]) -> pd.DataFrame:
 
 
 def _lookup(choices: Sequence[Any], labels: Sequence[str]) -> dict[Any, str]:
-    """Labels by what `store.column` makes of a choice: itself, or JSON text for lists and among mixed types."""
+    """Labels by what `columns.column` makes of a choice: itself, or JSON text for lists and among mixed types."""
     known: dict[Any, str] = {}
     for choice, label in zip(choices, labels, strict=True):
         known[None if choice is None else json.dumps(choice)] = label
@@ -239,5 +236,5 @@ def _label(choice: Any) -> str:
     return choice if isinstance(choice, str) else json.dumps(choice)
 
 
-def _shown(value: Any) -> str:
+def _value_text(value: Any) -> str:
     return value if isinstance(value, str) else f"{value:g}"

@@ -8,31 +8,21 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.figures.cell_labels import shown_cells
+from analysis.figures.cell_labels import featured_cells
 from analysis.figures.theme import unchecked
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
 from analysis.records.store import write_parquet
 from analysis.report import manifest
-from analysis.report.contents import (
-    _own_cells,
-    galleries,
-    picture_figures,
-    picture_tables,
-    report_figures,
-    report_tables,
-)
+from analysis.report.contents import further_tables, galleries, report_figures, report_tables
 from analysis.report.exports import write_tables
 from analysis.report.page import page
 from analysis.report.search_narrative import search_notes
-from analysis.tables.confusion import confusion_and_per_class
-from analysis.tables.gained_and_lost import why_and_changed
 from analysis.tables.layer_diagnostics import activation_rows
-from analysis.tables.learning_curves import curves_table, stability_table
-from analysis.tables.search.results import Search
+from analysis.tables.search.results import SearchResults
 from core.files import write_text
 
-CURVE_CELLS = 500  # beyond which curves.csv alone would take as long as all the rest
+SEARCH_CELLS = 100
 
 
 @dataclass(frozen=True)
@@ -56,22 +46,15 @@ def make_report(run_dir: Path) -> Report:
     """`write_report`, for who goes on with what it read and computed."""
     run = RunDirectory(Path(run_dir))
     records = write_parquet(run.root)
-    search = Search(records)
+    search = SearchResults(records)
     tables = report_tables(records, search)
-    cells = _own_cells(records, tables["ranking"])
-    tables["curves"] = curves_table(records, cells[:CURVE_CELLS])
-    tables["stability"] = stability_table(records, cells)
-    confusion, per_class = confusion_and_per_class(records, run, cells)
-    if len(confusion):
-        tables |= {"confusion": confusion, "per_class": per_class}
-    why, changed = why_and_changed(records, run)
-    tables |= {name: table for name, table in (("why", why), ("changed", changed)) if len(table)}
-    shown, rows = shown_cells(records, tables["ranking"]), activation_rows(records, run, tables["ranking"])
-    tables |= picture_tables(records, run, shown, rows)
+    cells = _own_cells(records, search.ranking)
+    featured, layers = featured_cells(records, search.ranking), activation_rows(records, run, search.ranking)
+    tables |= further_tables(records, run, cells, featured, layers)
     with unchecked():
-        figures = [*report_figures(search, tables, cells), *picture_figures(records, tables, shown, rows)]
+        figures = report_figures(search, tables, cells, featured, layers)
         notes = search_notes(search, tables.get("importance"), run.address)
-        text = page(records, tables, figures, galleries(records, run, tables, shown), notes)
+        text = page(records, tables, figures, galleries(records, run, tables, featured), notes)
     (run.report / manifest.FIGURES).mkdir(parents=True, exist_ok=True)
     files = manifest.files_of(tables, [figure.name for figure in figures])
     earlier = manifest.announce(run.report, files)
@@ -82,3 +65,10 @@ def make_report(run_dir: Path) -> Report:
     write_text(index, text)
     manifest.settle(run.report, files, earlier)
     return Report(index, records, tables)
+
+
+def _own_cells(records: Records, ranking: pd.DataFrame) -> list[str]:
+    """Cells with trials of their own, best first; of a search the best hundred, which keeps its curves readable."""
+    recorded = set(records.trials["cell"])
+    cells = [cell for cell in ranking["cell"] if cell in recorded]
+    return cells[:SEARCH_CELLS] if records.is_search else cells

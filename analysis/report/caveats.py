@@ -1,19 +1,20 @@
 """What a run of any state cannot tell (yet), in sentences; the report of a whole run has none."""
 
 from analysis.records.run_records import Records
-from analysis.records.schema import DIVERGED, FAILED, FINISHED, RUNNING
+from analysis.records.schema import DIVERGED, FAILED, RUNNING
 from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS
-from analysis.tables.formatting import progress
+from analysis.tables.formatting import progress_in_words
 
 
-def limits(records: Records) -> list[str]:
+def caveats(records: Records) -> list[str]:
     """The first thing to know first."""
     said = []
     if records.is_unfinished:
         said.append(
-            f"This run is not finished: {progress(records)}. What follows is what its finished trials show so far."
+            f"This run is not finished: {progress_in_words(records)}. What follows is what its finished trials show so "
+            "far."
         )
-    if not (records.trials["status"] == FINISHED).any():
+    if records.finished.empty:
         said.append(_nothing(records))
         return said
     return said + (_of_a_search(records) if records.is_search else _of_an_ablation(records))
@@ -30,7 +31,7 @@ def _nothing(records: Records) -> str:
 
 
 def _of_a_search(records: Records) -> list[str]:
-    finished = records.trials.loc[records.trials["status"] == FINISHED, "cell"].nunique()
+    finished = records.finished["cell"].nunique()
     return ["One configuration has finished, so there is nothing to compare it with."] if finished == 1 else []
 
 

@@ -1,65 +1,39 @@
-"""TODO."""
+"""Which tables, figures and galleries a report has, in the order of the page: a new one is called here.
+
+Figures are imported where they are called, as Altair takes its time.
+"""
 
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from analysis.figures.changed_gallery import Thumbnails, changed_galleries
-from analysis.figures.confusion_matrices import confusion_figures
+from analysis.figures.changed_gallery import changed_galleries
 from analysis.figures.feature_map_gallery import feature_map_galleries
-from analysis.figures.feature_scatter import projection_figures
-from analysis.figures.forest_plot import forest
 from analysis.figures.gallery import Gallery, within_budget
 from analysis.figures.landmark_gallery import landmark_galleries
-from analysis.figures.layer_plots import activation_figures
-from analysis.figures.learning_curve_plots import curve_figures
-from analysis.figures.search.importance_bars import importance_figure
-from analysis.figures.search.marginal_curves import marginals_figure, pairs_figure
-from analysis.figures.search.parallel_coordinates import parallel_figure
-from analysis.figures.search.pareto_front import pareto_figure
-from analysis.figures.search.trial_history import history_figure, traces_figure
-from analysis.figures.search.validation_and_test import optimism_figure
-from analysis.figures.steadiness_plot import stability_figure
 from analysis.figures.theme import Figure
+from analysis.figures.thumbnails import Thumbnails
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
 from analysis.tables.ablation import ablation_table
+from analysis.tables.confusion import confusion_and_per_class
 from analysis.tables.factor_levels import factor_tables
 from analysis.tables.factorial import anova_table, effects_table, interactions_table
 from analysis.tables.feature_projections import projections_table
+from analysis.tables.gained_and_lost import why_and_changed
 from analysis.tables.ladder_and_path import ladder_table, path_table
 from analysis.tables.layer_diagnostics import diagnostics_table
+from analysis.tables.learning_curves import curves_table, stability_table
 from analysis.tables.search.pareto import cell_objectives, pareto_table
-from analysis.tables.search.results import Search, search_tables
+from analysis.tables.search.results import SearchResults, search_tables
+
+CURVE_CELLS = 500  # beyond which curves.csv alone would take as long as all the rest
 
 
-def search_figures(search: Search, tables: Mapping[str, pd.DataFrame]) -> list[Figure]:
-    """Figures of a search's report, `tables` being those of `search_tables`; none for an ablation."""
-    records = search.records
-    if not records.is_search:
-        return []
-    figures: list[Figure | None] = [history_figure(records)]
-    if "rungs" in tables:
-        figures.append(traces_figure(records, tables["rungs"]))
-    # Of several objectives the first, which these are of, may be the one that tells no settings apart.
-    keys = search.keys(tables["importance"]) if "importance" in tables else []
-    if keys:
-        figures.append(importance_figure(search, tables["importance"]))
-    if "top" in tables:
-        figures.append(optimism_figure(records))
-    if keys:
-        figures += [marginals_figure(search.forest, tables["marginals"]), pairs_figure(search.forest, keys)]
-        figures.append(parallel_figure(search.judged[0], keys))
-    return [figure for figure in figures if figure is not None]
-
-
-SEARCH_CELLS = 100
-
-
-def report_tables(records: Records, search: Search | None = None) -> dict[str, pd.DataFrame]:
+def report_tables(records: Records, search: SearchResults | None = None) -> dict[str, pd.DataFrame]:
     """The tables that records alone give, by file name: ranking; for an ablation the comparisons, for a search of
     several objectives the Pareto front. `search` is what goes on with what they rest on, such as figures."""
-    search = search or Search(records)
+    search = search or SearchResults(records)
     tables = {"ranking": search.ranking}
     if records.is_search:
         front = {"pareto": pareto_table(records)} if len(records.objectives) > 1 else {}
@@ -79,54 +53,85 @@ def report_tables(records: Records, search: Search | None = None) -> dict[str, p
     return tables | factor_tables(records, tables["ablation"])
 
 
-def _own_cells(records: Records, ranking: pd.DataFrame) -> list[str]:
-    """Cells with trials of their own, best first; of a search the best hundred, which keeps its curves readable."""
-    recorded = set(records.trials["cell"])
-    cells = [cell for cell in ranking["cell"] if cell in recorded]
-    return cells[:SEARCH_CELLS] if records.is_search else cells
+def further_tables(
+    records: Records, run: RunDirectory, cells: Sequence[str], featured: Mapping[str, str], layers: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
+    """The tables by epoch, and of what trials left beside their records as far as they did: predictions, features,
+    diagnostics. `cells` come best first, `featured` is of `featured_cells`, `layers` of `activation_rows`."""
+    tables = {"curves": curves_table(records, cells[:CURVE_CELLS]), "stability": stability_table(records, cells)}
+    confusion, per_class = confusion_and_per_class(records, run, cells)
+    why, changed = why_and_changed(records, run)
+    left = {"confusion": confusion, "per_class": per_class, "why": why, "changed": changed}
+    left |= {
+        "projections": projections_table(records, run, featured),
+        "diagnostics": diagnostics_table(layers) if len(layers) else layers,
+    }
+    return tables | {name: table for name, table in left.items() if len(table)}
 
 
-def report_figures(search: Search, tables: dict[str, pd.DataFrame], cells: Sequence[str]) -> list[Figure]:
-    """The figures of the report, in the order of the page within each of its sections; `cells` come best first."""
+def report_figures(
+    search: SearchResults,
+    tables: Mapping[str, pd.DataFrame],
+    cells: Sequence[str],
+    featured: Mapping[str, str],
+    layers: pd.DataFrame,
+) -> list[Figure]:
+    """The figures of the report, in the order of the page within each of its sections; `tables` with
+    `further_tables`, whose arguments the others are."""
+    from analysis.figures.confusion_matrices import confusion_figures
+    from analysis.figures.feature_scatter import projection_figures
+    from analysis.figures.forest_plot import forest_plot
+    from analysis.figures.layer_plots import activation_figures
+    from analysis.figures.learning_curve_plots import curve_figures
+    from analysis.figures.search.pareto_front import pareto_figure
+    from analysis.figures.steadiness_plot import stability_figure
+
     records, figures = search.records, list[Figure | None]()
     if "ablation" in tables:
-        figures.append(forest(tables["ablation"]))
+        figures.append(forest_plot(tables["ablation"]))
     if "pareto" in tables and len(tables["pareto"]):
         front = list(tables["pareto"]["cell"])
         figures.append(pareto_figure(cell_objectives(records), records.objectives, front))
     figures += search_figures(search, tables)
     figures += curve_figures(records, tables["curves"], cells)
     figures.append(stability_figure(tables["stability"]))
+    figures += confusion_figures(records, tables, featured)
+    figures += projection_figures(records, tables.get("projections", pd.DataFrame()), featured)
+    figures += activation_figures(layers)
     return [figure for figure in figures if figure is not None]
 
 
-def picture_tables(
-    records: Records, run: RunDirectory, shown: Mapping[str, str], rows: pd.DataFrame
-) -> dict[str, pd.DataFrame]:
-    """Tables that pictures are drawn of, as far as trials left what they are made of: `projections` of the cells of
-    `shown_cells`, `diagnostics` of the rows of `activation_rows`."""
-    made = {"projections": projections_table(records, run, shown)}
-    if len(rows):
-        made["diagnostics"] = diagnostics_table(rows)
-    return {name: table for name, table in made.items() if len(table)}
+def search_figures(search: SearchResults, tables: Mapping[str, pd.DataFrame]) -> list[Figure]:
+    """Figures of a search's report, `tables` being those of `search_tables`; none for an ablation."""
+    from analysis.figures.search.importance_bars import importance_figure
+    from analysis.figures.search.marginal_curves import marginals_figure, pairs_figure
+    from analysis.figures.search.parallel_coordinates import parallel_figure
+    from analysis.figures.search.trial_history import history_figure, traces_figure
+    from analysis.figures.search.validation_and_test import optimism_figure
 
-
-def picture_figures(
-    records: Records, tables: Mapping[str, pd.DataFrame], shown: Mapping[str, str], rows: pd.DataFrame
-) -> list[Figure]:
-    """Confusion matrices and their change, features in the plane, activations; `tables` with `picture_tables`."""
-    return [
-        *confusion_figures(records, tables, shown),
-        *projection_figures(records, tables.get("projections", pd.DataFrame()), shown),
-        *activation_figures(rows),
-    ]
+    records = search.records
+    if not records.is_search:
+        return []
+    figures: list[Figure | None] = [history_figure(records)]
+    if "rungs" in tables:
+        figures.append(traces_figure(records, tables["rungs"]))
+    # Of several objectives the first, which these are of, may be the one that tells no settings apart.
+    keys = search.keys(tables["importance"]) if "importance" in tables else []
+    if keys:
+        figures.append(importance_figure(search, tables["importance"]))
+    if "top" in tables:
+        figures.append(optimism_figure(records))
+    if keys:
+        figures += [marginals_figure(search.forest, tables["marginals"]), pairs_figure(search.forest, keys)]
+        figures.append(parallel_figure(search.by_objective[0], keys))
+    return [figure for figure in figures if figure is not None]
 
 
 def galleries(
-    records: Records, run: RunDirectory, tables: Mapping[str, pd.DataFrame], shown: Mapping[str, str]
+    records: Records, run: RunDirectory, tables: Mapping[str, pd.DataFrame], featured: Mapping[str, str]
 ) -> list[Gallery]:
-    """Test pictures gained and lost, landmarks on faces, filters, feature maps; all of them within a page's budget."""
+    """Test images gained and lost, landmarks on faces, filters, feature maps; all of them within a page's budget."""
     thumbnails = Thumbnails(run)
     changed = changed_galleries(records, tables["changed"], thumbnails) if "changed" in tables else []
-    landmarks = landmark_galleries(records, run, thumbnails, shown)
-    return within_budget([*changed, *landmarks, *feature_map_galleries(records, run, shown)])
+    landmarks = landmark_galleries(records, run, thumbnails, featured)
+    return within_budget([*changed, *landmarks, *feature_map_galleries(records, run, featured)])

@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 
 from analysis.records.columns import rows_of
-from analysis.tables.formatting import interval, number
+from analysis.tables.formatting import SPLIT_TITLES, interval, number
 from core.files import write_atomically, write_text
-from core.metrics import SPLITS, metric_label
+from core.metrics import metric_label, split_of
 
 SUFFIXES = (".csv", ".md", ".tex", ".parquet")
 DATA = {"projections"}  # tables of points: for programs, without Markdown and LaTeX
@@ -223,9 +223,8 @@ def _caption(table: pd.DataFrame, name: str) -> str:
 
 
 def _metric(metric: str) -> str:
-    split = metric.partition("_")[0]
-    where = {"val": "Validation ", "test": "Test ", "train": "Training "}.get(split, "") if split in SPLITS else ""
-    label = f"{where}{metric_label(metric)}"
+    split, _ = split_of(metric)
+    label = f"{SPLIT_TITLES[split]} {metric_label(metric)}" if split else metric_label(metric)
     return f"{label[:1].upper()}{label[1:]}"
 
 

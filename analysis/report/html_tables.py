@@ -1,179 +1,290 @@
-"""Tables as they stand on the page: chosen columns, as few decimals as tell the rows apart, the best in bold."""
+"""The report's tables as they stand on the page: chosen columns, as few decimals as tell the rows apart, the best in
+bold."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from analysis.records.columns import rows_of
+from analysis.records.columns import metric_values, rows_of
 from analysis.records.run_records import Records
 from analysis.records.schema import FINISHED
 from analysis.report.narrative import unclear
-from analysis.report.table_cells import (
-    NUM,
-    TEXT,
-    Cell,
-    Sheet,
-    band,
-    band_cell,
-    count,
-    fixed,
-    known,
-    num,
-    p_cell,
-    places,
-    plus_minus,
-    setting_cell,
-    source_cell,
-    texts,
-    verdict_cell,
-)
 from analysis.statistics.hypothesis_tests import half_width
 from analysis.tables.ablation import MANY_BASELINES
-from analysis.tables.formatting import number, reached, setting_text
+from analysis.tables.formatting import number, p_text, reached, setting_text
 from analysis.tables.ladder_and_path import BEFORE, FIRST
 from analysis.tables.ranking import COLUMNS as RANKING_COLUMNS
 from analysis.tables.ranking import STOPPED_COLUMNS
 
-RANKING_ROWS = 50
-CLASS_CELLS = 8
-TRIAL_ROWS = 300
+TABLE_ROWS, RANKING_ROWS, TRIAL_ROWS, CLASS_CELLS = 300, 50, 300, 8
+TEXT, NUM, STRONG, BEST, FAINT = "text", "num", "num strong", "num best", "num faint"
+
+Row = dict[str, Any]
 
 
-def comparisons(table: pd.DataFrame) -> Sheet:
+class TableCell(NamedTuple):
+    """Text with its css class; a softer note below it; the anchor of the page that it leads to, and its own; the
+    number in full that it is sorted by, where there is one."""
+
+    text: str
+    kind: str = TEXT
+    note: str = ""
+    to: str = ""
+    id: str = ""
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class HtmlTable:
+    """A table of the page: heads with their alignment ("text" or "num"), rows of cells, and what follows below them."""
+
+    heads: list[tuple[str, str]]
+    rows: list[list[TableCell]]
+    note: str = ""
+
+
+class Column(NamedTuple):
+    """A column of an HtmlTable: its head, its alignment, and the cell that it makes of a table's row."""
+
+    head: str
+    kind: str
+    cell: Callable[[Row], TableCell]
+
+
+def html_table(table: pd.DataFrame, columns: Sequence[Column]) -> HtmlTable:
+    heads = [(column.head, column.kind) for column in columns]
+    return HtmlTable(heads, [[column.cell(row) for column in columns] for row in rows_of(table)])
+
+
+def places(values: pd.Series) -> int:
+    """Decimals that show four significant digits of the largest value."""
+    largest = values.abs().max()
+    if pd.isna(largest) or largest == 0:
+        return 3
+    return min(6, max(0, 3 - math.floor(math.log10(largest))))
+
+
+def fixed(value: float | None, decimals: int, signed: bool = False) -> str:
+    if value is None or pd.isna(value):
+        return "–"
+    text = f"{value:{'+' if signed else ''}.{decimals}f}"
+    return text.replace("-", "−")
+
+
+def band(row: Mapping[str, Any], decimals: int, low: str = "ci_low", high: str = "ci_high") -> str:
+    if pd.isna(row[low]):
+        return "–"
+    return f"[{fixed(row[low], decimals)}, {fixed(row[high], decimals)}]"
+
+
+def num(value: float | None, decimals: int, kind: str = NUM, signed: bool = False) -> TableCell:
+    return TableCell(fixed(value, decimals, signed), kind, value=known(value))
+
+
+def known(value: Any) -> float | None:
+    """A number as Python's own, which writes itself in full; None where there is none."""
+    return None if value is None or pd.isna(value) else float(value)
+
+
+def count(value: int) -> TableCell:
+    return TableCell(str(value), NUM if value else FAINT, value=known(value))
+
+
+def p_cell(p: float | None) -> TableCell:
+    return TableCell(p_text(p) or "–", NUM, value=known(p))
+
+
+def band_cell(row: Mapping[str, Any], decimals: int, low: str = "ci_low", high: str = "ci_high") -> TableCell:
+    return TableCell(band(row, decimals, low, high), NUM, value=known(row[low]))
+
+
+def verdict_cell(verdict: str, note: str = "") -> TableCell:
+    return TableCell(verdict, f"verdict {verdict.replace(' ', '-')}", note)
+
+
+def plus_minus(mean: float | None, half: float | None, decimals: int) -> str:
+    """A mean with half of its 95 % interval, as far as there are any."""
+    return fixed(mean, decimals) + (f" ± {fixed(half, decimals)}" if half is not None and pd.notna(half) else "")
+
+
+def capped(table: HtmlTable, file: str) -> HtmlTable:
+    """At most TABLE_ROWS rows, with a note on how many more are in `file`."""
+    left = len(table.rows) - TABLE_ROWS
+    if left <= 0:
+        return table
+    note = f"The first {TABLE_ROWS} rows; {left} more are in {file}."
+    return replace(table, rows=table.rows[:TABLE_ROWS], note=f"{table.note} {note}".strip())
+
+
+def text_column(name: str, head: str = "") -> Column:
+    return Column(head or name, TEXT, lambda row: TableCell(str(row[name])))
+
+
+def count_column(name: str, head: str = "n") -> Column:
+    return Column(head, NUM, lambda row: count(row[name]))
+
+
+def number_column(name: str, head: str, decimals: int, kind: str = NUM, signed: bool = False) -> Column:
+    return Column(head, NUM, lambda row: num(row[name], decimals, kind, signed))
+
+
+def p_column(name: str, head: str) -> Column:
+    return Column(head, NUM, lambda row: p_cell(row[name]))
+
+
+def interval_column(decimals: int, low: str = "ci_low", high: str = "ci_high") -> Column:
+    return Column("95 % interval", NUM, lambda row: band_cell(row, decimals, low, high))
+
+
+def setting_column(name: str) -> Column:
+    def cell(row: Row) -> TableCell:
+        value = row[name]
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return TableCell(setting_text(value), value=known(value) if is_number else None)
+
+    return Column(name, TEXT, cell)
+
+
+def broken_columns(table: pd.DataFrame) -> list[Column]:
+    """Counts of failed and diverged runs, where there are any."""
+    if not (table["n_failed"] + table["n_diverged"]).sum():
+        return []
+    return [count_column("n_failed", "failed"), count_column("n_diverged", "diverged")]
+
+
+def source_columns(table: pd.DataFrame) -> list[Column]:
+    """The figure of the study's source, where there is any."""
+    if not table["reference"].notna().any():
+        return []
+    return [
+        Column(
+            "theirs",
+            TEXT,
+            lambda row: TableCell(str(row["reference"]) if pd.notna(row["reference"]) else "", "text faint"),
+        )
+    ]
+
+
+def comparisons(table: pd.DataFrame) -> HtmlTable:
     """An ablation or effects table: counts of broken runs and the source's figure only where there are any."""
     decimals = places(pd.concat([table["baseline_mean"], table["level_mean"]]))
-    broken = bool((table["n_failed"] + table["n_diverged"]).sum())
-    sourced = bool(table["reference"].notna().any())
-    heads = [("factor", TEXT), ("level", TEXT), ("against", TEXT), ("n", NUM)]
-    heads += [("failed", NUM), ("diverged", NUM)] if broken else []
-    heads += [("baseline", NUM), ("level", NUM), ("delta", NUM), ("95 % interval", NUM), ("p holm", NUM)]
-    heads += [("p perm.", NUM), ("effect", NUM), ("verdict", TEXT)]
-    heads += [("theirs", TEXT)] if sourced else []
-    rows = []
-    for row in rows_of(table):
-        cells = [*texts(row, "factor", "level", "baseline_level"), count(row["n_pairs"])]
-        cells += [count(row["n_failed"]), count(row["n_diverged"])] if broken else []
-        cells += [num(row[name], decimals) for name in ("baseline_mean", "level_mean")]
-        cells += [num(row["delta"], decimals, "num strong", signed=True), band_cell(row, decimals)]
-        cells += [p_cell(row["p_holm"]), p_cell(row["p_permutation"])]
-        cells += [num(row["effect_size"], 2, signed=True)]
-        cells += [verdict_cell(row["verdict"], unclear(row))]
-        cells += [source_cell(row["reference"])] if sourced else []
-        rows.append(cells)
-    return Sheet(heads, rows)
+    columns = [
+        *(text_column("factor"), text_column("level"), text_column("baseline_level", "against")),
+        *(count_column("n_pairs"), *broken_columns(table)),
+        number_column("baseline_mean", "baseline", decimals),
+        number_column("level_mean", "level", decimals),
+        number_column("delta", "delta", decimals, STRONG, signed=True),
+        interval_column(decimals),
+        *(p_column("p_holm", "p holm"), p_column("p_permutation", "p perm.")),
+        number_column("effect_size", "effect", 2, signed=True),
+        Column("verdict", TEXT, lambda row: verdict_cell(row["verdict"], unclear(row))),
+    ]
+    return html_table(table, [*columns, *source_columns(table)])
 
 
-def interactions(table: pd.DataFrame) -> Sheet:
+def interactions(table: pd.DataFrame) -> HtmlTable:
     decimals = places(table["interaction"])
-    heads = [("factor", TEXT), ("level", TEXT), ("with", TEXT), ("level", TEXT), ("n", NUM)]
-    heads += [("interaction", NUM), ("95 % interval", NUM), ("p", NUM)]
-    rows = [
-        [
-            *texts(row, "factor_a", "level_a", "factor_b", "level_b"),
-            count(row["n_pairs"]),
-            num(row["interaction"], decimals, "num strong", signed=True),
-            band_cell(row, decimals),
-            p_cell(row["p_value"]),
-        ]
-        for row in rows_of(table)
+    columns = [
+        *(text_column("factor_a", "factor"), text_column("level_a", "level")),
+        *(text_column("factor_b", "with"), text_column("level_b", "level")),
+        count_column("n_pairs"),
+        number_column("interaction", "interaction", decimals, STRONG, signed=True),
+        *(interval_column(decimals), p_column("p_value", "p")),
     ]
-    return Sheet(heads, rows)
+    return html_table(table, columns)
 
 
-def anova(table: pd.DataFrame) -> Sheet:
-    heads = [("source", TEXT), ("df", NUM), ("sum of squares", NUM), ("mean square", NUM), ("F", NUM), ("p", NUM)]
-    heads += [("partial η²", NUM)]
-    rows = [
-        [
-            Cell(row["source"]),
-            Cell(str(row["df"]), NUM, value=known(row["df"])),
-            *(Cell(number(row[name], 3) or "–", NUM, value=known(row[name])) for name in ("sum_sq", "mean_sq", "f")),
-            p_cell(row["p_value"]),
-            num(row["eta_sq_partial"], 2, "num strong"),
-        ]
-        for row in rows_of(table)
+def anova(table: pd.DataFrame) -> HtmlTable:
+    def figure(name: str, head: str) -> Column:
+        return Column(head, NUM, lambda row: TableCell(number(row[name], 3) or "–", NUM, value=known(row[name])))
+
+    columns = [
+        text_column("source"),
+        Column("df", NUM, lambda row: TableCell(str(row["df"]), NUM, value=known(row["df"]))),
+        *(figure("sum_sq", "sum of squares"), figure("mean_sq", "mean square"), figure("f", "F")),
+        *(p_column("p_value", "p"), number_column("eta_sq_partial", "partial η²", 2, STRONG)),
     ]
-    return Sheet(heads, rows)
+    return html_table(table, columns)
 
 
-def ladder(table: pd.DataFrame, ablation: pd.DataFrame) -> Sheet:
+def ladder(table: pd.DataFrame, ablation: pd.DataFrame) -> HtmlTable:
     """A row a rung: its mean, what it gained over the rung before and over the first, the source's figure."""
     notes = {(row["level"], row["baseline_level"]): unclear(row) for row in rows_of(ablation)}
     rungs = list(table["rung"])
+    before = dict(zip(rungs, [rungs[0], *rungs], strict=False))
     decimals = places(table["mean"])
-    broken = bool((table["n_failed"] + table["n_diverged"]).sum())
-    sourced = bool(table["reference"].notna().any())
-    half = half_width(table["std"], table["n"])
-    heads = [("rung", TEXT), ("n", NUM), *([("failed", NUM), ("diverged", NUM)] if broken else []), ("mean", NUM)]
-    for over in ("the rung before", "the first"):
-        heads += [(f"over {over}", NUM), ("p holm", NUM), ("verdict", TEXT)]
-    heads += [("theirs", TEXT)] if sourced else []
-    rows = []
-    for place, (row, width) in enumerate(zip(rows_of(table), half, strict=True)):
-        cells = [Cell(row["rung"]), count(row["n"])]
-        cells += [count(row["n_failed"]), count(row["n_diverged"])] if broken else []
-        cells += [Cell(plus_minus(row["mean"], width, decimals), NUM, value=known(row["mean"]))]
-        for over, other in ((BEFORE, rungs[max(0, place - 1)]), (FIRST, rungs[0])):
-            gain = num(row[f"delta_{over}"], decimals, "num strong", signed=True)
-            cells.append(gain._replace(note=band(row, decimals, f"ci_low_{over}", f"ci_high_{over}").strip("–")))
-            verdict = row[f"verdict_{over}"]
-            cells.append(p_cell(row[f"p_holm_{over}"]))
-            cells += [verdict_cell(verdict if pd.notna(verdict) else "", notes.get((row["rung"], other), ""))]
-        cells += [source_cell(row["reference"])] if sourced else []
-        rows.append(cells)
-    return Sheet(heads, rows)
+
+    def gains(over: str, head: str) -> list[Column]:
+        def gain(row: Row) -> TableCell:
+            cell = num(row[f"delta_{over}"], decimals, STRONG, signed=True)
+            return cell._replace(note=band(row, decimals, f"ci_low_{over}", f"ci_high_{over}").strip("–"))
+
+        def verdict(row: Row) -> TableCell:
+            said, other = row[f"verdict_{over}"], before[row["rung"]] if over == BEFORE else rungs[0]
+            return verdict_cell(said if pd.notna(said) else "", notes.get((row["rung"], other), ""))
+
+        return [Column(head, NUM, gain), p_column(f"p_holm_{over}", "p holm"), Column("verdict", TEXT, verdict)]
+
+    def mean(row: Row) -> TableCell:
+        return TableCell(plus_minus(row["mean"], row["half"], decimals), NUM, value=known(row["mean"]))
+
+    columns = [text_column("rung"), count_column("n"), *broken_columns(table), Column("mean", NUM, mean)]
+    columns += [*gains(BEFORE, "over the rung before"), *gains(FIRST, "over the first"), *source_columns(table)]
+    return html_table(table.assign(half=half_width(table["std"], table["n"])), columns)
 
 
-def levels(table: pd.DataFrame, anchors: Mapping[str, str]) -> Sheet:
+def levels(table: pd.DataFrame, anchors: Mapping[str, str]) -> HtmlTable:
     """The levels of one factor; `anchors` of the page lead to the trials of a cell."""
     decimals = places(table["mean"])
-    broken = bool((table["n_failed"] + table["n_diverged"]).sum())
-    sourced = bool(table["reference"].notna().any())
-    heads = [("level", TEXT), ("mean", NUM), ("n", NUM), *([("failed", NUM), ("diverged", NUM)] if broken else [])]
-    heads += [("difference", NUM), ("95 % interval", NUM), ("p holm", NUM), ("verdict", TEXT)]
-    heads += [("theirs", TEXT)] if sourced else []
-    heads += [("trials", TEXT)]
-    rows = []
-    for row, cell in zip(rows_of(table), table.attrs["cells"], strict=True):
-        text, kind = plus_minus(row["mean"], row["half_width"], decimals), "num best" if row["best"] else NUM
-        mean = Cell(text, kind, value=known(row["mean"]))
-        cells = [Cell(row["level"], note="baseline" if row["is_baseline"] else ""), mean, count(row["n"])]
-        cells += [count(row["n_failed"]), count(row["n_diverged"])] if broken else []
-        cells += [num(row["delta"], decimals, "num strong", signed=True), band_cell(row, decimals)]
-        cells += [p_cell(row["p_holm"]), verdict_cell(row["verdict"] if pd.notna(row["verdict"]) else "")]
-        cells += [source_cell(row["reference"])] if sourced else []
+
+    def mean(row: Row) -> TableCell:
+        text = plus_minus(row["mean"], row["half_width"], decimals)
+        return TableCell(text, BEST if row["best"] else NUM, value=known(row["mean"]))
+
+    def trials_of(row: Row) -> TableCell:
         several = len(str(row["trials"]).split())
-        trials = f"{several} trial{'' if several == 1 else 's'}"
-        cells += [Cell(trials, "text nowrap", to=anchors.get(cell, ""), value=several)]
-        rows.append(cells)
-    return Sheet(heads, rows)
+        text = f"{several} trial{'' if several == 1 else 's'}"
+        return TableCell(text, "text nowrap", to=anchors.get(row["cell"], ""), value=several)
+
+    columns = [
+        Column("level", TEXT, lambda row: TableCell(row["level"], note="baseline" if row["is_baseline"] else "")),
+        *(Column("mean", NUM, mean), count_column("n"), *broken_columns(table)),
+        number_column("delta", "difference", decimals, STRONG, signed=True),
+        *(interval_column(decimals), p_column("p_holm", "p holm")),
+        Column("verdict", TEXT, lambda row: verdict_cell(row["verdict"] if pd.notna(row["verdict"]) else "")),
+        *(*source_columns(table), Column("trials", TEXT, trials_of)),
+    ]
+    return html_table(table.assign(cell=table.attrs["cells"]), columns)
 
 
-def trials(records: Records, metric: str) -> tuple[Sheet, dict[str, str]]:
+def trials(records: Records, metric: str) -> tuple[HtmlTable, dict[str, str]]:
     """The trials of the first cells, whole cells only, and the anchor of each cell's first row."""
     heads = [("cell", TEXT), ("trial", TEXT), ("seed", NUM), ("status", TEXT), ("epochs", NUM), ("selected", NUM)]
     heads += [(metric, NUM), ("seconds", NUM)]
-    table = records.trials
-    values = table[metric] if metric in table else pd.Series(float("nan"), index=table.index)
+    values = metric_values(records.trials, metric)
     decimals = places(values)
     anchors: dict[str, str] = {}
-    rows: list[list[Cell]] = []
+    rows: list[list[TableCell]] = []
     for place, cell in enumerate(records.cells):
         own = records.rows(cell)
         if len(rows) + len(own) > TRIAL_ROWS:
             break
         anchors[cell] = f"trials-{place}"
         if records.resolve(cell) != cell:
-            rows.append([Cell(cell, id=anchors[cell]), Cell("", note=f"the trials of {records.resolve(cell)}")])
+            rows.append(
+                [TableCell(cell, id=anchors[cell]), TableCell("", note=f"the trials of {records.resolve(cell)}")]
+            )
             continue
         for first, row in enumerate(rows_of(own.assign(value=values.loc[own.index]))):
             rows.append(
                 [
-                    Cell(cell, "text repeat" if first else TEXT, id="" if first else anchors[cell]),
-                    Cell(row["trial"], "text mono"),
+                    TableCell(cell, "text repeat" if first else TEXT, id="" if first else anchors[cell]),
+                    TableCell(row["trial"], "text mono"),
                     num(row["seed"], 0),
-                    Cell(row["status"], "text" if row["status"] == FINISHED else "text warn"),
+                    TableCell(row["status"], "text" if row["status"] == FINISHED else "text warn"),
                     num(row["epochs"], 0),
                     num(row["selected_epoch"], 0),
                     num(row["value"], decimals),
@@ -181,87 +292,82 @@ def trials(records: Records, metric: str) -> tuple[Sheet, dict[str, str]]:
                 ]
             )
     left = len(records.cells) - len(anchors)
-    return Sheet(heads, rows, f"The trials of {left} more cells are in trials.parquet." if left else ""), anchors
+    return HtmlTable(heads, rows, f"The trials of {left} more cells are in trials.parquet." if left else ""), anchors
 
 
-def why(table: pd.DataFrame) -> Sheet:
+def why(table: pd.DataFrame) -> HtmlTable:
     """What changed on the test examples: of classifiers right and wrong ones, of landmarks their errors."""
-    points, ladder = "share_better" in table, set(table["factor"]) <= MANY_BASELINES
-    named = ("level", "baseline_level") if ladder else ("factor", "level", "baseline_level")
-    heads = [("against" if name == "baseline_level" else name, TEXT) for name in named]
-    heads += [("n", NUM), ("examples", NUM)]
-    if points:
-        heads += [("better", NUM), ("worse", NUM), ("mean change, px", NUM), ("median change, px", NUM)]
-    else:
-        heads += [("gained", NUM), ("lost", NUM), ("McNemar p", NUM), ("most gained", TEXT), ("most lost", TEXT)]
-        heads += [("ECE", TEXT)]
-    rows = []
-    for row in rows_of(table):
-        cells = [*texts(row, *named), count(row["n_pairs"]), count(row["examples"])]
-        if points:
-            for name in ("share_better", "share_worse"):
-                cells.append(Cell(f"{row[name]:.0%}".replace("%", " %"), NUM, value=known(row[name])))
-            cells += [num(row[name], 2, signed=True) for name in ("delta_px", "delta_px_median")]
-        else:
-            cells += [Cell(f"{row[name]:.3g}", "num strong", value=known(row[name])) for name in ("gained", "lost")]
-            cells += [p_cell(row["p_mcnemar"]), *(_class(row, side) for side in ("gain", "loss"))]
-            ece = f"{fixed(row['ece_baseline'], 3)} → {fixed(row['ece_level'], 3)}"
-            cells += [Cell(ece if pd.notna(row["ece_baseline"]) else "–", "text nowrap")]
-        rows.append(cells)
-    return Sheet(heads, rows)
+    one_factor = set(table["factor"]) <= MANY_BASELINES
+    columns = [*([] if one_factor else [text_column("factor")]), text_column("level")]
+    columns += [text_column("baseline_level", "against"), count_column("n_pairs"), count_column("examples", "examples")]
+    return html_table(table, columns + (_errors() if "share_better" in table else _changes()))
 
 
-def _class(row: Mapping[str, Any], side: str) -> Cell:
+def _errors() -> list[Column]:
+    def share(name: str, head: str) -> Column:
+        return Column(
+            head, NUM, lambda row: TableCell(f"{row[name]:.0%}".replace("%", " %"), NUM, value=known(row[name]))
+        )
+
+    return [
+        *(share("share_better", "better"), share("share_worse", "worse")),
+        number_column("delta_px", "mean change, px", 2, signed=True),
+        number_column("delta_px_median", "median change, px", 2, signed=True),
+    ]
+
+
+def _changes() -> list[Column]:
+    def mean_count(name: str) -> Column:
+        return Column(name, NUM, lambda row: TableCell(f"{row[name]:.3g}", STRONG, value=known(row[name])))
+
+    def calibration(row: Row) -> TableCell:
+        ece = f"{fixed(row['ece_baseline'], 3)} → {fixed(row['ece_level'], 3)}"
+        return TableCell(ece if pd.notna(row["ece_baseline"]) else "–", "text nowrap")
+
+    return [
+        *(mean_count("gained"), mean_count("lost"), p_column("p_mcnemar", "McNemar p")),
+        Column("most gained", TEXT, lambda row: _class(row, "gain")),
+        Column("most lost", TEXT, lambda row: _class(row, "loss")),
+        Column("ECE", TEXT, calibration),
+    ]
+
+
+def _class(row: Mapping[str, Any], side: str) -> TableCell:
     if pd.isna(row[f"class_{side}"]):
-        return Cell("–")
-    return Cell(f"{row[f'class_{side}']} ({fixed(row[f'class_{side}_delta'], 2, signed=True)})", "text nowrap")
+        return TableCell("–")
+    return TableCell(f"{row[f'class_{side}']} ({fixed(row[f'class_{side}_delta'], 2, signed=True)})", "text nowrap")
 
 
-def ranking(table: pd.DataFrame, beside: str) -> Sheet:
+def ranking(table: pd.DataFrame, beside: str) -> HtmlTable:
     """The best rows, with the split that was not ranked by beside, and the settings of each."""
     table = table.head(RANKING_ROWS)
     decimals = places(table["mean"] if table["mean"].notna().any() else table.get("stopped_mean", table["mean"]))
     settings = [str(name) for name in table if name not in (*RANKING_COLUMNS, *STOPPED_COLUMNS)]
-    broken = bool((table["n_failed"] + table["n_diverged"]).sum())
     stopped = "n_stopped" in table
-    heads = [("rank", NUM), ("cell", TEXT), ("n", NUM)]
-    heads += [("failed", NUM), ("diverged", NUM)] if broken else []
-    heads += [("stopped", NUM)] if stopped else []
-    heads += [("mean", NUM), ("95 % interval", NUM), ("std", NUM), (beside, NUM)]
-    heads += [(name, TEXT) for name in settings]
-    other = "test_mean" if beside == "test" else "val_mean"
-    rows = []
-    for row in rows_of(table):
-        best = "num best" if row["rank"] == 1 and pd.notna(row["mean"]) else NUM
-        cells = [num(row["rank"], 0, "num faint"), Cell(row["cell"]), count(row["n"])]
-        cells += [count(row["n_failed"]), count(row["n_diverged"])] if broken else []
-        cells += [count(row["n_stopped"])] if stopped else []
-        mean = num(row["mean"], decimals, best)
+
+    def mean(row: Row) -> TableCell:
         if stopped and pd.isna(row["mean"]) and pd.notna(row["stopped_mean"]):
-            mean = Cell(reached(row, fixed(row["stopped_mean"], decimals)), "num faint", value=row["stopped_mean"])
-        cells += [mean, band_cell(row, decimals)]
-        cells += [num(row[name], decimals) for name in ("std", other)]
-        cells += [setting_cell(row[name]) for name in settings]
-        rows.append(cells)
-    return Sheet(heads, rows)
+            return TableCell(reached(row, fixed(row["stopped_mean"], decimals)), FAINT, value=row["stopped_mean"])
+        return num(row["mean"], decimals, BEST if row["rank"] == 1 and pd.notna(row["mean"]) else NUM)
+
+    columns = [
+        *(number_column("rank", "rank", 0, FAINT), text_column("cell"), count_column("n"), *broken_columns(table)),
+        *([count_column("n_stopped", "stopped")] if stopped else []),
+        *(Column("mean", NUM, mean), interval_column(decimals), number_column("std", "std", decimals)),
+        number_column("test_mean" if beside == "test" else "val_mean", beside, decimals),
+    ]
+    return html_table(table, [*columns, *map(setting_column, settings)])
 
 
-def pareto(table: pd.DataFrame, metrics: Sequence[str]) -> Sheet:
+def pareto(table: pd.DataFrame, metrics: Sequence[str]) -> HtmlTable:
     """The front: cell, number of runs, mean of each metric, varied settings."""
     table = table.head(RANKING_ROWS)
     settings = [str(name) for name in table if name not in ("cell", "n", *metrics)]
-    heads = [("cell", TEXT), ("n", NUM), *((name, NUM) for name in metrics), *((name, TEXT) for name in settings)]
-    decimals = {name: places(table[name]) for name in metrics}
-    rows = [
-        [Cell(row["cell"]), count(row["n"])]
-        + [num(row[name], decimals[name]) for name in metrics]
-        + [setting_cell(row[name]) for name in settings]
-        for row in rows_of(table)
-    ]
-    return Sheet(heads, rows)
+    means = [number_column(name, name, places(table[name])) for name in metrics]
+    return html_table(table, [text_column("cell"), count_column("n"), *means, *map(setting_column, settings)])
 
 
-def per_class(table: pd.DataFrame) -> Sheet:
+def per_class(table: pd.DataFrame) -> HtmlTable:
     """Accuracy of every class in the best cells, a row a class."""
     cells = list(table["cell"].unique())[:CLASS_CELLS]
     accuracy = {(row["cell"], row["class"]): row["accuracy"] for row in rows_of(table)}
@@ -271,34 +377,32 @@ def per_class(table: pd.DataFrame) -> Sheet:
     for name, size in examples.itertuples(index=False):
         values = [accuracy.get((cell, name)) for cell in cells]
         best = max((value for value in values if value is not None), default=None)
-        marked = [num(value, 3, "num best" if value == best and len(cells) > 1 else NUM) for value in values]
-        rows.append([Cell(str(name)), num(size, 0, "num faint"), *marked])
-    return Sheet(heads, rows)
+        marked = [num(value, 3, BEST if value == best and len(cells) > 1 else NUM) for value in values]
+        rows.append([TableCell(str(name)), num(size, 0, FAINT), *marked])
+    return HtmlTable(heads, rows)
 
 
-def stability(table: pd.DataFrame) -> Sheet:
-    heads = [("cell", TEXT), ("n", NUM)]
-    for name in ("roughness", "jumps"):
-        heads += [(name, NUM), ("std", NUM), ("95 % interval", NUM)]
-    rows = []
-    for row in rows_of(table):
-        cells = [Cell(row["cell"]), count(row["n"])]
-        for metric, decimals in (("val_roughness", places(table["val_roughness_mean"])), ("val_jumps", 1)):
-            cells += [num(row[f"{metric}_mean"], decimals, "num strong"), num(row[f"{metric}_std"], decimals)]
-            cells.append(band_cell(row, decimals, f"{metric}_ci_low", f"{metric}_ci_high"))
-        rows.append(cells)
-    return Sheet(heads, rows)
+def stability(table: pd.DataFrame) -> HtmlTable:
+    columns = [text_column("cell"), count_column("n")]
+    for name, decimals in (("roughness", places(table["val_roughness_mean"])), ("jumps", 1)):
+        columns += [
+            number_column(f"val_{name}_mean", name, decimals, STRONG),
+            number_column(f"val_{name}_std", "std", decimals),
+            interval_column(decimals, f"val_{name}_ci_low", f"val_{name}_ci_high"),
+        ]
+    return html_table(table, columns)
 
 
-def plain(table: pd.DataFrame) -> Sheet:
+def plain(table: pd.DataFrame) -> HtmlTable:
     """Every column of any table under its own name, numbers with four significant digits."""
-    numeric = {str(name): pd.api.types.is_numeric_dtype(table[name]) for name in table}
-    heads = [(name.replace("_", " "), NUM if is_number else TEXT) for name, is_number in numeric.items()]
-    rows = []
-    for row in rows_of(table):
-        cells = []
-        for name, value in row.items():
-            text = number(value) if isinstance(value, float) else setting_text(value)
-            cells.append(Cell(text, NUM, value=known(value)) if numeric[name] else Cell(text))
-        rows.append(cells)
-    return Sheet(heads, rows)
+
+    def column(name: str) -> Column:
+        is_numeric = pd.api.types.is_numeric_dtype(table[name])
+
+        def cell(row: Row) -> TableCell:
+            text = number(row[name]) if isinstance(row[name], float) else setting_text(row[name])
+            return TableCell(text, NUM, value=known(row[name])) if is_numeric else TableCell(text)
+
+        return Column(name.replace("_", " "), NUM if is_numeric else TEXT, cell)
+
+    return html_table(table, [column(str(name)) for name in table])

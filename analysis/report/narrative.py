@@ -200,10 +200,6 @@ def _difference(row: Mapping[str, Any], name: str) -> str:
     return f"{number(row[name], SENTENCE_DIGITS, signed=True)} {band}".strip().replace("-", "−")
 
 
-def joined(parts: Iterable[str]) -> str:
-    return " · ".join(part for part in parts if part)
-
-
 def step_in_words(study: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     """What a row of a path's ablation table compares: one step, or all so far together; "" for some of them."""
     names = level_names(study)

@@ -18,10 +18,10 @@ from analysis.figures.theme import COMPOUND, CONFIG, Figure, javascript
 from analysis.records.columns import rows_of
 from analysis.records.run_records import Records
 from analysis.records.schema import DIVERGED, FAILED, FINISHED
-from analysis.report.caveats import fraction_done, limits, running_now
-from analysis.report.narrative import answers, foremost, joined, permutation_floor, tally
+from analysis.report.caveats import caveats, fraction_done, running_now
+from analysis.report.narrative import answers, foremost, permutation_floor, tally
 from analysis.report.sections import sections
-from analysis.tables.formatting import progress, selection_in_words
+from analysis.tables.formatting import plural, progress_in_words, selection_in_words
 
 FAILURE_ROWS = 50
 RUNNING_ROWS = 20
@@ -39,7 +39,7 @@ def page(
     """The page as HTML; `notes` are the sentences before a search's tables.
 
     Each of `figures` stands in the section that it names, in the order given, drawn by the page itself; so does each
-    of `galleries`, whose pictures the page holds as data: URIs. Neither needs a change here or in the template; a
+    of `galleries`, whose images the page holds as data: URIs. Neither needs a change here or in the template; a
     section of a name that `analysis.sections.HEADINGS` does not know comes last. The page links each figure to
     figures/NAME.svg, which `write_report` writes.
     """
@@ -61,7 +61,7 @@ def page(
     return environment.get_template("index.html.j2").render(
         study=records.study,
         summary=_summary(records),
-        limits=limits(records),
+        caveats=caveats(records),
         unfinished=unfinished,
         written=datetime.now(UTC) if unfinished else None,
         done=fraction_done(records),
@@ -109,17 +109,10 @@ def _invalid(records: Records) -> list[dict[str, Any]]:
 
 def _summary(records: Records) -> str:
     study = records.study
-    design = "search" if records.is_search else f"{study.get('design') or ''} ablation".replace("_", " ").strip()
+    design = "search" if records.is_search else f"{records.design or ''} ablation".replace("_", " ").strip()
     seeds, epochs = len(study.get("seeds", [])), study.get("epochs")
-    return joined(
-        [
-            str(study.get("workload", "")),
-            design,
-            f"{seeds} seed" + ("s" if seeds != 1 else ""),
-            f"{epochs} epoch" + ("s" if epochs != 1 else "") if epochs else "",
-            f"{study['metric']} at {selection_in_words(study['selection'])}",
-        ]
-    )
+    parts = [str(study.get("workload", "")), design, plural(seeds, "seed"), plural(epochs, "epoch") if epochs else ""]
+    return " · ".join(filter(None, [*parts, f"{records.metric} at {selection_in_words(study['selection'])}"]))
 
 
 def _failures(records: Records) -> dict[str, Any]:
@@ -160,7 +153,7 @@ def _provenance(records: Records) -> list[tuple[str, str]]:
         ("machine", _listed(machine)),
         ("seeds", ", ".join(map(str, study.get("seeds", [])))),
         ("selection", f"{selection_in_words(study['selection'])} of each trial"),
-        ("trials", progress(records)),
+        ("trials", progress_in_words(records)),
     ]
     if not records.is_search:
         entries.append(("smallest permutation p", permutation_floor(len(study.get("seeds", [])))))

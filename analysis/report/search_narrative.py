@@ -1,17 +1,17 @@
-"""TODO."""
+"""Sentences on how far the best of a search can be believed."""
 
 import numpy as np
 import pandas as pd
 
 from analysis.tables.formatting import number
 from analysis.tables.search.importance import importance_note
-from analysis.tables.search.results import TOP, Search
+from analysis.tables.search.results import TOP, SearchResults
 from core.metrics import maximised, metric_label
 
 MINIMUM_RANKED = 5
 
 
-def search_note(search: Search, address: str = "RUN_DIR") -> str:
+def search_note(search: SearchResults, address: str = "RUN_DIR") -> str:
     """How far the best of a search can be believed, with what was measured, and the command that settles it.
 
     `address` is what a command names the run by. Empty for an ablation and with fewer than two configurations to choose
@@ -25,12 +25,12 @@ def search_note(search: Search, address: str = "RUN_DIR") -> str:
     return f"{text} To settle it, train the best anew with fresh seeds: python run_search.py confirm {address}"
 
 
-def search_notes(search: Search, importance: pd.DataFrame | None = None, address: str = "RUN_DIR") -> list[str]:
+def search_notes(search: SearchResults, importance: pd.DataFrame | None = None, address: str = "RUN_DIR") -> list[str]:
     """Sentences beside a search's tables and figures: what importance rests on, how far its best can be believed; none
     for an ablation."""
     if not search.records.is_search:
         return []
-    return [note for note in (importance_note(search.seen, importance), search_note(search, address)) if note]
+    return [note for note in (importance_note(search.observed, importance), search_note(search, address)) if note]
 
 
 def _ties(ranked: pd.DataFrame) -> int:

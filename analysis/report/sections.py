@@ -11,10 +11,9 @@ import pandas as pd
 from analysis.figures.gallery import Gallery
 from analysis.figures.theme import Figure
 from analysis.records.run_records import Records
-from analysis.records.schema import FINISHED
 from analysis.report import html_tables
+from analysis.report.html_tables import HtmlTable, capped
 from analysis.report.narrative import pareto_in_words, stopped_early
-from analysis.report.table_cells import Sheet, capped
 from analysis.tables.confusion import MAXIMUM_CELLS
 from analysis.tables.gained_and_lost import MAXIMUM_COMPARISONS
 from analysis.tables.search.pareto import cell_objectives, measured
@@ -94,7 +93,7 @@ class Block:
 
     heading: str = ""
     text: str = ""
-    sheet: Sheet | None = None
+    table: HtmlTable | None = None
     after: str = ""
 
 
@@ -133,26 +132,26 @@ def sections(
     made["ablation"] = _ablation(records, tables, anchors)
     made["search"] = _search(records, tables, notes)
     if "stability" in tables and len(tables["stability"]):
-        sheet = capped(html_tables.stability(tables["stability"]), "stability.csv")
+        table = capped(html_tables.stability(tables["stability"]), "stability.csv")
         text = _not_in_stability(records, tables["stability"])
-        made["curves"].blocks.append(Block("Roughness and jumps of each cell", text, sheet))
+        made["curves"].blocks.append(Block("Roughness and jumps of each cell", text, table))
     if "why" in tables:
         text = CHANGED_POINTS if "share_better" in tables["why"] else CHANGED_CLASSES
         if len(records.comparisons) > MAXIMUM_COMPARISONS:
             text += f" Of the study's first {MAXIMUM_COMPARISONS} comparisons; predictions of others were not read."
-        made["why"].blocks.append(Block(text=text, sheet=capped(html_tables.why(tables["why"]), "why.csv")))
+        made["why"].blocks.append(Block(text=text, table=capped(html_tables.why(tables["why"]), "why.csv")))
     if "per_class" in tables:
         text = "Test accuracy, mean over seeds; the best of each class in bold. Confusion counts are in confusion.csv."
         if not records.is_search and records.trials["cell"].nunique() > MAXIMUM_CELLS:
             text += f" Of the best {MAXIMUM_CELLS} cells and the baseline; predictions of others were not read."
-        made["classes"].blocks.append(Block(text=text, sheet=html_tables.per_class(tables["per_class"])))
+        made["classes"].blocks.append(Block(text=text, table=html_tables.per_class(tables["per_class"])))
     if trials.rows:
-        made["trials"].blocks.append(Block(sheet=trials))
+        made["trials"].blocks.append(Block(table=trials))
     for name, listing in LISTED.items():
         if name in tables and len(tables[name]):
-            sheet = capped(html_tables.plain(tables[name]), f"{name}.csv")
+            table = capped(html_tables.plain(tables[name]), f"{name}.csv")
             made.setdefault(listing.section, Section(listing.section)).blocks.append(
-                Block(listing.heading, listing.text, sheet)
+                Block(listing.heading, listing.text, table)
             )
     for figure in figures:
         made.setdefault(figure.section, Section(figure.section)).figures.append(figure)
@@ -162,32 +161,30 @@ def sections(
 
 
 def _ablation(records: Records, tables: Mapping[str, pd.DataFrame], anchors: Mapping[str, str]) -> Section:
-    section = Section("ablation")
     if records.is_search:
-        return section
+        return Section("ablation")
     metric = records.metric
     theirs = THEIRS if any(cell.get("reference") for cell in records.study.get("cells", [])) else ""
-    blocks = section.blocks
+    blocks: list[Block] = []
     if "ladder" in tables and len(tables["ladder"]):
         after = (
             "A mean stands with half of its 95 % interval over seeds; what a rung gains is paired by seed, with its "
+            f"95 % interval below. Every statistic of each step is in ablation.csv.{theirs}"
         )
-        after += "95 % interval below. "
-        after += f"Every statistic of each step is in ablation.csv.{theirs}"
-        blocks.append(Block(metric, sheet=html_tables.ladder(tables["ladder"], tables["ablation"]), after=after))
+        blocks.append(Block(metric, table=html_tables.ladder(tables["ladder"], tables["ablation"]), after=after))
     factors = [name for name in tables if name.startswith("factor_")]
     for name in factors:
-        sheet = capped(html_tables.levels(tables[name], anchors), f"{name}.csv")
+        table = capped(html_tables.levels(tables[name], anchors), f"{name}.csv")
         after = f"A mean stands with half of its 95 % interval over seeds, the best in bold.{theirs}"
-        blocks.append(Block(_question(tables[name]), sheet=sheet, after=after if name == factors[-1] else ""))
+        blocks.append(Block(_question(tables[name]), table=table, after=after if name == factors[-1] else ""))
     compared = [name for name in tables if name.startswith("ablation") and len(tables[name])]
     compared = [name for name in compared if not (name == "ablation" and "ladder" in tables)]
     for name in compared:
         title = metric if name == "ablation" else name.removeprefix("ablation_")
         title = f"Every comparison, {title}" if blocks or len(compared) > 1 else title
-        blocks.append(Block(title, sheet=capped(html_tables.comparisons(tables[name]), f"{name}.csv")))
-    section.text = PAIRED if compared or blocks else ""
-    return Section("ablation", section.text, [*blocks, *_factorial(tables), *_ranking(records, tables)])
+        blocks.append(Block(title, table=capped(html_tables.comparisons(tables[name]), f"{name}.csv")))
+    text = PAIRED if compared or blocks else ""
+    return Section("ablation", text, [*blocks, *_factorial(tables), *_ranking(records, tables)])
 
 
 def _factorial(tables: Mapping[str, pd.DataFrame]) -> list[Block]:
@@ -198,8 +195,8 @@ def _factorial(tables: Mapping[str, pd.DataFrame]) -> list[Block]:
     if "interactions" in tables and len(tables["interactions"]):
         text = "How much two levels together differ from the sum of their separate effects. Not corrected for the "
         text += "number of rows."
-        sheet = capped(html_tables.interactions(tables["interactions"]), "interactions.csv")
-        blocks.append(Block("Interactions", text, sheet))
+        table = capped(html_tables.interactions(tables["interactions"]), "interactions.csv")
+        blocks.append(Block("Interactions", text, table))
     if "anova" in tables and len(tables["anova"]):
         text = (
             "Type II, with the seed as a block, over seeds that finished every cell; partial η² is the share of what "
@@ -217,8 +214,8 @@ def _search(records: Records, tables: Mapping[str, pd.DataFrame], notes: Sequenc
         text = pareto_in_words(tables["pareto"], records.objectives, len(cell_objectives(records)))
         left = len(tables["pareto"]) - html_tables.RANKING_ROWS
         text += f" {left} more are in pareto.csv." if left > 0 else ""
-        sheet = html_tables.pareto(tables["pareto"], measured(records)) if len(tables["pareto"]) else None
-        section.blocks.append(Block("Pareto front", text, sheet))
+        table = html_tables.pareto(tables["pareto"], measured(records)) if len(tables["pareto"]) else None
+        section.blocks.append(Block("Pareto front", text, table))
     section.blocks += _ranking(records, tables)
     section.text = " ".join(notes)
     return section
@@ -231,7 +228,7 @@ def _ranking(records: Records, tables: Mapping[str, pd.DataFrame]) -> list[Block
     if records.is_search:
         text = "By validation; test stands beside it and chooses nothing."
     else:
-        text = f"By {records.study['metric']}, mean over the seeds that finished."
+        text = f"By {records.metric}, mean over the seeds that finished."
     left = len(table) - html_tables.RANKING_ROWS
     text += f" The best {html_tables.RANKING_ROWS}; {left} more are in ranking.csv." if left > 0 else ""
     stopped = stopped_early(records)
@@ -241,8 +238,7 @@ def _ranking(records: Records, tables: Mapping[str, pd.DataFrame]) -> list[Block
 
 def _not_in_stability(records: Records, table: pd.DataFrame) -> str:
     """How many cells with these figures stability.csv does not hold, as of a large search; empty where it holds all."""
-    trials = records.trials
-    known = trials.loc[(trials["status"] == FINISHED) & trials["val_roughness"].notna(), "cell"]
+    known = records.finished.dropna(subset="val_roughness")["cell"]
     left = len(set(known) - set(table["cell"]))
     return f"The best {len(table)}; {left} more are only in trials.parquet." if left else ""
 
@@ -251,8 +247,4 @@ def _question(table: pd.DataFrame) -> str:
     """What a factor's table answers, as a heading."""
     levels = [str(level) for level in table["level"]]
     listed = f"{', '.join(levels[:-1])} or {levels[-1]}?"
-    return (
-        f"{table.attrs['factor']}: {listed}"
-        if len(listed) <= 120
-        else f"{table.attrs['factor']}: which of {len(levels)} levels?"
-    )
+    return f"{table.attrs['factor']}: {listed if len(listed) <= 120 else f'which of {len(levels)} levels?'}"

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Tests, intervals, corrections and models that the tables rest on."""

@@ -1,4 +1,4 @@
-"""TODO."""
+"""A factorial's cells by their levels, means over them, and the sums of squares of its analysis of variance."""
 
 from collections.abc import Iterable, Sequence
 from itertools import combinations

@@ -1,4 +1,4 @@
-"""Paired statistics over seeds: t-test, t interval, exact sign-flip permutation test, Holm's correction; and Welch's
+"""Tests of a difference: over paired seeds the t-test, its interval and the exact sign-flip permutation test; Welch's
 t-test where two runs share no seeds.
 
 Differences that are equal up to the rounding of their operands count as equal: a t-test on rounding noise would report
@@ -13,6 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from analysis.records.run_records import Records
+
 CONFIDENCE = 0.95
 SIGNIFICANCE = 0.05
 MINIMUM_PAIRS = 3  # below them no comparison has a verdict
@@ -22,40 +24,52 @@ FLIP_SEED = 0
 
 
 @dataclass(frozen=True)
-class Paired:
-    """A level against its baseline over the seeds that both finished; None where n_pairs allows no statement."""
+class Difference:
+    """A level's values against its baseline's; None where they are too few for a statement."""
 
-    n_pairs: int
     baseline_mean: float | None = None
     level_mean: float | None = None
     delta: float | None = None
     ci_low: float | None = None
     ci_high: float | None = None
     p_value: float | None = None
+
+
+@dataclass(frozen=True)
+class Paired(Difference):
+    """The same over the seeds that both finished."""
+
+    n_pairs: int = 0
     p_permutation: float | None = None
     effect_size: float | None = None
+
+
+def paired_by_seed(records: Records, baseline: str, cell: str, metric: str) -> Paired:
+    """A cell against another over the seeds that both finished."""
+    both = pd.concat([records.values(baseline, metric), records.values(cell, metric)], axis=1, join="inner")
+    return paired(both.iloc[:, 0].to_numpy(), both.iloc[:, 1].to_numpy())
 
 
 def paired(baseline: NDArray[np.float64], level: NDArray[np.float64]) -> Paired:
     """Statistics of `level - baseline`, two arrays of shape [n_pairs] in the same order of seeds."""
     n = len(level)
     if n == 0:
-        return Paired(0)
+        return Paired()
     scale = float(max(np.abs(level).max(), np.abs(baseline).max()))
     differences, equal = _denoised(level - baseline, scale)
     delta = float(differences.mean())
     delta = 0.0 if abs(delta) <= _rounding(scale) else delta  # of differences that cancel
     means = {"baseline_mean": float(baseline.mean()), "level_mean": float(level.mean()), "delta": delta}
     if n < 2:
-        return Paired(n, **means)
+        return Paired(n_pairs=n, **means)
     p_permutation = sign_flip_p(differences)
     if equal:
         p_value = 1.0 if delta == 0 else p_permutation
-        return Paired(n, **means, ci_low=delta, ci_high=delta, p_value=p_value, p_permutation=p_permutation)
+        return Paired(n_pairs=n, **means, ci_low=delta, ci_high=delta, p_value=p_value, p_permutation=p_permutation)
     test = stats.ttest_1samp(differences, 0.0)
     interval = test.confidence_interval(CONFIDENCE)
     return Paired(
-        n,
+        n_pairs=n,
         **means,
         ci_low=float(interval.low),
         ci_high=float(interval.high),
@@ -100,19 +114,7 @@ def sign_flip_p(differences: NDArray[np.float64]) -> float:
     return reached / len(null) if exact else (reached + 1) / (len(null) + 1)
 
 
-@dataclass(frozen=True)
-class Unpaired:
-    """One sample against an independent one; None where their sizes allow no statement."""
-
-    baseline_mean: float | None = None
-    level_mean: float | None = None
-    delta: float | None = None
-    ci_low: float | None = None
-    ci_high: float | None = None
-    p_value: float | None = None
-
-
-def unpaired(baseline: NDArray[np.float64], level: NDArray[np.float64]) -> Unpaired:
+def unpaired(baseline: NDArray[np.float64], level: NDArray[np.float64]) -> Difference:
     """Welch's t-test and 95 % interval of `mean(level) - mean(baseline)`, two arrays of any lengths.
 
     Where neither sample varies the test is undefined: the interval is then the point and the p-value that of the exact
@@ -123,20 +125,20 @@ def unpaired(baseline: NDArray[np.float64], level: NDArray[np.float64]) -> Unpai
         "level_mean": float(level.mean()) if len(level) else None,
     }
     if not len(baseline) or not len(level):
-        return Unpaired(**means)
+        return Difference(**means)
     noise = _rounding(float(max(np.abs(baseline).max(), np.abs(level).max())))
     delta = float(level.mean() - baseline.mean())
     if min(len(baseline), len(level)) < 2:
-        return Unpaired(**means, delta=delta)
+        return Difference(**means, delta=delta)
     if max(np.ptp(baseline), np.ptp(level)) <= noise:
         delta = 0.0 if abs(delta) <= noise else delta
         # Only the observed split of the pooled values is as extreme, and its mirror image where the sizes are equal.
         reached = 2 if len(baseline) == len(level) else 1
         p_value = reached / comb(len(baseline) + len(level), len(level)) if delta else 1.0
-        return Unpaired(**means, delta=delta, ci_low=delta, ci_high=delta, p_value=p_value)
+        return Difference(**means, delta=delta, ci_low=delta, ci_high=delta, p_value=p_value)
     test = stats.ttest_ind(level, baseline, equal_var=False)
     interval = test.confidence_interval(CONFIDENCE)
-    return Unpaired(
+    return Difference(
         **means, delta=delta, ci_low=float(interval.low), ci_high=float(interval.high), p_value=float(test.pvalue)
     )
 

@@ -1,19 +1,31 @@
-"""TODO."""
+"""Holm's correction over the comparisons of a table, and the verdict that each then has."""
+
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 
+from analysis.statistics.hypothesis_tests import SIGNIFICANCE
+from core.metrics import maximised
 
-def holm(p_values: pd.Series) -> pd.Series:
+IDENTICAL, TOO_FEW, UNSTABLE = "identical", "too few runs", "unstable"
+BETTER, WORSE, UNCLEAR = "better", "worse", "no clear difference"
+
+
+def holm(p_values: "Iterable[float | None] | pd.Series[float]") -> "pd.Series[float]":
     """Holm's correction over the entries that are not null; the others stay null."""
     from statsmodels.stats.multitest import multipletests
 
-    corrected = pd.Series(np.nan, index=p_values.index, dtype="float64")
-    known = p_values.dropna().astype("float64")
+    known = pd.Series(p_values, dtype="float64")
+    corrected = pd.Series(np.nan, index=known.index, dtype="float64")
+    known = known.dropna()
     if len(known):
         corrected[known.index] = multipletests(known.to_numpy(), method="holm")[1]
     return corrected
 
 
-IDENTICAL, TOO_FEW, UNSTABLE = "identical", "too few runs", "unstable"
-BETTER, WORSE, UNCLEAR = "better", "worse", "no clear difference"
+def verdict_of(delta: float, p_holm: float, metric: str) -> str:
+    """BETTER or WORSE where the corrected p-value is below 5 %, else UNCLEAR."""
+    if p_holm >= SIGNIFICANCE or np.isnan(p_holm):
+        return UNCLEAR
+    return BETTER if (delta > 0) == maximised(metric) else WORSE

@@ -1,4 +1,5 @@
-"""TODO."""
+"""What a trial's test predictions got right and wrong: by example, in landmarks' pixels, and in calibration; McNemar's
+test of two trials."""
 
 from dataclasses import dataclass
 from functools import reduce
@@ -12,7 +13,7 @@ ECE_BINS = 15
 
 
 @dataclass(frozen=True)
-class Classes:
+class ClassPredictions:
     """Test predictions of a classifier, a row an example in the order of `index`; ece is None without scores."""
 
     index: NDArray[np.int64]
@@ -23,17 +24,17 @@ class Classes:
 
 
 @dataclass(frozen=True)
-class Points:
+class LandmarkErrors:
     """Distance of each example's landmarks from the true ones, mean over its landmarks, in pixels."""
 
     index: NDArray[np.int64]
     error: NDArray[np.float64]
 
 
-Outcome = Classes | Points | None
+Predictions = ClassPredictions | LandmarkErrors | None
 
 
-def read_outcome(path: Path) -> Outcome:
+def read_predictions(path: Path) -> Predictions:
     """What a trial's predictions say, in the order of the examples; None where the file is missing or unreadable."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -50,7 +51,7 @@ def read_outcome(path: Path) -> Outcome:
     columns = {name: values[order] for name, values in columns.items()}
     index = columns.pop("index").astype(np.int64)
     if "true_x0" in columns:
-        return Points(index, point_errors(columns))
+        return LandmarkErrors(index, point_errors(columns))
     target, prediction = columns.get("target"), columns.get("prediction")
     if target is None or prediction is None:
         return None
@@ -62,7 +63,9 @@ def read_outcome(path: Path) -> Outcome:
     ece = None
     if scores:
         ece = calibration_error(reduce(np.maximum, scores)[known].astype(np.float64), right)
-    return Classes(index[known], target[known].astype(np.int64), prediction[known].astype(np.int64), right, ece)
+    return ClassPredictions(
+        index[known], target[known].astype(np.int64), prediction[known].astype(np.int64), right, ece
+    )
 
 
 def point_errors(columns: dict[str, NDArray[Any]]) -> NDArray[np.float64]:

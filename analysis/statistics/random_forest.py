@@ -1,4 +1,4 @@
-"""TODO."""
+"""A random forest over a search's configurations, whose predictions show what one setting does."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,16 +17,16 @@ SEED = 0
 
 
 @dataclass(frozen=True)
-class Forest:
+class RandomForest:
     """A random forest over configurations; missing settings are a category of their own, or go where a split sends
     them."""
 
-    seen: Observations
+    observed: Observations
 
     @cached_property
     def rows(self) -> pd.DataFrame:
         """The configurations that it has learned from."""
-        return evenly(self.seen.table, LEARNED, maximised(self.seen.metric))
+        return evenly(self.observed.table, LEARNED, maximised(self.observed.metric))
 
     @cached_property
     def _trees(self) -> list[Any]:
@@ -39,7 +39,7 @@ class Forest:
     def encode(self, rows: pd.DataFrame) -> NDArray[np.float32]:
         """A column a range on its scale, a column a choice's label, 1 where it was taken."""
         columns = []
-        for setting in self.seen.settings:
+        for setting in self.observed.settings:
             if setting.choices:
                 columns += [(rows[setting.key] == label).to_numpy("float32") for label in setting.choices]
             else:
@@ -54,8 +54,8 @@ class Forest:
     def at(self, points: pd.DataFrame, averaged: int) -> NDArray[np.float64]:
         """Predictions [tree, point] with the settings of each point (a column a setting), averaged over at most
         `averaged` of the better half of the configurations in which these settings exist."""
-        rows = better_half(self.rows.loc[self.rows[list(points)].notna().all(axis=1)], self.seen.metric)
-        rows = evenly(rows, averaged, maximised(self.seen.metric))
+        rows = better_half(self.rows.loc[self.rows[list(points)].notna().all(axis=1)], self.observed.metric)
+        rows = evenly(rows, averaged, maximised(self.observed.metric))
         laid = pd.concat([rows] * len(points), ignore_index=True)
         for key in points:
             laid[key] = np.repeat(points[key].to_numpy(), len(rows))
@@ -65,7 +65,7 @@ class Forest:
     def _consistent(self, rows: pd.DataFrame, held: set[str]) -> pd.DataFrame:
         """Rows whose settings exist exactly where their conditions hold; one that comes into being takes the values
         that it had in other configurations, in turn."""
-        for setting in self.seen.settings:
+        for setting in self.observed.settings:
             if not setting.when or setting.key in held:
                 continue
             active = setting.active(rows)

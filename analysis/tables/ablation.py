@@ -1,4 +1,4 @@
-"""What a level changes: paired comparisons over seeds (ablation), main effects and interactions of a factorial.
+"""What a level changes: the comparisons of an ablation, paired over seeds.
 
 Pairs are seeds that both cells finished. `delta` is level − baseline, whichever way the metric is better.
 """
@@ -10,60 +10,18 @@ from typing import Any
 import pandas as pd
 
 from analysis.records.run_records import Records
-from analysis.records.schema import DIVERGED, FAILED
-from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS, SIGNIFICANCE, Paired, paired
-from analysis.statistics.multiple_comparisons import BETTER, IDENTICAL, TOO_FEW, UNCLEAR, UNSTABLE, WORSE, holm
+from analysis.records.schema import DIVERGED
+from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS, Paired, paired_by_seed
+from analysis.statistics.multiple_comparisons import IDENTICAL, TOO_FEW, UNSTABLE, holm, verdict_of
 from analysis.statistics.power import POWER_COLUMNS, power_columns
-from core.metrics import maximised
 
 # Factors whose rows have different baselines: a ladder's rungs, a path's steps, the winners of a search.
 MANY_BASELINES = {"ladder", "path", "configuration"}
-
-
-def comparison_label(row: Mapping[str, Any]) -> str:
-    """What a row compares: `loss = focal`, or where the baseline changes, as in a ladder, `+ dropout against + BN`."""
-    if row["factor"] in MANY_BASELINES:
-        return f"{row['level']} against {row['baseline_level']}"
-    factors, levels = row["factor"].split(" + "), row["level"].split(" + ")
-    if len(factors) != len(levels):
-        return f"{row['factor']} = {row['level']}"
-    return ", ".join(f"{factor} = {level}" for factor, level in zip(factors, levels, strict=True))
-
-
 STEPWISE = {"ladder", "path"}  # designs that also compare each cell with the one before
-
-
-def is_step(records: Records) -> Callable[[Mapping[str, Any]], bool]:
-    """Whether a comparison is, in a ladder or a path, of a cell with the one before; true of any in other designs."""
-    if records.design not in STEPWISE:
-        return lambda comparison: True
-    comparisons = records.comparisons
-    cells = list(
-        dict.fromkeys([*(one["baseline_cell"] for one in comparisons[:1]), *(one["cell"] for one in comparisons)])
-    )
-    before = dict(zip(cells[1:], cells, strict=False))
-    return lambda comparison: before.get(comparison["cell"]) == comparison["baseline_cell"]
-
-
 COLUMNS = (
-    "factor",
-    "level",
-    "baseline_level",
-    "metric",
-    "n_pairs",
-    "n_failed",
-    "n_diverged",
-    "baseline_mean",
-    "level_mean",
-    "delta",
-    "ci_low",
-    "ci_high",
-    "p_value",
-    "p_holm",
-    "p_permutation",
-    "effect_size",
-    "verdict",
-    "reference",
+    *("factor", "level", "baseline_level", "metric", "n_pairs", "n_failed", "n_diverged", "baseline_mean"),
+    *("level_mean", "delta", "ci_low", "ci_high", "p_value", "p_holm", "p_permutation", "effect_size"),
+    *("verdict", "reference"),
     *POWER_COLUMNS,
 )
 
@@ -75,29 +33,26 @@ def ablation_table(records: Records, metric: str) -> pd.DataFrame:
     cell's trials.
     """
     rows = [_comparison(records, comparison, metric) for comparison in records.comparisons]
-    return judged_table(rows, metric)
+    return table_with_verdicts(rows, metric)
 
 
 def _comparison(records: Records, comparison: dict[str, Any], metric: str) -> dict[str, Any]:
     cell, baseline = comparison["cell"], comparison["baseline_cell"]
-    both = pd.concat([records.values(baseline, metric), records.values(cell, metric)], axis=1, join="inner")
-    own = records.cells.get(cell, {})
     return {
         "factor": comparison["factor"],
         "level": comparison["level"],
         "baseline_level": comparison["baseline_level"],
-        "n_failed": records.count(cell, FAILED),
-        "n_diverged": records.count(cell, DIVERGED),
-        "reference": own.get("reference") if metric == records.metric else None,
-        "statistics": paired(both.iloc[:, 0].to_numpy(), both.iloc[:, 1].to_numpy()),
+        **records.broken(cell),
+        "reference": records.cells.get(cell, {}).get("reference") if metric == records.metric else None,
+        "statistics": paired_by_seed(records, baseline, cell, metric),
         "identical": records.resolve(cell) == records.resolve(baseline),
         "baseline_diverged": records.count(baseline, DIVERGED),
     }
 
 
-def judged_table(rows: list[dict[str, Any]], metric: str) -> pd.DataFrame:
+def table_with_verdicts(rows: list[dict[str, Any]], metric: str) -> pd.DataFrame:
     """Rows with their statistics spread out, Holm's correction over all of them, and a verdict each."""
-    p_holm = holm(pd.Series([row["statistics"].p_value for row in rows], dtype="float64"))
+    p_holm = holm(row["statistics"].p_value for row in rows)
     table = pd.DataFrame(
         [
             row
@@ -121,6 +76,39 @@ def _verdict(row: dict[str, Any], p_holm: float, metric: str) -> str:
         return TOO_FEW
     if row["n_diverged"] > row["baseline_diverged"]:
         return UNSTABLE
-    if p_holm < SIGNIFICANCE:
-        return BETTER if (statistics.delta > 0) == maximised(metric) else WORSE
-    return UNCLEAR
+    return verdict_of(statistics.delta, p_holm, metric)
+
+
+def cell_summary(records: Records, cell: str, metric: str) -> dict[str, Any]:
+    """A cell by itself, over all seeds that finished it."""
+    values = records.values(cell, metric)
+    return {
+        "metric": metric,
+        "n": len(values),
+        **records.broken(cell),
+        "mean": values.mean(),
+        "std": values.std(),
+        "reference": records.cells.get(cell, {}).get("reference"),
+    }
+
+
+def comparison_label(row: Mapping[str, Any]) -> str:
+    """What a row compares: `loss = focal`, or where the baseline changes, as in a ladder, `+ dropout against + BN`."""
+    if row["factor"] in MANY_BASELINES:
+        return f"{row['level']} against {row['baseline_level']}"
+    factors, levels = row["factor"].split(" + "), row["level"].split(" + ")
+    if len(factors) != len(levels):
+        return f"{row['factor']} = {row['level']}"
+    return ", ".join(f"{factor} = {level}" for factor, level in zip(factors, levels, strict=True))
+
+
+def is_step(records: Records) -> Callable[[Mapping[str, Any]], bool]:
+    """Whether a comparison is, in a ladder or a path, of a cell with the one before; true of any in other designs."""
+    if records.design not in STEPWISE:
+        return lambda comparison: True
+    comparisons = records.comparisons
+    cells = list(
+        dict.fromkeys([*(one["baseline_cell"] for one in comparisons[:1]), *(one["cell"] for one in comparisons)])
+    )
+    before = dict(zip(cells[1:], cells, strict=False))
+    return lambda comparison: before.get(comparison["cell"]) == comparison["baseline_cell"]

@@ -16,8 +16,17 @@ from analysis.records.columns import column, rows_of
 from analysis.records.run_records import Records
 from analysis.records.schema import DIVERGED, FAILED
 from analysis.records.store import read_records
-from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS, SIGNIFICANCE, Paired, Unpaired, paired, unpaired
-from analysis.statistics.multiple_comparisons import BETTER, IDENTICAL, TOO_FEW, UNCLEAR, UNSTABLE, WORSE, holm
+from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS, Difference, paired, unpaired
+from analysis.statistics.multiple_comparisons import (
+    BETTER,
+    IDENTICAL,
+    TOO_FEW,
+    UNCLEAR,
+    UNSTABLE,
+    WORSE,
+    holm,
+    verdict_of,
+)
 from analysis.tables.ablation import ablation_table
 from analysis.tables.ranking import ranking_table
 from analysis.tables.run_differences import (
@@ -31,45 +40,17 @@ from analysis.tables.run_differences import (
     within,
 )
 from core.errors import FaultError
-from core.metrics import maximised
 
 CELL_COLUMNS = (
-    "cell",
-    "metric",
-    "test",
-    "n_pairs",
-    "n_a",
-    "n_b",
-    "n_failed_a",
-    "n_failed_b",
-    "n_diverged_a",
-    "n_diverged_b",
-    "mean_a",
-    "mean_b",
-    "delta",
-    "ci_low",
-    "ci_high",
-    "p_value",
-    "p_holm",
-    "verdict",
+    *("cell", "metric", "test", "n_pairs", "n_a", "n_b", "n_failed_a", "n_failed_b", "n_diverged_a"),
+    *("n_diverged_b", "mean_a", "mean_b", "delta", "ci_low", "ci_high", "p_value", "p_holm", "verdict"),
 )
 ABLATION_COLUMNS = (
-    "factor",
-    "level",
-    "baseline_level",
-    "metric",
-    "n_pairs_a",
-    "n_pairs_b",
-    "delta_a",
-    "delta_b",
-    "p_holm_a",
-    "p_holm_b",
-    "verdict_a",
-    "verdict_b",
-    "agree",
+    *("factor", "level", "baseline_level", "metric", "n_pairs_a", "n_pairs_b", "delta_a", "delta_b"),
+    *("p_holm_a", "p_holm_b", "verdict_a", "verdict_b", "agree"),
 )
 PAIRED, UNPAIRED = "paired", "unpaired"
-B_BETTER, B_WORSE, A_UNSTABLE, B_UNSTABLE = f"B {BETTER}", f"B {WORSE}", f"A {UNSTABLE}", f"B {UNSTABLE}"
+A_UNSTABLE, B_UNSTABLE = f"A {UNSTABLE}", f"B {UNSTABLE}"
 ONLY_A, ONLY_B = "only in A", "only in B"
 AGREE, PARTLY, DISAGREE, UNKNOWN = "yes", "partly", "no", "unknown"
 
@@ -153,7 +134,7 @@ def cells_table(a: Run, b: Run) -> pd.DataFrame:
     metric = a.records.metric
     matched = match_cells(a, b)
     rows = [_row(a, b, match, metric) for match in matched]
-    p_holm = holm(pd.Series([row["p_value"] for row in rows], dtype="float64"))
+    p_holm = holm(row["p_value"] for row in rows)
     judged = [row | {"p_holm": p, "verdict": _verdict(row, p, metric)} for row, p in zip(rows, p_holm, strict=True)]
     table = pd.DataFrame(judged, columns=list(CELL_COLUMNS))
     numbers = CELL_COLUMNS[CELL_COLUMNS.index("mean_a") : CELL_COLUMNS.index("verdict")]
@@ -177,7 +158,7 @@ def _row(a: Run, b: Run, match: Match, metric: str) -> dict[str, Any]:
     values_a, values_b = (_values(run, cell, metric) for run, cell in zip((a, b), match, strict=True))
     both = pd.concat([values_a, values_b], axis=1, join="inner").to_numpy("float64")
     test = _test(same_data(a, b), len(both), min(len(values_a), len(values_b)))
-    statistics: Paired | Unpaired = unpaired(values_a.to_numpy(), values_b.to_numpy())
+    statistics: Difference = unpaired(values_a.to_numpy(), values_b.to_numpy())
     if test == PAIRED:
         statistics = paired(both[:, 0], both[:, 1])
     counts = {
@@ -221,9 +202,8 @@ def _verdict(row: Mapping[str, Any], p_holm: float, metric: str) -> str:
         return TOO_FEW
     if (unsteady := _unstable(row)) is not None:
         return unsteady
-    if p_holm < SIGNIFICANCE:
-        return B_BETTER if (row["delta"] > 0) == maximised(metric) else B_WORSE
-    return UNCLEAR
+    verdict = verdict_of(row["delta"], p_holm, metric)
+    return verdict if verdict == UNCLEAR else f"B {verdict}"
 
 
 def _unstable(row: Mapping[str, Any]) -> str | None:

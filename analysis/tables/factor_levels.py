@@ -7,8 +7,8 @@ import pandas as pd
 
 from analysis.records.columns import rows_of
 from analysis.records.run_records import Records
-from analysis.records.schema import DIVERGED, FAILED
 from analysis.statistics.hypothesis_tests import half_width
+from analysis.tables.ablation import cell_summary
 from core.metrics import maximised
 
 DESIGNS = ("one_at_a_time", "leave_one_out", "confirm")
@@ -49,17 +49,7 @@ def factor_tables(records: Records, ablation: pd.DataFrame) -> dict[str, pd.Data
 
 def _level(records: Records, metric: str, row: dict[str, object]) -> dict[str, object]:
     cell = str(row["cell"])
-    values = records.values(cell, metric)
-    return row | {
-        "metric": metric,
-        "n": len(values),
-        "n_failed": records.count(cell, FAILED),
-        "n_diverged": records.count(cell, DIVERGED),
-        "mean": values.mean(),
-        "std": values.std(),
-        "reference": records.cells.get(cell, {}).get("reference"),
-        "trials": " ".join(records.rows(cell)["trial"]),
-    }
+    return row | cell_summary(records, cell, metric) | {"trials": " ".join(records.rows(cell)["trial"])}
 
 
 def _table(rows: list[dict[str, object]], metric: str) -> pd.DataFrame:

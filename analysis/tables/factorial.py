@@ -1,8 +1,8 @@
-"""How much of a factorial's spread each factor, each interaction and the seed account for.
+"""A factorial's main effects and interactions, and how much of its spread is each factor's, interaction's and seed's.
 
-Seeds are blocks: every cell has one trial of each seed, so that what a seed adds to all cells leaves the residual. Only
-seeds that every cell finished enter, which makes the design balanced: types I, II and III agree, and all sums of
-squares add up to the total.
+In the analysis of variance seeds are blocks: every cell has one trial of each seed, so that what a seed adds to all
+cells leaves the residual. Only seeds that every cell finished enter, which makes the design balanced: types I, II and
+III agree, and all sums of squares add up to the total.
 """
 
 from dataclasses import asdict
@@ -15,19 +15,11 @@ from analysis.records.run_records import Records
 from analysis.records.schema import DIVERGED, FAILED
 from analysis.statistics.factorial import FactorialGrid, is_complete, sums_of_squares
 from analysis.statistics.hypothesis_tests import Paired, paired
-from analysis.tables.ablation import judged_table
+from analysis.tables.ablation import table_with_verdicts
 
 INTERACTION_COLUMNS = (
-    "factor_a",
-    "level_a",
-    "factor_b",
-    "level_b",
-    "metric",
-    "n_pairs",
-    "interaction",
-    "ci_low",
-    "ci_high",
-    "p_value",
+    *("factor_a", "level_a", "factor_b", "level_b", "metric", "n_pairs", "interaction", "ci_low"),
+    *("ci_high", "p_value"),
 )
 
 
@@ -39,7 +31,7 @@ def effects_table(records: Records, metric: str) -> pd.DataFrame:
         for level in levels:
             groups = grid.groups([{factor: level}, {factor: base}])
             cells, baselines = ([group[side] for group in groups] for side in (0, 1))
-            statistics = Paired(0)
+            statistics = Paired()
             if groups:
                 changed, unchanged = grid.means(groups)
                 statistics = paired(unchanged, changed)
@@ -56,7 +48,7 @@ def effects_table(records: Records, metric: str) -> pd.DataFrame:
                     "baseline_diverged": grid.count(baselines, DIVERGED),
                 }
             )
-    return judged_table(rows, metric)
+    return table_with_verdicts(rows, metric)
 
 
 def interactions_table(records: Records, metric: str) -> pd.DataFrame:
@@ -67,7 +59,7 @@ def interactions_table(records: Records, metric: str) -> pd.DataFrame:
         for level_a, level_b in ((a, b) for a in levels_a for b in levels_b):
             corners = [(level_a, level_b), (level_a, base_b), (base_a, level_b), (base_a, base_b)]
             groups = grid.groups([{factor_a: a, factor_b: b} for a, b in corners])
-            statistics = Paired(0)
+            statistics = Paired()
             if groups:
                 both, only_a, only_b, neither = grid.means(groups)
                 statistics = paired(only_b - neither, both - only_a)

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Numbers, intervals, settings and counts as text."""
 
 import json
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from analysis.records.run_records import Records
 from analysis.records.schema import STATUSES
 
 DIGITS = 4
+SPLIT_TITLES = {"train": "training", "val": "validation", "test": "test"}
 
 
 def number(value: float | None, digits: int = DIGITS, signed: bool = False) -> str:
@@ -37,12 +38,7 @@ def reached(row: Mapping[str, Any], value: str) -> str:
     return f"{value} after {epochs:.3g} {'epoch' if epochs == 1 else 'epochs'}"
 
 
-def after(epoch: int | None) -> str:
-    """At which epoch values were compared, behind a noun; empty where each is of its trial's selected epoch."""
-    return "" if epoch is None else f" after {plural(epoch, 'epoch')}"
-
-
-def progress(records: Records) -> str:
+def progress_in_words(records: Records) -> str:
     """How many of the planned trials have come how far."""
     by_status = records.trials["status"].value_counts()
     planned = records.planned_trials

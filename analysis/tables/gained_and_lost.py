@@ -1,13 +1,14 @@
 """Why a level differs from its baseline: the test examples that it gains and loses, the classes they are of, and how
 far its confidence can be believed. From the predictions of pairs of trials with equal seeds; nothing is averaged first.
 
-A pair counts where both trials finished and left predictions of the same examples with the same targets.
+A pair counts where both trials finished and left predictions of the same examples with the same targets. An example
+that turns one way with one seed and back with another is noise; it counts where one way prevails.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,12 +16,14 @@ from numpy.typing import NDArray
 
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
-from analysis.statistics.prediction_errors import Classes, Outcome, Points, mcnemar_p, read_outcome
+from analysis.statistics.prediction_errors import (
+    ClassPredictions,
+    LandmarkErrors,
+    Predictions,
+    mcnemar_p,
+    read_predictions,
+)
 from analysis.tables.confusion import class_name
-
-if TYPE_CHECKING:
-    from analysis.statistics.prediction_errors import Classes
-
 
 PAIR_COLUMNS = ("factor", "level", "baseline_level", "n_pairs", "examples")
 CLASS_COLUMNS = (
@@ -42,17 +45,17 @@ def why_and_changed(records: Records, run: RunDirectory) -> tuple[pd.DataFrame, 
     the classes whose accuracy rose and fell most, mean over pairs. Landmarks: the shares of examples whose error fell
     and rose, the mean and the median of its change in pixels, means over pairs.
 
-    changed.csv holds, of classes, the test examples that turn, as `changed.changed_rows` finds them.
+    changed.csv holds, of classes, the test examples that turn, as `changed_rows` finds them.
     """
-    read = lru_cache(KEPT_TRIALS)(lambda trial: read_outcome(run.predictions / f"{trial}.parquet"))
+    read = lru_cache(KEPT_TRIALS)(lambda trial: read_predictions(run.predictions / f"{trial}.parquet"))
     names = records.class_names
     rows, turned = [], []
     comparisons = records.comparisons[:MAXIMUM_COMPARISONS]
     for comparison in comparisons if run.predictions.is_dir() else []:
         pairs = list(_pairs(records, comparison["baseline_cell"], comparison["cell"], read))
         row = {name: comparison[name] for name in PAIR_COLUMNS[:3]} | {"n_pairs": len(pairs)}
-        classes = [(a, b) for a, b in pairs if isinstance(a, Classes) and isinstance(b, Classes)]
-        points = [(a, b) for a, b in pairs if isinstance(a, Points) and isinstance(b, Points)]
+        classes = [(a, b) for a, b in pairs if isinstance(a, ClassPredictions) and isinstance(b, ClassPredictions)]
+        points = [(a, b) for a, b in pairs if isinstance(a, LandmarkErrors) and isinstance(b, LandmarkErrors)]
         if classes:
             rows.append(row | _classes(classes, names))
             turned += changed_rows(comparison, classes, names)
@@ -67,20 +70,24 @@ def why_and_changed(records: Records, run: RunDirectory) -> tuple[pd.DataFrame, 
 
 
 def _pairs(
-    records: Records, baseline: str, level: str, read: Callable[[str], Outcome]
-) -> Iterator[tuple[Classes | Points, Classes | Points]]:
+    records: Records, baseline: str, level: str, read: Callable[[str], Predictions]
+) -> Iterator[tuple[ClassPredictions | LandmarkErrors, ClassPredictions | LandmarkErrors]]:
     """Outcomes of both cells by seed, where they are of the same examples."""
     first, second = (records.finished_trials(cell) for cell in (baseline, level))
     for seed in sorted(first.keys() & second.keys()):
         a, b = read(first[seed]), read(second[seed])
         if a is None or b is None or type(a) is not type(b) or not np.array_equal(a.index, b.index) or not len(a.index):
             continue
-        if isinstance(a, Classes) and isinstance(b, Classes) and not np.array_equal(a.target, b.target):
+        if (
+            isinstance(a, ClassPredictions)
+            and isinstance(b, ClassPredictions)
+            and not np.array_equal(a.target, b.target)
+        ):
             continue
         yield a, b
 
 
-def _classes(pairs: list[tuple[Classes, Classes]], names: list[str]) -> dict[str, Any]:
+def _classes(pairs: list[tuple[ClassPredictions, ClassPredictions]], names: list[str]) -> dict[str, Any]:
     gained = [int((~a.right & b.right).sum()) for a, b in pairs]
     lost = [int((a.right & ~b.right).sum()) for a, b in pairs]
     by_class = pd.concat([_by_class(b) - _by_class(a) for a, b in pairs], axis=1).mean(axis=1)
@@ -101,12 +108,12 @@ def _classes(pairs: list[tuple[Classes, Classes]], names: list[str]) -> dict[str
     return row
 
 
-def _by_class(outcome: Classes) -> pd.Series:
+def _by_class(outcome: ClassPredictions) -> pd.Series:
     """Accuracy by class of the examples."""
     return pd.Series(outcome.right).groupby(outcome.target).mean()
 
 
-def _points(pairs: list[tuple[Points, Points]]) -> dict[str, Any]:
+def _points(pairs: list[tuple[LandmarkErrors, LandmarkErrors]]) -> dict[str, Any]:
     changes = [b.error - a.error for a, b in pairs]
     return {
         "examples": len(changes[0]),
@@ -126,7 +133,7 @@ MAXIMUM_EXAMPLES = 50  # of each comparison, either way
 
 
 def changed_rows(
-    comparison: Mapping[str, Any], pairs: "Sequence[tuple[Classes, Classes]]", names: list[str]
+    comparison: Mapping[str, Any], pairs: Sequence[tuple[ClassPredictions, ClassPredictions]], names: list[str]
 ) -> list[dict[str, Any]]:
     """Examples of a comparison that turned right ("gained") and wrong ("lost") in more of the `n` pairs of equal seeds
     than they turned the other way.
@@ -160,7 +167,9 @@ def changed_rows(
     return rows
 
 
-def _where(pairs: "Sequence[tuple[Classes, Classes]]", flags: NDArray[np.bool_]) -> "list[tuple[Classes, Classes]]":
+def _where(
+    pairs: Sequence[tuple[ClassPredictions, ClassPredictions]], flags: NDArray[np.bool_]
+) -> list[tuple[ClassPredictions, ClassPredictions]]:
     return [pair for pair, flag in zip(pairs, flags, strict=True) if flag]
 
 

@@ -1,4 +1,4 @@
-"""A ladder as it is climbed: a row a rung, with what it gained over the rung before and over the first."""
+"""Designs of steps: a ladder's rungs with what each gained, and every candidate of every step of a path."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ import pandas as pd
 
 from analysis.records.columns import rows_of
 from analysis.records.run_records import Records
-from analysis.records.schema import DIVERGED, FAILED
-from analysis.statistics.hypothesis_tests import Paired, paired
+from analysis.statistics.hypothesis_tests import paired_by_seed
+from analysis.tables.ablation import cell_summary
 from core.metrics import counterpart
 
 GAINS = ("delta", "ci_low", "ci_high", "p_holm", "verdict")
@@ -29,17 +29,7 @@ def ladder_table(records: Records, ablation: pd.DataFrame) -> pd.DataFrame:
     rungs = [cell["name"] for cell in records.study.get("cells", [])]
     rows = []
     for place, rung in enumerate(rungs):
-        values = records.values(rung, metric)
-        row = {
-            "rung": rung,
-            "metric": metric,
-            "mean": values.mean(),
-            "std": values.std(),
-            "n": len(values),
-            "n_failed": records.count(rung, FAILED),
-            "n_diverged": records.count(rung, DIVERGED),
-            "reference": records.cells[rung].get("reference"),
-        }
+        row = {"rung": rung, **cell_summary(records, rung, metric)}
         for over, other in ((BEFORE, rungs[max(0, place - 1)]), (FIRST, rungs[0])):
             gains = compared.get((rung, other), {})
             row |= {f"{name}_{over}": gains.get(name) for name in GAINS}
@@ -95,7 +85,9 @@ def path_table(records: Records) -> pd.DataFrame:
     names = level_names(records.study)
     rows = []
     for found in candidates(records.study):
-        test, validation = (_paired(records, found, name) for name in (metric, counterpart(metric, "val")))
+        test, validation = (
+            paired_by_seed(records, found.against, found.cell, name) for name in (metric, counterpart(metric, "val"))
+        )
         rows.append(
             {
                 "step": found.step,
@@ -106,8 +98,7 @@ def path_table(records: Records) -> pd.DataFrame:
                 "against": found.against,
                 "metric": metric,
                 "n_pairs": test.n_pairs,
-                "n_failed": records.count(found.cell, FAILED),
-                "n_diverged": records.count(found.cell, DIVERGED),
+                **records.broken(found.cell),
                 "val_delta": validation.delta,
                 "delta": test.delta,
                 "ci_low": test.ci_low,
@@ -117,12 +108,6 @@ def path_table(records: Records) -> pd.DataFrame:
         )
     numbers = dict.fromkeys(("val_delta", "delta", "ci_low", "ci_high"), "float64")
     return pd.DataFrame(rows, columns=list(PATH_COLUMNS)).astype(numbers)
-
-
-def _paired(records: Records, found: Candidate, metric: str) -> Paired:
-    both = [records.values(cell, metric) for cell in (found.against, found.cell)]
-    table = pd.concat(both, axis=1, join="inner")
-    return paired(table.iloc[:, 0].to_numpy(), table.iloc[:, 1].to_numpy())
 
 
 def level_names(study: Mapping[str, Any]) -> dict[str, list[str]]:

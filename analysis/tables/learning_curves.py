@@ -1,4 +1,4 @@
-"""TODO."""
+"""Metrics by epoch over seeds (curves.csv), and how steadily each cell learns (stability.csv)."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import pandas as pd
 
 from analysis.records.columns import metric_columns
 from analysis.records.run_records import Records
-from analysis.records.schema import DIVERGED, FAILED, FINISHED
+from analysis.records.schema import DIVERGED, FAILED
 from analysis.statistics.hypothesis_tests import half_width
 from core.metrics import SPLITS, counterpart
 
@@ -57,8 +57,7 @@ def stability_table(records: Records, cells: Sequence[str]) -> pd.DataFrame:
     Cells none of whose finished trials has a curve long enough are left out. An interval may reach below zero, which
     neither figure can.
     """
-    trials = records.trials
-    known = trials.loc[(trials["status"] == FINISHED) & trials["val_roughness"].notna()]
+    known = records.finished.dropna(subset="val_roughness")
     by_cell = known.groupby("cell")
     shown = [cell for cell in cells if cell in by_cell.groups]
     table = pd.DataFrame({"cell": pd.Series(shown, dtype="str"), "n": by_cell.size().reindex(shown).to_numpy()})

@@ -9,29 +9,16 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from analysis.records.columns import metric_values
 from analysis.records.run_records import Records
 from analysis.records.schema import CONFIG_PREFIX, DIVERGED, FAILED, FINISHED, STOPPED
+from analysis.records.search_space import sampled_settings, settings_of
 from analysis.statistics.hypothesis_tests import half_width
 from core.metrics import counterpart, maximised
 
 COLUMNS = (
-    "rank",
-    "cell",
-    "n",
-    "n_failed",
-    "n_diverged",
-    "metric",
-    "mean",
-    "std",
-    "ci_low",
-    "ci_high",
-    "min",
-    "max",
-    "val_mean",
-    "val_std",
-    "test_mean",
-    "test_std",
-    "reference",
+    *("rank", "cell", "n", "n_failed", "n_diverged", "metric", "mean", "std", "ci_low", "ci_high", "min"),
+    *("max", "val_mean", "val_std", "test_mean", "test_std", "reference"),
 )
 # Behind the settings, and only where a trial was stopped; the mean is of the ranked metric at the epochs they reached.
 STOPPED_COLUMNS = ("n_stopped", "stopped_mean", "stopped_epochs")
@@ -74,8 +61,7 @@ def _by_cell(records: Records, metric: str, status: str, figures: Sequence[str])
     """Statistics of a metric over the trials of one status, by cell; empty where nobody recorded the metric."""
     trials = records.trials
     rows = trials.loc[trials["status"] == status]
-    value = rows[metric].astype("float64") if metric in rows else pd.Series(float("nan"), index=rows.index)
-    by_cell = value.groupby(rows["cell"])
+    by_cell = metric_values(rows, metric).groupby(rows["cell"])
     return pd.DataFrame({figure: by_cell.agg(figure) for figure in figures})
 
 
@@ -102,13 +88,11 @@ def _order(table: pd.DataFrame, maximise: bool) -> pd.Index:
     return keys.sort_values(["nothing", "cut", "mean", "stopped"], na_position="last", kind="stable").index
 
 
-def _had(records: Records, settings: pd.DataFrame) -> pd.DataFrame:
+def _without_inactive(records: Records, settings: pd.DataFrame) -> pd.DataFrame:
     """The settings by cell without those whose condition does not hold, which configurations show by their default."""
-    from analysis.records.search_space import drawn, settings_of
-
     conditional = [setting.key for setting in settings_of(records) if setting.when]
     if conditional:
-        there = drawn(records, settings_of(records)).set_index("cell").notna().reindex(settings.index)
+        there = sampled_settings(records, settings_of(records)).set_index("cell").notna().reindex(settings.index)
         for key in conditional:
             settings[key] = settings[key].where(there[key])
     return settings
@@ -130,7 +114,7 @@ def settings_columns(records: Records) -> pd.DataFrame:
             if name == f"{CONFIG_PREFIX}{key}" or name.startswith(f"{CONFIG_PREFIX}{key}.")
         ]
         settings = first[list(dict.fromkeys(names))].rename(columns=lambda name: name.removeprefix(CONFIG_PREFIX))
-        return _had(records, settings).reset_index(drop=True)
+        return _without_inactive(records, settings).reset_index(drop=True)
     levels = [cell.get("levels") or {} for cell in records.cells.values()]
     named = [factor["name"] for factor in records.study.get("factors", [])]
     names = list(dict.fromkeys([*named, *(name for row in levels for name in row)]))
@@ -149,7 +133,7 @@ def best_cell(records: Records, ranking: pd.DataFrame) -> str | None:
     A path's ranking also holds the candidates that validation rejected: one of them may lead it by its test metric.
     """
     measured = [str(cell) for cell in ranking.loc[ranking["mean"].notna(), "cell"]]
-    if _is_path(records):
+    if records.design == "path":
         taken = {str(comparison["cell"]): None for comparison in records.comparisons}
         measured = [cell for cell in reversed(taken) if cell in measured]
     return records.resolve(measured[0]) if measured else None
@@ -157,8 +141,4 @@ def best_cell(records: Records, ranking: pd.DataFrame) -> str | None:
 
 def best_word(records: Records) -> str:
     """What the cell of `best_cell` is called: a path's last step need not be its best."""
-    return "last step" if _is_path(records) else "best"
-
-
-def _is_path(records: Records) -> bool:
-    return records.design == "path"
+    return "last step" if records.design == "path" else "best"

@@ -16,7 +16,7 @@ import pandas as pd
 from analysis.records.columns import metric_columns, rows_of
 from analysis.records.run_records import Records
 from analysis.records.schema import CONFIG_PREFIX
-from analysis.tables.formatting import progress, selection_in_words
+from analysis.tables.formatting import progress_in_words, selection_in_words
 
 DIFFERENCE_COLUMNS = ("what", "a", "b")
 NONE, NOT_RECORDED = "none", "not recorded"
@@ -157,7 +157,7 @@ def _facts(run: Run) -> dict[str, str]:
         "seeds": ", ".join(map(str, study.get("seeds", []))),
         "objectives": ", ".join(objectives) if len(objectives) > 1 else "",
         "selection": selection_in_words(study["selection"]),
-        "trials": progress(run.records),
+        "trials": progress_in_words(run.records),
         "device": ", ".join(sorted(set(run.records.trials["device"].dropna()))),
     }
     facts |= {f"levels of {factor['name']}": _levels(factor) for factor in study.get("factors", [])}
@@ -188,7 +188,7 @@ def notes(a: Run, b: Run) -> list[str]:
     said = [] if same_data(a, b) else ["The runs used different data, so no seeds are paired."]
     for name, run in (("A", a), ("B", b)):
         if run.records.is_unfinished:
-            said.append(f"{name} is not finished: {progress(run.records)}.")
+            said.append(f"{name} is not finished: {progress_in_words(run.records)}.")
     return [*said, *_repeated(a, b)]
 
 

@@ -15,10 +15,12 @@ from analysis.records.schema import FINISHED, PROOF
 from core.errors import PlanError
 from datasets.base import DataError
 from engine.execution.replay import Replay, compare
-from engine.planning.plan import Plan, Workbench, make_plan
+from engine.planning.plan import Plan, make_plan
 from engine.planning.reuse import sources
+from engine.planning.trial_factory import TrialFactory
 from engine.runlog.history import History
-from engine.runlog.run_log import git_state, now, read_request
+from engine.runlog.run_log import now
+from engine.runlog.study_file import git_state, read_request
 from trainables.config import ConfigError, TrialConfig, from_tree
 from trainables.trial_key import code_version, trial_key
 
@@ -50,15 +52,15 @@ def under_known_keys(
     for directory in directories:
         run, record = read_request(directory)
         history = History.of(run)
-        begun = dict(_begun_by_other_code(plan.bench, history, record))
+        begun = dict(_begun_by_other_code(plan.factory, history, record))
         if prove:
             for versions in dict.fromkeys((each.version, each.own) for each in begun.values()):
                 if versions not in history.proofs:
                     alike = [each for each in begun.values() if (each.version, each.own) == versions]
-                    proofs += _prove(plan.bench, history, record, alike, tell)
-        plan.bench.known = {**{content: each.trial for content, each in begun.items()}, **plan.bench.known}
-    changed = bool(plan.bench.known)
-    return make_plan(plan.asked, plan.options, plan.directory, plan.bench) if changed else plan, proofs
+                    proofs += _prove(plan.factory, history, record, alike, tell)
+        plan.factory.known = {**{content: each.trial for content, each in begun.items()}, **plan.factory.known}
+    changed = bool(plan.factory.known)
+    return make_plan(plan.asked, plan.options, plan.directory, plan.factory) if changed else plan, proofs
 
 
 def assumed_to_go_on(plan: Plan) -> Plan:
@@ -67,20 +69,20 @@ def assumed_to_go_on(plan: Plan) -> Plan:
     return under_known_keys(plan, [*begun, *sources(plan)], lambda text: None, prove=False)[0]
 
 
-def _begun_by_other_code(bench: Workbench, history: History, record: Event) -> Iterator[tuple[str, Begun]]:
+def _begun_by_other_code(factory: TrialFactory, history: History, record: Event) -> Iterator[tuple[str, Begun]]:
     """By content key; of several trials of one content the one that went furthest, as long as this code has none."""
     found: dict[str, Begun] = {}
     ours = set()
     for event in sorted(history.starts.values(), key=lambda event: _progress(history, event["trial"])):
         try:
             config = from_tree(event["config"])
-            info = bench.data(config).info
+            info = factory.data(config).info
         except (ConfigError, DataError):  # no trial of this plan, then
             continue
         if event.get("fingerprint", record["data"]["fingerprint"]) != info.fingerprint:
             continue
-        content, own = bench.content_key(config, event["seed"]), code_version(config)
-        if trial_key(config, event["seed"], info, bench.population) == event["trial"]:
+        content, own = factory.content_key(config, event["seed"]), code_version(config)
+        if trial_key(config, event["seed"], info, factory.population) == event["trial"]:
             ours.add(content)
         else:
             version = history.codes[event["trial"]] or f"unrecorded, {_components(config)}"
@@ -99,7 +101,7 @@ def _components(config: TrialConfig) -> str:
 
 
 def _prove(
-    bench: Workbench, history: History, record: Event, begun: list[Begun], tell: Callable[[str], None]
+    factory: TrialFactory, history: History, record: Event, begun: list[Begun], tell: Callable[[str], None]
 ) -> list[Event]:
     """Train the shortest finished trial of one version again, or the longest begun one where none is finished."""
     with_rows = [each for each in begun if history.rows.get(each.trial)]
@@ -117,7 +119,7 @@ def _prove(
         f"{who} was trained by other code; it is trained once more, to see whether this code comes to the same numbers."
     )
     with tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch:
-        kind, differences = compare(Replay(bench, history, Path(scratch)), chosen.trial, brief=True)
+        kind, differences = compare(Replay(factory, history, Path(scratch)), chosen.trial, brief=True)
     if differences:
         commits = (record.get("git", {}).get("commit"), git_state()["commit"])
         raise PlanError(

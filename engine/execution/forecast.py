@@ -22,10 +22,9 @@ from engine.execution.progress import duration
 from engine.execution.tuner import concurrency
 from engine.planning.disk_estimate import Footprints
 from engine.planning.plan import Plan
-from engine.planning.remaining_work import standing
+from engine.planning.remaining_work import remaining_work
 from engine.planning.reuse import foresee
 from engine.runlog.history import History
-from engine.search.sampler import samples_of
 from search_spaces.study import SearchStudy
 from trainables.config import TrialConfig
 from trainables.training.learner import Learner
@@ -62,7 +61,7 @@ def forecast(plan: Plan) -> Forecast:
     """Time, memory and disk of what the plan still lacks."""
     history = History.of(RunDirectory(plan.directory))
     reused = foresee(plan, history)
-    now = standing(plan, history)
+    now = remaining_work(plan, history)
     total, done, configs = now.total, now.done, now.configs(plan)
     torch.set_num_threads(plan.options.threads)
     costs: dict[str, Cost] = {}
@@ -82,7 +81,7 @@ def forecast(plan: Plan) -> Forecast:
 
 def probe(plan: Plan, config: TrialConfig) -> Cost:
     """Time a few training steps and one evaluation batch of a real learner; the first step warms up."""
-    dataset = open_dataset(config.dataset, plan.bench.data(config).path)
+    dataset = open_dataset(config.dataset, plan.factory.data(config).path)
     learner = Learner(config, dataset, 0, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     counts = {split: len(labels) for split, labels in learner.labels.items()}
     step, rows = learner.time_step(STEPS)
@@ -122,7 +121,7 @@ def describe_plan(plan: Plan, console: Console) -> None:
     study = plan.study
     console.print(f"[bold]{study.name}[/bold]  {study.question}", highlight=False)
     if isinstance(study, SearchStudy):
-        console.print(f"search by {study.sampler}: {samples_of(study)} configurations × {study.seeds} seeds, over")
+        console.print(f"search by {study.sampler}: {study.configurations} configurations × {study.seeds} seeds, over")
         for parameter in study.space:
             tree = parameter.model_dump(mode="json", exclude={"key", "kind"}, exclude_defaults=True)
             console.print(f"  {parameter.key}: {json.dumps(tree)}", highlight=False, markup=False, soft_wrap=True)
@@ -144,9 +143,9 @@ def describe_plan(plan: Plan, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    if plan.bench.known:
+    if plan.factory.known:
         console.print(
-            f"{len(plan.bench.known)} trials were begun by other code; one of each version is first trained again",
+            f"{len(plan.factory.known)} trials were begun by other code; one of each version is first trained again",
             highlight=False,
         )
     if made.trials > made.finished + made.reused:

@@ -54,10 +54,15 @@ class Progress:
         if value is not None and (self.best is None or (value > self.best[0]) == self.maximise):
             self.best = (value, f"{cell} seed {seed}")
         if not self.live:
-            self.console.print(self._line(cell, seed, end, value), highlight=False, markup=False, soft_wrap=True)
+            self.say(self._line(cell, seed, end, value))
 
-    def replanned(self, total: int, epochs: int) -> None:
-        """Now there are `total` trials in all, and `epochs` left to train."""
+    def say(self, text: str) -> None:
+        """A line for the user."""
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def replanned(self, total: int, epochs: int, reused: int) -> None:
+        """Now there are `total` trials in all, of which so many more were taken over, and `epochs` left to train."""
+        self.done += reused
         self.total, self.total_epochs = total, self.epochs + epochs
 
     def paused(self, trial: str) -> None:
@@ -67,8 +72,7 @@ class Progress:
     def enlarged(self, trial: str) -> None:
         """The trial ran out of memory, and is left for later."""
         cell, seed, _ = self.running.pop(trial, (trial, 0, 0))
-        text = f"{cell} seed {seed}: out of memory; it is tried once more with a larger share of the machine"
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self.say(f"{cell} seed {seed}: out of memory; it is tried once more with a larger share of the machine")
 
     def _line(self, cell: str, seed: int, end: dict[str, Any], value: float | None) -> str:
         width = len(str(self.total))

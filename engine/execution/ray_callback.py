@@ -12,10 +12,11 @@ from ray.tune import Callback
 from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import FAILED
 from core.errors import Interrupted
+from engine.execution.checkpoint_budget import CheckpointBudget
 from engine.execution.progress import Progress, epoch_line
-from engine.planning.disk_estimate import Budget
-from engine.runlog.run_log import Log, now, program, stopping
-from engine.search.trial_queue import Feeder
+from engine.runlog.run_log import RunLog, now, stopping
+from engine.runlog.study_file import program
+from engine.search.trial_queue import TrialQueue
 from trainables.fused.autotune import MOST
 
 OF_EXECUTION = (
@@ -29,25 +30,25 @@ OF_EXECUTION = (
 PAUSED = "paused"  # the end of a part of a trial, which is none of the log
 
 
-class Recorder(Callback):
+class RunLogCallback(Callback):
     """`share` is what a trial has of the machine; with `retries`, one that runs out of memory is left to a larger."""
 
     def __init__(
         self,
-        log: Log,
+        log: RunLog,
         run: RunDirectory,
         progress: Progress,
         threads: int,
-        feeder: Feeder | None = None,
+        queue: TrialQueue | None = None,
         share: dict[str, float] | None = None,
         retries: bool = False,
-        budget: Budget | None = None,
+        budget: CheckpointBudget | None = None,
     ) -> None:
         self.log, self.history, self.run, self.progress, self.threads = log, log.history, run, progress, threads
         self.started: set[str] = set()
         self.begun: dict[str, set[str]] = {}
         """by one of Ray's trials, those of ours that its process has begun"""
-        self.feeder, self.share, self.retries = feeder or Feeder(), share or {}, retries
+        self.queue, self.share, self.retries = queue or TrialQueue(), share or {}, retries
         self.budget = budget
 
     def __getstate__(self) -> dict[str, Any]:
@@ -105,7 +106,7 @@ class Recorder(Callback):
                 self.progress.epoch(key, row)
         if end is not None and end["status"] == PAUSED:
             self.progress.paused(key)
-            self.feeder.away(key)
+            self.queue.on_trial_left(key)
         elif end is not None:
             self._end(key, end)
 
@@ -119,15 +120,15 @@ class Recorder(Callback):
         # Those in progress come first, whether or not they were heard of; how many, with auto, the process knew alone.
         suspects = MOST if lanes == "auto" else lanes
         if len(bundle[:suspects]) > 1:
-            self.feeder.take_back(bundle[:suspects], apart=True)
-            self.feeder.take_back(bundle[suspects:])
+            self.queue.requeue(bundle[:suspects], apart=True)
+            self.queue.requeue(bundle[suspects:])
             return
         lost, *others = bundle
         text = str(trial.get_error())
         error = {"status": "failed", "selected_epoch": None, "verified": False, "error": text, "node": platform.node()}
         # The words of Ray's memory monitor, which kills a worker before the machine is out of memory.
         self._end(lost["spec"]["trial"], {**error, "out_of_memory": "running low on memory" in text})
-        self.feeder.take_back(others)
+        self.queue.requeue(others)
 
     def _line(self, key: str, row: dict[str, Any]) -> None:
         """The epoch for human eyes, in artifacts/TRIAL/epochs.log."""
@@ -149,7 +150,7 @@ class Recorder(Callback):
         if end.get("out_of_memory") and self.retries:
             self.log.append(event="enlarged", time=now(), trial=key, error=end["error"], share=self.share)
             self.progress.enlarged(key)
-            self.feeder.away(key)
+            self.queue.on_trial_left(key)
             return
         kept = {name: value for name, value in end.items() if name not in OF_EXECUTION}
         execution = {
@@ -164,8 +165,8 @@ class Recorder(Callback):
         self.log.append(event="end", time=now(), trial=key, **kept, execution=execution)
         self.progress.ended(key, end)
         if end["status"] != FAILED:  # one that fails at once says nothing of how long the next one lasts
-            self.feeder.took(end["seconds"])
-        self.feeder.over(key)
+            self.queue.note_duration(end["seconds"])
+        self.queue.on_trial_end(key)
         if self.budget is not None:
             with stopping():
                 self.budget.ended(key)

@@ -1,6 +1,5 @@
 """`rerun`: a recorded trial trained again, alone and without Ray, and held against its record."""
 
-import json
 import math
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,12 +10,12 @@ from typing import Any
 from analysis.records.schema import STOPPED
 from core.component import did_you_mean
 from core.errors import PlanError
-from engine.planning.plan import Workbench
-from engine.planning.run_options import Options, apply
+from engine.planning.run_options import apply
+from engine.planning.study_record import recorded_request
+from engine.planning.trial_factory import TrialFactory
 from engine.runlog.history import History
-from engine.runlog.run_log import read_request
+from engine.runlog.study_file import read_request
 from engine.search.population import boundaries, segments
-from search_spaces.study import parse_study
 from trainables.config import from_tree
 from trainables.trial.processor import computer
 from trainables.trial.runner import replay_epoch
@@ -35,10 +34,9 @@ def rerun(directory: Path, trial: str, tell: Callable[[Row], None]) -> tuple[str
     if len(found) != 1:
         what = "stands for several" if found else "is no trial of this run"
         raise PlanError([f"{trial}: {what}; {did_you_mean(trial, found or list(history.starts))}"])
-    options = Options.model_validate_json(json.dumps(record["request"]["options"]))
-    study = apply(parse_study(record["request"]["study"], str(run.study)), options)
+    study, options = recorded_request(record)
     with tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch:
-        replay = Replay(Workbench(study, options), history, Path(scratch))
+        replay = Replay(TrialFactory(apply(study, options), options), history, Path(scratch))
         return found[0], *compare(replay, found[0], tell)
 
 
@@ -69,8 +67,8 @@ def compare(
 class Replay:
     """Trains trials of one log; a member of a population with the parts of others that it took over."""
 
-    def __init__(self, bench: Workbench, history: History, scratch: Path) -> None:
-        self.bench, self.history, self.scratch = bench, history, scratch
+    def __init__(self, factory: TrialFactory, history: History, scratch: Path) -> None:
+        self.factory, self.history, self.scratch = factory, history, scratch
 
     def rows(self, trial: str) -> Iterator[Row]:
         for part in self._parts(trial):
@@ -91,11 +89,11 @@ class Replay:
 
     def _parts(self, trial: str) -> list[TrialSpec]:
         event, end = self.history.starts[trial], self.history.ends.get(trial, {})
-        spec = self.bench.spec(event["cell"], from_tree(event["config"]), event["seed"], self.scratch)
+        spec = self.factory.spec(event["cell"], from_tree(event["config"]), event["seed"], self.scratch)
         threads = end.get("execution", {}).get("threads", spec.threads)
         until = max(self.history.rows[trial]) if end.get("status") == STOPPED else None
         spec = replace(spec, trial=trial, threads=threads, until=until)
-        study = self.bench.study
+        study = self.factory.study
         if study.population is None:
             return [spec]
         ends = boundaries(study.population, study.epochs)

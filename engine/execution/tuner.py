@@ -12,51 +12,51 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.records.run_directory import RunDirectory
+from engine.execution.checkpoint_budget import CheckpointBudget
 from engine.execution.cluster import nodes, ray_started, room
 from engine.execution.ray_watchdog import watched
-from engine.planning.disk_estimate import Budget
 from engine.planning.plan import Plan, objective
-from engine.planning.remaining_work import Standing
-from engine.runlog.run_log import Log
+from engine.planning.remaining_work import RemainingWork
+from engine.runlog.run_log import RunLog
 from search_spaces.study import SearchStudy
 
 if TYPE_CHECKING:
     from engine.execution.progress import Progress
-    from engine.execution.ray_callback import Recorder
+    from engine.execution.ray_callback import RunLogCallback
     from engine.execution.trial_schedulers import LoggedScheduler
-    from engine.search.trial_queue import Deadline, Feeder
+    from engine.search.trial_queue import Deadline, TrialQueue
 
 RETRIES = 3  # of a trial whose process was lost; exceptions inside a trial are not retried
 LARGER = 2.0  # the share, times which a trial that ran out of memory is tried once more
 
 
-def carry_out(plan: Plan, run: RunDirectory, log: Log, standing: Standing, progress: "Progress") -> None:
+def carry_out(plan: Plan, run: RunDirectory, log: RunLog, left: RemainingWork, progress: "Progress") -> None:
     """Run what the log lacks; KeyboardInterrupt and a spent time budget leave all written, and `resume` goes on.
 
     A trial that runs out of memory is tried once more, after the others, with a larger share of the machine.
     """
     from engine.search.trial_queue import Deadline
 
-    work = Work(plan, run, log, standing, progress, Deadline(plan.options.time_budget))
+    tuning = Tuning(plan, run, log, left, progress, Deadline(plan.options.time_budget))
     with (
         ray_started(plan.options.address, run.root),
         watched(run.root),
         tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch,
     ):
-        gpus = work.gpus()
-        work.fit(Path(scratch) / "first", _share(plan, gpus), None)
-        if (left := log.history.enlarged - set(log.history.ends)) and not work.deadline.stop_all():
-            work.fit(Path(scratch) / "second", _share(plan, gpus, LARGER), left)
+        gpus = tuning.gpus()
+        tuning.fit(Path(scratch) / "first", _share(plan, gpus), None)
+        if (enlarged := log.history.enlarged - set(log.history.ends)) and not tuning.deadline.stop_all():
+            tuning.fit(Path(scratch) / "second", _share(plan, gpus, LARGER), enlarged)
 
 
 @dataclass(frozen=True)
-class Work:
-    """A plan that is being carried out, and everything that hears of it."""
+class Tuning:
+    """What Ray Tune is given of a plan: the queue of its trials, a trial scheduler, the callback that logs."""
 
     plan: Plan
     run: RunDirectory
-    log: Log
-    standing: Standing
+    log: RunLog
+    left: RemainingWork
     progress: "Progress"
     deadline: "Deadline"
 
@@ -66,15 +66,15 @@ class Work:
 
         os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
         options, scheduler = self.plan.options, self.scheduler()
-        feeder = self.feeder(scheduler.pending if scheduler else {}, only)
+        queue = self.queue(scheduler.pending if scheduler else {}, only)
         processes = options.max_concurrent or max(1, room(share))
-        feeder.processes = None if self.plan.study.advised else processes
-        feeder.fuse = self.plan.fuse
+        queue.processes = None if self.plan.study.adaptive else processes
+        queue.fuse = self.plan.fuse
         tuner = tune.Tuner(
-            tune.with_resources(self.plan.bench.trainable, share),
+            tune.with_resources(self.plan.factory.trainable, share),
             tune_config=tune.TuneConfig(
-                num_samples=sys.maxsize,  # the feeder knows when to end
-                search_alg=feeder,
+                num_samples=sys.maxsize,  # the queue knows when to end
+                search_alg=queue,
                 scheduler=scheduler,
                 reuse_actors=True,
                 # Without a number Ray starts the processes of a searcher's trials one after another.
@@ -83,7 +83,7 @@ class Work:
             run_config=tune.RunConfig(
                 name="trials",
                 storage_path=str(scratch),
-                callbacks=[self.recorder(feeder, share, retries=only is None)],
+                callbacks=[self.callback(queue, share, retries=only is None)],
                 stop=self.deadline,
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
@@ -92,15 +92,15 @@ class Work:
         )
         tuner.fit()
 
-    def recorder(self, feeder: "Feeder", share: dict[str, float], retries: bool) -> "Recorder":
-        from engine.execution.ray_callback import Recorder
+    def callback(self, queue: "TrialQueue", share: dict[str, float], retries: bool) -> "RunLogCallback":
+        from engine.execution.ray_callback import RunLogCallback
 
-        budget, threads = Budget(self.plan, self.standing, self.log.history), self.plan.options.threads
-        return Recorder(self.log, self.run, self.progress, threads, feeder, share, retries, budget)
+        budget, threads = CheckpointBudget(self.plan, self.left, self.log.history), self.plan.options.threads
+        return RunLogCallback(self.log, self.run, self.progress, threads, queue, share, retries, budget)
 
     def scheduler(self) -> "LoggedScheduler | None":
         study = self.plan.study
-        if not isinstance(study, SearchStudy) or study.population or study.trial_scheduler.name == "none":
+        if not isinstance(study, SearchStudy) or study.population or not study.scheduled:
             return None
         from engine.execution.trial_schedulers import Decisions, LoggedScheduler
 
@@ -108,25 +108,28 @@ class Work:
         decisions = Decisions(study.trial_scheduler, self.plan.baseline.training.epochs, metric, maximise)
         return LoggedScheduler(decisions, self.log.history)
 
-    def feeder(self, pending: dict[str, int], only: set[str] | None) -> "Feeder":
+    def queue(self, pending: dict[str, int], only: set[str] | None) -> "TrialQueue":
         """What hands out the trials; those of `pending` end where their stop was decided."""
-        from engine.search.ablation_path import PathFeeder
+        from engine.search.ablation_path import PathQueue
         from engine.search.population import Population
-        from engine.search.sampler import StudySampler
-        from engine.search.trial_queue import Feeder
+        from engine.search.search_queue import SearchQueue
+        from engine.search.trial_queue import TrialQueue
 
-        study, bench, place = self.plan.study, self.plan.bench, self.standing.places.place
+        study, factory, place = self.plan.study, self.plan.factory, self.left.continuations.place
         history, root, journal = self.log.history, self.run.root, self.run.root / "optuna.journal"
-        feeder: Feeder
+        queue: TrialQueue
         if not isinstance(study, SearchStudy):
-            feeder = PathFeeder(self) if study.design == "path" else Feeder(self.standing.todo)
+            queue = TrialQueue(self.left.todo)
+            if study.design == "path":
+                told = self.progress.say, self.progress.replanned
+                queue = PathQueue(self.plan, self.log, self.left.todo, *told)
         elif study.population:
-            feeder = Population(bench, study, root, self.log, place, journal)
+            queue = Population(factory, study, root, self.log, place, journal)
         else:
-            feeder = StudySampler(bench, study, root, history, place, journal)
-        feeder.keep(lambda trial: trial in only if only is not None else trial not in history.enlarged)
-        feeder.end_at(pending)
-        return feeder
+            queue = SearchQueue(factory, study, root, history, place, journal)
+        queue.keep_only(lambda trial: trial in only if only is not None else trial not in history.enlarged)
+        queue.stop_at(pending)
+        return queue
 
     def gpus(self) -> float | None:
         """Of one trial, where that is to be measured; None leaves it to `_share`."""
@@ -135,9 +138,9 @@ class Work:
         from engine.execution.gpu_share import measured_share
         from trainables.fused.autotune import MOST
 
-        specs = self.standing.todo or [self.plan.bench.spec("baseline", self.plan.baseline, 0, self.run.root)]
+        specs = self.left.todo or [self.plan.factory.spec("baseline", self.plan.baseline, 0, self.run.root)]
         gpus, why = measured_share(specs, MOST if self.plan.fuse == "auto" else self.plan.fuse)
-        self.progress.console.print(f"--gpus-per-trial auto: {gpus:.3g}; {why}", highlight=False, soft_wrap=True)
+        self.progress.say(f"--gpus-per-trial auto: {gpus:.3g}; {why}")
         return gpus
 
 

@@ -94,7 +94,7 @@ def out_faults(out: Path) -> list[str]:
 
 def test_pictures(loader: Loader, trained: Trained) -> Tensor:
     """(N, C, H, W) uint8: the first pictures of the test split, as many as an evaluation batch holds, at least two."""
-    prepared = loader.bench.data(trained.config)
+    prepared = loader.factory.data(trained.config)
     images = central_crop(open_dataset(trained.config.dataset, prepared.path).splits["test"].images, trained.info.crop)
     if images.shape[1:] != trained.info.input_shape:
         raise PlanError(

@@ -15,7 +15,7 @@ from analysis.records.store import read_records
 from core.metrics import SPLITS, counterpart
 from engine.inference.export import DESCRIPTION, EXTRA, Check, description
 from engine.inference.trained_model import Trained
-from engine.runlog.run_log import program
+from engine.runlog.study_file import program
 from trainables.config import UNCOUNTED, flatten
 
 TASKS = {

@@ -5,12 +5,9 @@ are decoded again batch by batch, so that memory grows by their predictions alon
 """
 
 import csv
-import glob
 import io
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -22,80 +19,12 @@ from core.errors import PlanError
 from core.files import write_text
 from core.threads import thread_pool
 from datasets.base import DataError, central_crop
-from datasets.faces.boxes import Box
-from datasets.sources.folders import EXTENSIONS
 from datasets.sources.image_decoding import photo_size
+from engine.inference.named_images import Asked, Prediction, Values, images_named
 from engine.inference.trained_model import Loader, Trained
 from trainables.training.learner import EVALUATION_PIXELS
 
-Values = npt.NDArray[np.float64]
 NAMES = ("scores", "points")
-NUMBER = r"-?\d+(?:\.\d+)?"
-CROP = re.compile(rf"(.+)@({NUMBER}),({NUMBER}),({NUMBER}),({NUMBER})")
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A picture to predict on: its name as it was given, its file, and the part of it that is meant (None: all)."""
-
-    name: str
-    file: Path
-    box: Box | None = None
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Scores by class, sum 1; landmarks (L, 2) as x, y in pixels of the upright photo. None where the task has none."""
-
-    asked: Asked
-    scores: Values | None
-    points: Values | None
-
-    def best(self) -> int:
-        """The predicted class."""
-        assert self.scores is not None
-        return int(self.scores.argmax())
-
-
-def pictures_named(arguments: Sequence[str]) -> tuple[list[Asked], list[str]]:
-    """The pictures that files, folders (all pictures in and below them) and patterns mean, each once, in their order;
-    and a fault for every argument that means none. `PHOTO@x1,y1,x2,y2` is a part of a photo, as crops are named."""
-    found: dict[str, Asked] = {}
-    faults = []
-    for argument in arguments:
-        asked = list(_meant(argument))
-        if not asked:
-            faults.append(_nothing(argument))
-        found |= {item.name: item for item in asked}
-    return list(found.values()), faults
-
-
-def _meant(argument: str) -> Iterator[Asked]:
-    path, crop = Path(argument), CROP.fullmatch(argument)
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in EXTENSIONS and _visible(file, path))
-        yield from (Asked(str(file), file) for file in files)
-    elif path.exists():
-        yield Asked(argument, path)
-    elif crop and Path(crop[1]).is_file():
-        left, top, right, bottom = map(float, crop.groups()[1:])
-        yield Asked(argument, Path(crop[1]), (left, top, right, bottom))
-    else:
-        for name in sorted(glob.glob(argument, recursive=True)):  # noqa: PTH207  (Path.glob takes no absolute one)
-            if Path(name).is_file():
-                yield Asked(name, Path(name))
-
-
-def _visible(file: Path, folder: Path) -> bool:
-    return not any(part.startswith(".") for part in file.relative_to(folder).parts)
-
-
-def _nothing(argument: str) -> str:
-    if Path(argument).is_dir():
-        return f"{argument}: no pictures in this folder; looked for {', '.join(EXTENSIONS)}"
-    if glob.has_magic(argument):
-        return f"{argument}: no file has a name of this pattern"
-    return f"{argument}: no such file or folder"
 
 
 def unreadable(trained: Trained, asked: Sequence[Asked]) -> list[str]:
@@ -175,7 +104,7 @@ def predict_all(
     loader: Loader, trial: str, arguments: Sequence[str], out: Path | None, draw: Path | None
 ) -> Iterator[str]:
     """Carry the command out: the CSV in `out`, or on standard output; drawings in `draw`; lines to tell the user."""
-    (asked, faults), trained = pictures_named(arguments), loader.load(trial)
+    (asked, faults), trained = images_named(arguments), loader.load(trial)
     if out is not None and not out.parent.is_dir():
         faults.append(f"--out {out}: there is no folder {out.parent}")
     if faults := faults + unreadable(trained, asked):

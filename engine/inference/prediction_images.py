@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from datasets.faces.dataset import CLASSES
 from datasets.sources.image_decoding import decode_photo
-from engine.inference.predict import Prediction, Values
+from engine.inference.named_images import Prediction, Values
 
 NON_FACE = CLASSES[0]
 RED, INK, PAPER = (255, 32, 32), (0, 0, 0), (255, 255, 255)

@@ -3,7 +3,6 @@
 `predict` runs it and `export` writes it down, so that both give what the trial's recorded predictions hold.
 """
 
-import json
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -18,11 +17,11 @@ from analysis.records.schema import FINISHED, RUNNING
 from analysis.records.store import read_records
 from core.errors import PlanError
 from datasets.base import DatasetInfo
-from engine.planning.plan import Workbench
-from engine.planning.run_options import Options, apply
+from engine.planning.run_options import apply
+from engine.planning.study_record import recorded_request
+from engine.planning.trial_factory import TrialFactory
 from engine.runlog.history import History
-from engine.runlog.run_log import read_request
-from search_spaces.study import parse_study
+from engine.runlog.study_file import read_request
 from trainables.config import TrialConfig, from_tree
 from trainables.models.build import saved_network
 from trainables.training.batches import normalisation
@@ -95,9 +94,10 @@ class Loader:
         self.history = History.of(self.run)
 
     @cached_property
-    def bench(self) -> Workbench:
-        options = Options.model_validate_json(json.dumps(self.record["request"]["options"])).extended(self.places)
-        return Workbench(apply(parse_study(self.record["request"]["study"], str(self.run.study)), options), options)
+    def factory(self) -> TrialFactory:
+        study, options = recorded_request(self.record)
+        options = options.extended(self.places)
+        return TrialFactory(apply(study, options), options)
 
     def key(self, asked: str) -> str:
         """The trial that a key, or the beginning of one, means."""
@@ -119,7 +119,7 @@ class Loader:
         if best is None:
             raise PlanError([f"--trial {trial}: {file} is absent or damaged, so there is no model of this trial"])
         config = from_tree(best["config"])
-        info = DatasetInfo(**best["data"]) if "data" in best else self.bench.data(config).info
+        info = DatasetInfo(**best["data"]) if "data" in best else self.factory.data(config).info
         network = saved_network(config, info, best["model"]).eval()
         epoch, ended = best["epoch"], self.history.ends.get(trial, {})
         metrics, status = self.history.rows.get(trial, {}).get(epoch, {}), ended.get("status", RUNNING)

@@ -6,10 +6,7 @@ another process, which has the lowest priority and a small share of the time.
 
 import json
 import os
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -17,15 +14,15 @@ from typing import Any, Self
 
 from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import END
-from core import ROOT
 from core.errors import first_line
-from engine.integrations.trackers import Tracker, trackers
-from engine.runlog.run_log import hold
+from engine.integrations.live_report import LiveReport
+from engine.integrations.mlflow import NONE, MLflow
+from engine.integrations.tensorboard import TensorBoard
+from engine.integrations.tracker import Tracker
+from engine.runlog.study_file import hold
 
 LOOK = 1.0  # seconds between two looks at the log
-FIRST = 20.0  # seconds until the first report of a run: a shorter one has its report soon enough
 PATIENCE = 20.0  # seconds that the end of a run waits for a tracker
-SHARE = 0.05  # of the time that may go into reports
 ENDED = f'"event": "{END}"'.encode()
 
 
@@ -35,7 +32,7 @@ class Follower(threading.Thread):
     def __init__(self, run: RunDirectory, told: Sequence[Tracker], say: Callable[[str], None]) -> None:
         super().__init__(name="follower", daemon=True)
         self.run_directory, self.trackers, self.say = run, list(told), say
-        self.over, self.read, self.pages, self.telling = threading.Event(), 0, Pages(run), ""
+        self.over, self.read, self.pages, self.telling = threading.Event(), 0, LiveReport(run), ""
 
     def __enter__(self) -> Self:
         self.start()
@@ -97,56 +94,14 @@ class Follower(threading.Thread):
         )
 
 
+def trackers(run: RunDirectory, study: str, tensorboard: bool, mlflow: str | None) -> list[Tracker]:
+    """Those that are asked for; PlanError where one cannot be had."""
+    chosen: list[Tracker] = [TensorBoard(run)] if tensorboard else []
+    return [*chosen, MLflow(run, study, mlflow)] if mlflow not in (None, NONE) else chosen
+
+
 def hand_over(run: RunDirectory, tensorboard: bool, mlflow: str | None, say: Callable[[str], None]) -> None:
     """Pass on what a run's log holds; PlanError while a driver works in it, whose own trackers write the same."""
     name = str(json.loads(run.study.read_text(encoding="utf-8"))["name"])
     with hold(run):
         Follower(run, trackers(run, name, tensorboard, mlflow), say).hand_over()
-
-
-class Pages:
-    """The report of a run that is going on, written anew after trials ended, in another process."""
-
-    def __init__(self, run: RunDirectory) -> None:
-        self.run, self.due, self.began, self.news = run, time.monotonic() + FIRST, 0.0, False
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def look(self, ended: bool) -> None:
-        self.news |= ended
-        now = time.monotonic()
-        if self.process is not None and self.process.poll() is not None:
-            self.process = None
-            self.due = max(now + FIRST, now + (now - self.began) / SHARE)
-        if self.process is None and self.news and now > self.due:
-            self.began, self.news = now, False
-            with suppress(OSError):  # no process to be had just now
-                self.process = written_aside(self.run)
-
-    def stop(self) -> None:
-        """The run's own last report is about to be written."""
-        if self.process is not None:
-            self.process.terminate()
-            self.process.wait()
-
-
-WRITE = """
-import os, signal, sys
-from pathlib import Path
-from analysis.report.build import write_report
-os.nice(19)
-signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # which deletes the file that is being written
-write_report(Path(sys.argv[1]))
-"""
-
-
-def written_aside(run: RunDirectory) -> "subprocess.Popen[bytes]":
-    """A process that writes the report. It may be killed at any moment: each file is replaced in one step."""
-    nowhere = subprocess.DEVNULL
-    return subprocess.Popen(
-        [sys.executable, "-c", WRITE, str(run.root)],
-        cwd=ROOT,
-        stdin=nowhere,
-        stdout=nowhere,
-        stderr=nowhere,
-        start_new_session=True,  # Ctrl-C is for the run, which ends this process then
-    )

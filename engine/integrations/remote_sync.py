@@ -7,16 +7,13 @@ there already.
 """
 
 import json
-import os
-import platform
 import re
 import signal
 import threading
 import time
-import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from hashlib import blake2b
 from itertools import takewhile
 from pathlib import Path
@@ -30,15 +27,13 @@ from analysis.records.run_directory import RunDirectory
 from core.errors import Interrupted, PlanError, StorageError, first_line
 from core.storage import Store, opened, unwritable
 from datasets.cache.cache import cache_folder
+from engine.integrations.remote_lock import RemoteLock
 from engine.runlog.history import History
 
 SCHEMES = "file, s3, gs, abfs, hdfs, or one of fsspec's whose package is installed"
 LOOK = 0.5  # seconds between two looks at the log
 BEAT = 30.0  # seconds after which log and lock are sent although no trial ended
 SHARE = 0.1  # of the time that may go into sending a long log after each end
-STALE = 300.0  # seconds without a beat after which a driver is taken for dead
-CONTEST = 1.0  # seconds in which two drivers that start at once see each other
-LOCK = "driver.lock"
 
 
 def mirror_of(url: str, cache_dir: str | None = None) -> Path:
@@ -116,7 +111,7 @@ def session(directory: Path, new: bool) -> Iterator[None]:
     run, store = RunDirectory(directory), _store(directory)
     if fault := unwritable(store.url):
         raise PlanError([fault])
-    with Claim(store) as claim:
+    with RemoteLock(store) as claim:
         if new and (run.study.exists() or store.has("study.json")):
             where = "" if store.has("study.json") else f" (in its mirror {directory}, which may be deleted)"
             raise PlanError(
@@ -126,58 +121,10 @@ def session(directory: Path, new: bool) -> Iterator[None]:
             yield
 
 
-class Claim:
-    """The lock object at a URL. Few stores let it be taken in one step, so it is written and looked at again."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self.owner = {"host": platform.node(), "pid": os.getpid(), "space": _pid_space(), "token": uuid.uuid4().hex}
-
-    def __enter__(self) -> Self:
-        for pause in (CONTEST, 0.0):
-            if other := self.other():
-                raise PlanError([self._refusal(other)])
-            if pause:
-                self.beat()
-                time.sleep(pause)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        with suppress(StorageError):  # a lock that stays is stale soon, or its process is seen to be gone
-            self.store.patient = False
-            if (self._read() or {}).get("token") == self.owner["token"]:
-                self.store.delete(LOCK)
-
-    def beat(self) -> None:
-        self.store.put(LOCK, json.dumps({**self.owner, "time": time.time()}).encode())
-
-    def other(self) -> dict[str, Any] | None:
-        """Another driver that holds the URL and may be alive."""
-        found = self._read()
-        if found is None or found["token"] == self.owner["token"] or time.time() - found["time"] > STALE:
-            return None
-        return None if found["space"] == self.owner["space"] and not _alive(found["pid"]) else found
-
-    def _read(self) -> dict[str, Any] | None:
-        try:
-            found = json.loads(self.store.read(LOCK) or b"{}")
-        except ValueError:
-            return None
-        return {"time": 0.0, **found} if isinstance(found, dict) and self.owner.keys() <= found.keys() else None
-
-    def _refusal(self, other: dict[str, Any]) -> str:
-        url, age = self.store.url, time.time() - other["time"]
-        return (
-            f"{url}: another process is running this study (process {other['pid']} on {other['host']}, seen "
-            f"{age:.0f} s ago); `status {url}` shows how far it is; if it is gone, wait {STALE / 60:.0f} minutes, or "
-            f"delete {LOCK} there"
-        )
-
-
 class Sender(threading.Thread):
     """Sends study.json and the log as they grow, in the background; a loss that lasts ends the block as Interrupted."""
 
-    def __init__(self, run: RunDirectory, store: Store, claim: Claim, sent: int) -> None:
+    def __init__(self, run: RunDirectory, store: Store, claim: RemoteLock, sent: int) -> None:
         super().__init__(name="sender", daemon=True)
         self.directory, self.store, self.claim = run, store, claim
         self.over, self.fault = threading.Event(), ""
@@ -240,9 +187,7 @@ class Sender(threading.Thread):
 
     def _delete_generations(self) -> None:
         """What members of a population took over from one another, which nobody needs once all trials are over."""
-        from analysis.records.log import read_log
-
-        history = History.read(read_log(self.directory.log))
+        history = History.of(self.directory)
         if history.starts.keys() <= history.ends.keys():
             names = self.store.files("checkpoints")
             _all((self.store.delete, name) for name in names if re.fullmatch(r"epoch-\d+\.pt", Path(name).name))
@@ -256,20 +201,3 @@ def _all(calls: Iterable[tuple[Any, ...]]) -> None:
     with ThreadPoolExecutor(8) as pool:
         for done in [pool.submit(*call) for call in calls]:
             done.result()
-
-
-def _pid_space() -> str:
-    """Where a process id means one process: this boot of this machine, this container."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return f"{platform.node()} {uuid.getnode()}"
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except OSError as error:
-        return isinstance(error, PermissionError)
-    return True

@@ -1,18 +1,17 @@
-"""What of the disk a run needs, told before it starts, and what its checkpoints may hold of it while it runs.
+"""What of the disk a run needs, told before it starts.
 
 The estimate trains nothing: networks and their optimizers stand on the meta device, where tensors have sizes only.
 """
 
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.records.run_directory import RunDirectory
-from core.errors import Interrupted, PlanError
+from core.errors import PlanError
 from engine.planning.plan import Plan
-from engine.planning.remaining_work import Standing
+from engine.planning.remaining_work import RemainingWork
 from engine.planning.run_options import size_text
 from engine.runlog.history import History
 from trainables.config import TrialConfig
@@ -26,7 +25,6 @@ TENSOR = 300  # bytes that torch's format adds to each tensor: its name twice, t
 FILE = 4000  # and to each file, with the configuration that best.pt holds
 ROW = 350  # of an epoch in last.pt
 RECORDED_ROW = 1200  # of an epoch in log.jsonl, epochs.log and epochs.parquet
-TEMPORARY = re.compile(r"\..+\.(pt|parquet|png|json)\.\d+")  # the names of `core.files.write_atomically`
 
 
 @dataclass(frozen=True)
@@ -100,13 +98,13 @@ class Footprints:
     def of(self, config: TrialConfig) -> Footprint:
         key = config.model_dump_json(include={"model", "loss", "optimizer", "training", "dataset"})
         if key not in self._known:
-            network = self.plan.bench.network(config)
-            info = self.plan.bench.data(config).info
+            network = self.plan.factory.network(config)
+            info = self.plan.factory.data(config).info
             self._known[key] = Footprint(0, 0, 0) if network is None else footprint(config, network, info)
         return self._known[key]
 
 
-def refuse_too_large(plan: Plan, now: Standing, history: History, concurrent: int) -> None:
+def refuse_too_large(plan: Plan, now: RemainingWork, history: History, concurrent: int) -> None:
     """PlanError where what is left to run cannot fit on the run directory's disk, or into its disk budget.
 
     A file is replaced by a whole new one, so each trial that runs needs its two files twice.
@@ -119,12 +117,14 @@ def refuse_too_large(plan: Plan, now: Standing, history: History, concurrent: in
     if plan.study.population:
         at_work += sum(foot.last for foot in left)  # of each member, also the state that others may take over
     folder, budget, faults = RunDirectory(plan.directory).checkpoints, plan.options.disk_budget, []
-    begun = sum(_size(folder / spec.trial) for spec in now.todo)
-    held = _size(folder)
+    begun = sum(size_on_disk(folder / spec.trial) for spec in now.todo)
+    held = size_on_disk(folder)
     checkpoints = sum(foot.checkpoints for foot in left) + at_work - begun
     outputs = sum(foot.outputs for foot in left)
     if budget is not None:
-        models = sum(foot.best for foot in left) + sum(_size(folder / trial / "best.pt") for trial in history.ends)
+        models = sum(foot.best for foot in left) + sum(
+            size_on_disk(folder / trial / "best.pt") for trial in history.ends
+        )
         if models + at_work > budget:
             faults.append(
                 f"--disk-budget {size_text(budget)}: the models of all trials need {size_text(models)}, and the last "
@@ -142,54 +142,9 @@ def refuse_too_large(plan: Plan, now: Standing, history: History, concurrent: in
         raise PlanError(faults)
 
 
-class Budget:
-    """Keeps a run's checkpoints/ below the plan's disk budget: last states of ended trials go, the oldest end first."""
-
-    def __init__(self, plan: Plan, now: Standing, history: History) -> None:
-        self.limit, self.history = plan.options.disk_budget, history
-        self.run = RunDirectory(plan.directory)
-        self.kept: set[str | None] = {spec.continues for spec in now.todo}
-        """trials that others with more epochs are about to go on from, and those that were trimmed"""
-        self.sizes: dict[str, int] = {}
-        if self.limit is not None and self.run.checkpoints.is_dir():
-            self.sizes = {folder.name: _size(folder) for folder in self.run.checkpoints.iterdir()}
-
-    def ended(self, trial: str) -> None:
-        """Make room after a trial's end; Interrupted where there is none to make."""
-        if self.limit is None:
-            return
-        for changed in {trial, *(self.history.starts.keys() - self.history.ends.keys())}:
-            self.sizes[changed] = _size(self.run.checkpoints / changed)
-        held = sum(self.sizes.values())
-        for old in self.history.ends:
-            if held > self.limit and old not in self.kept:
-                held -= self._trim(old)
-        if held > self.limit:
-            raise Interrupted(
-                f"the checkpoints hold {size_text(held)}, more than --disk-budget {size_text(self.limit)}, and nothing "
-                f"more may be deleted: give `resume` a larger one"
-            )
-
-    def _trim(self, trial: str) -> int:
-        """Delete an ended trial's last state, once; the bytes that went."""
-        self.kept.add(trial)
-        for name in ("last.pt", "previous.pt"):
-            (self.run.checkpoints / trial / name).unlink(missing_ok=True)
-        before, self.sizes[trial] = self.sizes.get(trial, 0), _size(self.run.checkpoints / trial)
-        return before - self.sizes[trial]
-
-
-def tidy(run: RunDirectory) -> None:
-    """Delete what processes that were killed while they wrote a file have left beside it."""
-    for folder in (run.checkpoints, run.predictions, run.artifacts):
-        for file in folder.rglob(".*"):
-            if TEMPORARY.fullmatch(file.name):
-                file.unlink(missing_ok=True)
-
-
-def _size(path: Path) -> int:
+def size_on_disk(path: Path) -> int:
     """Bytes of a file or of all files below a folder; 0 where there is none, also where it goes meanwhile."""
     try:
-        return path.stat().st_size if path.is_file() else sum(map(_size, path.iterdir()))
+        return path.stat().st_size if path.is_file() else sum(map(size_on_disk, path.iterdir()))
     except OSError:
         return 0

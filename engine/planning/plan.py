@@ -4,37 +4,27 @@ Nothing here starts Ray. The data sets are decoded (or found in the cache), beca
 content, and each network is built once on the meta device, because only that shows whether its layers exist.
 """
 
-import importlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from analysis.records.run_directory import RunDirectory
-from core.component import did_you_mean
 from core.errors import PlanError
 from core.metrics import counterpart, maximised
-from datasets.base import DataError, DatasetInfo
-from datasets.cache.cache import Prepared, prepare
 from engine.planning.config_checks import (
-    draws,
-    inspect_faults,
-    meta_network,
     metric_faults,
-    setting_faults,
     varied_faults,
 )
 from engine.planning.run_options import Options, apply
+from engine.planning.trial_factory import TrialFactory
 from search_spaces.designs import Cell, Comparison, leave_one_out, step_cell
+from search_spaces.spaces import random_points
 from search_spaces.study import AblationStudy, AnyStudy, SearchStudy, StudyError
-from trainables.config import UNCOUNTED, ConfigError, TrialConfig, resolve
-from trainables.registry import WORKLOADS
+from trainables.config import UNCOUNTED, ConfigError, TrialConfig
 from trainables.trial.trial import TrialSpec
-from trainables.trial_key import code_version, content_key, trial_key
 
 if TYPE_CHECKING:
-    from torch import nn
+    pass
 
 
 @dataclass(frozen=True)
@@ -52,113 +42,13 @@ class PlannedCell:
         return self.config is not None and self.identical_to is None and self.invalid is None
 
 
-class Workbench:
-    """Turns dotted settings into trials of one study: resolves, checks, prepares each data set once."""
-
-    def __init__(self, study: AnyStudy, options: Options) -> None:
-        if study.workload not in WORKLOADS:
-            raise PlanError([f"workload {study.workload!r} is unknown; {did_you_mean(study.workload, WORKLOADS)}"])
-        self.study, self.options = study, options
-        self.known: dict[str, str] = {}
-        """by content key, the trial that other code began under a key of its own, and that is the same trial"""
-        self._prepared: dict[str, Prepared | DataError] = {}
-        self._networks: dict[str, tuple[nn.Module | None, list[str]]] = {}
-
-    @cached_property
-    def trainable(self) -> type:
-        """The workload's Ray Trainable class."""
-        module, _, name = WORKLOADS[self.study.workload][0].partition(":")
-        return getattr(importlib.import_module(module), name)
-
-    @property
-    def scheduled(self) -> bool:
-        """Whether a trial scheduler may stop a trial after any epoch, where its checkpoint then has to be."""
-        return isinstance(self.study, SearchStudy) and self.study.trial_scheduler.name != "none"
-
-    @cached_property
-    def population(self) -> str | None:
-        """What a trial of a population is, beside its own configuration: how the population is made and bred."""
-        if self.study.population is None:
-            return None
-        parts = {"space", "samples", "sampler", "trial_scheduler", "enqueue", "metric", "epochs"}
-        return self.study.model_dump_json(include=parts)
-
-    def config(self, settings: Mapping[str, Any]) -> TrialConfig:
-        """A cell's or a sample's configuration; `--epochs` has the last word."""
-        forced = {"training.epochs": self.options.epochs} if self.options.epochs else {}
-        budget = {"training.epochs": self.study.epochs}
-        return resolve(self.trainable.defaults(), budget, self.study.baseline, settings, forced)  # type: ignore[attr-defined]
-
-    def data(self, config: TrialConfig) -> Prepared:
-        """The configuration's data set, decoded at most once; raises DataError again on every call that meets it."""
-        key = config.dataset.model_dump_json()
-        if key not in self._prepared:
-            try:
-                self._prepared[key] = prepare(
-                    config.dataset, _path(self.options.data_root), _path(self.options.cache_dir)
-                )
-            except DataError as error:
-                self._prepared[key] = error
-        found = self._prepared[key]
-        if isinstance(found, DataError):
-            raise found
-        return found
-
-    def faults(self, config: TrialConfig) -> list[str]:
-        """What keeps this configuration from running: its data, its network."""
-        try:
-            prepared = self.data(config)
-        except DataError as error:
-            return error.faults
-        drawn = inspect_faults(self.study, config, prepared.path)
-        return self._network(config, prepared.info)[1] + setting_faults(config, prepared.info) + drawn
-
-    def network(self, config: TrialConfig) -> "nn.Module | None":
-        """The configuration's network on the meta device, where its tensors hold nothing; None where it cannot be."""
-        return self._network(config, self.data(config).info)[0]
-
-    def _network(self, config: TrialConfig, info: DatasetInfo) -> "tuple[nn.Module | None, list[str]]":
-        key = f"{config.model.model_dump_json()} {config.loss.task} {info.input_shape} {info.classes} {info.n_points}"
-        if key not in self._networks:
-            self._networks[key] = meta_network(config, info)
-        return self._networks[key]
-
-    def content_key(self, config: TrialConfig, seed: int) -> str:
-        """What a trial is, whichever code computes it."""
-        return content_key(config, seed, self.data(config).info, self.population)
-
-    def key(self, config: TrialConfig, seed: int) -> str:
-        """The key that a trial has in the records."""
-        known = self.known.get(self.content_key(config, seed)) if self.known else None
-        return known or trial_key(config, seed, self.data(config).info, self.population)
-
-    def spec(self, cell: str, config: TrialConfig, seed: int, directory: Path) -> TrialSpec:
-        prepared = self.data(config)
-        return TrialSpec(
-            trial=self.key(config, seed),
-            code=code_version(config),
-            cell=cell,
-            seed=seed,
-            config=config.model_dump(mode="json"),
-            dataset_file=str(prepared.path),
-            fingerprint=prepared.info.fingerprint,
-            directory=str(directory),
-            threads=self.options.threads,
-            data_root=self.options.data_root,
-            cache_dir=self.options.cache_dir,
-            remote=RunDirectory(directory).remote,
-            pictures=draws(self.study, config, seed),
-            checkpoint_seconds=0.0 if self.scheduled else self.options.checkpoint_every,
-        )
-
-
 @dataclass(frozen=True)
 class Plan:
     asked: AnyStudy
     """the study before the options changed it: a later command applies its own to this one"""
     study: AnyStudy
     options: Options
-    bench: Workbench
+    factory: TrialFactory
     directory: Path
     baseline: TrialConfig
     cells: tuple[PlannedCell, ...]
@@ -196,46 +86,46 @@ class Plan:
         return self.study.ahead if isinstance(self.study, AblationStudy) and self.candidates else 0
 
 
-def make_plan(study: AnyStudy, options: Options, directory: Path, bench: Workbench | None = None) -> Plan:
+def make_plan(study: AnyStudy, options: Options, directory: Path, factory: TrialFactory | None = None) -> Plan:
     """The study under these options, to be run in `directory` (absolute); PlanError lists every fault.
 
-    `bench` is that of an earlier plan, where the two differ in their cells only.
+    `factory` is that of an earlier plan, where the two differ in their cells only.
     """
     asked = study
     try:
         study = apply(asked, options)
     except StudyError as error:
         raise PlanError(error.faults) from None
-    bench = bench or Workbench(study, options)
+    factory = factory or TrialFactory(study, options)
     cells: list[PlannedCell] = []
     comparisons: tuple[Comparison, ...] = ()
     if isinstance(study, SearchStudy):
-        baseline, faults = _checked_search(study, bench)
+        baseline, faults = _checked_search(study, factory)
     else:
         layout = study.layout()
-        cells, faults = _checked_cells(study, bench, layout.cells)
+        cells, faults = _checked_cells(study, factory, layout.cells)
         baseline, comparisons = cells[0].config, layout.comparisons
-        faults += _path_faults(study, bench, cells) if study.design == "path" else []
+        faults += _path_faults(study, factory, cells) if study.design == "path" else []
     if baseline is not None:
         faults += metric_faults(study, baseline) + varied_faults(study)
-    if isinstance(options.fuse, int) and study.advised:
+    if isinstance(options.fuse, int) and study.adaptive:
         faults.append(
-            f"--fuse {options.fuse}: {study.advised} hears of each trial before it decides on others; allowed: off, or "
-            f"--sampler random, qmc or grid without a trial scheduler"
+            f"--fuse {options.fuse}: {study.adaptive} hears of each trial before it decides on others; allowed: off, "
+            f"or --sampler random, qmc or grid without a trial scheduler"
         )
     if faults or baseline is None:
         raise PlanError(faults)
     trials = [
-        bench.spec(cell.cell.name, cell.config, seed, directory)
+        factory.spec(cell.cell.name, cell.config, seed, directory)
         for seed in study.replicates
         for cell in cells
         if cell.runs and cell.config is not None
     ]
-    return Plan(asked, study, options, bench, directory, baseline, tuple(cells), comparisons, tuple(trials))
+    return Plan(asked, study, options, factory, directory, baseline, tuple(cells), comparisons, tuple(trials))
 
 
 def _checked_cells(
-    study: AblationStudy, bench: Workbench, cells: tuple[Cell, ...]
+    study: AblationStudy, factory: TrialFactory, cells: tuple[Cell, ...]
 ) -> tuple[list[PlannedCell], list[str]]:
     """Cells with what is wrong: a fault of the first cell is the study's, one of another makes only that cell invalid.
 
@@ -247,7 +137,7 @@ def _checked_cells(
     for cell in cells:
         reference = study.references.get(cell.name)
         try:
-            config = bench.config(cell.settings)
+            config = factory.config(cell.settings)
         except ConfigError as error:
             if planned and study.design == "path":  # a candidate that cannot be is none; where it ends is checked apart
                 planned.append(PlannedCell(cell, None, invalid="; ".join(error.faults), reference=reference))
@@ -260,7 +150,7 @@ def _checked_cells(
                 f"{cell.name}: training.patience: {config.training.patience} ends trials early, and an ablation gives "
                 f"every cell its whole budget; allowed: 0"
             )
-        found = bench.faults(config)
+        found = factory.faults(config)
         if found and cell is cells[0]:
             faults += found
         identical = names.setdefault(config.model_dump_json(exclude=UNCOUNTED), cell.name)
@@ -276,11 +166,11 @@ def _checked_cells(
     return planned, faults
 
 
-def _path_faults(study: AblationStudy, bench: Workbench, cells: list[PlannedCell]) -> list[str]:
+def _path_faults(study: AblationStudy, factory: TrialFactory, cells: list[PlannedCell]) -> list[str]:
     """What keeps a path from its end, where every factor is on, and from choosing its steps by validation."""
     try:
-        end = bench.config(leave_one_out(study.factors).cells[0].settings)
-        faults = [f"the end of the path: {fault}" for fault in bench.faults(end)]
+        end = factory.config(leave_one_out(study.factors).cells[0].settings)
+        faults = [f"the end of the path: {fault}" for fault in factory.faults(end)]
     except ConfigError as error:
         return [f"the end of the path: {fault}" for fault in error.faults]
     if any(config.dataset.train_on_validation for config in (end, *(item.config for item in cells)) if config):
@@ -288,21 +178,19 @@ def _path_faults(study: AblationStudy, bench: Workbench, cells: list[PlannedCell
     return faults
 
 
-def _checked_search(study: SearchStudy, bench: Workbench, draws: int = 64) -> tuple[TrialConfig | None, list[str]]:
+def _checked_search(study: SearchStudy, factory: TrialFactory, draws: int = 64) -> tuple[TrialConfig | None, list[str]]:
     """Resolve the baseline and `draws` random points: a wrong key, bound or condition shows before Ray starts."""
-    from engine.search.sampler import random_points
-
     faults: list[str] = []
     try:
-        baseline = bench.config({})
-        faults += bench.faults(baseline)
+        baseline = factory.config({})
+        faults += factory.faults(baseline)
     except ConfigError as error:
         return None, error.faults
     for point in random_points(study.space, draws):
         try:
-            config = bench.config(point)
+            config = factory.config(point)
             if not faults:
-                faults += [f"space: {fault}" for fault in bench.faults(config)]
+                faults += [f"space: {fault}" for fault in factory.faults(config)]
         except ConfigError as error:
             faults += [f"space: {fault}" for fault in error.faults]
         if faults:
@@ -319,7 +207,3 @@ def objective(study: AnyStudy) -> tuple[str, bool]:
 def objectives(study: SearchStudy) -> list[tuple[str, bool]]:
     """What a search proposes by: its objectives where it has any."""
     return [(metric, maximised(metric)) for metric in study.objectives] or [objective(study)]
-
-
-def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text)

@@ -1,4 +1,4 @@
-"""How far a run is: which of a plan's trials are over, which go on and from where, which are not proposed yet."""
+"""What a run has left to do: which trials of its plan are over, which go on and from where, which come later."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,23 +6,23 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import PlanError
-from engine.planning.plan import Plan, Workbench
+from engine.planning.plan import Plan
 from engine.planning.resume import Continuations
+from engine.planning.trial_factory import TrialFactory
 from engine.runlog.history import History
-from engine.search.sampler import samples_of
 from search_spaces.study import SearchStudy
 from trainables.config import TrialConfig, from_tree
 from trainables.trial.trial import TrialSpec
 
 
 @dataclass(frozen=True)
-class Standing:
+class RemainingWork:
     total: int
     """of a path, whose later steps are not chosen yet: at most"""
     done: int
     todo: list[TrialSpec]
     """trials that are known and not over: an ablation's, or those that a search has begun"""
-    places: Continuations
+    continuations: Continuations
 
     def configs(self, plan: Plan) -> list[TrialConfig]:
         """Of every trial that is left; one that is not proposed or chosen yet is taken to be the baseline."""
@@ -35,14 +35,14 @@ class Standing:
         return sum(c.training.epochs for c in self.configs(plan)) - sum(len(history.rows.get(t, {})) for t in known)
 
 
-def standing(plan: Plan, history: History, record: dict[str, Any] | None = None) -> Standing:
+def remaining_work(plan: Plan, history: History, record: dict[str, Any] | None = None) -> RemainingWork:
     """The plan held against the log; PlanError where a trial that was begun would no longer be the same trial."""
     if isinstance(plan.study, SearchStudy):
-        total = samples_of(plan.study) * plan.study.seeds
-        specs = list(_begun(plan.study, plan.bench, history, plan.directory))
+        total = plan.study.configurations * plan.study.seeds
+        specs = list(_begun(plan.study, plan.factory, history, plan.directory))
     else:
         total, specs = len(plan.trials) + plan.ahead, list(plan.trials)
-    if plan.bench.population and any(
+    if plan.factory.population and any(
         spec.trial not in history.starts and history.begun(spec.cell, spec.seed) for spec in specs
     ):
         raise PlanError(
@@ -51,19 +51,19 @@ def standing(plan: Plan, history: History, record: dict[str, Any] | None = None)
                 f"run it into another folder with --out"
             ]
         )
-    places = Continuations(history, record, plan.bench)
-    todo = [places.place(spec) for spec in specs if spec.trial not in history.ends]
-    places.refuse()
+    continuations = Continuations(history, record, plan.factory)
+    todo = [continuations.place(spec) for spec in specs if spec.trial not in history.ends]
+    continuations.refuse()
     done = sum(spec.trial in history.ends for spec in specs)
-    return Standing(max(total, len(specs)), done, todo, places)
+    return RemainingWork(max(total, len(specs)), done, todo, continuations)
 
 
-def _begun(study: SearchStudy, bench: Workbench, history: History, directory: Path) -> Iterator[TrialSpec]:
+def _begun(study: SearchStudy, factory: TrialFactory, history: History, directory: Path) -> Iterator[TrialSpec]:
     """Trials of the configurations that the log holds, with the seeds and the budget asked for now."""
     seen = set()
     for event in history.starts.values():
         if event["cell"] not in seen and "point" in event:
             seen.add(event["cell"])
-            config = bench.config(event["point"])
+            config = factory.config(event["point"])
             for seed in study.replicates:
-                yield bench.spec(event["cell"], config, seed, directory)
+                yield factory.spec(event["cell"], config, seed, directory)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from core.errors import PlanError
-from engine.planning.plan import Workbench
+from engine.planning.trial_factory import TrialFactory
 from engine.runlog.history import History
 from trainables.config import UNCOUNTED, TrialConfig, flatten, from_tree
 from trainables.trial.remote_checkpoints import present
@@ -17,8 +17,8 @@ SHOWN = 5  # trials named in a refusal
 class Continuations:
     """Decides for each trial of a plan where it begins; `faults` and `anew` gather what keeps some from going on."""
 
-    def __init__(self, history: History, record: dict[str, Any] | None, bench: Workbench) -> None:
-        self.history, self.record, self.bench = history, record, bench
+    def __init__(self, history: History, record: dict[str, Any] | None, factory: TrialFactory) -> None:
+        self.history, self.record, self.factory = history, record, factory
         self.faults: list[str] = []
         self.anew: dict[str, int] = {}
         """why trials with more epochs start from their first, and how many"""
@@ -58,7 +58,7 @@ class Continuations:
         ]
         if changed:
             return f"{begun} with other settings: {', '.join(changed)}; run it into another folder with --out"
-        if self.bench.key(old, spec.seed) == event["trial"]:
+        if self.factory.key(old, spec.seed) == event["trial"]:
             return None
         record = self.record or {}
         if record.get("data", {}).get("fingerprint") != spec.fingerprint:

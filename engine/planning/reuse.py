@@ -10,8 +10,7 @@ from core.errors import PlanError
 from core.storage import Store
 from engine.planning.plan import Plan
 from engine.runlog.history import History
-from engine.runlog.run_log import Log, now
-from engine.search.sampler import cell_of, samples_of
+from engine.runlog.run_log import RunLog, now
 from search_spaces.spaces import point_faults
 from search_spaces.study import SearchStudy
 from trainables.config import ConfigError, flatten, from_tree
@@ -31,7 +30,7 @@ def sources(plan: Plan) -> list[Path]:
     return [source]
 
 
-def take_over(plan: Plan, run: RunDirectory, log: Log) -> int:
+def take_over(plan: Plan, run: RunDirectory, log: RunLog) -> int:
     """Copy what the run of `--reuse-from` has finished of the plan's trials; how many that were."""
     if plan.options.reuse_from is None:
         return 0
@@ -77,13 +76,13 @@ def _wanted(plan: Plan, found: History, history: History) -> Iterator[tuple[Tria
         if point is None:
             continue
         try:
-            config = plan.bench.config(point)
+            config = plan.factory.config(point)
         except ConfigError:
             continue
-        cell = cell_of(study, plan.bench, point)
-        if event["seed"] not in study.replicates or (cell not in cells and len(cells) >= samples_of(study)):
+        cell = plan.factory.cell(point)
+        if event["seed"] not in study.replicates or (cell not in cells and len(cells) >= study.configurations):
             continue
-        spec = plan.bench.spec(cell, config, event["seed"], plan.directory)
+        spec = plan.factory.spec(cell, config, event["seed"], plan.directory)
         if spec.trial == event["trial"] and spec.trial in found.ends:
             cells.add(cell)
             yield spec, point

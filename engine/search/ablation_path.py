@@ -4,21 +4,21 @@ What was chosen stands in study.json and follows from the log alone, so that a r
 same again. Validation chooses; the tables then say what each step was worth on test data.
 """
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
 
+from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
 from analysis.records.store import read_records
 from core.metrics import counterpart, maximised
 from engine.planning.plan import Plan, make_plan
-from engine.planning.remaining_work import standing
+from engine.planning.remaining_work import remaining_work
 from engine.planning.reuse import take_over
-from engine.runlog.run_log import extend, stopping
-from engine.search.trial_queue import Feeder
+from engine.planning.study_record import study_record
+from engine.runlog.run_log import RunLog, stopping
+from engine.runlog.study_file import read_request, rewrite
+from engine.search.trial_queue import TrialQueue
 from search_spaces.study import AblationStudy
-
-if TYPE_CHECKING:
-    from engine.execution.tuner import Work
+from trainables.trial.trial import TrialSpec
 
 
 def best_candidate(records: Records, cells: Mapping[str, str], metric: str) -> str:
@@ -33,24 +33,33 @@ def best_candidate(records: Records, cells: Mapping[str, str], metric: str) -> s
     return max(cells, key=merit)
 
 
-class PathFeeder(Feeder):
+class PathQueue(TrialQueue):
     """A queue that refills itself with the trials of a path's next step once all of this one have ended.
 
-    A trial that ran out of memory and is left to a later feeder holds the path up; that feeder begins where the session
+    A trial that ran out of memory and is left to a later queue holds the path up; that queue begins where the session
     began, and comes by the same choices to the step in progress.
     """
 
-    def __init__(self, work: "Work") -> None:
-        self.work, self.plan, self.history = work, work.plan, work.log.history
+    def __init__(
+        self,
+        plan: Plan,
+        log: RunLog,
+        trials: Iterable[TrialSpec],
+        say: Callable[[str], None],
+        replanned: Callable[[int, int, int], None],
+    ) -> None:
+        """`replanned` is told how many trials there are now, how many epochs are left, how many trials were reused."""
+        self.plan, self.log, self.history = plan, log, log.history
+        self._say, self._replanned = say, replanned
         self._wanted: Callable[[str], bool] = lambda trial: True
-        super().__init__(work.standing.todo)
+        super().__init__(trials)
         self._tell_of_others()
 
-    def keep(self, wanted: Callable[[str], bool]) -> None:
+    def keep_only(self, wanted: Callable[[str], bool]) -> None:
         self._wanted = wanted
-        super().keep(wanted)
+        super().keep_only(wanted)
 
-    def waits(self) -> bool:
+    def may_grow(self) -> bool:
         return bool(self.running)
 
     def refill(self) -> bool:
@@ -64,7 +73,7 @@ class PathFeeder(Feeder):
 
     def _step(self) -> None:
         """Take the best candidate as the next step, write that down, and queue the candidates of the one after it."""
-        study, run, progress = self.plan.study, self.work.run, self.work.progress
+        study, run = self.plan.study, RunDirectory(self.plan.directory)
         assert isinstance(study, AblationStudy)
         metric, records = counterpart(study.metric, "val"), read_records(run.root)
         cells = {factor: item.cell.name for factor, item in self.plan.candidates.items()}
@@ -75,15 +84,15 @@ class PathFeeder(Feeder):
         )
         self.plan = longer(self.plan, factor)
         with stopping():
-            extend(self.plan, run)
-        progress.done += take_over(self.plan, run, self.work.log)
-        now = standing(self.plan, self.history)
-        progress.replanned(now.total, now.epochs(self.plan, self.history))
+            rewrite(run, study_record(self.plan, read_request(run.root)[1]["command"]))
+        taken = take_over(self.plan, run, self.log)
+        now = remaining_work(self.plan, self.history)
+        self._replanned(now.total, now.epochs(self.plan, self.history), taken)
         for spec in now.todo:
             if spec.trial not in self.history.starts or (
                 self._wanted(spec.trial) and spec.trial not in self.history.failed
             ):
-                self.put(spec)
+                self.enqueue(spec)
         self._tell_of_others()
 
     def _tell_of_others(self) -> None:
@@ -95,13 +104,10 @@ class PathFeeder(Feeder):
         if found and not self.plan.candidates:
             self._say(f"The path ends here: none of the {len(found)} factors that are left can be turned on alone.")
 
-    def _say(self, text: str) -> None:
-        self.work.progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
-
 
 def longer(plan: Plan, factor: str) -> Plan:
     """The plan whose path has one more step, of what the options made of its study: they change that no further."""
     study = plan.study
     assert isinstance(study, AblationStudy)
     asked = study.model_copy(update={"path": (*study.path, factor), "references": {}})
-    return make_plan(asked, plan.options, plan.directory, plan.bench)
+    return make_plan(asked, plan.options, plan.directory, plan.factory)

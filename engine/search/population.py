@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from core.seeds import derive_seed
-from engine.planning.plan import Workbench, objective
+from engine.planning.plan import objective
+from engine.planning.trial_factory import TrialFactory
 from engine.runlog.history import History
-from engine.runlog.run_log import Log, now
-from engine.search.sampler import Proposal, StudySampler
+from engine.runlog.run_log import RunLog, now
+from engine.search.search_queue import Proposal, SearchQueue
 from search_spaces.spaces import Number, Settings, mutable
 from search_spaces.study import SearchStudy
 from search_spaces.trial_schedulers import PBT
@@ -46,15 +47,15 @@ def segments(
     return parts
 
 
-class Population(StudySampler):
+class Population(SearchQueue):
     """A search's configurations as the members of one population a seed."""
 
     def __init__(
         self,
-        bench: Workbench,
+        factory: TrialFactory,
         study: SearchStudy,
         directory: Path,
-        log: Log,
+        log: RunLog,
         place: Callable[[TrialSpec], TrialSpec],
         journal: Path,
     ) -> None:
@@ -62,7 +63,7 @@ class Population(StudySampler):
         self.log, self.settings = log, study.population
         self.ends = boundaries(self.settings, study.epochs)
         self.members: dict[int, dict[str, tuple[TrialSpec, Settings]]] = {}
-        super().__init__(bench, study, directory, log.history, place, journal)
+        super().__init__(factory, study, directory, log.history, place, journal)
 
     def refill(self) -> bool:
         """First the whole population, then the next generation of whichever seed has completed one."""
@@ -75,25 +76,25 @@ class Population(StudySampler):
                     self._go_on(members, end)
         return bool(self.waiting)
 
-    def waits(self) -> bool:
+    def may_grow(self) -> bool:
         return bool(self.running)
 
-    def over(self, trial: str) -> None:
-        super().over(trial)
+    def on_trial_end(self, trial: str) -> None:
+        super().on_trial_end(trial)
         for members in self.members.values():
             if members.keys() <= self.history.ends.keys():
                 self._clean(members, self.ends)
 
-    def put(self, spec: TrialSpec, **chosen: Any) -> None:
+    def enqueue(self, spec: TrialSpec, **chosen: Any) -> None:
         """Queue the part of a member's trial that is next, unless it waits for the others of its generation."""
         part, _ = segments(spec, chosen["point"], self.history, self.ends)[-1]
         if part.until is None or self._reached(spec.trial) < part.until:
-            super().put(part, **chosen)
+            super().enqueue(part, **chosen)
 
     def _queue(self, cell: str, point: Settings, number: int, trial: Any) -> Proposal:
-        config = self.bench.config(point)
+        config = self.factory.config(point)
         for seed in self.definition.replicates:
-            spec = self.bench.spec(cell, config, seed, self.directory)
+            spec = self.factory.spec(cell, config, seed, self.directory)
             self.members.setdefault(seed, {})[spec.trial] = (spec, point)
         return super()._queue(cell, point, number, trial)
 
@@ -111,7 +112,7 @@ class Population(StudySampler):
         """Queue the next part of the members that are at `end`; nobody needs the files of the generation before."""
         for trial, (spec, point) in members.items():
             if trial not in self.history.ends and self._reached(trial) >= end:
-                self.put(spec, point=point)
+                self.enqueue(spec, point=point)
         self._clean(members, self.ends[: self.ends.index(end)])
 
     def _clean(self, members: Iterable[str], ends: Sequence[int]) -> None:
@@ -120,7 +121,7 @@ class Population(StudySampler):
                 generation_file(self.directory, trial, end).unlink(missing_ok=True)
 
     def _decide(self, seed: int, generation: int) -> None:
-        """Log who takes over from whom, and with which settings; each member's draws are its own."""
+        """RunLog who takes over from whom, and with which settings; each member's draws are its own."""
         end, (metric, maximise) = self.ends[generation], objective(self.definition)
         rows = {trial: self.history.rows.get(trial, {}).get(end, {}) for trial in self.members[seed]}
         ranked = sorted((row[metric], trial) for trial, row in rows.items() if row.get(metric) is not None)
@@ -135,7 +136,7 @@ class Population(StudySampler):
             spec, point = self.members[seed][donor]
             _, point = segments(spec, point, self.history, self.ends)[-1]
             point = self._perturbed(point, draws)
-            config = self.bench.config(point).model_dump(mode="json")
+            config = self.factory.config(point).model_dump(mode="json")
             exploits[trial] = {"donor": donor, "point": point, "config": config}
         self.log.append(event="generation", time=now(), seed=seed, epoch=end, exploits=exploits)
 

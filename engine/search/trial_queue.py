@@ -19,7 +19,7 @@ AHEAD = 4  # times as many trials as one program trains are looked at for those 
 RECENT = 20  # trials that say how long the next ones last
 
 
-class Feeder(Searcher):
+class TrialQueue(Searcher):
     """A queue of trials. A subclass that knows how to go on refills it, and is told by `over` which trials ended.
 
     `processes` is how many trials run at a time. Where it is given, short trials are bundled, several to one of Ray's;
@@ -39,18 +39,18 @@ class Feeder(Searcher):
         """that the last trials took"""
         self.waiting: deque[dict[str, Any]] = deque()
         for spec in specs:
-            self.put(spec)
+            self.enqueue(spec)
 
-    def put(self, spec: TrialSpec, **chosen: Any) -> None:
+    def enqueue(self, spec: TrialSpec, **chosen: Any) -> None:
         """Queue a trial, with what its start tells beside it: of a search `point`, the values chosen, and `proposal`,
         how many were chosen before."""
         self.waiting.append({"spec": spec.to_dict(), **chosen})
 
-    def keep(self, wanted: Callable[[str], bool]) -> None:
+    def keep_only(self, wanted: Callable[[str], bool]) -> None:
         """Drop the queued trials that are not wanted now."""
         self.waiting = deque(item for item in self.waiting if wanted(item["spec"]["trial"]))
 
-    def end_at(self, epochs: Mapping[str, int]) -> None:
+    def stop_at(self, epochs: Mapping[str, int]) -> None:
         """Let queued trials end at the epoch that their stop was decided at."""
         for item in self.waiting:
             item["spec"]["until"] = epochs.get(item["spec"]["trial"], item["spec"]["until"])
@@ -59,42 +59,42 @@ class Feeder(Searcher):
         """Whether anything new was queued."""
         return False
 
-    def left(self) -> int:
+    def remaining(self) -> int:
         """How many trials can be handed out without knowing how those that run now end."""
         return len(self.waiting)
 
-    def took(self, seconds: float) -> None:
+    def note_duration(self, seconds: float) -> None:
         """Told how long a trial took that has just ended."""
         self.seconds.append(seconds)
 
-    def over(self, trial: str) -> None:
+    def on_trial_end(self, trial: str) -> None:
         """Told once a trial's end is in the log."""
-        self.away(trial)
+        self.on_trial_left(trial)
 
-    def waits(self) -> bool:
+    def may_grow(self) -> bool:
         """Whether trials that run now may lead to new ones."""
         return False
 
-    def away(self, trial: str) -> None:
+    def on_trial_left(self, trial: str) -> None:
         """Told that a trial left its process without an end: it paused, or ran out of memory."""
         self.running.discard(trial)
         self.bundled.discard(trial)
 
-    def take_back(self, items: Iterable[dict[str, Any]], apart: bool = False) -> None:
+    def requeue(self, items: Iterable[dict[str, Any]], apart: bool = False) -> None:
         """Queue trials again, as the process that was to run them is lost; `apart` if one of them may be the cause."""
         for item in items:
-            self.away(item["spec"]["trial"])
+            self.on_trial_left(item["spec"]["trial"])
             self.waiting.append({**item, "apart": True} if apart else item)
 
     def suggest(self, trial_id: str) -> Any:
         """The config of Ray's next trial, None for later, or FINISHED."""
-        wanted = self._size()
+        wanted = self._bundle_size()
         seen = wanted if self.processes is None or self.fuse == 1 else max(wanted, AHEAD * self._most)
         while len(self.waiting) < seen and self.refill():
             pass
         if not self.waiting:
-            return None if self.bundled or self.waits() else Searcher.FINISHED
-        bundle, lanes = self._taken(wanted)
+            return None if self.bundled or self.may_grow() else Searcher.FINISHED
+        bundle, lanes = self._next_bundle(wanted)
         trials = {item["spec"]["trial"] for item in bundle}
         self.running |= trials
         self.bundled |= trials if len(trials) > 1 else set()
@@ -105,7 +105,7 @@ class Feeder(Searcher):
         """Trials at most that one program trains."""
         return self.fuse if isinstance(self.fuse, int) else MOST
 
-    def _taken(self, wanted: int) -> tuple[list[dict[str, Any]], int | str]:
+    def _next_bundle(self, wanted: int) -> tuple[list[dict[str, Any]], int | str]:
         """The next bundle, and how many of its trials share a program: then all are of the first one's kind."""
         first = self.waiting[0]
         if first.get("apart"):
@@ -115,12 +115,12 @@ class Feeder(Searcher):
             while len(bundle) < wanted and self.waiting and not self.waiting[0].get("apart"):
                 bundle.append(self.waiting.popleft())
             return bundle, 1
-        bundle, lanes = self._of_a_kind(first, wanted)
+        bundle, lanes = self._bundle_of_a_kind(first, wanted)
         taken = {item["spec"]["trial"] for item in bundle}
         self.waiting = deque(item for item in self.waiting if item["spec"]["trial"] not in taken)
         return bundle, lanes
 
-    def _of_a_kind(self, first: dict[str, Any], wanted: int) -> tuple[list[dict[str, Any]], int | str]:
+    def _bundle_of_a_kind(self, first: dict[str, Any], wanted: int) -> tuple[list[dict[str, Any]], int | str]:
         """`first` with others to share a program with; or, where `auto` has none, with others that have none.
 
         With `auto` no process takes so many that others are left without.
@@ -143,12 +143,12 @@ class Feeder(Searcher):
             self.kinds[trial] = fusion_key(item["spec"])
         return self.kinds[trial]
 
-    def _size(self) -> int:
+    def _bundle_size(self) -> int:
         """Of how many trials the next bundle is: of fewer towards the end, so that all processes end together."""
         if self.processes is None or len(self.seconds) < self.processes:
             return 1
         lasts = max(SHORTEST, fmean(self.seconds))
-        return max(1, min(int(BUNDLE_SECONDS / lasts), self.left() // (2 * self.processes)))
+        return max(1, min(int(BUNDLE_SECONDS / lasts), self.remaining() // (2 * self.processes)))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing: the recorder tells `over`, which Ray's word of errors and retries cannot stand for."""
@@ -161,7 +161,7 @@ class Feeder(Searcher):
         """Nothing to save: the log holds every proposal and outcome."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore: a new feeder is made from the log."""
+        """Nothing to restore: a new queue is made from the log."""
 
 
 class Deadline(Stopper):

@@ -2,23 +2,22 @@
 stands alone: the search's directory is not read again.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.records.log import read_log
 from analysis.records.run_records import Records
 from analysis.records.schema import STOPPED
 from analysis.records.store import read_records
 from core.errors import PlanError
 from core.metrics import counterpart, maximised
-from engine.planning.plan import Workbench
 from engine.planning.resume import BUDGET
 from engine.planning.run_options import Options, apply
+from engine.planning.study_record import recorded_request
+from engine.planning.trial_factory import TrialFactory
 from engine.runlog.history import History
-from engine.runlog.run_log import read_request
+from engine.runlog.study_file import read_request
 from search_spaces.factors import Factor
 from search_spaces.spaces import point_faults
 from search_spaces.study import AblationStudy, AnyStudy, SearchStudy, parse_study
@@ -61,10 +60,9 @@ class SearchRun:
 def read_search(directory: Path, named: str) -> SearchRun:
     """The run of a search; PlanError, which calls the directory `named`, where there is none with a winner."""
     run, record = read_request(directory)
-    study = parse_study(record["request"]["study"], str(run.study))
+    study, options = recorded_request(record)
     if not isinstance(study, SearchStudy):
         raise PlanError([f"{named}: {study.name} is an ablation; a search has a winner"])
-    options = Options.model_validate_json(json.dumps(record["request"]["options"]))
     if apply(study, options).population:
         raise PlanError(
             [
@@ -72,7 +70,7 @@ def read_search(directory: Path, named: str) -> SearchRun:
                 f"so its winner is no one configuration; allowed: searches under another trial scheduler"
             ]
         )
-    starts = list(History.read(read_log(run.log)).starts.values())
+    starts = list(History.of(run).starts.values())
     first = {event["cell"]: event for event in reversed(starts) if "point" in event}
     winners = [
         Winner(cell, first[cell]["point"], from_tree(first[cell]["config"]))
@@ -120,22 +118,22 @@ def around(asked: AnyStudy, given: Options, directory: Path) -> tuple[AblationSt
 
 
 def _ablation(study: SearchStudy, options: Options, source: SearchRun, named: str, given: Options) -> AblationStudy:
-    winner, bench = source.winners[0], Workbench(study, options)
-    default, best = bench.config({}), bench.config(winner.point)
+    winner, factory = source.winners[0], TrialFactory(study, options)
+    default, best = factory.config({}), factory.config(winner.point)
     if changed := _changed(winner.config, best, given):
         raise PlanError([f"{named}: its winner {winner.cell} was trained with other settings: {', '.join(changed)}"])
     before, after = (config.model_dump(mode="json") for config in (default, best))
     # Said aloud, so that a component with other defaults, which a factor chooses, leaves them as they are.
     standard = {key: value for key in winner.point if (value := find(before, key)) is not ABSENT}
     study = study.model_copy(update={"baseline": {**study.baseline, **standard}})
-    bench = Workbench(study, options)
-    if faults := [*bench.faults(default), *(f"{named}: its winner: {fault}" for fault in bench.faults(best))]:
+    factory = TrialFactory(study, options)
+    if faults := [*factory.faults(default), *(f"{named}: its winner: {fault}" for fault in factory.faults(best))]:
         raise PlanError(faults)
     point = {key: find(after, key) for key in winner.point}
 
     def possible(group: Group) -> bool:
         try:
-            return not bench.faults(bench.config({key: point[key] for key in group}))
+            return not factory.faults(factory.config({key: point[key] for key in group}))
         except ConfigError:
             return False
 

@@ -1,31 +1,16 @@
 """Reports that several tests read, reports without what a test does not look at, and a browser that opens them."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from analysis.figures.theme import Figure
 from analysis.report.build import write_report
 from tests.analysis import runs
 from tests.analysis.browsing import BROWSER, READY, SECONDS, WIDE, Seen
 from tests.analysis.states import STATES
-
-
-@contextmanager
-def _undrawn() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "svg", lambda figure: "<svg/>")
-        yield
-
-
-@pytest.fixture
-def undrawn() -> Iterator[None]:
-    """A report's SVG files are empty, which a test of its tables and its page does not look at."""
-    with _undrawn():
-        yield
+from tests.conftest import empty_figures
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +20,7 @@ def page_of_state(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], P
     @cache
     def written(state: str) -> Path:
         make, _ = STATES[state]
-        with _undrawn():
+        with empty_figures():
             return write_report(make(tmp_path_factory.mktemp("state")))
 
     return written

@@ -3,16 +3,17 @@
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from run_search import main
 from tests.cli.runs import EPOCHS, STUDY, TRIALS
-from tests.conftest import Cli
 from tests.records import epoch_rows
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> Path:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path, local_ray: None) -> Path:
     run = tmp_path_factory.mktemp("undisturbed") / "run"
-    done = cli("run", *STUDY, "--out", run)
-    assert done.returncode == 0, done.stderr
+    done = CliRunner().invoke(main, ["run", *STUDY, "--out", str(run)])
+    assert done.exit_code == 0, done.output
     assert len(epoch_rows(run)) == TRIALS * EPOCHS
     return run

@@ -40,8 +40,6 @@ from tests.conftest import Cli
 from tests.records import ends, events
 from trainables.registry import WORKLOADS
 
-pytestmark = pytest.mark.alone
-
 
 def stopped_cleanly(driver: Driver, run: Path, why: str) -> float:
     """The driver ends with status 130, the reason and the command that goes on; seconds until then."""
@@ -70,16 +68,26 @@ def started(run: Path) -> int:
     return (run / "log.jsonl").read_bytes().count(b'"event": "start"') if (run / "log.jsonl").exists() else 0
 
 
-def test_sigkill_of_the_driver_at_every_moment_of_one_run(undisturbed: Path, tmp_path: Path) -> None:
-    """And, after the second, with damage to what it left."""
+def test_sigkill_of_the_driver_and_damage_to_what_it_left(undisturbed: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    driver = begin(run)
+    wait_until(driver, lambda: ended(run) > 1 and midway(run) and writing(run), "a checkpoint being written")
+    kill(driver)
+    over = {trial for trial, end in ends(run).items() if end["status"] == "finished"}
+    damage(run)
+    finishes(run, undisturbed)
+    assert all(starts(run).count(trial) == 1 for trial in over), "a finished trial ran again"
+    assert not list(run.rglob(".*.pt.*")), "a file that was being written is left"
+
+
+@pytest.mark.matrix
+def test_sigkill_of_the_driver_before_the_first_checkpoint_and_after_the_last_end(
+    undisturbed: Path, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     driver = begin(run)
     wait_until(driver, lambda: started(run), "a trial's start, before its first checkpoint")
     kill(driver)
-    driver = begin(run)
-    wait_until(driver, lambda: ended(run) > 1 and midway(run) and writing(run), "a checkpoint being written")
-    kill(driver)
-    damage(run)
     driver = begin(run)
     wait_until(driver, lambda: ended(run) == TRIALS, "the last trial's end, before the report")
     kill(driver)
@@ -129,6 +137,8 @@ def test_sigkill_of_trials_processes_is_made_good_within_the_run(undisturbed: Pa
     assert len(starts(run)) > TRIALS
 
 
+@pytest.mark.alone
+@pytest.mark.matrix
 def test_a_lost_process_of_rays_ends_the_run_which_goes_on_when_resumed(undisturbed: Path, tmp_path: Path) -> None:
     """Between the first trial's end and the next checkpoint its raylet, before the first epoch its GCS."""
     run = tmp_path / "run"
@@ -142,6 +152,8 @@ def test_a_lost_process_of_rays_ends_the_run_which_goes_on_when_resumed(undistur
     finishes(run, undisturbed)
 
 
+@pytest.mark.alone
+@pytest.mark.matrix
 def test_ctrl_c_once_and_twice_and_sigterm(undisturbed: Path, tmp_path: Path) -> None:
     """As a terminal sends it: to the whole group. Measured on two idle cores: 1.3 s after the first, 0.2 after two."""
     run = tmp_path / "run"
@@ -169,8 +181,7 @@ def make(state: str, folder: Path) -> bool:
     return subprocess.run(["mount", "-o", f"remount,{state}", str(folder)], capture_output=True).returncode == 0
 
 
-def test_a_disk_that_takes_nothing_more_stops_the_run_until_it_does(undisturbed: Path, tmp_path: Path) -> None:
-    """First the checkpoints' disk is full, then read-only, both for the trials; then the log's, for the driver."""
+def test_a_full_disk_of_the_checkpoints_stops_the_run_until_there_is_room(undisturbed: Path, tmp_path: Path) -> None:
     with disk(tmp_path / "run", "32m") as run, disk(run / "checkpoints", "64m") as checkpoints:
         driver = begin(run)
         wait_for_lines(driver, run / "log.jsonl", 8)
@@ -179,6 +190,19 @@ def test_a_disk_that_takes_nothing_more_stops_the_run_until_it_does(undisturbed:
         assert whole(run)
         ballast.unlink()
 
+        finishes(run, undisturbed)
+        assert_every_epoch_said(run)
+
+
+def assert_every_epoch_said(run: Path) -> None:
+    lines = [file.read_text().splitlines() for file in run.glob("artifacts/*/epochs.log")]
+    assert [len(found) for found in lines] == [EPOCHS] * TRIALS
+
+
+@pytest.mark.matrix
+def test_a_disk_that_takes_nothing_more_stops_the_run_until_it_does(undisturbed: Path, tmp_path: Path) -> None:
+    """First the checkpoints' disk is read-only, for the trials; then the log's is full, for the driver."""
+    with disk(tmp_path / "run", "32m") as run, disk(run / "checkpoints", "64m") as checkpoints:
         driver = begin(run)
         wait_until(driver, lambda: ended(run) > 1, "the second trial's end")
         wait_until(driver, lambda: make("ro", checkpoints), "a moment without a file being written")
@@ -194,8 +218,7 @@ def test_a_disk_that_takes_nothing_more_stops_the_run_until_it_does(undisturbed:
         ballast.unlink()
 
         finishes(run, undisturbed)
-        lines = [file.read_text().splitlines() for file in run.glob("artifacts/*/epochs.log")]
-        assert [len(found) for found in lines] == [EPOCHS] * TRIALS
+        assert_every_epoch_said(run)
 
 
 def test_a_run_that_the_disk_cannot_hold_is_refused_before_it_starts(tmp_path: Path, cli_here: Cli) -> None:
@@ -206,6 +229,7 @@ def test_a_run_that_the_disk_cannot_hold_is_refused_before_it_starts(tmp_path: P
         assert not (run / "study.json").exists()
 
 
+@pytest.mark.matrix
 def test_a_disk_budget_keeps_models_and_lets_the_oldest_last_states_go(
     undisturbed: Path, tmp_path: Path, cli_here: Cli, local_ray: None
 ) -> None:
@@ -232,6 +256,7 @@ def test_a_disk_budget_that_cannot_hold_the_models_is_refused_with_what_can(tmp_
     assert not (tmp_path / "run" / "study.json").exists()
 
 
+@pytest.mark.matrix
 def test_a_faulty_step_fails_its_trial_alone_and_resume_tries_it_again(
     undisturbed: Path, tmp_path: Path, cli_here: Cli, local_ray: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,6 +273,7 @@ def test_a_faulty_step_fails_its_trial_alone_and_resume_tries_it_again(
     assert_same_outcome(run, undisturbed)
 
 
+@pytest.mark.matrix
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="a larger share than one CPU needs a second")
 def test_out_of_memory_is_tried_once_more_with_a_larger_share(
     undisturbed: Path, tmp_path: Path, cli_here: Cli, local_ray: None, monkeypatch: pytest.MonkeyPatch
@@ -264,6 +290,7 @@ def test_out_of_memory_is_tried_once_more_with_a_larger_share(
     assert shares == {trial: 2.0 if trial in enlarged else 1.0 for trial in shares}
 
 
+@pytest.mark.matrix
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="a larger share than one CPU needs a second")
 def test_out_of_memory_again_fails_the_trial_with_its_error(
     undisturbed: Path, tmp_path: Path, cli_here: Cli, local_ray: None, monkeypatch: pytest.MonkeyPatch
@@ -280,6 +307,7 @@ def test_out_of_memory_again_fails_the_trial_with_its_error(
     assert_same_outcome(run, undisturbed)
 
 
+@pytest.mark.matrix
 def test_a_clock_that_runs_backwards_changes_nothing_but_the_times(
     undisturbed: Path, tmp_path: Path, cli_here: Cli, local_ray: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

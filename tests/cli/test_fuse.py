@@ -62,6 +62,7 @@ def test_lanes_are_no_metric_of_the_report(fused: Path) -> None:
     assert "lanes" not in {*trials, *ranking, *curves["metric"]}
 
 
+@pytest.mark.matrix
 def test_neither_company_nor_lane_nor_processes_show_in_a_trials_numbers(
     fused: Path, tmp_path: Path, cli_here: Cli
 ) -> None:
@@ -84,6 +85,7 @@ def test_a_fused_trial_is_trained_again_to_the_bit(fused: Path, cli_here: Cli) -
     assert f"trial {trial}: equal to its record, bit for bit" in done.stdout
 
 
+@pytest.mark.matrix
 def test_a_search_with_seeds_fuses_as_it_measures_and_says_so(tmp_path: Path, cli_here: Cli, local_ray: None) -> None:
     run = tmp_path / "run"
     done = cli_here("run", *SEARCH, "--set", "training.batch_size=8", "--max-concurrent", "1", "--out", run)
@@ -98,7 +100,7 @@ def test_a_search_with_seeds_fuses_as_it_measures_and_says_so(tmp_path: Path, cl
     assert {trial: {fact.get("lanes", 1)} for trial, fact in told(run).items()} == lanes
 
 
-@pytest.mark.alone
+@pytest.mark.matrix
 def test_a_fused_run_that_is_killed_goes_on_to_the_rows_of_an_undisturbed_one(
     fused: Path, tmp_path: Path, cli_here: Cli
 ) -> None:
@@ -122,16 +124,16 @@ def test_what_is_no_number_of_trials_is_refused(value: str, tmp_path: Path, cli_
 
 
 @pytest.mark.parametrize(
-    ("options", "advised"),
+    ("options", "adaptive"),
     [
         ((), "sampler tpe"),
         (("--trial-scheduler", "asha", "--sampler", "random"), "trial scheduler asha"),
     ],
 )
 def test_trials_that_depend_on_each_other_are_not_fused(
-    options: tuple[str, ...], advised: str, tmp_path: Path, cli_here: Cli
+    options: tuple[str, ...], adaptive: str, tmp_path: Path, cli_here: Cli
 ) -> None:
     done = cli_here("run", "digits/search", *options, "--fuse", "4", "--out", tmp_path)
     allowed = "allowed: off, or --sampler random, qmc or grid without a trial scheduler"
-    assert len(refused(done, "--fuse 4", advised, allowed)) == 1
+    assert len(refused(done, "--fuse 4", adaptive, allowed)) == 1
     assert not (tmp_path / "study.json").exists()

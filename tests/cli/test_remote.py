@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.integrations.remote_sync import LOCK, mirror_of
+from engine.integrations.remote_lock import LOCK
+from engine.integrations.remote_sync import mirror_of
 from tests.cli.runs import STUDY, TRIALS, Driver, assert_same_outcome, kill, output, starts, wait_for_lines
 from tests.conftest import ROOT, Cli
 from tests.records import ends
-
-pytestmark = pytest.mark.alone
 
 
 def begin(machine: Path, *arguments: str) -> Driver:
@@ -30,6 +29,7 @@ def begin(machine: Path, *arguments: str) -> Driver:
     )
 
 
+@pytest.mark.matrix
 def test_a_driver_killed_here_is_gone_on_with_on_another_machine(undisturbed: Path, tmp_path: Path, cli: Cli) -> None:
     storage, here, there = tmp_path / "storage", tmp_path / "here", tmp_path / "there"
     url = f"file://{storage}"

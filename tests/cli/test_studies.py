@@ -106,18 +106,19 @@ def test_rerun_without_ray_gives_the_same_numbers(long_tail: Path, cli: Cli) -> 
     assert done.stdout.count("use time") == 5
 
 
-def test_rerun_tells_a_number_that_differs(long_tail: Path, tmp_path: Path, cli: Cli) -> None:
+def test_rerun_tells_a_number_that_differs(long_tail: Path, tmp_path: Path, cli_here: Cli) -> None:
     for name in ("study.json", "log.jsonl"):
         (tmp_path / name).write_text((long_tail / name).read_text())
     log = tmp_path / "log.jsonl"
     trial = events(long_tail)[1]["trial"]
     first = next(e for e in events(long_tail) if e["event"] == "epoch" and e["trial"] == trial)
     log.write_text(log.read_text().replace(json.dumps(first["val_loss"]), "0.125", 1))
-    done = cli("rerun", tmp_path, trial)
+    done = cli_here("rerun", tmp_path, trial)
     assert done.returncode == 1
     assert f"epoch {first['epoch']}: val_loss" in done.stderr
 
 
+@pytest.mark.matrix
 def test_another_process_and_another_order_give_bit_equal_rows(long_tail: Path, tmp_path: Path, cli: Cli) -> None:
     """The second process runs the last seeds' trials in another design, so in another order and other company."""
     run = tmp_path / "other"
@@ -140,15 +141,15 @@ def test_report_imports_no_torch_and_writes_the_same_tables_again(long_tail: Pat
     assert before == {path.name: path.read_text() for path in (long_tail / "report").glob("*.csv")}
 
 
-def test_status_imports_no_torch_and_counts_the_trials(long_tail: Path, cli: Cli) -> None:
+def test_status_imports_no_torch_and_counts_the_trials(long_tail: Path, cli_here: Cli) -> None:
     assert not loaded("status", str(long_tail)) & {"torch", "ray", "optuna"}
-    lines = cli("status", long_tail).stdout.splitlines()
+    lines = cli_here("status", long_tail).stdout.splitlines()
     assert "16 trials planned: 16 finished" in lines[0]
     assert "best so far: test_balanced_accuracy" in lines[1]
 
 
-def test_plan_knows_what_is_finished(long_tail: Path, cli: Cli) -> None:
-    done = cli("plan", "digits/long-tail", "--seeds", "5", "--epochs", "5", "--out", long_tail, "--json")
+def test_plan_knows_what_is_finished(long_tail: Path, cli_here: Cli) -> None:
+    done = cli_here("plan", "digits/long-tail", "--seeds", "5", "--epochs", "5", "--out", long_tail, "--json")
     plan = json.loads(done.stdout)
     assert [trial["finished"] for trial in plan["trials"]] == [True] * 16 + [False] * 4
     assert plan["forecast"]["trials"] - plan["forecast"]["finished"] == 4
@@ -196,6 +197,7 @@ def test_a_search_runs_extends_and_never_repeats_a_configuration(
     assert len(starts) == 5
 
 
+@pytest.mark.matrix
 def test_a_hopeless_learning_rate_is_a_result_and_not_a_failure(tmp_path: Path, cli_here: Cli, local_ray: None) -> None:
     run = tmp_path / "run"
     small = ("--epochs", "3", "--seeds", "1", "--limit-train", "128", "--limit-eval", "40")

@@ -27,3 +27,11 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(Learner, "train_epoch", counted)
     return epochs
+
+
+@pytest.fixture
+def tables_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report without figures and without text on its page, of which a test reads the tables."""
+    for figures in ("report_figures", "galleries"):
+        monkeypatch.setattr(f"analysis.report.build.{figures}", lambda *_: [])
+    monkeypatch.setattr("analysis.report.build.page", lambda *_: "")

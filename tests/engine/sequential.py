@@ -1,6 +1,6 @@
 """Whole studies in this process, without Ray: what the engine decides, fast and in an order that the test chooses.
 
-Everything but Ray's own loop is the program's: plan, feeder, trial scheduler, recorder, log, trials.
+Everything but Ray's own loop is the program's: plan, queue, trial scheduler, recorder, log, trials.
 """
 
 import io
@@ -16,10 +16,10 @@ from ray.tune.search import Searcher
 from rich.console import Console
 
 import engine.execution.launch
-from engine.execution.ray_callback import Recorder
-from engine.execution.tuner import Work
+from engine.execution.ray_callback import RunLogCallback
+from engine.execution.tuner import Tuning
 from engine.planning.run_options import Options
-from engine.runlog.run_log import Log
+from engine.runlog.run_log import RunLog
 from engine.search.trial_queue import Deadline
 from search_spaces.study import AnyStudy
 from trainables.trial.trial import Trial, TrialSpec
@@ -58,25 +58,25 @@ class Drive:
         self.printed = console.file.getvalue()  # type: ignore[attr-defined]
         return directory
 
-    def carry_out(self, plan: Any, run: Any, log: Log, standing: Any, progress: Any) -> None:
-        work = Work(plan, run, log, standing, progress, Deadline(None))
+    def carry_out(self, plan: Any, run: Any, log: RunLog, standing: Any, progress: Any) -> None:
+        work = Tuning(plan, run, log, standing, progress, Deadline(None))
         self.fit(work, None)
         if left := log.history.enlarged - set(log.history.ends):
             self.fit(work, left)
 
-    def fit(self, work: Work, only: set[str] | None) -> None:
+    def fit(self, work: Tuning, only: set[str] | None) -> None:
         scheduler = work.scheduler()
-        feeder = work.feeder(scheduler.pending if scheduler else {}, only)
-        ear = Recorder(work.log, work.run, work.progress, 1, feeder, SHARE, retries=only is None)
+        queue = work.queue(scheduler.pending if scheduler else {}, only)
+        ear = RunLogCallback(work.log, work.run, work.progress, 1, queue, SHARE, retries=only is None)
         running: list[Any] = []
         while True:
-            while len(running) < self.slots and isinstance(config := feeder.suggest("ray"), dict):
+            while len(running) < self.slots and isinstance(config := queue.suggest("ray"), dict):
                 (item,) = config["bundle"]
                 key = item["spec"]["trial"]
                 running.append(SimpleNamespace(config=config, trial_id=key, trial=Trial(TrialSpec(**item["spec"]))))
                 ear.on_trial_start(0, [], running[-1])
             if not running:
-                assert config == Searcher.FINISHED, "the feeder waits for trials, and none runs"
+                assert config == Searcher.FINISHED, "the queue waits for trials, and none runs"
                 return
             one = running.pop(0)
             report = {"trial": one.trial_id, **one.trial.advance()}
@@ -90,11 +90,19 @@ class Drive:
                 running.append(one)
 
 
+def driven(study: AnyStudy, directory: Path) -> Path:
+    """A whole run, for tests that share it and only read it."""
+    drive = Drive()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine.execution.launch, "carry_out", drive.carry_out)
+        return drive(study, directory)
+
+
 @contextmanager
 def _killed_after(lines: int | None) -> Iterator[None]:
-    append, count = Log.append, 0
+    append, count = RunLog.append, 0
 
-    def counted(self: Log, **event: Any) -> None:
+    def counted(self: RunLog, **event: Any) -> None:
         nonlocal count
         append(self, **event)
         count += 1
@@ -102,5 +110,5 @@ def _killed_after(lines: int | None) -> Iterator[None]:
             raise Killed
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Log, "append", counted)
+        patch.setattr(RunLog, "append", counted)
         yield

@@ -9,13 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import optuna
 import pytest
 from pydantic import TypeAdapter, ValidationError
-from ray.tune.search.variant_generator import generate_variants
 
 from core.component import Range
-from search_spaces.spaces import AnyParameter, Choice, Number, Space, grid, order_faults, size, suggest, to_ray
+from search_spaces.spaces import AnyParameter, Choice, Number, Space, grid, order_faults, random_points, size
 from tests.conftest import ROOT
 from trainables.config import domain
 
@@ -36,25 +34,6 @@ CHOICES: Space = (
 )
 
 
-def by_optuna(space: Space, n: int, seed: int = 0) -> list[dict[str, Any]]:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-    return [suggest(space, study.ask()) for _ in range(n)]
-
-
-def by_ray(space: Space, n: int) -> list[dict[str, Any]]:
-    """What Ray makes of the space; what is inactive is None there, and left out here."""
-    np.random.seed(0)  # Ray gives a conditional parameter no generator of its own
-    spec = {"config": to_ray(space)}
-    drawn = [next(iter(generate_variants(spec)))[1]["config"] for _ in range(n)]
-    keys = {parameter.key for parameter in space}
-    assert all(set(config) == keys for config in drawn)
-    return [{key: value for key, value in config.items() if value is not None} for config in drawn]
-
-
-READINGS = {"optuna": by_optuna, "ray": by_ray}
-
-
 def expected_keys(space: Space, drawn: dict[str, Any]) -> set[str]:
     """By the words of the docstring: a parameter exists where every one it depends on exists with an allowed value."""
     keys: set[str] = set()
@@ -64,9 +43,8 @@ def expected_keys(space: Space, drawn: dict[str, Any]) -> set[str]:
     return keys
 
 
-@pytest.mark.parametrize("reading", READINGS)
-def test_conditions_hold_and_every_side_of_them_is_drawn(reading: str) -> None:
-    drawn = READINGS[reading](SPACE, 200)
+def test_conditions_hold_and_every_side_of_them_is_drawn() -> None:
+    drawn = random_points(SPACE, 200)
     for config in drawn:
         assert set(config) == expected_keys(SPACE, config)
         assert "model.hidden" not in config
@@ -74,9 +52,8 @@ def test_conditions_hold_and_every_side_of_them_is_drawn(reading: str) -> None:
         assert 0 < sum(key in config for config in drawn) < len(drawn)
 
 
-@pytest.mark.parametrize("reading", READINGS)
-def test_bounds_hold_and_are_approached(reading: str) -> None:
-    drawn = READINGS[reading](SPACE, 400)
+def test_bounds_hold_and_are_approached() -> None:
+    drawn = random_points(SPACE, 400)
     rates = [config["optimizer.lr"] for config in drawn]
     assert 1e-4 <= min(rates) < 1.5e-4
     assert 0.07 < max(rates) <= 1e-1
@@ -88,28 +65,27 @@ def test_bounds_hold_and_are_approached(reading: str) -> None:
     assert {json.dumps(config["model.dropout_after"]) for config in drawn} == {"[]", '["conv1"]', '["conv1", "conv2"]'}
 
 
-@pytest.mark.parametrize("reading", READINGS)
 @pytest.mark.parametrize("log", [False, True])
-def test_whole_numbers_reach_both_of_their_bounds(reading: str, log: bool) -> None:
+def test_whole_numbers_reach_both_of_their_bounds(log: bool) -> None:
     space = (Number(key="model.hidden", kind="int", low=2, high=5, log=log),)
-    assert {int(config["model.hidden"]) for config in READINGS[reading](space, 200)} == {2, 3, 4, 5}
+    assert {int(config["model.hidden"]) for config in random_points(space, 200)} == {2, 3, 4, 5}
 
 
 def test_the_same_seed_proposes_the_same_and_another_seed_does_not() -> None:
-    assert by_optuna(SPACE, 20) == by_optuna(SPACE, 20) != by_optuna(SPACE, 20, seed=1)
+    assert random_points(SPACE, 20) == random_points(SPACE, 20) != random_points(SPACE, 20, seed=1)
 
 
 ANOTHER_PROCESS = """
 import json
 from tests.search_spaces.test_spaces import SPACE, by_optuna
-print(json.dumps(by_optuna(SPACE, 20)))
+print(json.dumps(random_points(SPACE, 20)))
 """
 
 
 def test_the_same_seed_proposes_the_same_in_another_process() -> None:
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     printed = subprocess.check_output([sys.executable, "-c", ANOTHER_PROCESS], cwd=ROOT, env=environment)
-    assert json.loads(printed) == by_optuna(SPACE, 20)
+    assert json.loads(printed) == random_points(SPACE, 20)
 
 
 def test_a_parameter_without_bounds_takes_those_written_beside_the_setting() -> None:
@@ -184,9 +160,8 @@ def test_choices_given_twice_count_once() -> None:
     assert size((Choice(key="optimizer.name", choices=("sgd", "sgd", "adam")),)) == 2
 
 
-@pytest.mark.parametrize("reading", READINGS)
-def test_every_point_of_a_small_grid_is_drawn(reading: str) -> None:
-    assert set(canonical(READINGS[reading](CHOICES, 300))) == set(canonical(grid(CHOICES)))
+def test_every_point_of_a_small_grid_is_drawn() -> None:
+    assert set(canonical(random_points(CHOICES, 300))) == set(canonical(grid(CHOICES)))
 
 
 def test_a_space_in_order_has_no_faults() -> None:

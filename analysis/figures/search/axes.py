@@ -5,12 +5,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import altair as alt
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from analysis.records.search_space import Setting
-from core.metrics import SPLITS, maximised, metric_label
+from core.metrics import maximised, metric_label, split_of
 
 WHISKER = 1.5  # times the middle half's width, as in Tukey's box plot
 MARGIN = 0.04
@@ -32,20 +32,15 @@ def focus(values: "pd.Series[float]", metric: str) -> tuple[float, float]:
 
 
 def axis_title(metric: str, after: str = "") -> str:
-    """The metric, its split, `after` which epoch (as `wording.after` says it) and which way is better."""
-    split = metric.partition("_")[0]
-    where = f" ({split})" if split in SPLITS else ""
+    """The metric, its split, `after` which epoch (`Observations.after`) and which way is better."""
+    split, _ = split_of(metric)
+    where = f" ({split})" if split else ""
     return f"{metric_label(metric)}{where}{after}, {'larger' if maximised(metric) else 'smaller'} is better"
 
 
-def drawn_share(drawn: int, n: int, what: str) -> str:
+def share_drawn(drawn: int, n: int, what: str) -> str:
     """The end of a caption of a figure that draws a part; empty where it draws all."""
     return f" Of {n:,} {what} {drawn:,} are drawn, evenly spaced." if drawn < n else ""
-
-
-def spaced(n: int, limit: int) -> NDArray[np.int64]:
-    """At most `limit` of the places 0 … n − 1, evenly spaced, the first and the last among them."""
-    return np.unique(np.linspace(0, n - 1, min(n, limit)).round().astype("int64"))
 
 
 def setting_axis(channel: Any, field: str, setting: Setting, labels: Sequence[str], room: int) -> Any:
@@ -77,7 +72,5 @@ def _decades(setting: Setting) -> list[float]:
 
 def tips(*fields: str, **titled: str) -> list[Any]:
     """Tooltips of fields under their own names, then of others under titles, field=title."""
-    import altair as alt
-
     named = {field: field for field in fields} | titled
     return [alt.Tooltip(f"{field}:N", title=title) for field, title in named.items()]

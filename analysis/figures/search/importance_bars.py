@@ -1,11 +1,12 @@
-"""TODO."""
+"""How much each setting of a search matters, as bars."""
 
+import altair as alt
 import pandas as pd
 
 from analysis.figures.search.axes import tips
 from analysis.figures.theme import COLOURS, WIDTH, Figure, inline
 from analysis.tables.search.importance import importance_note, top_share
-from analysis.tables.search.results import Search
+from analysis.tables.search.results import SearchResults
 
 METHODS = {
     "importance_fanova": "of what settings explain by themselves (fANOVA)",
@@ -13,11 +14,9 @@ METHODS = {
 }
 
 
-def importance_figure(search: Search, importance: pd.DataFrame) -> Figure:
+def importance_figure(search: SearchResults, importance: pd.DataFrame) -> Figure:
     """A bar a setting and method, over the first objective."""
-    import altair as alt
-
-    metric = search.judged[0].metric
+    metric = search.by_objective[0].metric
     rows = importance.loc[importance["metric"] == metric]
     long = rows.melt(["setting", "n"], list(METHODS), var_name="method", value_name="importance").dropna()
     long["method"] = long["method"].map(METHODS)
@@ -36,7 +35,7 @@ def importance_figure(search: Search, importance: pd.DataFrame) -> Figure:
     caption = (
         f"fANOVA: of what settings explain of the differences in {metric} by themselves, the share of this one; what "
         "they explain only together is not in it. PED-ANOVA: how much it decides who comes among the best "
-        f"{best}. {importance_note(search.seen, importance)}"
+        f"{best}. {importance_note(search.observed, importance)}"
     )
     chart = bars.properties(width=WIDTH, height=alt.Step(13))
     return Figure("importance", "search", "Which settings matter", caption, chart)

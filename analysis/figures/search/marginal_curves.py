@@ -1,22 +1,19 @@
 """The metric of a search along each of its settings, and over pairs of them, as a random forest sees it."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import altair as alt
 import numpy as np
 import pandas as pd
 
-from analysis.figures.search.axes import axis_title, drawn_share, focus, setting_axis, tips
+from analysis.figures.search.axes import axis_title, focus, setting_axis, share_drawn, tips
 from analysis.figures.theme import COLOURS, MAXIMUM_MARKS, NEUTRAL, Figure, inline
 from analysis.records.search_space import Observations, Setting, best_last, evenly
-from analysis.statistics.random_forest import Forest
-from analysis.tables.formatting import after, number
+from analysis.statistics.random_forest import RandomForest
+from analysis.tables.formatting import number
 from analysis.tables.search.marginals import Plane, planes, text
-from core.metrics import maximised, metric_label
-
-if TYPE_CHECKING:
-    import altair as alt
-
+from core.metrics import maximised
 
 PANEL, HEIGHT = 262, 130  # pixels, two panels in a row
 PAIR, PAIR_LABELS = 220, 70
@@ -26,36 +23,32 @@ RING = "#e4e8ec"
 GOLDEN = 0.618  # of a row of points' width: each next to where there is most room
 
 
-def marginals_figure(forest: Forest, marginals: pd.DataFrame) -> Figure | None:
+def marginals_figure(forest: RandomForest, marginals: pd.DataFrame) -> Figure | None:
     """A panel a setting of marginals.csv: prediction, its spread over the trees, the configurations as points."""
     if marginals.empty:
         return None
-    import altair as alt
-
-    seen = forest.seen
-    by_key = {setting.key: setting for setting in seen.settings}
+    observed = forest.observed
+    by_key = {setting.key: setting for setting in observed.settings}
     curves = [(by_key[str(key)], curve) for key, curve in marginals.groupby("setting", sort=False)]
-    points = evenly(seen.table, (MAXIMUM_MARKS // 2 - len(marginals)) // len(curves), maximised(seen.metric))
-    limits = focus(seen.table["value"], seen.metric)
-    panels = [_panel(setting, curve, points, limits, seen) for setting, curve in curves]
+    points = evenly(observed.table, (MAXIMUM_MARKS // 2 - len(marginals)) // len(curves), maximised(observed.metric))
+    limits = focus(observed.table["value"], observed.metric)
+    panels = [_panel(setting, curve, points, limits, observed) for setting, curve in curves]
     beyond = int(((points["value"] < limits[0]) | (points["value"] > limits[1])).sum())
     edge = f" What lies beyond the axis, {beyond} of them, is drawn at its edge." if beyond else ""
     caption = (
-        f"Line: {metric_label(seen.metric)}{after(seen.epoch)} that a random forest predicts for the better half of "
+        f"Line: {observed.label} that a random forest predicts for the better half of "
         "the configurations with this one setting changed; band: one standard deviation over its trees. Points: "
-        f"configurations, the best{'' if seen.epoch is None else ' then'} in orange.{edge}"
-        f"{drawn_share(len(points), len(seen.table), 'configurations')}"
+        f"configurations, the best{observed.then} in orange.{edge}"
+        f"{share_drawn(len(points), len(observed.table), 'configurations')}"
     )
-    title = f"{metric_label(seen.metric).capitalize()}{after(seen.epoch)} along each setting"
+    title = f"{observed.label.capitalize()} along each setting"
     return Figure("marginals", "search", title, caption, alt.concat(*panels, columns=2, spacing=20))
 
 
 def _panel(
-    setting: Setting, curve: pd.DataFrame, points: pd.DataFrame, limits: tuple[float, float], seen: Observations
+    setting: Setting, curve: pd.DataFrame, points: pd.DataFrame, limits: tuple[float, float], observed: Observations
 ) -> Any:
-    import altair as alt
-
-    metric, title = seen.metric, axis_title(seen.metric, after(seen.epoch)).partition(",")[0]
+    metric, title = observed.metric, axis_title(observed.metric, observed.after).partition(",")[0]
     x = setting_axis(alt.X, "x", setting, list(curve["value"]), PANEL)
     scale = alt.Scale(domain=list(limits), nice=False, zero=False, clamp=True)
     y = alt.Y("y:Q", title=title, scale=scale).axis(tickCount=4)
@@ -115,31 +108,27 @@ def _dots(setting: Setting, points: pd.DataFrame, metric: str) -> pd.DataFrame:
     )
 
 
-def pairs_figure(forest: Forest, keys: Sequence[str]) -> Figure | None:
+def pairs_figure(forest: RandomForest, keys: Sequence[str]) -> Figure | None:
     """The prediction over the PAIRS pairs of the IMPORTANT first settings in which it varies most."""
     found = planes(forest, keys[:IMPORTANT], PAIRS)
     if not found:
         return None
-    import altair as alt
-
-    seen = forest.seen
-    domain = list(focus(seen.table["value"], seen.metric))
-    scale = alt.Scale(scheme="viridis", domain=domain, clamp=True, reverse=not maximised(seen.metric))
+    observed = forest.observed
+    domain = list(focus(observed.table["value"], observed.metric))
+    scale = alt.Scale(scheme="viridis", domain=domain, clamp=True, reverse=not maximised(observed.metric))
     limit = MAXIMUM_MARKS // 2 // PAIRS - max(len(plane.table) for plane in found)
-    points = evenly(seen.table, limit, maximised(seen.metric))
-    panels = [_heat(plane, points, scale, seen) for plane in found]
+    points = evenly(observed.table, limit, maximised(observed.metric))
+    panels = [_heat(plane, points, scale, observed) for plane in found]
     caption = (
-        f"Colour: {metric_label(seen.metric)}{after(seen.epoch)} that a random forest predicts for the better half of "
+        f"Colour: {observed.label} that a random forest predicts for the better half of "
         "the configurations with these two settings changed; lighter is better. Points: configurations, in the colour "
-        f"of what they came to{'' if seen.epoch is None else ' then'}. What lies beyond the scale has the colour of "
-        f"its end.{drawn_share(len(points), len(seen.table), 'configurations')}"
+        f"of what they came to{observed.then}. What lies beyond the scale has the colour of "
+        f"its end.{share_drawn(len(points), len(observed.table), 'configurations')}"
     )
     return Figure("pairs", "search", "Pairs of settings", caption, alt.concat(*panels, columns=2, spacing=24))
 
 
-def _heat(plane: Plane, points: pd.DataFrame, scale: "alt.Scale", seen: Observations) -> Any:
-    import altair as alt
-
+def _heat(plane: Plane, points: pd.DataFrame, scale: alt.Scale, observed: Observations) -> Any:
     there = points.dropna(subset=[plane.x.key, plane.y.key])
     table = plane.table.assign(predicted=[number(value) for value in plane.table["mean"]])
     dots = pd.DataFrame({name: list(there[name]) for name in ("cell", "value")})
@@ -154,7 +143,7 @@ def _heat(plane: Plane, points: pd.DataFrame, scale: "alt.Scale", seen: Observat
             table[f"{name}_low"], table[end] = _sides(setting, table[name])
             rect[name] = setting_axis(channel, f"{name}_low", setting, labels, room).title(setting.key)
             rect[end] = end
-    legend = alt.Legend(title=axis_title(seen.metric, after(seen.epoch)), columns=3)
+    legend = alt.Legend(title=axis_title(observed.metric, observed.after), columns=3)
     heat = alt.Chart(inline(table)).mark_rect(strokeWidth=1.2)  # in its own colour, against seams
     marks = alt.Chart(inline(dots)).mark_circle(size=34, opacity=1, stroke=RING, strokeWidth=1)
     return alt.layer(
@@ -167,7 +156,7 @@ def _heat(plane: Plane, points: pd.DataFrame, scale: "alt.Scale", seen: Observat
         marks.encode(
             **circle,
             color=alt.Color("value:Q", scale=scale, legend=legend),
-            tooltip=tips("cell", value=seen.metric, x=plane.x.key, y=plane.y.key),
+            tooltip=tips("cell", value=observed.metric, x=plane.x.key, y=plane.y.key),
         ),
     ).properties(width=PAIR, height=PAIR)
 

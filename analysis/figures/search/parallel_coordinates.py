@@ -4,20 +4,17 @@ The axes lie, so that names and values can be read on a narrow page; a brush ove
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import altair as alt
 import numpy as np
 import pandas as pd
 
-from analysis.figures.search.axes import axis_title, drawn_share, focus, tips
+from analysis.figures.search.axes import axis_title, focus, share_drawn, tips
 from analysis.figures.theme import COLOURS, INK, MAXIMUM_MARKS, NEUTRAL, WIDTH, Figure, inline
 from analysis.records.search_space import Observations, Setting, best_last, evenly
-from analysis.tables.formatting import after, number, setting_text
-from core.metrics import maximised, metric_label
-
-if TYPE_CHECKING:
-    import altair as alt
-
+from analysis.tables.formatting import number, setting_text
+from core.metrics import maximised
 
 ROW, STRIP = 54, 26  # pixels
 MAXIMUM_LINES = 500
@@ -27,32 +24,30 @@ OTHERS = "others"
 RAMP = ("#a3acb5", "#56b4e9", "#0072b2")  # readable on white and on black, which viridis is not as lines
 
 
-def parallel_figure(seen: Observations, keys: Sequence[str]) -> Figure | None:
+def parallel_figure(observed: Observations, keys: Sequence[str]) -> Figure | None:
     """At most MAXIMUM_LINES configurations across the metric and the settings `keys`, most important first."""
-    by_key = {setting.key: setting for setting in seen.settings}
+    by_key = {setting.key: setting for setting in observed.settings}
     settings = [by_key[key] for key in keys]
-    if not settings or seen.table.empty:
+    if not settings or observed.table.empty:
         return None
-    import altair as alt
-
     limit = min(MAXIMUM_LINES, MAXIMUM_MARKS // (len(settings) + 1))
-    ordered = best_last(seen.table, seen.metric)
+    ordered = best_last(observed.table, observed.metric)
     ahead = min(BROUGHT_OUT, -(-min(len(ordered), limit) // SHARE))  # all of them are drawn, of the others a part
-    rows = pd.concat([evenly(ordered[:-ahead], limit - ahead, maximised(seen.metric)), ordered[-ahead:]])
-    low, high = focus(seen.table["value"], seen.metric)
+    rows = pd.concat([evenly(ordered[:-ahead], limit - ahead, maximised(observed.metric)), ordered[-ahead:]])
+    low, high = focus(observed.table["value"], observed.metric)
     best_name = f"the best {ahead}" if ahead > 1 else "the best"
-    best_name += "" if seen.epoch is None else " then"
+    best_name += observed.then
     fields = [f"p{place:02}" for place in range(len(settings) + 1)]
     wide = _wide(rows, settings, fields, (low, high), [OTHERS] * (len(rows) - ahead) + [best_name] * ahead)
     brush = alt.selection_interval(name="brush", encodings=["x"])
-    title = axis_title(seen.metric, after(seen.epoch))
+    title = axis_title(observed.metric, observed.after)
     colour = alt.Color("metric:Q", title=title, legend=None).scale(
-        domain=[low, high], range=list(RAMP if maximised(seen.metric) else RAMP[::-1])
+        domain=[low, high], range=list(RAMP if maximised(observed.metric) else RAMP[::-1])
     )
     kind = alt.Color("is:N", title=None, legend=alt.Legend(symbolType="stroke", symbolStrokeWidth=2)).scale(
         domain=[best_name, OTHERS], range=[COLOURS[1], RAMP[1]]
     )
-    shown = tips("cell", value=seen.metric)
+    shown = tips("cell", value=observed.metric)
     texts = {f"t{field}": setting.key for field, setting in zip(fields[1:], settings, strict=True)}
     ticks = alt.Chart(inline(wide)).encode(x=_top(title, low, high), color=kind.legend(None), tooltip=shown)
     strip = ticks.mark_tick(thickness=1.5, size=STRIP - 8).properties(width=WIDTH, height=STRIP).add_params(brush)
@@ -70,13 +65,11 @@ def parallel_figure(seen: Observations, keys: Sequence[str]) -> Figure | None:
     ).resolve_scale(color="independent")
     lying = axes.properties(width=WIDTH, height=ROW * len(fields))
     chart = alt.vconcat(strip, lying, spacing=0).resolve_scale(color="independent")
-    return Figure("parallel", "search", "All settings at once", _caption(seen, rows, settings, (low, high)), chart)
+    return Figure("parallel", "search", "All settings at once", _caption(observed, rows, settings, (low, high)), chart)
 
 
-def _top(title: str, low: float, high: float) -> "alt.X":
+def _top(title: str, low: float, high: float) -> alt.X:
     """The metric's axis, in line with the settings' below it, which have room for what is not set."""
-    import altair as alt
-
     axis = alt.Axis(orient="top", grid=False, tickCount=6, labelExpr=f"datum.value > {high} ? '' : datum.label")
     scale = alt.Scale(domain=[low, low + END * (high - low)], nice=False)
     return alt.X("metric:Q", title=title, scale=scale, axis=axis)
@@ -143,13 +136,14 @@ def _words(alt: Any, settings: Sequence[Setting], fields: Sequence[str], x: Any,
     return [*below, above.encode(x=x, y=y, text="words:N")]
 
 
-def _caption(seen: Observations, rows: pd.DataFrame, settings: Sequence[Setting], limits: tuple[float, float]) -> str:
-    then = "" if seen.epoch is None else " then"
+def _caption(
+    observed: Observations, rows: pd.DataFrame, settings: Sequence[Setting], limits: tuple[float, float]
+) -> str:
     text = (
-        f"A line a configuration, the best{then} in orange, the others bluer the better; settings in the order of "
-        f"their importance. Drag over {metric_label(seen.metric)}{after(seen.epoch)} at the top to pick configurations."
+        f"A line a configuration, the best{observed.then} in orange, the others bluer the better; settings in the "
+        f"order of their importance. Drag over {observed.label} at the top to pick configurations."
     )
     beyond = int(((rows["value"] < limits[0]) | (rows["value"] > limits[1])).sum())
     if beyond:
         text += f" {beyond} beyond its axis at the edge."
-    return text + drawn_share(len(rows), len(seen.table), "configurations")
+    return text + share_drawn(len(rows), len(observed.table), "configurations")

@@ -1,19 +1,18 @@
 """The Pareto front of a search with several objectives, in the plane of the first two."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
+import altair as alt
 import pandas as pd
 
 from analysis.figures.cell_labels import short
+from analysis.figures.search.axes import axis_title
 from analysis.figures.theme import COLOURS, INK, MAXIMUM_MARKS, NEUTRAL, WIDTH, Figure, inline, spans_decades
 from analysis.tables.formatting import number
-from core.metrics import SPLITS, maximised, metric_label
+from core.metrics import maximised
 
-if TYPE_CHECKING:
-    import altair as alt
-
-    Channel = TypeVar("Channel", alt.X, alt.Y)
+Channel = TypeVar("Channel", alt.X, alt.Y)
 
 
 MAXIMUM_NAMES = 12
@@ -26,8 +25,6 @@ def pareto_figure(cells: pd.DataFrame, objectives: Sequence[str], front: Sequenc
     With more than two a cell of the front may look dominated in this plane, so no line is drawn. Of more than
     MAXIMUM_MARKS cells the front and the first others are drawn.
     """
-    import altair as alt
-
     across, up = objectives[:2]
     points = _points(cells, across, up, set(front))
     x, y = _axis(alt.X("x:Q"), across, cells), _axis(alt.Y("y:Q"), up, cells)
@@ -82,13 +79,12 @@ def outline(front: pd.DataFrame, across: str) -> pd.DataFrame:
     return pd.DataFrame(corners, columns=["x", "y"]).assign(place=range(len(corners)))
 
 
-def _axis(channel: "Channel", metric: str, cells: pd.DataFrame) -> "Channel":
+def _axis(channel: Channel, metric: str, cells: pd.DataFrame) -> Channel:
     """Logarithmic where smaller is better and the values span more than a decade."""
-    split = metric.partition("_")[0]
-    where = f" ({split})" if split in SPLITS else ""
-    title = f"{metric_label(metric)}{where}, {'larger' if maximised(metric) else 'smaller'} is better"
     logarithmic = not maximised(metric) and spans_decades(cells[metric])
-    return channel.title(title).scale(type="log" if logarithmic else "linear", zero=False).axis(tickCount=6)
+    return (
+        channel.title(axis_title(metric)).scale(type="log" if logarithmic else "linear", zero=False).axis(tickCount=6)
+    )
 
 
 def _caption(objectives: Sequence[str], left: int) -> str:

@@ -1,4 +1,4 @@
-"""The figures of a search: which settings mattered, how the search went, and how far its best can be believed.
+"""How a search went: its trials in the order of their ends, and where the trial scheduler stopped them.
 
 One bad trial must not squeeze all others into a corner: axes of the metric end where a box plot's whisker would, and
 what lies beyond is drawn at the edge.
@@ -7,11 +7,13 @@ what lies beyond is drawn at the edge.
 from collections.abc import Mapping
 from typing import Any
 
+import altair as alt
 import numpy as np
 import pandas as pd
 
-from analysis.figures.search.axes import axis_title, drawn_share, focus, spaced, tips
+from analysis.figures.search.axes import axis_title, focus, share_drawn, tips
 from analysis.figures.theme import COLOURS, INK, MAXIMUM_MARKS, NEUTRAL, WIDTH, Figure, inline
+from analysis.records.columns import evenly_spaced, metric_values
 from analysis.records.run_records import Records
 from analysis.records.schema import DIVERGED, FAILED, FINISHED, STOPPED
 from analysis.tables.formatting import number
@@ -26,8 +28,6 @@ STATUS_SHAPES = {FINISHED: "circle", STOPPED: "triangle-down", DIVERGED: "cross"
 
 def history_figure(records: Records) -> Figure | None:
     """Every ended trial in the order of the ends, and the best so far; None before the first has finished."""
-    import altair as alt
-
     metric = records.ranked_metric
     ended = _ended(records, metric)
     known = ended.loc[ended["status"] == FINISHED, "value"].dropna()
@@ -37,7 +37,7 @@ def history_figure(records: Records) -> Figure | None:
     worst = low if maximised(metric) else high
     ended["drawn"] = ended["value"].fillna(worst).clip(low, high)
     ended["figure"] = [number(value) or "none" for value in ended["value"]]
-    points = ended.iloc[spaced(len(ended), MAXIMUM_TRIALS)]
+    points = ended.iloc[evenly_spaced(len(ended), MAXIMUM_TRIALS)]
     statuses = [status for status in STATUS_COLOURS if (ended["status"] == status).any()]
     y = alt.Y("drawn:Q", title=axis_title(metric)).scale(domain=[low, high], nice=False, zero=False, clamp=True)
     x = (
@@ -66,8 +66,7 @@ def _ended(records: Records, metric: str) -> pd.DataFrame:
     trials = records.trials.loc[records.trials["status"].isin(list(STATUS_COLOURS))]
     trials = trials.sort_values("ended_at", kind="stable")
     table = trials[["trial", "cell", "seed", "status", "epochs"]].assign(order=range(1, len(trials) + 1))
-    values = trials[metric] if metric in trials else pd.Series(float("nan"), index=trials.index)
-    return table.assign(value=values.astype("float64")).reset_index(drop=True)
+    return table.assign(value=metric_values(trials, metric)).reset_index(drop=True)
 
 
 def _best_so_far(ended: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -92,7 +91,7 @@ def _history_caption(ended: pd.DataFrame, low: float, high: float, shown: int) -
         )
     if (ended["status"] == STOPPED).any():
         text += " Of a stopped trial it is the value at the epochs that it reached."
-    return text + drawn_share(shown, len(ended), "trials")
+    return text + share_drawn(shown, len(ended), "trials")
 
 
 def _by_status(channel: Any, statuses: list[str], values: Mapping[str, str]) -> Any:
@@ -101,8 +100,6 @@ def _by_status(channel: Any, statuses: list[str], values: Mapping[str, str]) -> 
 
 def traces_figure(records: Records, rungs: pd.DataFrame) -> Figure | None:
     """The metric by epoch of at most MAXIMUM_TRACES trials, and the rungs at which the trial scheduler stopped some."""
-    import altair as alt
-
     metric = records.ranked_metric
     rows = _traces(records, metric, list(rungs["epoch"]))
     if rows.empty:
@@ -140,7 +137,7 @@ def traces_figure(records: Records, rungs: pd.DataFrame) -> Figure | None:
     shown = rows["trial"].nunique()
     caption = "A line a trial; where the trial scheduler stopped it, it ends in a mark. Dashed lines are the rungs; "
     caption += "what lies beyond the axis is drawn at its edge."
-    caption += drawn_share(shown, int((records.trials["epochs"] > 0).sum()), "trials")
+    caption += share_drawn(shown, int((records.trials["epochs"] > 0).sum()), "trials")
     return Figure("traces", "search", "Where trials were stopped", caption, chart)
 
 
@@ -149,13 +146,13 @@ def _traces(records: Records, metric: str, rungs: list[int]) -> pd.DataFrame:
     trials = records.trials.loc[records.trials["status"].isin(list(STATUS_COLOURS)) & (records.trials["epochs"] > 0)]
     if metric not in records.epochs:
         return pd.DataFrame()
-    chosen = trials.iloc[spaced(len(trials), MAXIMUM_TRACES)][["trial", "cell", "seed", "status", "epochs"]]
+    chosen = trials.iloc[evenly_spaced(len(trials), MAXIMUM_TRACES)][["trial", "cell", "seed", "status", "epochs"]]
     rows = records.epochs[["trial", "epoch", metric]].merge(chosen, on="trial").rename(columns={metric: "value"})
     rows = rows.dropna(subset="value")
     rows["last"] = rows["epoch"] == rows.groupby("trial")["epoch"].transform("max")
     epochs = np.sort(rows["epoch"].unique())
     # Of a trial two more are drawn, its last epoch and the mark there; a rung is a dashed line.
     room = max(4, (MAXIMUM_MARKS - len(rungs)) // max(1, len(chosen)) - 2)
-    shown = [rungs[place] for place in spaced(len(rungs), room // 2)]
-    kept = epochs[spaced(len(epochs), room - len(shown))]
+    shown = [rungs[place] for place in evenly_spaced(len(rungs), room // 2)]
+    kept = epochs[evenly_spaced(len(epochs), room - len(shown))]
     return rows.loc[rows["epoch"].isin([*kept, *shown]) | rows["last"]].reset_index(drop=True)

@@ -1,8 +1,9 @@
-"""TODO."""
+"""Whether test agrees with validation, which chose a search's best."""
 
+import altair as alt
 import pandas as pd
 
-from analysis.figures.search.axes import axis_title, drawn_share, focus, tips
+from analysis.figures.search.axes import axis_title, focus, share_drawn, tips
 from analysis.figures.theme import COLOURS, INK, NEUTRAL, Figure, inline
 from analysis.records.run_records import Records
 from analysis.records.schema import FINISHED
@@ -15,8 +16,6 @@ MAXIMUM_POINTS = 2000
 
 def optimism_figure(records: Records) -> Figure | None:
     """Validation, which chose, against test, which did not; None without a test metric."""
-    import altair as alt
-
     metric = records.ranked_metric
     table = _tested(records, metric)
     if len(table) < 2:
@@ -48,7 +47,7 @@ def optimism_figure(records: Records) -> Figure | None:
     side = "below" if maximised(metric) else "above"
     caption = (
         f"A point a configuration, means over seeds; on the dashed line both agree, {side} it validation was kinder."
-        f"{_beyond(table, low, high)}{drawn_share(len(drawn), len(table), 'configurations')}"
+        f"{_beyond(table, low, high)}{share_drawn(len(drawn), len(table), 'configurations')}"
     )
     return Figure("optimism", "search", "Validation chose; does test agree?", caption, chart)
 

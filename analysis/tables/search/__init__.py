@@ -1,1 +1,1 @@
-"""TODO."""
+"""Tables of searches: what settings matter, the best, rungs, the Pareto front."""

@@ -34,19 +34,19 @@ BY_THEMSELVES = "by_themselves"  # attribute of the table: by metric, the share 
 WELL_BELOW_ALL = 0.8
 
 
-def importance_table(judged: Iterable[Observations]) -> pd.DataFrame:
+def importance_table(by_objective: Iterable[Observations]) -> pd.DataFrame:
     """importance.csv, one row a setting, most important first: `rank, setting, metric, importance_fanova,
-    importance_ped_anova, n, n_fanova, condition`; the rows of each metric in turn, of which `judged` has one each.
+    importance_ped_anova, n, n_fanova, condition`; the rows of each metric of `by_objective` in turn.
 
     Either importance sums to 1 over the settings of a metric; what fANOVA's summed to before, the share of the variance
-    that settings explain by themselves, is in `attrs[BY_THEMSELVES]` by metric. Values are those of `space.observed`;
+    that settings explain by themselves, is in `attrs[BY_THEMSELVES]` by metric. Values are those of `observe`;
     `n` counts the configurations in which the setting existed. Of many, evenly spaced in order of merit, fANOVA takes
     `n_fanova`, at most FANOVA_CONFIGURATIONS, and PED-ANOVA PED_ANOVA_CONFIGURATIONS of all. Settings on a log scale
     enter as logarithms. `condition` says when a setting existed, empty if always: its fANOVA share is then that of a
     forest over the configurations in which it did, times their share of all, and missing with fewer than
     MINIMUM_CONFIGURATIONS of them. Empty where there is too little to say.
     """
-    known = [part for part in map(_of_metric, judged) if len(part)]
+    known = [part for part in map(_of_metric, by_objective) if len(part)]
     if not known:
         return pd.DataFrame(columns=list(COLUMNS))
     sums = {metric: total for part in known for metric, total in part.attrs[BY_THEMSELVES].items()}
@@ -55,19 +55,19 @@ def importance_table(judged: Iterable[Observations]) -> pd.DataFrame:
     return table
 
 
-def importance_note(seen: Observations, importance: pd.DataFrame | None = None) -> str:
+def importance_note(observed: Observations, importance: pd.DataFrame | None = None) -> str:
     """What importance.csv rests on, and of the table `importance` what settings explain by themselves where that is
     well below all; or why there is none."""
-    if seen.too_little:
-        return seen.too_little
-    if not seen.settings:
+    if observed.too_little:
+        return observed.too_little
+    if not observed.settings:
         return "What each setting matters cannot be told: study.json does not describe the space."
-    text = f"What each setting matters is judged over {seen.basis}."
-    if seen.epoch is not None:
+    text = f"What each setting matters is judged over {observed.basis}."
+    if observed.epoch is not None:
         text += " What matters early need not matter at the end."
-    if len(seen.table) > FANOVA_CONFIGURATIONS:
+    if len(observed.table) > FANOVA_CONFIGURATIONS:
         text += f" fANOVA takes {FANOVA_CONFIGURATIONS} of them, evenly spaced in order of merit."
-    if len(seen.table) > PED_ANOVA_CONFIGURATIONS:
+    if len(observed.table) > PED_ANOVA_CONFIGURATIONS:
         text += f" PED-ANOVA takes {PED_ANOVA_CONFIGURATIONS:,} in the same way."
     return text + ("" if importance is None else _by_themselves(importance))
 
@@ -83,59 +83,59 @@ def _by_themselves(importance: pd.DataFrame) -> str:
     )
 
 
-def _of_metric(seen: Observations) -> pd.DataFrame:
-    if seen.too_little or not seen.settings:
+def _of_metric(observed: Observations) -> pd.DataFrame:
+    if observed.too_little or not observed.settings:
         return pd.DataFrame()
     with _quiet():
-        fanova = _fanova(seen)
-        ped_anova = _ped_anova(seen)
-    table = pd.DataFrame({"setting": [setting.key for setting in seen.settings], "metric": seen.metric})
+        fanova = _fanova(observed)
+        ped_anova = _ped_anova(observed)
+    table = pd.DataFrame({"setting": [setting.key for setting in observed.settings], "metric": observed.metric})
     table["importance_fanova"] = _shares([fanova[key][0] for key in table["setting"]])
     by_themselves = float(np.nansum([share for share, _ in fanova.values()]))
     table["importance_ped_anova"] = _shares([ped_anova[key] for key in table["setting"]])
-    table["n"] = [int(seen.table[key].notna().sum()) for key in table["setting"]]
+    table["n"] = [int(observed.table[key].notna().sum()) for key in table["setting"]]
     table["n_fanova"] = [fanova[key][1] for key in table["setting"]]
-    table["condition"] = pd.Series([setting.condition for setting in seen.settings], dtype="str")
+    table["condition"] = pd.Series([setting.condition for setting in observed.settings], dtype="str")
     order = ["importance_fanova", "importance_ped_anova"]
     table = table.sort_values(order, ascending=False, na_position="last", kind="stable").reset_index(drop=True)
     table["rank"] = range(1, len(table) + 1)
     table = table[list(COLUMNS)]
-    table.attrs[BY_THEMSELVES] = {seen.metric: by_themselves}
+    table.attrs[BY_THEMSELVES] = {observed.metric: by_themselves}
     return table
 
 
-def _fanova(seen: Observations) -> dict[str, tuple[float, int]]:
+def _fanova(observed: Observations) -> dict[str, tuple[float, int]]:
     """By setting: its share of the variance, weighted by how often the setting exists, and the configurations used."""
     from optuna.importance import FanovaImportanceEvaluator
 
     found: dict[str, tuple[float, int]] = {}
     groups: dict[bytes, list[Setting]] = {}
-    for setting in seen.settings:
-        groups.setdefault(seen.table[setting.key].notna().to_numpy().tobytes(), []).append(setting)
+    for setting in observed.settings:
+        groups.setdefault(observed.table[setting.key].notna().to_numpy().tobytes(), []).append(setting)
     for group in groups.values():
-        there = seen.table.loc[seen.table[group[0].key].notna()]
-        used = evenly(there, FANOVA_CONFIGURATIONS, maximised(seen.metric))
+        there = observed.table.loc[observed.table[group[0].key].notna()]
+        used = evenly(there, FANOVA_CONFIGURATIONS, maximised(observed.metric))
         if len(used) < MINIMUM_CONFIGURATIONS:
             found |= {setting.key: (float("nan"), len(used)) for setting in group}
             continue
-        features = [setting for setting in seen.settings if used[setting.key].notna().all()]
+        features = [setting for setting in observed.settings if used[setting.key].notna().all()]
         try:
-            shares = FanovaImportanceEvaluator(seed=SEED).evaluate(_study(used, features, seen.metric))
+            shares = FanovaImportanceEvaluator(seed=SEED).evaluate(_study(used, features, observed.metric))
         except RuntimeError:  # no tree found anything to split
             shares = {}
-        weight = len(there) / len(seen.table)
+        weight = len(there) / len(observed.table)
         found |= {setting.key: (weight * float(shares.get(setting.key, 0.0)), len(used)) for setting in group}
     return found
 
 
-def _ped_anova(seen: Observations) -> dict[str, float]:
+def _ped_anova(observed: Observations) -> dict[str, float]:
     """By setting: the divergence between where the best lie and where all lie."""
     from optuna.importance import PedAnovaImportanceEvaluator
 
-    used = evenly(seen.table, PED_ANOVA_CONFIGURATIONS, maximised(seen.metric))
+    used = evenly(observed.table, PED_ANOVA_CONFIGURATIONS, maximised(observed.metric))
     evaluator = PedAnovaImportanceEvaluator(target_quantile=top_share(len(used)))
-    found = evaluator.evaluate(_study(used, seen.settings, seen.metric))
-    return {setting.key: float(found.get(setting.key, 0.0)) for setting in seen.settings}
+    found = evaluator.evaluate(_study(used, observed.settings, observed.metric))
+    return {setting.key: float(found.get(setting.key, 0.0)) for setting in observed.settings}
 
 
 def top_share(n: int) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.records.search_space import MINIMUM_CONFIGURATIONS, Observations, Setting
-from analysis.statistics.random_forest import Forest
+from analysis.statistics.random_forest import RandomForest
 
 COLUMNS = ("setting", "value", "metric", "mean", "std", "n")
 MAXIMUM_SETTINGS = 12
@@ -22,7 +22,7 @@ GRID, PAIR_GRID = 25, 15  # points along a range
 AVERAGED, PAIR_AVERAGED = 200, 60  # configurations that a prediction is averaged over
 
 
-def marginals_table(forest: Forest, keys: Sequence[str]) -> pd.DataFrame:
+def marginals_table(forest: RandomForest, keys: Sequence[str]) -> pd.DataFrame:
     """marginals.csv, the rows of each setting in the order of `keys`: `setting, value, metric, mean, std, n`.
 
     `mean` and `std` are over the trees of the forest, each tree's prediction being averaged over the better half of the
@@ -31,28 +31,28 @@ def marginals_table(forest: Forest, keys: Sequence[str]) -> pd.DataFrame:
     largest value that was tried. Settings with fewer than MINIMUM_CONFIGURATIONS are left out, and those behind the
     first MAXIMUM_SETTINGS.
     """
-    parts = [_curve(forest, setting) for setting in _chosen(forest.seen, keys)]
+    parts = [_curve(forest, setting) for setting in _chosen(forest.observed, keys)]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
 
 
-def _chosen(seen: Observations, keys: Sequence[str]) -> list[Setting]:
+def _chosen(observed: Observations, keys: Sequence[str]) -> list[Setting]:
     """The settings of `keys`, in that order, which were tried often enough."""
-    by_key = {setting.key: setting for setting in seen.settings}
-    often = [key for key in keys if seen.table[key].notna().sum() >= MINIMUM_CONFIGURATIONS]
+    by_key = {setting.key: setting for setting in observed.settings}
+    often = [key for key in keys if observed.table[key].notna().sum() >= MINIMUM_CONFIGURATIONS]
     return [by_key[key] for key in often[:MAXIMUM_SETTINGS]]
 
 
-def _curve(forest: Forest, setting: Setting) -> pd.DataFrame:
-    values = grid(setting, forest.seen.table[setting.key], GRID)
+def _curve(forest: RandomForest, setting: Setting) -> pd.DataFrame:
+    values = grid(setting, forest.observed.table[setting.key], GRID)
     predictions = forest.at(pd.DataFrame({setting.key: values}), AVERAGED)
     return pd.DataFrame(
         {
             "setting": setting.key,
             "value": pd.Series([text(value) for value in values], dtype="str"),
-            "metric": forest.seen.metric,
+            "metric": forest.observed.metric,
             "mean": predictions.mean(axis=0),
             "std": predictions.std(axis=0, ddof=1),
-            "n": nearest(setting, values, forest.seen.table[setting.key]),
+            "n": nearest(setting, values, forest.observed.table[setting.key]),
         }
     )
 
@@ -99,18 +99,18 @@ class Plane:
         return float(self.table["mean"].var(ddof=0))
 
 
-def planes(forest: Forest, keys: Sequence[str], limit: int) -> list[Plane]:
+def planes(forest: RandomForest, keys: Sequence[str], limit: int) -> list[Plane]:
     """Of all pairs of the settings `keys`, the `limit` whose prediction varies most, that first."""
     found = []
-    for x, y in itertools.combinations(_chosen(forest.seen, keys), 2):
-        both = forest.seen.table[[x.key, y.key]].dropna()
+    for x, y in itertools.combinations(_chosen(forest.observed, keys), 2):
+        both = forest.observed.table[[x.key, y.key]].dropna()
         varied = all(both[setting.key].nunique() > 1 for setting in (x, y))
         if len(both) >= MINIMUM_CONFIGURATIONS and varied and not forest.rows[[x.key, y.key]].dropna().empty:
             found.append(_plane(forest, x, y, both))
     return sorted(found, key=lambda plane: -plane.spread)[:limit]
 
 
-def _plane(forest: Forest, x: Setting, y: Setting, both: pd.DataFrame) -> Plane:
+def _plane(forest: RandomForest, x: Setting, y: Setting, both: pd.DataFrame) -> Plane:
     corners: Mapping[str, Any] = {s.key: grid(s, both[s.key], PAIR_GRID) for s in (x, y)}
     points = pd.DataFrame(list(itertools.product(*corners.values())), columns=list(corners))
     mean = forest.at(points, PAIR_AVERAGED).mean(axis=0)

@@ -7,8 +7,8 @@ import pandas as pd
 
 from analysis.records.run_records import Records
 from analysis.records.schema import STOPPED
-from analysis.records.search_space import Observations, objectives, observed, sign
-from analysis.statistics.random_forest import Forest
+from analysis.records.search_space import Observations, observe
+from analysis.statistics.random_forest import RandomForest
 from analysis.tables.ranking import ranking_table, settings_columns
 from analysis.tables.search.importance import importance_table
 from analysis.tables.search.marginals import marginals_table
@@ -20,7 +20,7 @@ RUNG_COLUMNS = ("rung", "epoch", "metric", "reached", "stopped", "went_on", "bes
 
 
 @dataclass(frozen=True)
-class Search:
+class SearchResults:
     """A run's records, with what the tables, figures and sentences of a search share, each computed once."""
 
     records: Records
@@ -38,48 +38,51 @@ class Search:
         if counterpart(metric, "test") == metric:  # one that has no split, such as seconds
             table["test_mean"] = float("nan")
         table["test_rank"] = table["test_mean"].rank(method="min", ascending=not maximised(metric)).astype("Int64")
-        table["gap"] = -sign(metric) * (table["val_mean"] - table["test_mean"])
+        table["gap"] = (table["val_mean"] - table["test_mean"]) * (1 if maximised(metric) else -1)
         return table
 
     @cached_property
-    def judged(self) -> list[Observations]:
-        """By each objective, the first one first."""
-        return [observed(self.records, metric) for metric in objectives(self.records)]
+    def by_objective(self) -> list[Observations]:
+        """By each of several objectives, the first one first; else by what the search ranks by."""
+        several = self.records.objectives
+        metrics = several if len(several) > 1 else [self.records.ranked_metric]
+        return [observe(self.records, metric) for metric in metrics]
 
     @cached_property
-    def seen(self) -> Observations:
+    def observed(self) -> Observations:
         """By what the search ranks by."""
         metric = self.records.ranked_metric
-        return next((seen for seen in self.judged if seen.metric == metric), None) or observed(self.records, metric)
+        known = {observed.metric: observed for observed in self.by_objective}
+        return known.get(metric) or observe(self.records, metric)
 
     @cached_property
-    def forest(self) -> Forest:
+    def forest(self) -> RandomForest:
         """Over the first objective."""
-        return Forest(self.judged[0])
+        return RandomForest(self.by_objective[0])
 
     def keys(self, importance: pd.DataFrame) -> list[str]:
         """Settings by their importance for the first objective."""
-        return list(importance.loc[importance["metric"] == self.judged[0].metric, "setting"])
+        return list(importance.loc[importance["metric"] == self.by_objective[0].metric, "setting"])
 
 
-def search_tables(search: Search) -> dict[str, pd.DataFrame]:
+def search_tables(search: SearchResults) -> dict[str, pd.DataFrame]:
     """importance, marginals, rungs and top, each where there is enough to tell; none for an ablation."""
     if not search.records.is_search:
         return {}
-    importance = importance_table(search.judged)
+    importance = importance_table(search.by_objective)
     tables = {"importance": importance, "marginals": _marginals(search, importance)}
     tables |= {"rungs": rungs_table(search.records), "top": top_table(search)}
     return {name: table for name, table in tables.items() if len(table)}
 
 
-def _marginals(search: Search, importance: pd.DataFrame) -> pd.DataFrame:
+def _marginals(search: SearchResults, importance: pd.DataFrame) -> pd.DataFrame:
     """marginals.csv of the first objective, its settings in the order of their importance."""
     if importance.empty:
         return pd.DataFrame()
     return marginals_table(search.forest, search.keys(importance))
 
 
-def top_table(search: Search) -> pd.DataFrame:
+def top_table(search: SearchResults) -> pd.DataFrame:
     """top.csv, the TOP best configurations: `rank, cell, n, metric, val_mean, test_mean, test_rank, gap`, then their
     settings (of a population's member those that it began with).
 

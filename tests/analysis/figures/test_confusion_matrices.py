@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 from sklearn.metrics import confusion_matrix
 
-from analysis.console import confusion
-from analysis.figures.cell_labels import shown_cells
+from analysis.figures.cell_labels import featured_cells
 from analysis.figures.confusion_matrices import confusion_figures, counts_of, differences, most_confused, shares_of
 from analysis.figures.theme import MAXIMUM_MARKS
 from analysis.records.run_directory import RunDirectory
 from analysis.records.store import read_records
+from analysis.tables import confusion
 from analysis.tables.ablation import ablation_table
 from analysis.tables.confusion import confusion_and_per_class
 from analysis.tables.ranking import ranking_table
@@ -47,7 +47,7 @@ def tables_of(run):
 
 
 def figures(records, tables):
-    return {made.name: made for made in confusion_figures(records, tables, shown_cells(records, tables["ranking"]))}
+    return {made.name: made for made in confusion_figures(records, tables, featured_cells(records, tables["ranking"]))}
 
 
 def panels(figure):

@@ -9,13 +9,13 @@ from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
-from analysis.console import feature_projections
 from analysis.figures.feature_scatter import colours_of, projection_figures
 from analysis.figures.theme import MAXIMUM_MARKS
 from analysis.records.run_directory import RunDirectory
 from analysis.records.store import read_records
 from analysis.report.build import write_report
 from analysis.report.exports import write_table
+from analysis.tables import feature_projections
 from analysis.tables.feature_projections import (
     COLUMNS,
     MAXIMUM_POINTS,
@@ -119,6 +119,7 @@ def test_coordinates_of_unchanged_features_are_taken_over_and_changed_ones_made_
     assert len(calls) == 3
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_points_are_data_for_programs_and_the_manifest_knows_their_files(run):
     outputs.features(run, "baseline", 0, *blobs(5))
     write_report(run)

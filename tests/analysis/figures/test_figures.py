@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.figures.forest_plot import MAXIMUM_COMPARISONS, VERDICT_COLOURS, forest
+from analysis.figures.forest_plot import MAXIMUM_COMPARISONS, VERDICT_COLOURS, forest_plot
 from analysis.figures.learning_curve_plots import MAXIMUM_CURVES, MAXIMUM_TIPS, curve_figures
 from analysis.figures.steadiness_plot import MAXIMUM_CELLS, stability_figure
 from analysis.figures.theme import MAXIMUM_MARKS
@@ -221,7 +221,7 @@ def test_figures_are_well_formed_repeatable_and_take_the_ink_of_the_page(tmp_pat
     records = read_records(runs.write_outcomes(tmp_path, runs.study(outcomes), outcomes))
     cells = list(outcomes)
     made = [
-        forest(ablation_table(records, runs.METRIC)),
+        forest_plot(ablation_table(records, runs.METRIC)),
         *curve_figures(records, curves_table(records, cells), cells),
         stability_figure(stability_table(records, cells)),
     ]
@@ -240,7 +240,7 @@ def test_a_forest_plot_shows_the_differences_and_their_verdicts(tmp_path):
     outcomes = {"baseline": [0.70, 0.71, 0.72], "loss=up": [0.80, 0.812, 0.82], "loss=lost": ["failed"] * 3}
     records = read_records(runs.write_outcomes(tmp_path, runs.study(outcomes), outcomes))
     table = ablation_table(records, runs.METRIC)
-    rows = {row["comparison"]: row for row in rows_of_figure(forest(table)) if "comparison" in row}
+    rows = {row["comparison"]: row for row in rows_of_figure(forest_plot(table)) if "comparison" in row}
     up = table.loc[table["level"] == "up"].iloc[0]
     shown = rows["loss = up"]
     assert [shown[name] for name in ("delta", "ci_low", "ci_high")] == pytest.approx(
@@ -248,17 +248,19 @@ def test_a_forest_plot_shows_the_differences_and_their_verdicts(tmp_path):
     )
     assert shown["verdict"] == "better" == up["verdict"]
     assert rows["loss = lost"]["delta"] is None
-    colours = next(encoding["color"]["scale"] for encoding in encodings(forest(table).spec()) if "color" in encoding)
+    colours = next(
+        encoding["color"]["scale"] for encoding in encodings(forest_plot(table).spec()) if "color" in encoding
+    )
     assert dict(zip(colours["domain"], colours["range"], strict=True))["better"] == VERDICT_COLOURS["better"]
-    assert forest(table.loc[table["level"] == "lost"]) is None
-    assert forest(table.iloc[:0]) is None
+    assert forest_plot(table.loc[table["level"] == "lost"]) is None
+    assert forest_plot(table.iloc[:0]) is None
 
 
 def test_a_forest_plot_keeps_to_its_maximum_and_says_so():
     row = {"factor": "a", "baseline_level": "0", "metric": runs.METRIC, "n_pairs": 3, "delta": 0.1, "ci_low": 0.0}
     row |= {"ci_high": 0.2, "p_holm": 0.01, "verdict": "better"}
     table = pd.DataFrame([row | {"level": str(place)} for place in range(MAXIMUM_COMPARISONS + 5)])
-    figure = forest(table)
+    figure = forest_plot(table)
     assert sum("comparison" in row for row in rows_of_figure(figure)) == MAXIMUM_COMPARISONS
     assert "5 more are in ablation.csv" in figure.caption
 
@@ -302,6 +304,7 @@ def test_a_class_that_is_never_hit_has_accuracy_zero(tmp_path):
     assert dict(zip(per_class["class"], per_class["accuracy"], strict=True)) == {"zero": 1.0, "one": 0.0, "2": 1.0}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_unreadable_and_classless_predictions_are_left_out(tmp_path):
     run = runs.write_outcomes(tmp_path, runs.study(), {"baseline": [0.7, 0.8, 0.9]})
     predict(run, "baseline", 0, [0.5, 0.25], [0.5, 0.5])

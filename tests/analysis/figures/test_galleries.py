@@ -9,17 +9,18 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from analysis.figures.cell_labels import shown_cells
-from analysis.figures.changed_gallery import Thumbnails
+from analysis.figures.cell_labels import featured_cells
 from analysis.figures.feature_map_gallery import LARGEST, feature_map_galleries
-from analysis.figures.gallery import Gallery, Picture, within_budget
+from analysis.figures.gallery import Gallery, GalleryImage, within_budget
 from analysis.figures.landmark_gallery import chosen, landmark_galleries, overlay, read_landmarks
+from analysis.figures.thumbnails import Thumbnails
 from analysis.records.run_directory import RunDirectory
 from analysis.records.store import read_records
 from analysis.report.build import write_report
-from analysis.report.contents import galleries, picture_figures, picture_tables
+from analysis.report.contents import further_tables, galleries, report_figures, report_tables
 from analysis.tables.layer_diagnostics import activation_rows
 from analysis.tables.ranking import ranking_table
+from analysis.tables.search.results import SearchResults
 from tests.analysis import outputs, runs
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -35,23 +36,23 @@ def run(tmp_path):
 
 def asked(run):
     records = read_records(run)
-    return records, RunDirectory(run), shown_cells(records, ranking_table(records))
+    return records, RunDirectory(run), featured_cells(records, ranking_table(records))
 
 
 # Budget
 
 
 def gallery(name, sizes):
-    pictures = tuple(Picture(bytes([place]) * size, f"{place}", "") for place, size in enumerate(sizes))
-    return Gallery(name, "pictures", name, "Shown.", pictures)
+    images = tuple(GalleryImage(bytes([place]) * size, f"{place}", "") for place, size in enumerate(sizes))
+    return Gallery(name, "pictures", name, "Shown.", images)
 
 
 def test_the_address_of_a_picture_holds_its_bytes():
-    picture = Picture(b"\x89PNG\xff", "", "")
-    kind, _, text = picture.uri.partition(",")
+    image = GalleryImage(b"\x89PNG\xff", "", "")
+    kind, _, text = image.uri.partition(",")
     assert kind == "data:image/png;base64"
     assert base64.b64decode(text) == b"\x89PNG\xff"
-    assert picture.characters == len(text)
+    assert image.characters == len(text)
 
 
 def test_what_fits_is_left_as_it_is():
@@ -62,10 +63,10 @@ def test_what_fits_is_left_as_it_is():
 def test_a_small_gallery_leaves_room_to_a_large_one_and_a_cut_is_said():
     small, large = gallery("small", [30]), gallery("large", [30] * 10)
     kept = within_budget([large, small], 240)
-    assert [len(part.pictures) for part in kept] == [5, 1]
+    assert [len(part.images) for part in kept] == [5, 1]
     assert kept[0].caption == "Shown. 5 of 10 pictures are left out, to keep this page small."
     assert kept[1].caption == "Shown."
-    assert [picture.label for picture in kept[0].pictures] == ["0", "1", "2", "3", "4"]
+    assert [image.label for image in kept[0].images] == ["0", "1", "2", "3", "4"]
 
 
 @pytest.mark.parametrize("budget", [0, 39, 1000, 4000])
@@ -73,7 +74,7 @@ def test_no_page_holds_more_than_its_budget(budget):
     rng = np.random.default_rng(budget)
     made = [gallery(f"{i}", rng.integers(1, 60, rng.integers(0, 30)).tolist()) for i in range(8)]
     kept = within_budget(made, budget)
-    assert sum(len(picture.uri.partition(",")[2]) for part in kept for picture in part.pictures) <= budget
+    assert sum(len(image.uri.partition(",")[2]) for part in kept for image in part.images) <= budget
 
 
 # Landmarks
@@ -92,8 +93,8 @@ def faces(run, cell, seed, scale, kept=range(FACES)):
 
 
 def landmarks(run):
-    records, directory, shown = asked(run)
-    return landmark_galleries(records, directory, Thumbnails(directory), shown)
+    records, directory, featured = asked(run)
+    return landmark_galleries(records, directory, Thumbnails(directory), featured)
 
 
 def test_best_middling_and_worst_faces_are_shown_with_their_error(run):
@@ -104,11 +105,11 @@ def test_best_middling_and_worst_faces_are_shown_with_their_error(run):
         "Landmarks of test faces: baseline",
         "Landmarks of test faces: loss=a (best)",
     ]
-    labels = [picture.label for picture in made[0].pictures]
+    labels = [image.label for image in made[0].images]
     assert [label.partition(",")[0] for label in labels] == ["best"] * 3 + ["median"] * 3 + ["worst"] * 3
-    shown = [int(picture.alt.split()[2]) for picture in made[0].pictures]
-    assert shown[:3] + shown[6:] == [0, 1, 2, 27, 28, 29]
-    assert {14, 15} < set(shown[3:6]) < {13, 14, 15, 16}
+    featured = [int(image.alt.split()[2]) for image in made[0].images]
+    assert featured[:3] + featured[6:] == [0, 1, 2, 27, 28, 29]
+    assert {14, 15} < set(featured[3:6]) < {13, 14, 15, 16}
     assert f"median error of all {FACES} test faces is {np.median(error):.2f} px" in made[0].caption
     assert labels[-1] == "worst, 8.70 px (loss=a 2.90 px)"
 
@@ -116,7 +117,7 @@ def test_best_middling_and_worst_faces_are_shown_with_their_error(run):
 def test_of_faces_without_a_thumbnail_none_is_chosen_and_any_trial_of_the_cell_has_one(run):
     faces(run, "baseline", 0, 9.0, kept=[5])
     outputs.thumbnail(run, "baseline", 1, 20, np.full((SIDE, SIDE), 90))
-    assert [int(picture.alt.split()[2]) for picture in landmarks(run)[0].pictures] == [5, 20]
+    assert [int(image.alt.split()[2]) for image in landmarks(run)[0].images] == [5, 20]
 
 
 def test_every_face_is_chosen_once(run):
@@ -154,7 +155,7 @@ def test_landmarks_outside_the_face_are_drawn_beside_it(run):
 def test_where_no_thumbnail_was_kept_a_sentence_says_so(run):
     faces(run, "baseline", 0, 9.0, kept=[])
     [only] = landmarks(run)
-    assert only.pictures == ()
+    assert only.images == ()
     assert "kept no thumbnails" in only.caption
     assert only.caption in write_report(run).read_text(encoding="utf-8")
 
@@ -212,14 +213,14 @@ def test_filters_and_maps_of_every_stage_are_shown_for_both_cells(run):
     maps(run, "loss=a", 1, about=False)
     made = {part.name: part for part in feature_map_galleries(*asked(run))}
     assert list(made) == ["filters", "feature_maps_1", "feature_maps_2"]
-    assert [picture.label for picture in made["filters"].pictures] == ["baseline", "loss=a (best)"]
-    assert [picture.label for picture in made["feature_maps_1"].pictures] == [
+    assert [image.label for image in made["filters"].images] == ["baseline", "loss=a (best)"]
+    assert [image.label for image in made["feature_maps_1"].images] == [
         "input",
         "conv1: 64 maps, 8 × 9",
         "layer1.0: 64 of 80 maps, 4 × 4, 3 constant",
     ]
     assert made["feature_maps_1"].caption.startswith("a.jpg (test, class cat) in each stage")
-    assert [picture.label for picture in made["feature_maps_2"].pictures] == ["input", "conv1", "layer1.0"]
+    assert [image.label for image in made["feature_maps_2"].images] == ["input", "conv1", "layer1.0"]
 
 
 def test_large_grids_are_reduced_and_unreadable_ones_passed_over(run):
@@ -228,8 +229,8 @@ def test_large_grids_are_reduced_and_unreadable_ones_passed_over(run):
     (folder / "filters.png").unlink()
     (folder / "about.json").write_text("[")
     [made] = feature_map_galleries(*asked(run))
-    assert [picture.label for picture in made.pictures] == ["input", "layer1.0"]
-    assert all(max(Image.open(io.BytesIO(picture.png)).size) == LARGEST for picture in made.pictures)
+    assert [image.label for image in made.images] == ["input", "layer1.0"]
+    assert all(max(Image.open(io.BytesIO(image.png)).size) == LARGEST for image in made.images)
 
 
 def test_without_feature_maps_there_is_no_gallery(run):
@@ -242,12 +243,15 @@ def test_without_feature_maps_there_is_no_gallery(run):
 @pytest.mark.parametrize("outcomes", [{"baseline": ["running"], "loss=a": ["failed"]}, {"baseline": []}])
 def test_a_run_without_a_finished_trial_has_no_pictures(tmp_path, outcomes):
     run = runs.write_outcomes(tmp_path, runs.study(outcomes, range(1)), outcomes)
-    records, directory, shown = asked(run)
+    records, directory, featured = asked(run)
     rows = activation_rows(records, directory, ranking_table(records))
-    assert list(shown) == (["baseline"] if len(outcomes) > 1 else [])
-    assert picture_tables(records, directory, shown, rows) == {}
-    assert picture_figures(records, {}, shown, rows) == []
-    assert galleries(records, directory, {}, shown) == []
+    assert list(featured) == (["baseline"] if len(outcomes) > 1 else [])
+    search, cells = SearchResults(records), list(records.cells)
+    tables = report_tables(records) | further_tables(records, directory, cells, featured, rows)
+    assert not {"projections", "diagnostics"} & set(tables)
+    figures = report_figures(search, tables, cells, featured, rows)
+    assert not [figure for figure in figures if figure.section == "pictures"]
+    assert galleries(records, directory, {}, featured) == []
 
 
 def test_a_search_shows_the_pictures_of_its_best_cell(tmp_path):
@@ -255,15 +259,15 @@ def test_a_search_shows_the_pictures_of_its_best_cell(tmp_path):
     for cell in ("c0", "c1"):
         faces(run, cell, 0, 9.0)
         maps(run, cell, 0)
-    records, directory, shown = asked(run)
-    made = galleries(records, directory, {}, shown)
+    records, directory, featured = asked(run)
+    made = galleries(records, directory, {}, featured)
     assert [part.title for part in made] == [
         "Landmarks of test faces: c1 (best)",
         "First-layer filters",
         "Feature maps: c1 (best)",
     ]
     text = write_report(run).read_text(encoding="utf-8")
-    assert text.count("data:image/png;base64,") == sum(len(part.pictures) for part in made) == 13
+    assert text.count("data:image/png;base64,") == sum(len(part.images) for part in made) == 13
 
 
 def test_of_many_trials_those_shown_are_read_alone(tmp_path, monkeypatch):
@@ -274,13 +278,13 @@ def test_of_many_trials_those_shown_are_read_alone(tmp_path, monkeypatch):
             faces(run, cell, seed, 9.0, kept=[0])
     read = []
     monkeypatch.setattr(pd, "read_parquet", lambda path, **options: read.append(path) or pd.DataFrame())
-    records, directory, shown = asked(run)
-    assert galleries(records, directory, {}, shown) == []
+    records, directory, featured = asked(run)
+    assert galleries(records, directory, {}, featured) == []
     assert len(read) == 1
 
 
 def test_galleries_are_the_same_for_the_same_files(run):
     faces(run, "baseline", 0, 9.0)
     maps(run, "baseline", 0, side=700)
-    records, directory, shown = asked(run)
-    assert galleries(records, directory, {}, shown) == galleries(records, directory, {}, shown)
+    records, directory, featured = asked(run)
+    assert galleries(records, directory, {}, featured) == galleries(records, directory, {}, featured)

@@ -169,6 +169,7 @@ def test_the_report_has_the_table_and_the_sentence(run):
     assert (run / "report" / "figures" / "activations.svg").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_diverged_cell_shows_its_layers_and_what_is_infinite_is_left_out(tmp_path):
     outcomes = {"baseline": [0.5] * SEEDS, "loss=a": ["diverged"] * SEEDS}
     run = runs.write_outcomes(tmp_path, runs.study(outcomes, range(SEEDS)), outcomes)

@@ -87,6 +87,7 @@ def test_equal_cells_stand_together(tmp_path):
     assert table["cell"].tolist() == ["one", "two"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_objective_that_nobody_recorded_leaves_an_empty_front_with_its_columns(tmp_path):
     run = search(tmp_path, {"one": [(0.5, 5.0)]}, ["val_error_px", "seconds"])
     table = pareto_table(read_records(run))
@@ -95,6 +96,7 @@ def test_an_objective_that_nobody_recorded_leaves_an_empty_front_with_its_column
     assert "No cell has finished with val_error_px (smaller is better) and seconds" in words(write_report(run))
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("objectives", [None, [], ["val_accuracy"], ["val_accuracy", "val_accuracy"]])
 def test_an_ordinary_search_has_no_front(tmp_path, objectives):
     run = search(tmp_path, {"one": [(0.5, 5.0)]}, objectives)
@@ -116,6 +118,7 @@ def test_the_report_shows_the_front(tmp_path):
         assert (run / "report" / file).stat().st_size > 0
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_search_that_never_started_reports(tmp_path):
     assert "Pareto front No cell has finished" in words(write_report(search(tmp_path, {})))
 

@@ -13,11 +13,11 @@ from analysis.figures.search.axes import focus
 from analysis.figures.search.parallel_coordinates import MAXIMUM_LINES, NOT_SET, parallel_figure
 from analysis.figures.search.trial_history import MAXIMUM_TRACES, traces_figure
 from analysis.figures.theme import MAXIMUM_MARKS
-from analysis.records.search_space import Setting, observed
+from analysis.records.search_space import Setting, observe
 from analysis.records.store import read_records
 from analysis.report.build import write_report
 from analysis.report.contents import search_figures
-from analysis.tables.search.results import Search, rungs_table, search_tables
+from analysis.tables.search.results import SearchResults, rungs_table, search_tables
 from tests.analysis import runs, searches
 
 SPACE = [searches.LR, searches.MOMENTUM, searches.LAYERS, searches.SCHEDULE, searches.GAMMA]
@@ -44,7 +44,7 @@ def made(path, n=30, length=None, **changes):
 
 
 def drawn(run):
-    search = Search(read_records(run))
+    search = SearchResults(read_records(run))
     return {figure.name: figure for figure in search_figures(search, search_tables(search))}
 
 
@@ -114,11 +114,11 @@ def test_one_bad_trial_does_not_squeeze_the_others():
 
 
 def test_parallel_lines_stand_at_their_settings_and_beside_the_axis_where_there_is_none(tmp_path):
-    seen = observed(read_records(made(tmp_path)))
-    figure = parallel_figure(seen, ["optimizer.lr", "model.bn_after", "schedule.gamma"])
+    observed = observe(read_records(made(tmp_path)))
+    figure = parallel_figure(observed, ["optimizer.lr", "model.bn_after", "schedule.gamma"])
     rows = {row["cell"]: row for row in with_column(figure, "p00")}
     assert len(rows) == 30
-    for row in seen.table.to_dict("records"):
+    for row in observed.table.to_dict("records"):
         line = rows[row["cell"]]
         assert line["p01"] == pytest.approx((np.log10(row["optimizer.lr"]) + 4) / 4, abs=1e-5)
         assert line["p02"] == {"none": 0, "conv1": 0.5, "conv1+conv2": 1}[row["model.bn_after"]]
@@ -157,7 +157,7 @@ def test_settings_that_cannot_be_judged_leave_the_history_and_test(tmp_path):
 
 
 def test_an_ablation_has_none(tmp_path):
-    ablation = Search(read_records(runs.write_outcomes(tmp_path, runs.study(), {"baseline": [0.7]})))
+    ablation = SearchResults(read_records(runs.write_outcomes(tmp_path, runs.study(), {"baseline": [0.7]})))
     assert search_figures(ablation, search_tables(ablation)) == []
 
 
@@ -209,9 +209,9 @@ def test_a_report_of_an_unfinished_and_of_an_empty_search_says_why_there_is_no_i
 
 
 def test_of_many_lines_the_best_ten_are_the_best_ten_of_all(tmp_path):
-    seen = observed(read_records(made(tmp_path, n=2 * MAXIMUM_LINES)))
-    rows = with_column(parallel_figure(seen, ["optimizer.lr"]), "p00")
-    best = set(seen.table.sort_values("value", ascending=False)["cell"].head(10))
+    observed = observe(read_records(made(tmp_path, n=2 * MAXIMUM_LINES)))
+    rows = with_column(parallel_figure(observed, ["optimizer.lr"]), "p00")
+    best = set(observed.table.sort_values("value", ascending=False)["cell"].head(10))
     assert len(rows) == MAXIMUM_LINES
     assert {row["cell"] for row in rows if row["is"] == "the best 10"} == best
 
@@ -231,10 +231,10 @@ def test_values_compared_before_the_end_say_so_wherever_they_are_drawn(tmp_path)
 
 
 def test_a_range_without_width_has_its_lines_and_its_value_in_the_middle(tmp_path):
-    seen = observed(read_records(made(tmp_path)))
+    observed = observe(read_records(made(tmp_path)))
     fixed = Setting("optimizer.lr", 0.1, 0.1, True)
-    table = seen.table.assign(**{"optimizer.lr": 0.1})
-    figure = parallel_figure(replace(seen, settings=(fixed,), table=table), ["optimizer.lr"])
+    table = observed.table.assign(**{"optimizer.lr": 0.1})
+    figure = parallel_figure(replace(observed, settings=(fixed,), table=table), ["optimizer.lr"])
     assert {row["p01"] for row in with_column(figure, "p00")} == {0.5}
     assert [(row["words"], row["position"]) for row in with_column(figure, "side")] == [("0.1", 0.5)]
 

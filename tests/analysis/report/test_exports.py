@@ -211,7 +211,7 @@ def test_a_report_killed_half_way_leaves_nothing_unknown(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         write_table(table, folder, name)
 
-    monkeypatch.setattr("analysis.report.build.write_table", dies)
+    monkeypatch.setattr("analysis.report.exports.write_table", dies)
     with pytest.raises(KeyboardInterrupt):
         write_report(run)
     assert "ablation_val_roughness.csv" in names(run)

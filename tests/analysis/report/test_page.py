@@ -6,11 +6,11 @@ import re
 import pandas as pd
 import pytest
 
-from analysis.figures.gallery import Gallery, Picture
+from analysis.figures.gallery import Gallery, GalleryImage
 from analysis.figures.theme import Figure
 from analysis.records.store import read_records
 from analysis.report.build import write_report
-from analysis.report.caveats import fraction_done, limits, running_now
+from analysis.report.caveats import caveats, fraction_done, running_now
 from analysis.report.contents import report_tables
 from analysis.report.narrative import Answer, foremost, tally
 from analysis.report.page import ANSWERS, FIRST_ANSWERS, page
@@ -34,7 +34,7 @@ def test_a_run_of_any_state_says_what_it_can_tell_and_what_not(page_of_state, st
 
 def test_a_whole_run_has_no_limits(tmp_path):
     records = read_records(ablation(tmp_path, {"baseline": THREE, "loss=a": THREE}))
-    assert limits(records) == []
+    assert caveats(records) == []
     assert running_now(records) == []
     assert fraction_done(records) == (6, 6)
 
@@ -110,7 +110,7 @@ def test_no_text_of_the_records_ends_a_script(tmp_path):
 
 
 def test_a_gallery_is_held_by_the_page(tmp_path):
-    gallery = Gallery("seen", "pictures", "Seen", "What was seen.", (Picture(b"\x89PNG", "a cat", 'a "cat"'),))
+    gallery = Gallery("seen", "pictures", "Seen", "What was seen.", (GalleryImage(b"\x89PNG", "a cat", 'a "cat"'),))
     _, html = shown(tmp_path, galleries=[gallery, Gallery("none", "pictures", "None", "Nothing was kept.", ())])
     assert '<img src="data:image/png;base64,iVBORw==" alt="a &#34;cat&#34;">' in html
     assert "Nothing was kept." in html

@@ -22,7 +22,7 @@ pytestmark = [needs_browser, pytest.mark.usefixtures("undrawn")]
 CONTROLS = "[...document.querySelectorAll('a[href], button, input, select, summary')]"
 
 
-@pytest.fixture(params=["ablation_page", "search_page"])
+@pytest.fixture(params=["ablation_page", pytest.param("search_page", marks=pytest.mark.matrix)])
 def index(request):
     return request.getfixturevalue(request.param)
 
@@ -33,6 +33,7 @@ def test_nothing_goes_wrong_and_nothing_is_asked_of_anywhere(look, index):
     assert seen.asked == [index.as_uri()]
 
 
+@pytest.mark.matrix
 def test_a_page_that_was_moved_away_from_its_folder_is_whole(visit, ablation_page, tmp_path):
     alone = tmp_path / "sent.html"
     shutil.copy(ablation_page, alone)
@@ -42,6 +43,7 @@ def test_a_page_that_was_moved_away_from_its_folder_is_whole(visit, ablation_pag
 
 
 @pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["1400", "390"])
+@pytest.mark.matrix
 def test_every_figure_is_drawn_and_nothing_overflows(look, index, viewport):
     seen = look(index, viewport)
     figures = seen.page.locator("[data-figure]")
@@ -55,6 +57,7 @@ def test_every_figure_is_drawn_and_nothing_overflows(look, index, viewport):
 
 
 @pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["1400", "390"])
+@pytest.mark.matrix
 def test_the_answer_is_read_without_scrolling(look, index, viewport):
     seen = look(index, viewport)
     first = seen.page.locator(".answers li").first.bounding_box()
@@ -63,6 +66,7 @@ def test_the_answer_is_read_without_scrolling(look, index, viewport):
     assert 0 <= question["y"] < first["y"]
 
 
+@pytest.mark.matrix
 def test_clear_answers_come_first_and_the_last_ones_fold(look, ablation_page):
     seen = look(ablation_page)
     compared = pd.read_parquet(ablation_page.parent / "ablation.parquet")
@@ -79,12 +83,14 @@ def test_clear_answers_come_first_and_the_last_ones_fold(look, ablation_page):
 
 
 @pytest.mark.parametrize("state", STATES)
+@pytest.mark.matrix
 def test_the_page_of_a_run_of_any_state_draws_without_a_word(visit, page_of_state, state):
     seen = visit(page_of_state(state))
     assert seen.said == []
     assert seen.page.locator("[data-figure] > svg").count() == seen.page.locator("[data-figure]").count()
 
 
+@pytest.mark.matrix
 def test_paper_is_white_and_shows_all_rows_and_answers(visit, ablation_page):
     seen = visit(ablation_page, color_scheme="dark")
     seen.page.get_by_label("Filter, Table: Trials").fill("nothing has this")
@@ -109,6 +115,7 @@ def ink(seen):
     )
 
 
+@pytest.mark.matrix
 def test_figures_follow_the_page_into_the_dark_and_the_choice_is_remembered(visit, ablation_page):
     seen = visit(ablation_page, color_scheme="light")
     light = ink(seen)
@@ -126,6 +133,7 @@ def test_figures_follow_the_page_into_the_dark_and_the_choice_is_remembered(visi
     assert seen.page.locator("#theme").text_content() == "Light"
 
 
+@pytest.mark.matrix
 def test_the_page_follows_the_system_until_it_is_told_otherwise(visit, ablation_page):
     seen = visit(ablation_page, color_scheme="dark")
     dark = ink(seen)
@@ -133,6 +141,7 @@ def test_the_page_follows_the_system_until_it_is_told_otherwise(visit, ablation_
     assert ink(seen) != dark
 
 
+@pytest.mark.matrix
 def test_storage_that_is_forbidden_breaks_nothing(browser, ablation_page):
     context = browser.new_context()
     context.add_init_script(
@@ -149,6 +158,7 @@ def test_storage_that_is_forbidden_breaks_nothing(browser, ablation_page):
     context.close()
 
 
+@pytest.mark.matrix
 def test_without_javascript_all_is_there_to_read_and_figures_name_their_files(visit, ablation_page):
     seen = visit(ablation_page, ready=False, java_script_enabled=False)
     assert seen.page.locator("[aria-label='Table: Trials'] tbody tr").first.is_visible()
@@ -158,6 +168,7 @@ def test_without_javascript_all_is_there_to_read_and_figures_name_their_files(vi
     assert not seen.page.locator("#theme").is_visible()
 
 
+@pytest.mark.matrix
 def test_every_control_is_reached_by_the_keyboard(visit, ablation_page):
     seen = visit(ablation_page)
     controls = seen.page.evaluate(
@@ -171,6 +182,7 @@ def test_every_control_is_reached_by_the_keyboard(visit, ablation_page):
     assert controls > 40
 
 
+@pytest.mark.matrix
 def test_headings_step_down_one_at_a_time_and_figures_have_names(look, index):
     seen = look(index)
     levels = seen.page.eval_on_selector_all("h1, h2, h3, h4", "all => all.map(one => Number(one.tagName[1]))")
@@ -184,6 +196,7 @@ def test_headings_step_down_one_at_a_time_and_figures_have_names(look, index):
     assert all(name.startswith(f"{title}. ") for name, title in zip(names, titles, strict=True))
 
 
+@pytest.mark.matrix
 def test_the_contents_stand_beside_a_wide_page_and_above_a_narrow_one(look, visit, ablation_page):
     wide, narrow = look(ablation_page), visit(ablation_page, NARROW)
     assert wide.page.locator(".side").is_visible()
@@ -201,6 +214,7 @@ def running(path):
     return write_report(runs.write_outcomes(path, runs.study(outcomes), outcomes))
 
 
+@pytest.mark.matrix
 def test_the_page_of_a_running_study_loads_itself_again_where_it_was(visit, tmp_path):
     seen = visit(running(tmp_path), ready=False)
     seen.page.clock.install()
@@ -217,6 +231,7 @@ def test_the_page_of_a_running_study_loads_itself_again_where_it_was(visit, tmp_
     assert seen.said == []
 
 
+@pytest.mark.matrix
 def test_a_page_that_nobody_rewrites_stops_loading_itself(visit, tmp_path):
     index = running(tmp_path)
     old = re.sub(r'data-written="\d+"', 'data-written="1000000000000"', index.read_text(encoding="utf-8"))
@@ -225,6 +240,7 @@ def test_a_page_that_nobody_rewrites_stops_loading_itself(visit, tmp_path):
 
 
 @pytest.mark.parametrize("make", ["ablation", "search"])
+@pytest.mark.matrix
 def test_a_study_of_a_thousand_cells_opens_soon(visit, tmp_path, make):
     """Time until everything is drawn, on a machine that may do other work."""
     cells = {f"loss=l{place}" if place else "baseline": [0.5 + place % 97 / 300] for place in range(1000)}

@@ -3,6 +3,7 @@
 import re
 
 import pandas as pd
+import pytest
 
 from analysis.records.store import read_records
 from analysis.report.contents import report_tables
@@ -10,7 +11,7 @@ from analysis.report.page import page
 from tests.analysis import runs
 from tests.analysis.browsing import NARROW, needs_browser
 
-pytestmark = needs_browser
+pytestmark = [needs_browser, pytest.mark.matrix]
 
 
 def test_a_header_sorts_up_down_and_back(visit, search_page):

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from analysis.records.store import read_records
-from analysis.report.build import build, write_report
+from analysis.report import build
+from analysis.report.build import write_report
 from analysis.report.contents import report_tables
 from analysis.report.narrative import answers, permutation_floor
 from tests.analysis import runs

@@ -71,6 +71,7 @@ def search(root: Path) -> Path:
     return write(root, runs.search(samples=TRIALS), cells, range(1))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("make", [ablation, search])
 def test_a_report_takes_time_and_memory_in_proportion_to_its_trials(tmp_path, make):
     run = make(tmp_path)

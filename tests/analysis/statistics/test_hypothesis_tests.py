@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from analysis.statistics.hypothesis_tests import half_width, paired, sign_flip_p, smallest_p
 from analysis.statistics.multiple_comparisons import holm
@@ -90,6 +91,13 @@ def test_holm_corrects_the_known_values_and_leaves_the_others_null():
     assert holm(p).to_dict() == pytest.approx({7: 0.06, 8: np.nan, 9: 0.03, 10: 0.06}, nan_ok=True)
     assert holm(pd.Series([np.nan])).isna().all()
     assert holm(pd.Series([], dtype="float64")).empty
+
+
+def test_holm_is_statsmodels_to_the_bit():
+    rng = np.random.default_rng(0)
+    for n in (1, 2, 3, 10, 200):
+        p = pd.Series(rng.choice([*rng.random(n) ** 3, 0.02, 1e-12], n))  # some of them equal
+        assert holm(p).tolist() == multipletests(p.to_numpy(), method="holm")[1].tolist()
 
 
 def test_holm_never_exceeds_one():

@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from analysis.console import gained_and_lost
-from analysis.figures.changed_gallery import PICTURES, Thumbnails, changed_galleries, read_thumbnail
+from analysis.figures.changed_gallery import MAXIMUM_IMAGES, changed_galleries
+from analysis.figures.thumbnails import Thumbnails, read_thumbnail
 from analysis.records.run_directory import RunDirectory
 from analysis.records.store import read_records
 from analysis.report.build import write_report
+from analysis.tables import gained_and_lost
 from analysis.tables.gained_and_lost import CHANGED_COLUMNS, MAXIMUM_EXAMPLES, why_and_changed
 from tests.analysis import outputs, runs
 from tests.analysis.outputs import ACCURACY, CLASSES
@@ -89,8 +90,8 @@ def test_at_most_so_many_examples_either_way(run):
 def test_each_file_of_predictions_is_read_once_for_both_tables(predicted, monkeypatch):
     run, _, _ = predicted
     read = []
-    outcome = gained_and_lost.read_outcome
-    monkeypatch.setattr(gained_and_lost, "read_outcome", lambda path: read.append(path.name) or outcome(path))
+    outcome = gained_and_lost.read_predictions
+    monkeypatch.setattr(gained_and_lost, "read_predictions", lambda path: read.append(path.name) or outcome(path))
     table, turned = why_and_changed(read_records(run), RunDirectory(run))
     assert len(table)
     assert len(turned)
@@ -107,12 +108,12 @@ def test_pictures_gained_and_lost_are_shown_with_what_was_said(predicted):
     assert list(made) == ["loss = a: pictures gained", "loss = a: pictures lost"]
     for turned in ("gained", "lost"):
         gallery = made[f"loss = a: pictures {turned}"]
-        own = table.loc[table["turned"] == turned].head(PICTURES)
-        assert [picture.label for picture in gallery.pictures] == [
+        own = table.loc[table["turned"] == turned].head(MAXIMUM_IMAGES)
+        assert [image.label for image in gallery.images] == [
             f"{row['baseline_says']} → {row['level_says']}, {row['seeds']} of {SEEDS}" for _, row in own.iterrows()
         ]
-        for picture, index in zip(gallery.pictures, own["index"], strict=True):
-            image = np.asarray(Image.open(io.BytesIO(picture.png)))
+        for image, index in zip(gallery.images, own["index"], strict=True):
+            image = np.asarray(Image.open(io.BytesIO(image.png)))
             assert image.shape == (96, 96)
             assert set(image.ravel()) == {index}
 
@@ -120,13 +121,13 @@ def test_pictures_gained_and_lost_are_shown_with_what_was_said(predicted):
 def test_only_examples_with_a_thumbnail_are_shown_and_without_any_a_sentence_says_so(predicted):
     run, _, _ = predicted
     [alone] = galleries(run)
-    assert alone.pictures == ()
+    assert alone.images == ()
     assert "no trial kept thumbnails" in alone.caption
     assert alone.caption in write_report(run).read_text(encoding="utf-8")
     index = int(changed(run).query("turned == 'lost'")["index"].iloc[-1])
     outputs.thumbnail(run, "loss=a", 0, index, np.zeros((8, 8)))
     [gallery] = galleries(run)
-    assert [picture.alt.split(" of ")[0] for picture in gallery.pictures] == [f"test picture {index}"]
+    assert [image.alt.split(" of ")[0] for image in gallery.images] == [f"test picture {index}"]
 
 
 def test_a_torn_thumbnail_is_passed_over(predicted):
@@ -138,7 +139,7 @@ def test_a_torn_thumbnail_is_passed_over(predicted):
     file.write_bytes(file.read_bytes()[:40])
     (file.parent / "notes.png").write_bytes(b"")
     [gallery] = galleries(run)
-    assert len(gallery.pictures) == 1
+    assert len(gallery.images) == 1
 
 
 @pytest.mark.parametrize(
@@ -160,7 +161,7 @@ def test_many_comparisons_show_the_first_and_name_the_others(tmp_path):
         for index in range(2):
             outputs.thumbnail(run, cell, 0, index, np.zeros((8, 8)))
     made = galleries(run)
-    assert [len(gallery.pictures) for gallery in made] == [1] * 12 + [0]
+    assert [len(gallery.images) for gallery in made] == [1] * 12 + [0]
     assert made[-1].caption == "3 more comparisons are in changed.csv."
     assert len({gallery.name for gallery in made}) == 13
 
@@ -190,6 +191,6 @@ def test_of_a_path_the_steps_come_first_and_headings_name_what_each_is_against(t
         outputs.predictions(run, cell, 0, {"target": np.zeros(6, int), "prediction": said})
         for index in range(6):
             outputs.thumbnail(run, cell, 0, index, np.zeros((8, 8)))
-    heads = [gallery.title.partition(":")[0] for gallery in galleries(run) if gallery.pictures]
+    heads = [gallery.title.partition(":")[0] for gallery in galleries(run) if gallery.images]
     assert list(dict.fromkeys(heads))[:5] == [f"{steps[at]} against {steps[at - 1]}" for at in range(1, 6)]
     assert "3 + factor against 0 default" in heads

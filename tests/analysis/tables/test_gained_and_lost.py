@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.console import gained_and_lost
 from analysis.records.run_directory import RunDirectory
 from analysis.records.store import read_records
 from analysis.report.build import write_report
 from analysis.statistics.prediction_errors import calibration_error, mcnemar_p
+from analysis.tables import gained_and_lost
 from analysis.tables.gained_and_lost import CLASS_COLUMNS, POINT_COLUMNS, why_and_changed
 from tests.analysis import outputs, runs
 

@@ -22,7 +22,7 @@ from analysis.tables.search.importance import (
     importance_note,
     importance_table,
 )
-from analysis.tables.search.results import Search, search_tables
+from analysis.tables.search.results import SearchResults, search_tables
 from tests.analysis import runs, searches
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -44,7 +44,7 @@ def draws(n, seed=0):
 
 def search(path, value, n=60, space=SPACE, **changes):
     trials = [searches.trial(f"c{i}", point, value(point), **changes) for i, point in enumerate(draws(n))]
-    return Search(read_records(searches.write(path, space, trials)))
+    return SearchResults(read_records(searches.write(path, space, trials)))
 
 
 def weighed(point):
@@ -76,7 +76,7 @@ def direct(value, n, evaluator):
 
 
 def test_both_importances_are_optunas_own(tmp_path):
-    table = importance_table(search(tmp_path, weighed).judged)
+    table = importance_table(search(tmp_path, weighed).by_objective)
     expected = direct(weighed, 60, FanovaImportanceEvaluator(seed=0))
     assert by_setting(table, "importance_fanova") == pytest.approx(expected, abs=1e-6)
     expected = direct(weighed, 60, PedAnovaImportanceEvaluator(target_quantile=0.1))
@@ -86,7 +86,7 @@ def test_both_importances_are_optunas_own(tmp_path):
 
 def test_a_setting_that_matters_ten_times_as_much_comes_first_and_one_that_does_not_last(tmp_path):
     """Of 10 a + b the variance of a is a hundred times that of b."""
-    table = importance_table(search(tmp_path, weighed, n=150).judged)
+    table = importance_table(search(tmp_path, weighed, n=150).by_objective)
     fanova = by_setting(table, "importance_fanova")
     assert table["setting"].tolist()[0] == "optimizer.momentum"
     assert table["rank"].tolist() == [1, 2, 3, 4, 5]
@@ -105,13 +105,13 @@ def test_a_log_range_is_weighed_by_its_decades(tmp_path):
     def steps(point):
         return 0.4 * (point["optimizer.lr"] > 1e-2) + 0.4 * (point["optimizer.momentum"] > 0.5)
 
-    fanova = by_setting(importance_table(search(tmp_path, steps, n=200).judged), "importance_fanova")
+    fanova = by_setting(importance_table(search(tmp_path, steps, n=200).by_objective), "importance_fanova")
     assert fanova["optimizer.lr"] == pytest.approx(0.5, abs=0.06)
     assert fanova["optimizer.momentum"] == pytest.approx(0.5, abs=0.06)
 
 
 def test_categories_count_lists_among_them(tmp_path):
-    table = importance_table(search(tmp_path, lambda point: 0.2 * len(point["model.bn_after"])).judged)
+    table = importance_table(search(tmp_path, lambda point: 0.2 * len(point["model.bn_after"])).by_objective)
     assert by_setting(table, "importance_fanova")["model.bn_after"] > 0.95
 
 
@@ -126,7 +126,7 @@ def conditional(path, weight, n=120):
             value += weight * point["schedule.gamma"]
         trials.append(searches.trial(f"c{place}", point, value))
     space = [searches.MOMENTUM, searches.SCHEDULE, searches.GAMMA]
-    return importance_table(Search(read_records(searches.write(path, space, trials))).judged)
+    return importance_table(SearchResults(read_records(searches.write(path, space, trials))).by_objective)
 
 
 def test_a_setting_that_does_not_always_exist_is_judged_where_it_does_and_weighed_by_how_often(tmp_path):
@@ -149,7 +149,7 @@ def test_a_setting_that_hardly_ever_existed_has_no_variance_share(tmp_path):
         for i in range(15)
     ]
     run = searches.write(tmp_path, [searches.SCHEDULE, searches.GAMMA], trials)
-    row = importance_table(Search(read_records(run)).judged).set_index("setting").loc["schedule.gamma"]
+    row = importance_table(SearchResults(read_records(run)).by_objective).set_index("setting").loc["schedule.gamma"]
     assert np.isnan(row["importance_fanova"])
     assert (row["n"], row["n_fanova"]) == (4, 4)
     assert row["importance_ped_anova"] >= 0
@@ -166,7 +166,7 @@ def test_the_direction_of_the_metric_turns_what_the_best_are(tmp_path):
             events += [runs.start(cell, 0, searches.nested(point)), runs.epoch(cell, 0, 1, **values), runs.end(cell, 0)]
         study = runs.search(metric=f"test_{metric}", space=SPACE, samples=80)
         records = read_records(runs.write(path, study, events))
-        return by_setting(importance_table(Search(records).judged), "importance_ped_anova")
+        return by_setting(importance_table(SearchResults(records).by_objective), "importance_ped_anova")
 
     maximised, minimised = made(tmp_path / "a", "accuracy"), made(tmp_path / "b", "ce")
     assert maximised["optimizer.momentum"] > 0.5
@@ -180,45 +180,47 @@ def test_each_objective_has_its_rows_the_first_first(tmp_path):
         for i, point in enumerate(draws(40))
     ]
     run = searches.write(tmp_path, SPACE, rows, objectives=["val_accuracy", "seconds"])
-    table = importance_table(Search(read_records(run)).judged)
+    table = importance_table(SearchResults(read_records(run)).by_objective)
     assert table["metric"].tolist() == ["val_accuracy"] * 5 + ["seconds"] * 5
     assert table.loc[table["rank"] == 1, "setting"].tolist() == ["optimizer.momentum", "model.hidden"]
 
 
 def test_the_same_records_give_the_same_table_without_a_warning_or_a_line_of_optunas(tmp_path, capfd):
-    judged = search(tmp_path, weighed, n=12).judged
+    by_objective = search(tmp_path, weighed, n=12).by_objective
     optuna.logging.set_verbosity(optuna.logging.INFO)
     with warnings.catch_warnings(action="error"):
-        first = importance_table(judged)
-        assert first.equals(importance_table(judged))
+        first = importance_table(by_objective)
+        assert first.equals(importance_table(by_objective))
     assert optuna.logging.get_verbosity() == optuna.logging.INFO
     assert capfd.readouterr() == ("", "")
 
 
 def test_of_many_configurations_fanova_takes_an_even_sample_and_says_so(tmp_path):
     made = search(tmp_path, weighed, n=FANOVA_CONFIGURATIONS + 100)
-    table = importance_table(made.judged)
+    table = importance_table(made.by_objective)
     assert table["n"].unique().tolist() == [FANOVA_CONFIGURATIONS + 100]
     assert table["n_fanova"].unique().tolist() == [FANOVA_CONFIGURATIONS]
-    assert f"fANOVA takes {FANOVA_CONFIGURATIONS} of them" in importance_note(made.seen)
+    assert f"fANOVA takes {FANOVA_CONFIGURATIONS} of them" in importance_note(made.observed)
     assert by_setting(table, "importance_fanova")["optimizer.momentum"] > 0.95
 
 
 @pytest.mark.parametrize("n", [0, 1, 9])
 def test_with_too_few_configurations_there_is_no_table_and_a_sentence(tmp_path, n):
     made = search(tmp_path, weighed, n=n)
-    assert importance_table(made.judged).empty
-    assert "needs 10 configurations" in importance_note(made.seen)
+    assert importance_table(made.by_objective).empty
+    assert "needs 10 configurations" in importance_note(made.observed)
 
 
 def test_settings_that_never_differed_matter_nothing(tmp_path):
     trials = [searches.trial(f"c{i}", {"optimizer.momentum": 0.5}, 0.5 + i / 50) for i in range(12)]
-    table = importance_table(Search(read_records(searches.write(tmp_path, [searches.MOMENTUM], trials))).judged)
+    table = importance_table(
+        SearchResults(read_records(searches.write(tmp_path, [searches.MOMENTUM], trials))).by_objective
+    )
     assert table["importance_fanova"].tolist() == [0.0]
 
 
 def test_an_ablation_has_none_and_says_nothing(tmp_path):
-    ablation = Search(read_records(runs.write_outcomes(tmp_path, runs.study(), {"baseline": [0.7]})))
+    ablation = SearchResults(read_records(runs.write_outcomes(tmp_path, runs.study(), {"baseline": [0.7]})))
     assert search_tables(ablation) == {}
     assert search_notes(ablation) == []
 
@@ -227,9 +229,9 @@ def test_optuna_is_loaded_by_the_importance_of_a_search_only_and_torch_never(tmp
     run = searches.write(tmp_path, SPACE, [searches.trial(f"c{i}", p, weighed(p)) for i, p in enumerate(draws(12))])
     code = (
         "import sys; from pathlib import Path; import analysis.report.build;"
-        "from analysis.tables.search.results import Search, search_tables;"
+        "from analysis.tables.search.results import SearchResults, search_tables;"
         "from analysis.records.store import read_records; before = 'optuna' in sys.modules;"
-        f"search_tables(Search(read_records(Path({str(run)!r}))));"
+        f"search_tables(SearchResults(read_records(Path({str(run)!r}))));"
         "print(before, 'optuna' in sys.modules, bool({'torch', 'ray'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -243,21 +245,21 @@ def exclusive(point):
 def test_what_settings_explain_by_themselves_is_said_where_it_is_little(tmp_path):
     """Of an exclusive or, no setting explains anything by itself; of a sum, each its part, and together all."""
     joint = search(tmp_path / "a", exclusive, n=80)
-    table = importance_table(joint.judged)
+    table = importance_table(joint.by_objective)
     raw = FanovaImportanceEvaluator(seed=0)
     expected = sum(direct_shares(exclusive, 80, raw).values())
     assert table.attrs[BY_THEMSELVES] == pytest.approx({"val_accuracy": expected})
     assert expected < 0.5
     assert table["importance_fanova"].sum() == pytest.approx(1)
     said = f"Settings by themselves explain {100 * expected:.0f} % of the variance of val_accuracy"
-    assert said in importance_note(joint.seen, table)
+    assert said in importance_note(joint.observed, table)
     figure = next(
         f for f in search_figures(joint, {"importance": table, "marginals": pd.DataFrame()}) if said in f.caption
     )
     assert figure.name == "importance"
     assert said in write_report(tmp_path / "a").read_text()
     summed = search(tmp_path / "b", weighed, n=80)
-    assert "by themselves" not in importance_note(summed.seen, importance_table(summed.judged))
+    assert "by themselves" not in importance_note(summed.observed, importance_table(summed.by_objective))
 
 
 def direct_shares(value, n, evaluator):

@@ -7,7 +7,7 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.inspection import partial_dependence
 
 from analysis.records.search_space import Observations, Setting
-from analysis.statistics.random_forest import SEED, TREES, Forest, better_half
+from analysis.statistics.random_forest import SEED, TREES, RandomForest, better_half
 from analysis.tables.search.marginals import (
     AVERAGED,
     COLUMNS,
@@ -46,15 +46,15 @@ def smooth(table):
 
 @pytest.mark.parametrize(("metric", "better"), [("val_accuracy", np.greater_equal), ("val_ce", np.less_equal)])
 def test_the_mean_is_partial_dependence_over_the_better_half(metric, better):
-    seen = observations(smooth, settings=(A, B, C), metric=metric)
+    observed = observations(smooth, settings=(A, B, C), metric=metric)
     encoded = np.column_stack(
-        [np.log10(seen.table["a"]), seen.table["b"], seen.table["c"] == "x", seen.table["c"] == "y"]
+        [np.log10(observed.table["a"]), observed.table["b"], observed.table["c"] == "x", observed.table["c"] == "y"]
     ).astype("float32")
-    value = seen.table["value"].to_numpy()
+    value = observed.table["value"].to_numpy()
     model = RandomForestRegressor(n_estimators=TREES, random_state=SEED).fit(encoded, value)
     half = encoded[better(value, np.median(value))]
     assert len(half) == 40
-    rows = curve(marginals_table(Forest(seen), ["b", "a", "c"]), "b")
+    rows = curve(marginals_table(RandomForest(observed), ["b", "a", "c"]), "b")
     points = rows["value"].astype("float64").to_numpy()
     expected = partial_dependence(
         model, half, [1], custom_values={1: points.astype("float32")}, method="brute", kind="average"
@@ -67,8 +67,8 @@ def test_the_mean_is_partial_dependence_over_the_better_half(metric, better):
 
 
 def test_a_curve_follows_a_function_that_is_known():
-    seen = observations(lambda table: np.log10(table["a"]) / 4 + 1)
-    table = marginals_table(Forest(seen), KEYS)
+    observed = observations(lambda table: np.log10(table["a"]) / 4 + 1)
+    table = marginals_table(RandomForest(observed), KEYS)
     assert list(table) == list(COLUMNS)
     rows = curve(table, "a")
     middle = rows.iloc[3:-3]
@@ -78,26 +78,26 @@ def test_a_curve_follows_a_function_that_is_known():
 
 
 def test_settings_stand_in_the_order_asked_for_at_most_a_dozen_and_only_those_tried_ten_times():
-    seen = observations(smooth)
-    assert marginals_table(Forest(seen), ["c", "a"])["setting"].unique().tolist() == ["c", "a"]
-    seen.table.loc[9:, "d"] = np.nan
-    assert "d" not in set(marginals_table(Forest(seen), KEYS)["setting"])
+    observed = observations(smooth)
+    assert marginals_table(RandomForest(observed), ["c", "a"])["setting"].unique().tolist() == ["c", "a"]
+    observed.table.loc[9:, "d"] = np.nan
+    assert "d" not in set(marginals_table(RandomForest(observed), KEYS)["setting"])
     many = tuple(Setting(f"s{i}", 0.0, 1.0) for i in range(MAXIMUM_SETTINGS + 2))
-    table = seen.table.assign(**{setting.key: seen.table["b"] for setting in many})
-    forest = Forest(Observations("val_accuracy", None, many, table))
+    table = observed.table.assign(**{setting.key: observed.table["b"] for setting in many})
+    forest = RandomForest(Observations("val_accuracy", None, many, table))
     assert marginals_table(forest, [setting.key for setting in many])["setting"].nunique() == MAXIMUM_SETTINGS
 
 
 def test_n_counts_each_configuration_once_at_the_value_that_it_is_nearest_to():
-    seen = observations(smooth)
-    table = marginals_table(Forest(seen), KEYS)
+    observed = observations(smooth)
+    table = marginals_table(RandomForest(observed), KEYS)
     for key in KEYS:
-        assert curve(table, key)["n"].sum() == seen.table[key].notna().sum()
+        assert curve(table, key)["n"].sum() == observed.table[key].notna().sum()
     rows = curve(table, "a")
     grid_logs = np.log10(rows["value"].astype(float).to_numpy())
-    place = np.abs(np.log10(seen.table["a"].to_numpy())[:, None] - grid_logs).argmin(axis=1)
+    place = np.abs(np.log10(observed.table["a"].to_numpy())[:, None] - grid_logs).argmin(axis=1)
     assert rows["n"].tolist() == np.bincount(place, minlength=len(rows)).tolist()
-    assert curve(table, "c")["n"].tolist() == [(seen.table["c"] == label).sum() for label in ("x", "y")]
+    assert curve(table, "c")["n"].tolist() == [(observed.table["c"] == label).sum() for label in ("x", "y")]
 
 
 def test_a_grid_spans_what_was_tried_on_the_settings_own_scale():
@@ -112,15 +112,17 @@ def test_a_grid_spans_what_was_tried_on_the_settings_own_scale():
 
 
 def test_a_conditional_setting_exists_in_a_changed_configuration_where_its_condition_holds(monkeypatch):
-    seen = observations(smooth)
-    forest, laid = Forest(seen), []
-    monkeypatch.setattr(Forest, "predict", lambda self, rows: laid.append(rows.copy()) or np.zeros((2, len(rows))))
+    observed = observations(smooth)
+    forest, laid = RandomForest(observed), []
+    monkeypatch.setattr(
+        RandomForest, "predict", lambda self, rows: laid.append(rows.copy()) or np.zeros((2, len(rows)))
+    )
     forest.at(pd.DataFrame({"c": ["x", "y"]}), AVERAGED)
     rows = laid[0]
     assert rows.loc[rows["c"] == "x", "d"].isna().all()
     born = rows.loc[rows["c"] == "y", "d"]
     assert born.notna().all()
-    assert set(born) <= set(seen.table["d"].dropna())
+    assert set(born) <= set(observed.table["d"].dropna())
     forest.at(pd.DataFrame({"d": [0.25]}), AVERAGED)
     assert set(laid[1]["c"]) == {"y"}
     assert set(laid[1]["d"]) == {0.25}
@@ -134,8 +136,10 @@ def test_the_better_half_goes_by_the_direction_of_the_metric():
 
 def test_the_plane_that_varies_most_comes_first_and_shows_an_interaction():
     """Where y = a-high xor c, either alone says little and the plane of both all."""
-    seen = observations(lambda table: ((np.log10(table["a"]) > -2) ^ (table["c"] == "y")) * 1.0 + table["b"] / 100, 200)
-    found = planes(Forest(seen), KEYS, 3)
+    observed = observations(
+        lambda table: ((np.log10(table["a"]) > -2) ^ (table["c"] == "y")) * 1.0 + table["b"] / 100, 200
+    )
+    found = planes(RandomForest(observed), KEYS, 3)
     assert (found[0].x.key, found[0].y.key) == ("a", "c")
     assert [plane.spread for plane in found] == sorted((plane.spread for plane in found), reverse=True)
     table = found[0].table
@@ -146,12 +150,12 @@ def test_the_plane_that_varies_most_comes_first_and_shows_an_interaction():
 
 def test_pairs_that_never_stood_together_or_do_not_vary_have_no_plane():
     other = Setting("e", 0.0, 1.0, when={"c": ("x",)})
-    seen = observations(smooth, settings=(A, C, D, other))
-    seen.table["e"] = seen.table["b"].where(seen.table["c"] == "x")
-    pairs = {(plane.x.key, plane.y.key) for plane in planes(Forest(seen), ["a", "c", "d", "e"], 9)}
+    observed = observations(smooth, settings=(A, C, D, other))
+    observed.table["e"] = observed.table["b"].where(observed.table["c"] == "x")
+    pairs = {(plane.x.key, plane.y.key) for plane in planes(RandomForest(observed), ["a", "c", "d", "e"], 9)}
     assert pairs == {("a", "c"), ("a", "d"), ("a", "e")}
 
 
 def test_the_same_observations_give_the_same_table():
-    first, second = (marginals_table(Forest(observations(smooth)), KEYS) for _ in range(2))
+    first, second = (marginals_table(RandomForest(observations(smooth)), KEYS) for _ in range(2))
     pd.testing.assert_frame_equal(first, second)

@@ -9,13 +9,13 @@ import pytest
 from scipy import stats
 
 from analysis.console import console_table, describe
-from analysis.figures.cell_labels import shown_cells
+from analysis.figures.cell_labels import featured_cells
 from analysis.records.store import read_records
 from analysis.report.build import write_report
-from analysis.report.caveats import limits
+from analysis.report.caveats import caveats
 from analysis.report.contents import report_tables
 from analysis.report.narrative import answers
-from analysis.tables.formatting import progress
+from analysis.tables.formatting import progress_in_words
 from analysis.tables.ladder_and_path import PATH_COLUMNS, path_table
 from analysis.tables.ranking import best_cell, ranking_table
 from tests.analysis import runs
@@ -143,7 +143,7 @@ def test_what_is_still_to_come_counts_as_at_most(tmp_path: Path) -> None:
     run = write(tmp_path, steps=1, trials_ahead=4)
     records = read_records(run)
     assert records.is_unfinished
-    assert progress(records).endswith("of at most 28 planned trials")
+    assert progress_in_words(records).endswith("of at most 28 planned trials")
     assert "at most 28 trials planned" in describe(run)[0]
     whole = write(tmp_path / "whole")
     assert not read_records(whole).is_unfinished
@@ -153,7 +153,7 @@ def test_what_is_still_to_come_counts_as_at_most(tmp_path: Path) -> None:
 
 def test_before_the_first_step_the_report_says_that_none_is_chosen(tmp_path: Path) -> None:
     run = write(tmp_path, steps=0, trials_ahead=12)
-    assert "No step of the path is chosen yet" in " ".join(limits(read_records(run)))
+    assert "No step of the path is chosen yet" in " ".join(caveats(read_records(run)))
     assert "No step of the path is chosen yet" in write_report(run).read_text()
 
 
@@ -164,4 +164,4 @@ def test_pictures_are_of_the_last_chosen_step_and_of_no_candidate_that_was_rejec
     ranking = ranking_table(records)
     assert ranking["cell"].iloc[0] == "2 + decay"
     assert best_cell(records, ranking) == "2 + bn"
-    assert shown_cells(records, ranking) == {"0 default": "0 default", "2 + bn": "2 + bn (last step)"}
+    assert featured_cells(records, ranking) == {"0 default": "0 default", "2 + bn": "2 + bn (last step)"}

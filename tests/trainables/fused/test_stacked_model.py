@@ -59,7 +59,11 @@ def test_a_step_gives_what_each_network_gives_alone(settings: dict[str, Any]) ->
 
 @pytest.mark.parametrize(
     ("name", "shape", "points", "lanes"),
-    [("stage3", (1, 112, 112), 10, 4), ("resnet18", (3, 32, 32), 0, 2), ("nin", (3, 48, 48), 0, 2)],
+    [
+        ("stage3", (1, 112, 112), 10, 4),
+        pytest.param("resnet18", (3, 32, 32), 0, 2, marks=pytest.mark.matrix),
+        pytest.param("nin", (3, 48, 48), 0, 2, marks=pytest.mark.matrix),
+    ],
 )
 def test_networks_of_the_studies_fuse(name: str, shape: tuple[int, int, int], points: int, lanes: int) -> None:
     network = MODELS[name]().build(shape, 2, points).to(memory_format=torch.channels_last)

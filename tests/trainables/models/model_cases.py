@@ -1,8 +1,10 @@
 """Every registered network with a picture that it takes, found by asking it, so that a new one needs no edit here."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -10,6 +12,8 @@ from trainables.models.base import Model
 from trainables.registry import MODELS
 
 CLASSES, POINTS = 5, 42
+LARGE = {"resnet18", "resnet34", "resnet50", "ultranet18", "vgg19", "nin", "googlenet"}
+"""what computes with numbers of these is of the matrix; what asks for shapes, on the meta device, is not"""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,27 @@ def case(name: str, channels: int = 1, **settings: Any) -> Case:
     points = POINTS if model.landmarks else 0
     shapes = ((channels, side, side) for side in (8, 32, 48, 64, 112, 224))
     return Case(model, next(shape for shape in shapes if model.misfit(shape, points) is None), points)
+
+
+def by_size(names: Iterable[str]) -> list[Any]:
+    """Parameters for a test of each network, of the large ones for the matrix."""
+    return [pytest.param(name, marks=pytest.mark.matrix) if name in LARGE else name for name in names]
+
+
+def form(name: str, settings: dict[str, Any]) -> Any:
+    """The parameters of a network's form; of a large network, forms besides its own are for the matrix."""
+    return pytest.param(name, settings, marks=[pytest.mark.matrix] if settings and name in LARGE else [])
+
+
+def choices() -> list[tuple[str, dict[str, Any]]]:
+    """Every registered network by default, and with each other choice of each setting that is a choice of names."""
+    made: list[tuple[str, dict[str, Any]]] = []
+    for name, model in MODELS.items():
+        made.append((name, {}))
+        for key, field in model.model_fields.items():
+            if get_origin(field.annotation) is Literal:
+                made += [(name, {key: value}) for value in get_args(field.annotation)[1:]]
+    return made
 
 
 def logits_of(outputs: Any, settings: Model) -> list[Tensor]:

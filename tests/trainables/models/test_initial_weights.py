@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import get_model
 
-from tests.trainables.models.model_cases import CLASSES, Case, case, logits_of
+from tests.trainables.models.model_cases import CLASSES, LARGE, Case, case, choices, form, logits_of
 from trainables.models.initializers import initialize
 from trainables.registry import MODELS
 
 LARGEST = 5_000_000  # parameters of a layer that these tests draw: VGG's two hidden layers hold 120 million
-FORMS: list[tuple[str, dict[str, Any]]] = [
-    *((name, {}) for name in MODELS),
-    ("vgg19", {"batch_norm": True}),
-    ("googlenet", {"batch_norm": False}),
+LAYERS: list[tuple[str, dict[str, Any]]] = [("vgg19", {"batch_norm": True}), ("googlenet", {"batch_norm": False})]
+FORMS: list[Any] = [
+    pytest.param(name, settings, marks=[pytest.mark.matrix] if name in LARGE else [])
+    for name, settings in [*((name, {}) for name in MODELS), *LAYERS]
 ]
 
 
@@ -41,7 +41,7 @@ def layers(network: nn.Module, *kinds: type[nn.Module]) -> dict[str, Any]:
     return {name: module for name, module in found.items() if not module.weight.is_meta}
 
 
-@pytest.mark.parametrize(("name", "settings"), [*FORMS, ("stage3", {"initial_weights": "truncated_normal"})], ids=str)
+@pytest.mark.parametrize(("name", "settings"), [form(*each) for each in [*choices(), *LAYERS]], ids=str)
 def test_every_parameter_is_drawn_from_the_seed_and_the_layer_s_name_alone(name: str, settings: dict[str, Any]) -> None:
     tried = case(name, **settings)
     first = values(drawn(tried))
@@ -49,6 +49,7 @@ def test_every_parameter_is_drawn_from_the_seed_and_the_layer_s_name_alone(name:
     again, other = values(drawn(tried)), values(drawn(tried, seed=1))
     assert [key for key in first if not first[key].isfinite().all() or not first[key].equal(again[key])] == []
     matrices = [key for key in first if first[key].ndim > 1]
+    assert matrices
     assert [key for key in matrices if first[key].equal(other[key])] == []
     assert len({first[key].flatten()[0].item() for key in matrices}) == len(matrices)
 

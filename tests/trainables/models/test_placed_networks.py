@@ -51,7 +51,7 @@ def test_the_sites_of_the_sources_can_be_placed_and_trained(
     assert trains(network, tried.blank(4), tried.settings)
 
 
-@pytest.mark.parametrize("relu_on_output", [False, True])
+@pytest.mark.parametrize("relu_on_output", [False, pytest.param(True, marks=pytest.mark.matrix)])
 @pytest.mark.parametrize("name", MODELS)
 def test_every_convolution_and_linear_layer_of_every_network_can_be_followed(name: str, relu_on_output: bool) -> None:
     bare = case(name).meta()

@@ -65,6 +65,7 @@ def test_every_network_trains_its_last_layers_under_the_names_it_states(name: st
     tried = case(name, **settings)
     network = tried.meta()
     widths = [POINTS if layer == "ip3" else CLASSES for layer in tried.settings.output_layers]
+    assert widths
     assert [network.get_submodule(layer).weight.shape[0] for layer in tried.settings.output_layers] == widths
 
 

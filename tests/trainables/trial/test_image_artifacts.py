@@ -17,7 +17,7 @@ from datasets.base import DataError, Dataset, Examples
 from datasets.cache.cache import open_dataset, prepare
 from datasets.lookup import find_example
 from tests.datasets.makers import make_eurosat, make_faces
-from tests.trainables.models.model_cases import case
+from tests.trainables.models.model_cases import by_size, case
 from tests.trainables.small_trials import finish, small_dataset, small_learner, small_spec
 from trainables.config import resolve
 from trainables.models.networks import stage3
@@ -116,7 +116,7 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", by_size(MODELS))
 def test_every_network_has_stages_that_shrink(name: str) -> None:
     made = case(name, channels=3 if name in LAYERS and name != "stage3" else 1)
     network, picture = made.build().eval(), made.pictures(1)

@@ -56,7 +56,7 @@ class Killed(BaseException):
     """Stands for SIGKILL."""
 
 
-@pytest.mark.parametrize("machines", ["one machine", "another machine"])
+@pytest.mark.parametrize("machines", [pytest.param("one machine", marks=pytest.mark.matrix), "another machine"])
 def test_a_kill_before_any_request_loses_no_more_than_an_epoch(
     machines: str, tmp_path: Path, storage: Path, undisturbed: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -113,7 +113,9 @@ def killed_at_rename(spec: TrialSpec, number: int, after: bool, monkeypatch: pyt
     return False
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    "after", [pytest.param(False, id="before"), pytest.param(True, id="after", marks=pytest.mark.matrix)]
+)
 def test_a_kill_at_any_rename_of_a_file_loses_nothing(
     after: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Outcome
 ) -> None:
@@ -156,6 +158,7 @@ print(kills)
 """
 
 
+@pytest.mark.matrix
 def test_sigkill_at_random_moments_loses_no_row_and_no_bit(tmp_path: Path) -> None:
     spec = small_spec(tmp_path / "killed", LONG)
     command = [sys.executable, "-c", KILLER, json.dumps(spec.to_dict())]

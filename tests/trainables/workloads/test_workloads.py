@@ -11,6 +11,7 @@ from PIL import Image
 
 from datasets.cache.cache import prepare
 from datasets.registry import DATASETS
+from tests.trainables.models.model_cases import LARGE
 from tests.trainables.small_trials import finish
 from trainables.config import resolve
 from trainables.registry import MODELS, WORKLOADS
@@ -58,7 +59,12 @@ def test_no_two_workloads_are_the_same() -> None:
     assert len({description for _, description in WORKLOADS.values()}) == len(WORKLOADS)
 
 
-@pytest.mark.parametrize("name", [name for name in WORKLOADS if trainable(name).dataset in AT_HAND])
+def by_size(name: str) -> Any:
+    """A workload with a large network is of the matrix."""
+    return pytest.param(name, marks=pytest.mark.matrix) if trainable(name).model in LARGE else name
+
+
+@pytest.mark.parametrize("name", [by_size(name) for name in WORKLOADS if trainable(name).dataset in AT_HAND])
 def test_a_workload_whose_data_is_at_hand_trains_and_verifies(name: str, tmp_path: Path) -> None:
     owner = trainable(name)
     config = resolve(owner.defaults(), AT_HAND[owner.dataset](tmp_path / "data"), SMALL)

@@ -8,9 +8,10 @@ import pytest
 
 from analysis.records.run_directory import RunDirectory
 from core.errors import PlanError
-from engine.integrations import log_follower as followers
-from engine.integrations.log_follower import Follower, Pages, hand_over
-from engine.runlog.run_log import hold
+from engine.integrations import live_report, log_follower
+from engine.integrations.live_report import LiveReport
+from engine.integrations.log_follower import Follower, hand_over
+from engine.runlog.study_file import hold
 from tests.analysis.runs import study, write_outcomes
 
 
@@ -41,11 +42,11 @@ def test_reports_follow_ends_and_take_a_small_share_of_the_time(
     tmp_path: Path, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[Pretended] = []
-    monkeypatch.setattr(followers, "written_aside", lambda run: begun.append(Pretended()) or begun[-1])
-    pages = Pages(RunDirectory(tmp_path))
+    monkeypatch.setattr(live_report, "written_aside", lambda run: begun.append(Pretended()) or begun[-1])
+    pages = LiveReport(RunDirectory(tmp_path))
     pages.look(ended=True)
     assert not begun, "a run of seconds needs no page before its last"
-    clock[0] += followers.FIRST + 1
+    clock[0] += live_report.FIRST + 1
     pages.look(ended=False)
     assert len(begun) == 1, "the end that was seen before is on no page yet"
     clock[0] += 10
@@ -53,7 +54,7 @@ def test_reports_follow_ends_and_take_a_small_share_of_the_time(
     assert len(begun) == 1, "one at a time"
     begun[0].done = True
     pages.look(ended=False)
-    clock[0] += 10 / followers.SHARE - 1
+    clock[0] += 10 / live_report.SHARE - 1
     pages.look(ended=False)
     assert len(begun) == 1
     clock[0] += 2
@@ -80,8 +81,8 @@ def test_the_end_of_a_run_does_not_wait_for_a_tracker_that_hangs(
         def close(self) -> None:
             raise AssertionError("nobody waits for it")
 
-    monkeypatch.setattr(followers, "LOOK", 0.05)
-    monkeypatch.setattr(followers, "PATIENCE", 0.2)
+    monkeypatch.setattr(log_follower, "LOOK", 0.05)
+    monkeypatch.setattr(log_follower, "PATIENCE", 0.2)
     run, said = RunDirectory(write_outcomes(tmp_path / "run", study(), {"baseline": [0.5]})), list[str]()
     began = time.monotonic()
     with Follower(run, [Hung()], said.append) as follower:
@@ -110,9 +111,9 @@ def test_neither_a_log_that_cannot_be_read_nor_a_full_process_table_reaches_the_
     def none_left(run: RunDirectory) -> Any:
         raise BlockingIOError("fork: no more processes")
 
-    monkeypatch.setattr(followers, "written_aside", none_left)
-    pages = Pages(run)
-    clock[0] += followers.FIRST + 1
+    monkeypatch.setattr(live_report, "written_aside", none_left)
+    pages = LiveReport(run)
+    clock[0] += live_report.FIRST + 1
     pages.look(ended=True)
     assert pages.process is None
 
@@ -120,7 +121,7 @@ def test_neither_a_log_that_cannot_be_read_nor_a_full_process_table_reaches_the_
 def test_a_report_that_is_ended_leaves_no_half_of_a_file(tmp_path: Path) -> None:
     run = RunDirectory(write_outcomes(tmp_path / "run", study(), {"baseline": [0.5, 0.6, 0.7]}))
     for patience in (1.0, 1.7, 2.4):
-        process = followers.written_aside(run)
+        process = live_report.written_aside(run)
         time.sleep(patience)
         process.terminate()
         process.wait()
@@ -128,8 +129,8 @@ def test_a_report_that_is_ended_leaves_no_half_of_a_file(tmp_path: Path) -> None
 
 
 def test_the_page_is_there_while_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(followers, "FIRST", 0.0)
-    monkeypatch.setattr(followers, "LOOK", 0.05)
+    monkeypatch.setattr(live_report, "FIRST", 0.0)
+    monkeypatch.setattr(log_follower, "LOOK", 0.05)
     run = RunDirectory(write_outcomes(tmp_path / "run", study(), {"baseline": [0.5, 0.6, 0.7]}))
     content = run.log.read_bytes()
     run.log.write_bytes(b"")

@@ -26,7 +26,7 @@ from search_spaces.study import AblationStudy
 from tests.conftest import Cli
 from tests.engine.sequential import BASELINE, Drive
 from tests.records import epoch_rows
-from tests.trainables.models.model_cases import CLASSES, POINTS, Case, case
+from tests.trainables.models.model_cases import CLASSES, POINTS, Case, by_size, case
 from tests.trainables.small_trials import small_dataset
 from trainables.config import resolve
 from trainables.registry import MODELS
@@ -89,7 +89,7 @@ def assert_equal_outputs(ours: Arrays, theirs: Arrays) -> None:
         np.testing.assert_allclose(other, one, rtol=0, atol=1e-4 * np.abs(one).max())
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name not in ONLY_PT2])
+@pytest.mark.parametrize("name", by_size(name for name in MODELS if name not in ONLY_PT2))
 def test_onnx_gives_the_outputs_of_every_network_for_any_number_of_pictures(name: str, tmp_path: Path) -> None:
     trained, file = made(case(name)), tmp_path / "model.onnx"
     write(trained.module(), trained, file)
@@ -102,7 +102,7 @@ def test_onnx_gives_the_outputs_of_every_network_for_any_number_of_pictures(name
     assert json.loads(told)["input"]["shape"] == ["batch", *trained.info.input_shape]
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name not in ONLY_ONNX])
+@pytest.mark.parametrize("name", by_size(name for name in MODELS if name not in ONLY_ONNX))
 def test_torch_export_gives_the_outputs_of_every_network(name: str, tmp_path: Path) -> None:
     trained, file = made(case(name)), tmp_path / "model.pt2"
     write(trained.module(), trained, file)

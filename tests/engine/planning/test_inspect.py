@@ -10,8 +10,8 @@ from engine.planning.run_options import Options
 from search_spaces.factors import Factor
 from search_spaces.spaces import Choice
 from search_spaces.study import AnyStudy, SearchStudy
+from tests.engine.planning.test_extensions import ablation
 from tests.engine.sequential import BASELINE, Drive
-from tests.engine.test_extensions import ablation
 from tests.records import ends, events
 
 

@@ -2,6 +2,8 @@
 
 import json
 import random
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,10 @@ from engine.runlog.history import History
 from search_spaces.spaces import Choice, Number
 from search_spaces.study import SearchStudy
 from search_spaces.trial_schedulers import ASHA, PBT, AnyTrialScheduler, HyperBand, Median
-from tests.engine.sequential import BASELINE, Drive
+from tests.engine.sequential import BASELINE, Drive, driven
 from tests.records import ends, epoch_rows, events
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 SETTINGS = {**BASELINE, "optimizer.momentum": 0.9}
 LR = Number(key="optimizer.lr", low=0.001, high=0.5, log=True)
@@ -52,13 +56,21 @@ def outcome(run: Path) -> Any:
     return epoch_rows(run), ends(run), generations
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """STUDIES by their names that nothing disturbed, to be read only."""
+    return cache(lambda name: driven(STUDIES[name], tmp_path_factory.mktemp("whole") / "run"))
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == "asha" else [pytest.mark.matrix]) for name in STUDIES]
+)
 def test_a_search_killed_after_any_line_of_its_log_ends_as_if_it_had_not_been(
-    name: str, tmp_path: Path, drive: Drive
+    name: str, whole: Callable[[str], Path], tmp_path: Path, drive: Drive
 ) -> None:
-    undisturbed = outcome(drive(STUDIES[name], tmp_path / "undisturbed"))
+    undisturbed = outcome(whole(name))
     assert len(undisturbed[1]) == STUDIES[name].samples * STUDIES[name].seeds
-    total, run = len(events(tmp_path / "undisturbed")), tmp_path / "killed"
+    total, run = len(events(whole(name))), tmp_path / "killed"
     chance, kills = random.Random(name), 0
     while kills == 0 or len(ends(run)) < len(undisturbed[1]):
         drive(STUDIES[name], run, lines=chance.randint(2, total // 3))
@@ -70,10 +82,9 @@ def test_a_search_killed_after_any_line_of_its_log_ends_as_if_it_had_not_been(
     assert len(written) == len(set(written)), "a row was written twice"
 
 
-def test_schedulers_stop_what_is_behind(tmp_path: Path, drive: Drive) -> None:
+def test_schedulers_stop_what_is_behind(whole: Callable[[str], Path]) -> None:
     for name in ("asha", "hyperband", "median"):
-        run = drive(STUDIES[name], tmp_path / name)
-        trials = read_records(run).trials
+        trials = read_records(whole(name)).trials
         assert {"finished", "stopped"} == set(trials["status"])
         stopped = trials.loc[trials["status"] == "stopped"]
         assert (stopped["epochs"] < 6).all()
@@ -106,34 +117,33 @@ def test_rebuilt_rungs_take_the_decisions_of_those_that_were_never_lost(
     assert rebuilt.pending.keys() == first.keys()
 
 
-def test_every_member_of_a_population_is_replayed_with_what_it_took_over(tmp_path: Path, drive: Drive) -> None:
-    run = drive(STUDIES["pbt"], tmp_path / "run")
+def test_every_member_of_a_population_is_replayed_with_what_it_took_over(whole: Callable[[str], Path]) -> None:
+    run = whole("pbt")
     lineages = [json.loads(text).get("lineage", []) for text in read_records(run).trials["execution"]]
     assert sum(map(len, lineages)) >= 4
     for trial in ends(run):
         assert rerun(run, trial, lambda row: None) == (trial, TO_THE_BIT, [])
 
 
-def test_who_takes_over_changes_what_follows(tmp_path: Path, drive: Drive) -> None:
+def test_who_takes_over_changes_what_follows(whole: Callable[[str], Path], tmp_path: Path, drive: Drive) -> None:
     """The exploit is no mere entry: from its epoch on, the member's rows are not those of its own settings."""
-    alone = epoch_rows(drive(STUDIES["none"].model_copy(update={"epochs": 6}), tmp_path / "alone"))
-    together = epoch_rows(drive(STUDIES["pbt"], tmp_path / "together"))
-    cells = {
-        e["trial"]: e["cell"] for run in ("alone", "together") for e in events(tmp_path / run) if e["event"] == "start"
-    }
+    lonely = drive(STUDIES["none"].model_copy(update={"epochs": 6}), tmp_path / "alone")
+    alone, together = epoch_rows(lonely), epoch_rows(whole("pbt"))
+    cells = {e["trial"]: e["cell"] for run in (lonely, whole("pbt")) for e in events(run) if e["event"] == "start"}
     first = {(cells[trial], epoch): row["val_loss"] for (trial, epoch), row in alone.items()}
     second = {(cells[trial], epoch): row["val_loss"] for (trial, epoch), row in together.items()}
     assert {key for key in first if key[1] == 1 and first[key] != second[key]} == set()
     assert {key for key in first if key[1] == 6 and first[key] != second[key]}
 
 
-def test_a_population_keeps_its_size(tmp_path: Path, drive: Drive) -> None:
-    run = drive(STUDIES["pbt"], tmp_path / "run")
+def test_a_population_keeps_its_size(whole: Callable[[str], Path], drive: Drive) -> None:
     with pytest.raises(PlanError, match="keeps its space, size, epochs"):
-        drive(STUDIES["pbt"], run, samples=12)
+        drive(STUDIES["pbt"], whole("pbt"), samples=12)
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "cmaes"])
+@pytest.mark.parametrize(
+    "sampler", ["tpe", *(pytest.param(name, marks=pytest.mark.matrix) for name in ("random", "qmc", "cmaes"))]
+)
 def test_more_samples_run_only_the_new_ones(sampler: str, tmp_path: Path, drive: Drive) -> None:
     ranges = (LR, Number(key="optimizer.weight_decay", low=1e-6, high=1e-2, log=True))
     study = search(sampler=sampler, epochs=1, samples=5, space=ranges)

@@ -13,8 +13,8 @@ from engine.planning.run_options import seconds_of
 from search_spaces.factors import Factor
 from search_spaces.spaces import Choice, Number
 from search_spaces.study import AblationStudy, SearchStudy
+from tests.engine.search.test_search_runs import VARIES
 from tests.engine.sequential import BASELINE, Drive
-from tests.engine.test_search_runs import VARIES
 from tests.records import ends, events
 
 MOMENTUM = Factor.of("momentum", {"off": {}, "0.9": {"optimizer.momentum": 0.9}, "0.5": {"optimizer.momentum": 0.5}})
@@ -23,6 +23,12 @@ MOMENTUM = Factor.of("momentum", {"off": {}, "0.9": {"optimizer.momentum": 0.9},
 def ablation(**fields: Any) -> AblationStudy:
     known: dict[str, Any] = {"name": "a", "workload": "digits", "epochs": 4, "seeds": 3, "design": "one_at_a_time"}
     return AblationStudy(**{**known, "factors": (MOMENTUM,), "baseline": BASELINE, **fields})
+
+
+@pytest.fixture(autouse=True)
+def only_what_is_compared(tables_only: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No projections either, which take most of a small report's time."""
+    monkeypatch.setattr("analysis.report.contents.projections_table", lambda *_: pd.DataFrame())
 
 
 def assert_equal_tables(run: Path, whole: Path) -> None:
@@ -41,11 +47,11 @@ def assert_equal_tables(run: Path, whole: Path) -> None:
 def test_six_epochs_after_four_train_two_more_and_equal_six_at_once(
     tmp_path: Path, drive: Drive, trained: list[int]
 ) -> None:
-    run = drive(ablation(), tmp_path / "run")
+    run = drive(ablation(seeds=2), tmp_path / "run")
     trained.clear()
-    drive(ablation(), run, epochs=6)
-    assert sorted(trained) == [5] * 9 + [6] * 9
-    assert_equal_tables(run, drive(ablation(epochs=6), tmp_path / "whole"))
+    drive(ablation(seeds=2), run, epochs=6)
+    assert sorted(trained) == [5] * 6 + [6] * 6
+    assert_equal_tables(run, drive(ablation(seeds=2, epochs=6), tmp_path / "whole"))
 
 
 def test_eight_seeds_after_five_train_three_more(tmp_path: Path, drive: Drive, trained: list[int]) -> None:
@@ -65,6 +71,7 @@ def test_another_level_trains_its_own_cell(tmp_path: Path, drive: Drive, trained
     assert_equal_tables(run, drive(ablation(epochs=1), tmp_path / "whole"))
 
 
+@pytest.mark.matrix
 def test_more_epochs_of_an_unfinished_run_go_on_from_where_each_trial_is(
     tmp_path: Path, drive: Drive, trained: list[int]
 ) -> None:
@@ -79,9 +86,10 @@ def test_more_epochs_of_an_unfinished_run_go_on_from_where_each_trial_is(
     ("settings", "reason"),
     [
         ({"schedule.name": "cosine"}, "the schedule cosine is spread over the whole budget: in epoch 2"),
-        (
+        pytest.param(
             {"optimizer.name": "adam_then_sgd", "optimizer.switch": 0.5},
             "adam_then_sgd switches at a share of the budget",
+            marks=pytest.mark.matrix,
         ),
     ],
     ids=["cosine", "switch"],
@@ -138,12 +146,12 @@ def test_finished_trials_of_another_run_are_taken_over(tmp_path: Path, drive: Dr
     assert len(ends(run)) == 9
 
 
-def test_a_kill_while_taking_over_leaves_no_half(tmp_path: Path, drive: Drive) -> None:
+@pytest.mark.parametrize("lines", [3, *(pytest.param(lines, marks=pytest.mark.matrix) for lines in (5, 8, 12))])
+def test_a_kill_while_taking_over_leaves_no_half(lines: int, tmp_path: Path, drive: Drive) -> None:
     first = drive(ablation(seeds=2, epochs=2), tmp_path / "first")
-    for lines in (3, 5, 8, 12):
-        run = drive(ablation(seeds=2, epochs=2), tmp_path / f"run{lines}", lines=lines, reuse_from=str(first))
-        drive(ablation(seeds=2, epochs=2), run)
-        assert_equal_tables(run, first)
+    run = drive(ablation(seeds=2, epochs=2), tmp_path / "run", lines=lines, reuse_from=str(first))
+    drive(ablation(seeds=2, epochs=2), run)
+    assert_equal_tables(run, first)
 
 
 def test_a_search_takes_over_points_of_its_space_and_no_others(tmp_path: Path, drive: Drive) -> None:

@@ -25,7 +25,12 @@ from trainables.trial.trial import Trial
 
 SAMPLES, EPOCHS = 6, 3
 HOPELESS, FINE = 1e6, 0.05
-TOGETHER = [(s, t) for s in SAMPLERS for t in TRIAL_SCHEDULERS if t != "pbt" or s == "random"]  # others are refused
+TOGETHER = [
+    pytest.param(s, t, marks=[] if s == "random" or t == "none" else [pytest.mark.matrix])
+    for s in SAMPLERS
+    for t in TRIAL_SCHEDULERS
+    if t != "pbt" or s == "random"  # others are refused
+]
 NETS: dict[str, list[str]] = {"without BN": [], "with BN": ["conv1", "conv2", "fc1"]}
 
 
@@ -84,7 +89,7 @@ def assert_hopeless_ones_are_results(run: Path, exploited: bool) -> None:
     assert not (lost.cummax() & ~lost & ranking["mean"].notna()).any(), "a diverged one stands above one that trained"
 
 
-@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("net", ["without BN", pytest.param("with BN", marks=pytest.mark.matrix)])
 @pytest.mark.parametrize(("sampler", "scheduler"), TOGETHER)
 def test_a_hopeless_rate_is_a_result_under_every_sampler_and_scheduler(
     sampler: str, scheduler: str, net: str, drive: Drive, tmp_path: Path
@@ -95,6 +100,7 @@ def test_a_hopeless_rate_is_a_result_under_every_sampler_and_scheduler(
     assert_hopeless_ones_are_results(run, exploited=scheduler == "pbt")
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("sampler", "scheduler"),
     [

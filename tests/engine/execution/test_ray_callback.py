@@ -11,16 +11,17 @@ from rich.console import Console
 from analysis.records.run_directory import RunDirectory
 from core.errors import PlanError
 from engine.execution.progress import Progress, duration
-from engine.execution.ray_callback import Recorder
-from engine.runlog.run_log import Log, hold
+from engine.execution.ray_callback import RunLogCallback
+from engine.runlog.run_log import RunLog
+from engine.runlog.study_file import hold
 from tests.records import events
 
 
-def recorder(folder: Path) -> tuple[Recorder, io.StringIO]:
+def recorder(folder: Path) -> tuple[RunLogCallback, io.StringIO]:
     out = io.StringIO()
     progress = Progress(Console(file=out, width=200), total=2, total_epochs=6, metric="test_accuracy", maximise=True)
     progress.__enter__()
-    return Recorder(Log(RunDirectory(folder)), RunDirectory(folder), progress, threads=1), out
+    return RunLogCallback(RunLog(RunDirectory(folder)), RunDirectory(folder), progress, threads=1), out
 
 
 def trial(key: str) -> Any:
@@ -108,8 +109,8 @@ def test_a_process_lost_for_good_fails_one_trial_of_its_bundle_and_gives_the_oth
         "a": "finished",
         "b": "failed",
     }
-    assert [item["spec"]["trial"] for item in ear.feeder.waiting] == ["c"]
-    assert list(ear.feeder.seconds) == [END["seconds"]], "a failed trial says nothing of how long others last"
+    assert [item["spec"]["trial"] for item in ear.queue.waiting] == ["c"]
+    assert list(ear.queue.seconds) == [END["seconds"]], "a failed trial says nothing of how long others last"
 
 
 def told(folder: Path, trial: str) -> list[Any]:
@@ -159,20 +160,20 @@ def test_a_process_lost_at_several_fails_none_and_gives_each_back_apart(tmp_path
     """Either of the two may be why; what was over stays so, and what was not begun may share a process as before."""
     ear, out = recorder(tmp_path)
     four = bundle("over", "a", "b", "later", lanes=2)
-    ear.feeder.running |= {"over", "a", "b", "later"}
-    ear.feeder.bundled |= {"over", "a", "b", "later"}
+    ear.queue.running |= {"over", "a", "b", "later"}
+    ear.queue.bundled |= {"over", "a", "b", "later"}
     ear.on_trial_start(0, [], four)
     reports = [report("over", row(1), end=END), report("a", row(1)), report("b", row(1)), report("a", row(2))]
     ear.on_trial_result(0, [], four, {"reports": reports, "done": False})
     ear.on_trial_error(0, [], four)
     assert {event["trial"] for event in events(tmp_path) if event["event"] == "end"} == {"over"}
     assert "failed" not in out.getvalue()
-    given_back = {item["spec"]["trial"]: item.get("apart", False) for item in ear.feeder.waiting}
+    given_back = {item["spec"]["trial"]: item.get("apart", False) for item in ear.queue.waiting}
     assert given_back == {"a": True, "b": True, "later": False}
-    assert len(ear.feeder.waiting) == 3
-    assert ear.feeder.running == ear.feeder.bundled == set()
+    assert len(ear.queue.waiting) == 3
+    assert ear.queue.running == ear.queue.bundled == set()
 
-    alone = SimpleNamespace(trial_id="other", config={"bundle": [ear.feeder.waiting[0]]}, get_error=lambda: "lost")
+    alone = SimpleNamespace(trial_id="other", config={"bundle": [ear.queue.waiting[0]]}, get_error=lambda: "lost")
     ear.on_trial_start(0, [], alone)
     ear.on_trial_error(0, [], alone)
     assert told(tmp_path, "a") == [1, 1, 2, 2, "failed"], "alone, it is at fault"
@@ -189,7 +190,7 @@ def test_a_process_lost_before_its_lanes_report_fails_none_either(tmp_path: Path
         ear.on_trial_start(0, [], three)
     ear.on_trial_error(0, [], three)
     assert [event for event in events(tmp_path) if event["event"] == "end"] == []
-    apart = {item["spec"]["trial"]: item.get("apart", False) for item in ear.feeder.waiting}
+    apart = {item["spec"]["trial"]: item.get("apart", False) for item in ear.queue.waiting}
     assert apart == {"a": True, "b": True, "c": False}
 
 
@@ -207,11 +208,11 @@ def test_the_end_of_a_fused_trial_says_with_how_many_and_how(tmp_path: Path) -> 
 
 
 def test_a_torn_last_line_is_cut_before_the_next_is_written(tmp_path: Path) -> None:
-    with Log(RunDirectory(tmp_path)) as log:
+    with RunLog(RunDirectory(tmp_path)) as log:
         log.append(event="session", time="now")
     with (tmp_path / "log.jsonl").open("a") as file:
         file.write('{"event": "epo')
-    Log(RunDirectory(tmp_path)).append(event="session", time="later")
+    RunLog(RunDirectory(tmp_path)).append(event="session", time="later")
     assert [e["time"] for e in events(tmp_path)] == ["now", "later"]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import engine.execution.code_proof
 import engine.execution.replay
-import engine.planning.plan
+import engine.planning.trial_factory
 import trainables.trial_key
 from analysis.records.log import read_log
 from analysis.records.run_directory import RunDirectory
@@ -18,14 +18,14 @@ from analysis.records.store import read_records
 from core.errors import PlanError
 from engine.execution.code_proof import assumed_to_go_on
 from engine.planning.plan import make_plan
-from engine.planning.remaining_work import standing
+from engine.planning.remaining_work import remaining_work
 from engine.planning.run_options import Options
 from engine.runlog.history import History
 from search_spaces.factors import Factor
 from search_spaces.study import AblationStudy
+from tests.engine.planning.test_extensions import ablation, assert_equal_tables
+from tests.engine.search.test_search_runs import search
 from tests.engine.sequential import Drive
-from tests.engine.test_extensions import ablation, assert_equal_tables
-from tests.engine.test_search_runs import search
 
 LOSS = Factor.of("loss", {"ce": {}, "focal": {"loss.name": "focal"}})
 
@@ -39,7 +39,7 @@ def other_code() -> Iterator[None]:
     """As if another version of the code trained the trials of this block."""
     real = trainables.trial_key.code_version
     with pytest.MonkeyPatch.context() as patch:
-        for place in (engine.planning.plan, engine.execution.code_proof, trainables.trial_key):
+        for place in (engine.planning.trial_factory, engine.execution.code_proof, trainables.trial_key):
             patch.setattr(place, "code_version", lambda config: f"other {real(config)}")
         yield
 
@@ -149,7 +149,7 @@ def test_a_trial_with_more_epochs_goes_on_from_its_checkpoint(tmp_path: Path, dr
 
 
 def test_trials_of_another_run_are_taken_over_under_their_keys(
-    tmp_path: Path, drive: Drive, trained: list[int]
+    tmp_path: Path, drive: Drive, trained: list[int], tables_only: None
 ) -> None:
     source = begun(drive, losses(), tmp_path / "source")
     trained.clear()
@@ -174,8 +174,8 @@ def test_a_plan_counts_what_other_code_finished_and_trains_nothing(
     run = begun(drive, losses(), tmp_path / "run")
     trained.clear()
     plan = assumed_to_go_on(make_plan(losses(), Options(), run))
-    assert standing(plan, History.of(RunDirectory(run))).done == 4
-    assert len(plan.bench.known) == 4
+    assert remaining_work(plan, History.of(RunDirectory(run))).done == 4
+    assert len(plan.factory.known) == 4
     assert not trained
 
 

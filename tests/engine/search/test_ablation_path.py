@@ -12,14 +12,14 @@ from analysis.records.store import read_records
 from analysis.report.contents import report_tables
 from core.errors import PlanError
 from engine.planning.plan import make_plan
-from engine.planning.remaining_work import standing
+from engine.planning.remaining_work import remaining_work
 from engine.planning.run_options import Options
 from engine.runlog.history import History
-from engine.search.ablation_path import PathFeeder, best_candidate
+from engine.search.ablation_path import PathQueue, best_candidate
 from search_spaces.factors import Factor
 from search_spaces.study import AblationStudy
 from tests.analysis import runs
-from tests.engine.sequential import BASELINE, Drive
+from tests.engine.sequential import BASELINE, Drive, driven
 from tests.records import ends, epoch_rows, events
 from trainables.trial.trial import Trial, failure
 
@@ -33,6 +33,12 @@ def path(*factors: Factor, **fields: Any) -> AblationStudy:
     known: dict[str, Any] = {"name": "p", "workload": "digits", "epochs": 2, "seeds": 2, "design": "path"}
     known |= {"metric": "test_ce"}  # no two trials have the same
     return AblationStudy(**{**known, "factors": factors or (LR, MOMENTUM, BN), "baseline": BASELINE, **fields})
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`path()` that nothing disturbed, to be read only."""
+    return driven(path(), tmp_path_factory.mktemp("path") / "run")
 
 
 def record(run: Path) -> dict[str, Any]:
@@ -77,18 +83,17 @@ def test_a_path_trains_every_candidate_and_takes_the_best_of_each_step(tmp_path:
     assert f"step 1 of 4: {chosen[0]}, the best of 4 by val_ce" in drive.printed
 
 
-def test_the_last_step_s_settings_are_those_of_all_second_levels(tmp_path: Path, drive: Drive) -> None:
-    run = drive(path(), tmp_path)
-    last = f"3 + {record(run)['path'][-1]}"
-    (config,) = {json.dumps(e["config"]) for e in events(run) if e["event"] == "start" and e["cell"] == last}
+def test_the_last_step_s_settings_are_those_of_all_second_levels(whole: Path) -> None:
+    last = f"3 + {record(whole)['path'][-1]}"
+    (config,) = {json.dumps(e["config"]) for e in events(whole) if e["event"] == "start" and e["cell"] == last}
     found = json.loads(config)
     assert (found["optimizer"]["lr"], found["optimizer"]["momentum"]) == (0.2, 0.9)
     assert found["model"]["bn_after"] == ["conv1"]
 
 
-def test_a_path_killed_after_any_line_of_its_log_chooses_the_same(tmp_path: Path, drive: Drive) -> None:
-    undisturbed = outcome(drive(path(), tmp_path / "undisturbed"))
-    total, run = len(events(tmp_path / "undisturbed")), tmp_path / "killed"
+def test_a_path_killed_after_any_line_of_its_log_chooses_the_same(whole: Path, tmp_path: Path, drive: Drive) -> None:
+    undisturbed = outcome(whole)
+    total, run = len(events(whole)), tmp_path / "killed"
     chance, kills = random.Random(3), 0
     while kills == 0 or len(ends(run)) < len(undisturbed[2]):
         drive(path(), run, lines=chance.randint(2, total // 3))
@@ -100,24 +105,24 @@ def test_a_path_killed_after_any_line_of_its_log_chooses_the_same(tmp_path: Path
     assert len(written) == len(set(written)), "a row was written twice"
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("moment", [pytest.param("before", marks=pytest.mark.matrix), "after"])
 def test_a_kill_between_a_step_s_last_trial_and_what_study_json_says_of_it(
-    moment: str, tmp_path: Path, drive: Drive, monkeypatch: pytest.MonkeyPatch
+    moment: str, whole: Path, tmp_path: Path, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import engine.search.ablation_path
     from tests.engine.sequential import Killed
 
-    undisturbed = outcome(drive(path(), tmp_path / "undisturbed"))
-    extend = engine.search.ablation_path.extend
+    undisturbed = outcome(whole)
+    rewrite = engine.search.ablation_path.rewrite
 
     def killed(*arguments: Any) -> None:
         if moment == "after":
-            extend(*arguments)
+            rewrite(*arguments)
         raise Killed
 
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(engine.search.ablation_path, "extend", killed)
+        patch.setattr(engine.search.ablation_path, "rewrite", killed)
         for _ in range(3):
             drive(path(), run)
     assert len(record(run)["path"]) == (0 if moment == "before" else 3)
@@ -125,10 +130,9 @@ def test_a_kill_between_a_step_s_last_trial_and_what_study_json_says_of_it(
     assert outcome(run) == undisturbed
 
 
-def test_the_rows_of_the_table_are_the_steps(tmp_path: Path, drive: Drive) -> None:
-    run = drive(path(), tmp_path)
-    first, second, third = (f"{i} + {name}" for i, name in enumerate(record(run)["path"], 1))
-    pairs = [(c["factor"], c["cell"], c["baseline_cell"]) for c in record(run)["comparisons"]]
+def test_the_rows_of_the_table_are_the_steps(whole: Path) -> None:
+    first, second, third = (f"{i} + {name}" for i, name in enumerate(record(whole)["path"], 1))
+    pairs = [(c["factor"], c["cell"], c["baseline_cell"]) for c in record(whole)["comparisons"]]
     assert pairs == [
         ("path", first, "0 default"),
         ("path", second, first),
@@ -150,7 +154,7 @@ def test_more_seeds_keep_the_path_and_train_only_themselves(tmp_path: Path, driv
 def test_the_total_is_told_as_the_most_that_there_may_be(tmp_path: Path, drive: Drive) -> None:
     study = path(LR, MOMENTUM, BN, DECAY)
     plan = make_plan(study, Options(), tmp_path / "nothing")
-    assert standing(plan, History()).total == (1 + 4 * 5 // 2) * 2
+    assert remaining_work(plan, History()).total == (1 + 4 * 5 // 2) * 2
     assert len(plan.trials) == (1 + 4) * 2
     run = drive(study, tmp_path / "run", lines=8)
     assert record(run)["trials_ahead"] == 6 * 2
@@ -224,7 +228,7 @@ def test_a_path_that_would_choose_by_what_it_trains_on_is_refused(tmp_path: Path
         make_plan(path(), Options(settings=settings), tmp_path)
 
 
-@pytest.mark.parametrize("status", ["failed", "diverged"])
+@pytest.mark.parametrize("status", ["failed", pytest.param("diverged", marks=pytest.mark.matrix)])
 def test_a_candidate_that_lost_a_seed_is_behind_those_that_lost_none(
     status: str, tmp_path: Path, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,12 +250,14 @@ def test_a_candidate_that_lost_a_seed_is_behind_those_that_lost_none(
     assert len(record(run)["path"]) == 3
 
 
-@pytest.mark.parametrize("cell", ["0 default", "1 + lr", "3 + bn"])
+@pytest.mark.parametrize(
+    "cell", ["0 default", *(pytest.param(cell, marks=pytest.mark.matrix) for cell in ("1 + lr", "3 + bn"))]
+)
 def test_a_trial_out_of_memory_holds_its_step_up_until_it_was_tried_with_more(
-    cell: str, tmp_path: Path, drive: Drive, monkeypatch: pytest.MonkeyPatch
+    cell: str, whole: Path, tmp_path: Path, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    undisturbed = outcome(drive(path(), tmp_path / "undisturbed"))
-    if cell not in {event.get("cell") for event in events(tmp_path / "undisturbed")}:
+    undisturbed = outcome(whole)
+    if cell not in {event.get("cell") for event in events(whole)}:
         cell = f"3 + {undisturbed[0][-1]}"
     advance, tried = Trial.advance, []
 
@@ -283,13 +289,14 @@ def test_a_step_is_chosen_by_finished_seeds_first_then_by_their_mean_then_by_ord
     assert best_candidate(records, {"c": "loss=c", "b": "loss=b"}, runs.METRIC) == "c"
 
 
-def test_a_time_budget_that_is_spent_leaves_a_path_that_goes_on(tmp_path: Path, drive: Drive) -> None:
+@pytest.mark.matrix
+def test_a_time_budget_that_is_spent_leaves_a_path_that_goes_on(whole: Path, tmp_path: Path, drive: Drive) -> None:
     """What Ray's stopper does to it: the loop ends between two trials, without an end of the step."""
-    undisturbed = outcome(drive(path(), tmp_path / "undisturbed"))
+    undisturbed = outcome(whole)
     run, rounds = tmp_path / "run", 0
     while not (run / "study.json").exists() or len(ends(run)) < 14:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(PathFeeder, "suggest", _spent(PathFeeder.suggest, 5))
+            patch.setattr(PathQueue, "suggest", _spent(PathQueue.suggest, 5))
             drive(path(), run)
         rounds += 1
     assert rounds == 3
@@ -300,7 +307,7 @@ def test_a_time_budget_that_is_spent_leaves_a_path_that_goes_on(tmp_path: Path, 
 def _spent(suggest: Any, after: int) -> Any:
     count = 0
 
-    def limited(self: PathFeeder, trial_id: str) -> Any:
+    def limited(self: PathQueue, trial_id: str) -> Any:
         nonlocal count
         count += 1
         return suggest(self, trial_id) if count <= after else Searcher.FINISHED
@@ -308,6 +315,7 @@ def _spent(suggest: Any, after: int) -> Any:
     return limited
 
 
+@pytest.mark.matrix
 def test_a_path_takes_over_what_another_run_finished_at_every_step(
     tmp_path: Path, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:

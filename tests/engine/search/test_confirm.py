@@ -16,9 +16,11 @@ from engine.planning.run_options import Options
 from engine.search.confirm import confirmation
 from search_spaces.spaces import Choice
 from search_spaces.trial_schedulers import ASHA
+from tests.engine.search.test_winner import FIRST, search
 from tests.engine.sequential import Drive
-from tests.engine.test_incumbent import FIRST, search
 from tests.records import ends, epoch_rows, events
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def confirmed(drive: Drive, source: Path, directory: Path, top: int = 2, **options: Any) -> Path:

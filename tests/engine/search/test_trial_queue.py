@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ray.tune.search import Searcher
 
-from engine.search.trial_queue import BUNDLE_SECONDS, Feeder
+from engine.search.trial_queue import BUNDLE_SECONDS, TrialQueue
 from trainables.trial.trial import TrialSpec
 
 
@@ -20,26 +20,26 @@ def spec(number: int) -> TrialSpec:
     return TrialSpec(str(number), "c", 0, {}, "", "", str(Path.cwd()))
 
 
-def handed_out(feeder: Feeder, seconds: float) -> Iterator[tuple[list[str], int | str]]:
+def handed_out(queue: TrialQueue, seconds: float) -> Iterator[tuple[list[str], int | str]]:
     """The trials of every bundle and its lanes; all end after `seconds` before the next one is asked for."""
-    while isinstance(config := feeder.suggest("ray"), dict):
+    while isinstance(config := queue.suggest("ray"), dict):
         trials = [item["spec"]["trial"] for item in config["bundle"]]
         yield trials, config["lanes"]
         for trial in trials:
-            feeder.took(seconds)
-            feeder.over(trial)
+            queue.note_duration(seconds)
+            queue.on_trial_end(trial)
     assert config == Searcher.FINISHED
 
 
-def all_of(feeder: Feeder, seconds: float) -> list[list[str]]:
+def all_of(queue: TrialQueue, seconds: float) -> list[list[str]]:
     """The trials of every bundle."""
-    return [trials for trials, _ in handed_out(feeder, seconds)]
+    return [trials for trials, _ in handed_out(queue, seconds)]
 
 
-def queue(n: int, processes: int | None) -> Feeder:
-    feeder = Feeder(spec(number) for number in range(n))
-    feeder.processes = processes
-    return feeder
+def queue_of(n: int, processes: int | None) -> TrialQueue:
+    queue = TrialQueue(spec(number) for number in range(n))
+    queue.processes = processes
+    return queue
 
 
 def of_kind(kind: str, number: int) -> TrialSpec:
@@ -55,12 +55,12 @@ def of_kind(kind: str, number: int) -> TrialSpec:
     return TrialSpec(f"{kind}{number}", "c", number, config, "", "", str(Path.cwd()))
 
 
-def kinds(fuse: Any, processes: int | None = 2, **amounts: int) -> Feeder:
+def kinds(fuse: Any, processes: int | None = 2, **amounts: int) -> TrialQueue:
     """A queue of so many trials of each kind, a1 b1 a2 b2 and so on."""
     rows = zip_longest(*([of_kind(kind, number + 1) for number in range(n)] for kind, n in amounts.items()))
-    feeder = Feeder(spec for row in rows for spec in row if spec)
-    feeder.processes, feeder.fuse = processes, fuse
-    return feeder
+    queue = TrialQueue(spec for row in rows for spec in row if spec)
+    queue.processes, queue.fuse = processes, fuse
+    return queue
 
 
 def names(kind: str, n: int) -> list[str]:
@@ -72,12 +72,12 @@ def handed_of(bundles: list[list[str]], kind: str) -> list[str]:
 
 
 def test_every_trial_is_handed_out_once_and_in_order() -> None:
-    bundles = all_of(queue(200, 2), 0.0)
+    bundles = all_of(queue_of(200, 2), 0.0)
     assert [trial for bundle in bundles for trial in bundle] == [str(number) for number in range(200)]
 
 
 def test_bundles_wait_for_a_first_measure_and_shrink_towards_the_end() -> None:
-    sizes = [len(bundle) for bundle in all_of(queue(1000, 2), 0.1)]
+    sizes = [len(bundle) for bundle in all_of(queue_of(1000, 2), 0.1)]
     assert sizes[:2] == [1, 1]
     assert max(sizes) == sizes[2] == BUNDLE_SECONDS / 0.1
     assert sizes[2:] == sorted(sizes[2:], reverse=True)
@@ -85,35 +85,35 @@ def test_bundles_wait_for_a_first_measure_and_shrink_towards_the_end() -> None:
 
 
 def test_long_trials_and_those_that_a_scheduler_decides_on_go_alone() -> None:
-    assert {len(bundle) for bundle in all_of(queue(50, 2), BUNDLE_SECONDS)} == {1}
-    assert {len(bundle) for bundle in all_of(queue(50, None), 0.0)} == {1}
+    assert {len(bundle) for bundle in all_of(queue_of(50, 2), BUNDLE_SECONDS)} == {1}
+    assert {len(bundle) for bundle in all_of(queue_of(50, None), 0.0)} == {1}
 
 
 def test_one_long_trial_among_short_ones_lets_the_next_go_alone() -> None:
-    feeder = queue(50, 2)
+    queue = queue_of(50, 2)
     for seconds in (*[0.1] * 19, 3600.0):
-        feeder.took(seconds)
-    first: Any = feeder.suggest("ray")
+        queue.note_duration(seconds)
+    first: Any = queue.suggest("ray")
     assert len(first["bundle"]) == 1
 
 
-def test_while_a_bundle_runs_the_feeder_waits_for_what_it_may_give_back() -> None:
-    feeder = queue(9, 1)
-    feeder.took(0.0)
-    first: Any = feeder.suggest("ray")
+def test_while_a_bundle_runs_the_queue_waits_for_what_it_may_give_back() -> None:
+    queue = queue_of(9, 1)
+    queue.note_duration(0.0)
+    first: Any = queue.suggest("ray")
     assert len(first["bundle"]) == 4
-    while isinstance(last := feeder.suggest("ray"), dict):
+    while isinstance(last := queue.suggest("ray"), dict):
         for item in last["bundle"]:
-            feeder.over(item["spec"]["trial"])
+            queue.on_trial_end(item["spec"]["trial"])
     assert last is None
     for item in first["bundle"][:2]:
-        feeder.over(item["spec"]["trial"])
-    feeder.take_back(first["bundle"][3:])
-    feeder.over(first["bundle"][2]["spec"]["trial"])
-    again: Any = feeder.suggest("ray")
+        queue.on_trial_end(item["spec"]["trial"])
+    queue.requeue(first["bundle"][3:])
+    queue.on_trial_end(first["bundle"][2]["spec"]["trial"])
+    again: Any = queue.suggest("ray")
     assert again["bundle"] == first["bundle"][3:]
-    feeder.over(again["bundle"][0]["spec"]["trial"])
-    assert feeder.suggest("ray") == Searcher.FINISHED
+    queue.on_trial_end(again["bundle"][0]["spec"]["trial"])
+    assert queue.suggest("ray") == Searcher.FINISHED
 
 
 @pytest.mark.parametrize("seconds", [0.0, BUNDLE_SECONDS], ids=["short", "long"])
@@ -193,12 +193,12 @@ def test_trials_that_a_scheduler_decides_on_are_never_fused(fuse: Any) -> None:
 )
 def test_what_comes_back_apart_is_handed_out_alone(fuse: Any, seconds: float, lanes: int) -> None:
     """A number of lanes stays what it is, so that the trial's numbers do; `auto` has nothing to fuse it with."""
-    feeder = kinds(fuse, a=21, b=1)
-    first: Any = feeder.suggest("ray")
+    queue = kinds(fuse, a=21, b=1)
+    first: Any = queue.suggest("ray")
     given_back = {item["spec"]["trial"] for item in first["bundle"]}
     assert len(given_back) >= 4
-    feeder.take_back(first["bundle"], apart=True)
-    assert not feeder.running
-    handed = list(handed_out(feeder, seconds))
+    queue.requeue(first["bundle"], apart=True)
+    assert not queue.running
+    handed = list(handed_out(queue, seconds))
     assert sorted(trial for trials, _ in handed for trial in trials) == sorted(names("a", 21) + names("b", 1))
     assert [(len(trials), own) for trials, own in handed if given_back & set(trials)] == [(1, lanes)] * len(given_back)

@@ -122,6 +122,7 @@ def test_a_path_around_a_winner_begins_with_seeds_that_the_search_did_not_use(tm
     assert flatten(from_tree(json.loads(config))) == best_config(run)
 
 
+@pytest.mark.matrix
 def test_a_resumed_path_reads_the_search_no_more(tmp_path: Path, drive: Drive) -> None:
     study = search(samples=2, enqueue=(FIRST,))
     run = drive(study, tmp_path / "search")

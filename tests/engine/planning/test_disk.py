@@ -10,11 +10,12 @@ import pytest
 
 from analysis.records.run_directory import RunDirectory
 from core.errors import Interrupted
+from engine.execution.checkpoint_budget import CheckpointBudget, tidy
 from engine.planning.config_checks import meta_network
-from engine.planning.disk_estimate import Budget, Footprint, footprint, tidy
+from engine.planning.disk_estimate import Footprint, footprint
 from engine.planning.run_options import Options, bytes_of, size_text
 from engine.runlog.history import History
-from engine.runlog.run_log import Log
+from engine.runlog.run_log import RunLog
 from tests.cli.runs import disk, fill, whole
 from tests.records import events
 from tests.trainables.small_trials import finish, run_epochs, small_config, small_dataset, small_spec
@@ -82,7 +83,7 @@ def test_amounts_are_printed_with_three_digits(amount: float, text: str) -> None
     assert size_text(amount) == text
 
 
-def budget_of(folder: Path, limit: int, *ended: str, continues: str | None = None) -> Budget:
+def budget_of(folder: Path, limit: int, *ended: str, continues: str | None = None) -> CheckpointBudget:
     for trial in ended:
         (folder / "checkpoints" / trial).mkdir(parents=True)
         for name in ("best.pt", "last.pt"):
@@ -90,7 +91,7 @@ def budget_of(folder: Path, limit: int, *ended: str, continues: str | None = Non
     history = History.read({"event": "end", "trial": trial, "status": "finished"} for trial in ended)
     plan: Any = SimpleNamespace(options=Options(disk_budget=limit), directory=folder)
     now: Any = SimpleNamespace(todo=[SimpleNamespace(continues=continues)])
-    return Budget(plan, now, history)
+    return CheckpointBudget(plan, now, history)
 
 
 def left(folder: Path) -> list[str]:
@@ -122,7 +123,7 @@ def test_half_written_files_go_and_whole_ones_stay(tmp_path: Path) -> None:
 
 def test_a_log_line_that_does_not_fit_is_not_there_at_all(tmp_path: Path) -> None:
     """On a full disk the file's last page still takes a part of the line."""
-    with disk(tmp_path / "run", "1m") as run, Log(RunDirectory(run)) as log:
+    with disk(tmp_path / "run", "1m") as run, RunLog(RunDirectory(run)) as log:
         log.append(event="session", time="before")
         ballast = fill(run)
         for _ in range(2):
@@ -149,7 +150,7 @@ def test_a_disk_that_fails_in_the_middle_of_a_line_leaves_whole_lines(
             return write(file, line[:size])
         raise OSError(number, os.strerror(number))
 
-    with Log(RunDirectory(tmp_path)) as log:
+    with RunLog(RunDirectory(tmp_path)) as log:
         log.append(event="session", time="before")
         with monkeypatch.context() as patch:
             patch.setattr(os, "write", broken)

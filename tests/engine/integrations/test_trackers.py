@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
+from analysis.records.columns import flat
 from analysis.records.run_directory import RunDirectory
 from core.errors import PlanError
-from engine.integrations.log_follower import Follower
-from engine.integrations.trackers import LONGEST, MLflow, TensorBoard, Tracker, flat, scalars, trackers
+from engine.integrations.log_follower import Follower, trackers
+from engine.integrations.mlflow import LONGEST, MLflow
+from engine.integrations.tensorboard import TensorBoard
+from engine.integrations.tracker import Tracker, scalars
 from engine.planning.run_options import Options
 
 CONFIG = {"optimizer": {"name": "sgd", "lr": 0.1}, "diagnostics": False, "model": {"channels": [4, 8] * 200}}

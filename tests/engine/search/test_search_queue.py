@@ -8,10 +8,10 @@ import optuna
 import pytest
 from ray.tune.search import Searcher
 
-from engine.planning.plan import Workbench
 from engine.planning.run_options import Options
+from engine.planning.trial_factory import TrialFactory
 from engine.runlog.history import History
-from engine.search.sampler import StudySampler, samples_of
+from engine.search.search_queue import SearchQueue
 from search_spaces.spaces import Choice, Number
 from search_spaces.study import SearchStudy
 
@@ -37,11 +37,11 @@ KINDS = SearchStudy(
 State = optuna.trial.TrialState
 
 
-def sampler(study: SearchStudy, folder: Path, events: list[dict[str, Any]] | None = None) -> StudySampler:
-    return StudySampler(Workbench(study, Options()), study, folder, History.read(events or []))
+def sampler(study: SearchStudy, folder: Path, events: list[dict[str, Any]] | None = None) -> SearchQueue:
+    return SearchQueue(TrialFactory(study, Options()), study, folder, History.read(events or []))
 
 
-def drawn(searcher: StudySampler) -> list[dict[str, Any]]:
+def drawn(searcher: SearchQueue) -> list[dict[str, Any]]:
     """Everything that the sampler proposes, without outcomes."""
     found = []
     while (config := searcher.suggest(f"ray{len(found)}")) != Searcher.FINISHED:
@@ -59,19 +59,19 @@ def spec_of(config: Any) -> dict[str, Any]:
     return item_of(config)["spec"]
 
 
-def finish(searcher: StudySampler, trial: str, values: Sequence[float | None], status: str = "finished") -> None:
+def finish(searcher: SearchQueue, trial: str, values: Sequence[float | None], status: str = "finished") -> None:
     """Let a trial end with these values of its epochs, the last of which counts."""
     for epoch, value in enumerate(values, 1):
         searcher.history.add({"event": "epoch", "trial": trial, "epoch": epoch, "val_accuracy": value})
     end = {"event": "end", "trial": trial, "status": status, "selected_epoch": len(values) or None, "seconds": 2.0}
     searcher.history.add(end)
-    searcher.over(trial)
+    searcher.on_trial_end(trial)
 
 
 @pytest.mark.parametrize("name", ["tpe", "random"])
 def test_a_finite_space_is_enumerated_once(name: str, tmp_path: Path) -> None:
     study = SMALL.model_copy(update={"sampler": name})
-    assert samples_of(study) == 12
+    assert study.configurations == 12
     cells = [spec_of(config)["cell"] for config in drawn(sampler(study, tmp_path))]
     assert len(cells) == len(set(cells)) == 12
 
@@ -80,15 +80,20 @@ def test_outcomes_are_told_as_values_or_as_failures(tmp_path: Path) -> None:
     searcher = sampler(OPEN, tmp_path)
     for values, status in (([0.4], "finished"), ([], "diverged"), ([0.7], "finished"), ([], "failed")):
         finish(searcher, spec_of(searcher.suggest("ray"))["trial"], values, status)
-    assert [trial.state for trial in searcher.study.trials] == [State.COMPLETE, State.FAIL, State.COMPLETE, State.FAIL]
-    assert searcher.study.best_value == 0.7
+    assert [trial.state for trial in searcher.optuna.study.trials] == [
+        State.COMPLETE,
+        State.FAIL,
+        State.COMPLETE,
+        State.FAIL,
+    ]
+    assert searcher.optuna.study.best_value == 0.7
 
 
 def test_a_stopped_trial_is_told_as_pruned_with_its_epochs(tmp_path: Path) -> None:
     searcher = sampler(OPEN, tmp_path)
     trial = spec_of(searcher.suggest("ray"))["trial"]
     finish(searcher, trial, [0.2, 0.3], "stopped")
-    told = searcher.study.trials[0]
+    told = searcher.optuna.study.trials[0]
     assert (told.state, told.intermediate_values, told.value) == (State.PRUNED, {1: 0.2, 2: 0.3}, 0.3)
 
 
@@ -98,9 +103,9 @@ def test_seeds_of_a_configuration_follow_each_other_and_their_mean_is_told(tmp_p
     assert spec_of(first)["cell"] == spec_of(second)["cell"]
     assert (spec_of(first)["seed"], spec_of(second)["seed"]) == (0, 1)
     finish(searcher, spec_of(second)["trial"], [0.2])
-    assert searcher.study.trials[0].state == State.RUNNING
+    assert searcher.optuna.study.trials[0].state == State.RUNNING
     finish(searcher, spec_of(first)["trial"], [0.4])
-    assert searcher.study.best_value == pytest.approx(0.3)
+    assert searcher.optuna.study.best_value == pytest.approx(0.3)
 
 
 def log_of(configs: list[dict[str, Any]], values: dict[int, float | None]) -> list[dict[str, Any]]:
@@ -131,9 +136,9 @@ def test_a_resumed_search_knows_every_proposal_and_outcome(tmp_path: Path) -> No
     before = sampler(OPEN, tmp_path)
     configs = [before.suggest(f"ray{i}") for i in range(4)]
     after = sampler(OPEN, tmp_path, log_of(configs, {0: 0.4, 1: None, 2: 0.7}))
-    assert [t.state for t in after.study.trials] == [State.COMPLETE, State.FAIL, State.COMPLETE, State.RUNNING]
-    assert [t.values for t in after.study.trials] == [[0.4], None, [0.7], None]
-    assert [t.params for t in after.study.trials] == [t.params for t in before.study.trials]
+    assert [t.state for t in after.optuna.study.trials] == [State.COMPLETE, State.FAIL, State.COMPLETE, State.RUNNING]
+    assert [t.values for t in after.optuna.study.trials] == [[0.4], None, [0.7], None]
+    assert [t.params for t in after.optuna.study.trials] == [t.params for t in before.optuna.study.trials]
     rest = drawn(after)
     assert spec_of(rest[0]) == spec_of(configs[3]), "the unfinished trial goes on first"
     assert len(rest) == 1 + OPEN.samples - 4
@@ -166,7 +171,7 @@ def test_a_search_that_is_killed_amid_its_bundles_goes_on_to_the_same_configurat
     for number in range(4):
         bundle: Any = killed.suggest(f"ray{number}")
         begun.append({"bundle": bundle["bundle"][:1]})
-        killed.took(0.1)
+        killed.note_duration(0.1)
     resumed = drawn(sampler(study, tmp_path, log_of(begun, {})))
     assert [spec_of(config)["trial"] for config in resumed[:4]] == [spec_of(config)["trial"] for config in begun]
     assert {spec_of(config)["cell"] for config in resumed} == whole

@@ -14,7 +14,8 @@ from PIL import Image
 
 from core.errors import PlanError
 from datasets.cache.cache import open_dataset
-from engine.inference.predict import Asked, Prediction, predict_all
+from engine.inference.named_images import Asked, Prediction
+from engine.inference.predict import predict_all
 from engine.inference.prediction_images import draw_all
 from engine.inference.trained_model import Evaluated, Loader
 from engine.planning.plan import make_plan
@@ -72,7 +73,7 @@ def test_split(run: Path, trial: str) -> Any:
     """The test examples of a trial, as its data set holds them."""
     loader = Loader(run)
     config = loader.load(trial).config
-    return open_dataset(config.dataset, loader.bench.data(config).path).splits["test"]
+    return open_dataset(config.dataset, loader.factory.data(config).path).splits["test"]
 
 
 test_split.__test__ = False  # type: ignore[attr-defined]
@@ -279,6 +280,6 @@ def test_classes_are_written_below_and_files_of_one_name_kept_apart(runs: Path, 
 
 def test_the_plan_that_a_loader_makes_is_the_run_s_own(runs: Path) -> None:
     loader = Loader(runs / "folder")
-    study, options = loader.bench.study, loader.bench.options
+    study, options = loader.factory.study, loader.factory.options
     keys = {spec.trial for spec in make_plan(study, Options.model_validate(options.model_dump()), runs / "x").trials}
     assert keys == set(finished(runs / "folder"))

@@ -6,7 +6,7 @@ import pytest
 
 from core.errors import PlanError
 from engine.planning.plan import Plan, make_plan
-from engine.planning.remaining_work import standing
+from engine.planning.remaining_work import remaining_work
 from engine.planning.run_options import Options
 from engine.runlog.history import History
 from search_spaces.factors import Factor
@@ -133,5 +133,5 @@ def test_a_numeric_level_can_be_added_and_levels_be_left_out(tmp_path: Path) -> 
 @pytest.mark.parametrize("name", [name for name, study in STUDIES.items() if study.workload.startswith("digits")])
 def test_every_digits_study_plans(name: str, tmp_path: Path) -> None:
     plan = planned(STUDIES[name], tmp_path)
-    assert standing(plan, History()).total > 0
+    assert remaining_work(plan, History()).total > 0
     assert not plan.invalid

@@ -16,16 +16,20 @@ from analysis.report.build import write_report
 from core.errors import Interrupted, PlanError, StorageError
 from core.storage import Store
 from engine.execution.cluster import inspect_node, node_faults
+from engine.integrations import remote_lock
 from engine.integrations import remote_sync as remote
-from engine.integrations.remote_sync import LOCK, mirror_of, refresh, session
+from engine.integrations.remote_lock import LOCK
+from engine.integrations.remote_sync import mirror_of, refresh, session
 from tests.core.storage import failing, lost, url_of
 from tests.engine import sequential
+from tests.engine.runlog.test_log_prefixes import STUDIES as PREFIX_STUDIES
+from tests.engine.search.test_search_runs import STUDIES as SEARCHES
+from tests.engine.search.test_search_runs import outcome
 from tests.engine.sequential import Drive
-from tests.engine.test_log_prefixes import STUDIES as PREFIX_STUDIES
-from tests.engine.test_search_runs import STUDIES as SEARCHES
-from tests.engine.test_search_runs import outcome
 from tests.records import ends, epoch_rows, events
 from trainables.trial.trial import Trial, TrialSpec
+
+pytestmark = pytest.mark.usefixtures("tables_only")
 
 ABLATION = PREFIX_STUDIES["ablation"]
 
@@ -33,7 +37,7 @@ ABLATION = PREFIX_STUDIES["ablation"]
 @pytest.fixture(autouse=True)
 def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "LOOK", 0.01)
-    monkeypatch.setattr(remote, "CONTEST", 0.01)
+    monkeypatch.setattr(remote_lock, "CONTEST", 0.01)
 
 
 @pytest.fixture
@@ -61,7 +65,9 @@ def same(one: Path, other: Path) -> bool:
     return (epoch_rows(one), ends(one)) == (epoch_rows(other), ends(other))
 
 
-@pytest.mark.parametrize("name", ["ablation", "pbt", "asha"])
+@pytest.mark.parametrize(
+    "name", ["asha", *(pytest.param(name, marks=pytest.mark.matrix) for name in ("ablation", "pbt"))]
+)
 def test_trials_on_nodes_that_share_only_the_url_end_as_on_one_machine(
     name: str, tmp_path: Path, storage: Path, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,7 +102,10 @@ def test_a_copy_of_the_url_s_folder_is_a_run_directory(tmp_path: Path, storage: 
     assert [event["event"] for event in events(copy)[len(before) :]] == ["session"]
 
 
-@pytest.mark.parametrize("second", ["a", "b"], ids=["the same machine", "another machine"])
+@pytest.mark.parametrize(
+    "second",
+    [pytest.param("a", id="the same machine", marks=pytest.mark.matrix), pytest.param("b", id="another machine")],
+)
 def test_whatever_the_url_holds_at_any_moment_can_be_gone_on_from(
     second: str, tmp_path: Path, storage: Path, drive: Drive
 ) -> None:
@@ -263,7 +272,7 @@ def test_the_longer_log_wins_and_two_histories_are_refused(
 
 
 def test_a_mirror_in_which_a_driver_works_is_left_alone(tmp_path: Path, storage: Path) -> None:
-    from engine.runlog.run_log import hold
+    from engine.runlog.study_file import hold
 
     directory = mirror(tmp_path)
     storage.mkdir()

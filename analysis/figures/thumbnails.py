@@ -1,0 +1,50 @@
+"""The test images that trials kept as thumbnails (artifacts/TRIAL/images/INDEX.png)."""
+
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+
+from analysis.figures.gallery import png_bytes, read_image
+from analysis.records.run_directory import RunDirectory
+
+SMALLEST, LARGEST = 96, 112  # pixels of an image's longer side
+
+
+class Thumbnails:
+    """The thumbnails of a run, looked up by test example; a folder is listed when it is first asked."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self._run = run
+        self._listed: dict[str, dict[int, Path]] = {}
+
+    def of(self, trial: str) -> dict[int, Path]:
+        """File by test example of one trial."""
+        if trial not in self._listed:
+            folder = self._run.artifacts / trial / "images"
+            files = folder.glob("*.png") if self._any else ()
+            self._listed[trial] = {int(file.stem): file for file in files if file.stem.isdecimal()}
+        return self._listed[trial]
+
+    def find(self, index: int, trials: Iterable[str]) -> Path | None:
+        """The first trial's copy."""
+        return next((found for trial in trials if (found := self.of(trial).get(index))), None)
+
+    @cached_property
+    def _any(self) -> bool:
+        return self._run.artifacts.is_dir()
+
+
+def read_thumbnail(file: Path) -> bytes | None:
+    """The thumbnail between SMALLEST and LARGEST pixels, small ones with square pixels; None where it is unreadable."""
+    from PIL import Image
+
+    image = read_image(file, lambda mode: "L" if mode in ("1", "L", "I;16") else "RGB")
+    if image is None:
+        return None
+    side = max(image.size)
+    if side < SMALLEST:
+        times = -(-SMALLEST // side)
+        image = image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
+    elif side > LARGEST:
+        image.thumbnail((LARGEST, LARGEST))
+    return png_bytes(image)

@@ -1,0 +1,81 @@
+"""The images that `predict` is asked for by files, folders, patterns and boxes, and what is predicted of one."""
+
+import glob
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from datasets.faces.boxes import Box
+from datasets.sources.folders import EXTENSIONS
+
+Values = npt.NDArray[np.float64]
+NUMBER = r"-?\d+(?:\.\d+)?"
+CROP = re.compile(rf"(.+)@({NUMBER}),({NUMBER}),({NUMBER}),({NUMBER})")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A picture to predict on: its name as it was given, its file, and the part of it that is meant (None: all)."""
+
+    name: str
+    file: Path
+    box: Box | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Scores by class, sum 1; landmarks (L, 2) as x, y in pixels of the upright photo. None where the task has none."""
+
+    asked: Asked
+    scores: Values | None
+    points: Values | None
+
+    def best(self) -> int:
+        """The predicted class."""
+        assert self.scores is not None
+        return int(self.scores.argmax())
+
+
+def images_named(arguments: Sequence[str]) -> tuple[list[Asked], list[str]]:
+    """The pictures that files, folders (all pictures in and below them) and patterns mean, each once, in their order;
+    and a fault for every argument that means none. `PHOTO@x1,y1,x2,y2` is a part of a photo, as crops are named."""
+    found: dict[str, Asked] = {}
+    faults = []
+    for argument in arguments:
+        asked = list(_meant(argument))
+        if not asked:
+            faults.append(_nothing(argument))
+        found |= {item.name: item for item in asked}
+    return list(found.values()), faults
+
+
+def _meant(argument: str) -> Iterator[Asked]:
+    path, crop = Path(argument), CROP.fullmatch(argument)
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in EXTENSIONS and _visible(file, path))
+        yield from (Asked(str(file), file) for file in files)
+    elif path.exists():
+        yield Asked(argument, path)
+    elif crop and Path(crop[1]).is_file():
+        left, top, right, bottom = map(float, crop.groups()[1:])
+        yield Asked(argument, Path(crop[1]), (left, top, right, bottom))
+    else:
+        for name in sorted(glob.glob(argument, recursive=True)):  # noqa: PTH207  (Path.glob takes no absolute one)
+            if Path(name).is_file():
+                yield Asked(name, Path(name))
+
+
+def _visible(file: Path, folder: Path) -> bool:
+    return not any(part.startswith(".") for part in file.relative_to(folder).parts)
+
+
+def _nothing(argument: str) -> str:
+    if Path(argument).is_dir():
+        return f"{argument}: no pictures in this folder; looked for {', '.join(EXTENSIONS)}"
+    if glob.has_magic(argument):
+        return f"{argument}: no file has a name of this pattern"
+    return f"{argument}: no such file or folder"

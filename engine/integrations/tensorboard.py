@@ -1,0 +1,78 @@
+"""Hands a run's trials to TensorBoard, as event files below the run directory."""
+
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from analysis.records.columns import flat
+from analysis.records.run_directory import RunDirectory
+from analysis.records.schema import END, EPOCH, FAILED, START
+from engine.integrations.tracker import scalars
+
+COMPLETE = "complete"  # the file beside a trial's event file that says that nothing is missing in it
+
+
+class TensorBoard:
+    """Event files under tensorboard/CELL/SEED-TRIAL: a scalar a metric and split, and the settings with the end."""
+
+    name = "tensorboard"
+
+    def __init__(self, run: RunDirectory) -> None:
+        self.root = run.root / "tensorboard"
+        self.folders: dict[str, Path] = {}
+        self.writers: dict[str, Any] = {}
+        self.configs: dict[str, Mapping[str, Any]] = {}
+        self.rows: dict[str, dict[int, Mapping[str, Any]]] = {}
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        trial = event.get("trial", "")
+        if event["event"] == START:
+            self._start(trial, event)
+        elif event["event"] == EPOCH and trial in self.writers:
+            self.rows[trial][event["epoch"]] = event
+            for tag, value in scalars(event):
+                self.writers[trial].add_scalar(tag, value, event["epoch"])
+            self.writers[trial].flush()
+        elif event["event"] == END and trial in self.writers:
+            self._end(trial, event)
+
+    def _start(self, trial: str, event: Mapping[str, Any]) -> None:
+        from tensorboardX import SummaryWriter
+
+        # An attempt after a failed or lost one; the rows that the log has already stay as they are.
+        if trial not in self.folders:
+            cell = re.sub(r"[^\w.=+-]+", "_", event["cell"])[:100]
+            self.folders[trial] = self.root / cell / f"seed{event['seed']}-{trial}"
+        if trial in self.writers or (self.folders[trial] / COMPLETE).exists():
+            return
+        if trial not in self.configs:
+            shutil.rmtree(self.folders[trial], ignore_errors=True)
+        self.configs[trial] = event["config"]
+        self.rows.setdefault(trial, {})
+        self.writers[trial] = SummaryWriter(str(self.folders[trial]), write_to_disk=True)
+
+    def _end(self, trial: str, event: Mapping[str, Any]) -> None:
+        from tensorboardX.summary import hparams
+
+        writer = self.writers.pop(trial)
+        row = self.rows[trial].get(event["selected_epoch"] or 0, {})
+        selected = {f"selected/{tag}": value for tag, value in scalars(row)}
+        settings = {
+            name: value if isinstance(value, bool | int | float) else str(value)
+            for name, value in flat(self.configs[trial])
+            if value != {}
+        }
+        for summary in hparams(settings, selected):
+            writer.file_writer.add_summary(summary)
+        for name, value in selected.items():
+            writer.add_scalar(name, value, event["selected_epoch"])
+        writer.close()
+        if event["status"] != FAILED:  # which is tried again
+            (self.folders[trial] / COMPLETE).touch()
+            del self.rows[trial]
+
+    def close(self) -> None:
+        for writer in self.writers.values():
+            writer.close()

@@ -1,0 +1,85 @@
+"""A plan as study.json holds it: what was asked, what it resolved to, and where it runs."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from engine.planning.plan import Plan, objectives
+from engine.planning.run_options import Options
+from engine.runlog.run_log import now
+from engine.runlog.study_file import git_state
+from search_spaces.study import AblationStudy, AnyStudy, SearchStudy, parse_study
+
+PACKAGES = ("torch", "torchvision", "ray", "optuna", "pandas", "pyarrow", "pillow", "numpy")
+
+
+def recorded_request(record: Mapping[str, Any]) -> tuple[AnyStudy, Options]:
+    """The study that a run was asked for, and the options that have not changed it yet."""
+    request = record["request"]
+    return parse_study(request["study"], "study.json"), Options.model_validate_json(json.dumps(request["options"]))
+
+
+def study_record(plan: Plan, command: list[str]) -> dict[str, Any]:
+    """The record of a plan and the command that asked for it; its `request` alone suffices to plan it again."""
+    study, info = plan.study, plan.factory.data(plan.baseline).info
+    return {
+        "format": 1,
+        "name": study.name,
+        "question": study.question,
+        "kind": study.kind,
+        "design": study.design if isinstance(study, AblationStudy) else None,
+        "workload": study.workload,
+        "baseline": dict(study.baseline),
+        "factors": study.model_dump(mode="json").get("factors", []),
+        "cells": [
+            {
+                "name": item.cell.name,
+                "levels": item.cell.levels,
+                "reference": item.reference,
+                "identical_to": item.identical_to,
+                "invalid": item.invalid,
+            }
+            for item in plan.cells
+        ],
+        "comparisons": [vars(item) for item in plan.comparisons],
+        **_path_record(plan),
+        **(_search_record(study) if isinstance(study, SearchStudy) else {"space": [], "samples": None}),
+        "seeds": list(study.replicates),
+        "epochs": plan.baseline.training.epochs,
+        "metric": study.metric,
+        "further_metrics": list(study.further_metrics),
+        "selection": plan.baseline.selection.model_dump(mode="json"),
+        "trials": [
+            {"trial": spec.trial, "cell": spec.cell, "seed": spec.seed, "epochs": spec.config["training"]["epochs"]}
+            for spec in plan.trials
+        ],
+        "request": {"study": plan.asked.model_dump(mode="json"), "options": plan.options.model_dump(mode="json")},
+        "command": command,
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "git": git_state(),
+        "data": {
+            "name": info.name,
+            "fingerprint": info.fingerprint,
+            "classes": list(info.classes),
+            "image_shape": list(info.image_shape),
+            "counts": {split: list(counts) for split, counts in info.counts.items()},
+        },
+        "machine": {"node": platform.node(), "cpus": os.cpu_count(), "system": platform.platform()},
+        "created_at": now(),
+    }
+
+
+def _path_record(plan: Plan) -> dict[str, Any]:
+    """The steps chosen so far, and how many trials those to come may have at most."""
+    study = plan.study
+    if not isinstance(study, AblationStudy) or study.design != "path":
+        return {}
+    return {"path": list(study.steps), "trials_ahead": plan.ahead}
+
+
+def _search_record(study: SearchStudy) -> dict[str, Any]:
+    tree = study.model_dump(mode="json", include={"space", "samples", "sampler", "trial_scheduler"})
+    return {**tree, "objectives": [metric for metric, _ in objectives(study)]}

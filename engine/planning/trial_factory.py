@@ -1,0 +1,126 @@
+"""Makes trials of dotted settings: resolved, checked against their data and network, named by their keys."""
+
+import importlib
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.records.run_directory import RunDirectory
+from core.component import did_you_mean
+from core.errors import PlanError
+from datasets.base import DataError, DatasetInfo
+from datasets.cache.cache import Prepared, prepare
+from engine.planning.config_checks import draws, inspect_faults, meta_network, setting_faults
+from engine.planning.run_options import Options
+from search_spaces.study import AnyStudy
+from trainables.config import TrialConfig, resolve
+from trainables.registry import WORKLOADS
+from trainables.trial.trial import TrialSpec
+from trainables.trial_key import code_version, configuration_key, content_key, trial_key
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class TrialFactory:
+    """Turns dotted settings into trials of one study: resolves, checks, prepares each data set once."""
+
+    def __init__(self, study: AnyStudy, options: Options) -> None:
+        if study.workload not in WORKLOADS:
+            raise PlanError([f"workload {study.workload!r} is unknown; {did_you_mean(study.workload, WORKLOADS)}"])
+        self.study, self.options = study, options
+        self.known: dict[str, str] = {}
+        """by content key, the trial that other code began under a key of its own, and that is the same trial"""
+        self._prepared: dict[str, Prepared | DataError] = {}
+        self._networks: dict[str, tuple[nn.Module | None, list[str]]] = {}
+
+    @cached_property
+    def trainable(self) -> type:
+        """The workload's Ray Trainable class."""
+        module, _, name = WORKLOADS[self.study.workload][0].partition(":")
+        return getattr(importlib.import_module(module), name)
+
+    @cached_property
+    def population(self) -> str | None:
+        """What a trial of a population is, beside its own configuration: how the population is made and bred."""
+        if self.study.population is None:
+            return None
+        parts = {"space", "samples", "sampler", "trial_scheduler", "enqueue", "metric", "epochs"}
+        return self.study.model_dump_json(include=parts)
+
+    def config(self, settings: Mapping[str, Any]) -> TrialConfig:
+        """A cell's or a sample's configuration; `--epochs` has the last word."""
+        forced = {"training.epochs": self.options.epochs} if self.options.epochs else {}
+        budget = {"training.epochs": self.study.epochs}
+        return resolve(self.trainable.defaults(), budget, self.study.baseline, settings, forced)  # type: ignore[attr-defined]
+
+    def data(self, config: TrialConfig) -> Prepared:
+        """The configuration's data set, decoded at most once; raises DataError again on every call that meets it."""
+        key = config.dataset.model_dump_json()
+        if key not in self._prepared:
+            try:
+                self._prepared[key] = prepare(
+                    config.dataset, _path(self.options.data_root), _path(self.options.cache_dir)
+                )
+            except DataError as error:
+                self._prepared[key] = error
+        found = self._prepared[key]
+        if isinstance(found, DataError):
+            raise found
+        return found
+
+    def faults(self, config: TrialConfig) -> list[str]:
+        """What keeps this configuration from running: its data, its network."""
+        try:
+            prepared = self.data(config)
+        except DataError as error:
+            return error.faults
+        drawn = inspect_faults(self.study, config, prepared.path)
+        return self._network(config, prepared.info)[1] + setting_faults(config, prepared.info) + drawn
+
+    def network(self, config: TrialConfig) -> "nn.Module | None":
+        """The configuration's network on the meta device, where its tensors hold nothing; None where it cannot be."""
+        return self._network(config, self.data(config).info)[0]
+
+    def _network(self, config: TrialConfig, info: DatasetInfo) -> "tuple[nn.Module | None, list[str]]":
+        key = f"{config.model.model_dump_json()} {config.loss.task} {info.input_shape} {info.classes} {info.n_points}"
+        if key not in self._networks:
+            self._networks[key] = meta_network(config, info)
+        return self._networks[key]
+
+    def content_key(self, config: TrialConfig, seed: int) -> str:
+        """What a trial is, whichever code computes it."""
+        return content_key(config, seed, self.data(config).info, self.population)
+
+    def key(self, config: TrialConfig, seed: int) -> str:
+        """The key that a trial has in the records."""
+        known = self.known.get(self.content_key(config, seed)) if self.known else None
+        return known or trial_key(config, seed, self.data(config).info, self.population)
+
+    def cell(self, point: Mapping[str, Any]) -> str:
+        """The name of a search's configuration; the same for every budget, unless the search varies that."""
+        return configuration_key(self.config(point), budget="training.epochs" in self.study.varied)
+
+    def spec(self, cell: str, config: TrialConfig, seed: int, directory: Path) -> TrialSpec:
+        prepared = self.data(config)
+        return TrialSpec(
+            trial=self.key(config, seed),
+            code=code_version(config),
+            cell=cell,
+            seed=seed,
+            config=config.model_dump(mode="json"),
+            dataset_file=str(prepared.path),
+            fingerprint=prepared.info.fingerprint,
+            directory=str(directory),
+            threads=self.options.threads,
+            data_root=self.options.data_root,
+            cache_dir=self.options.cache_dir,
+            remote=RunDirectory(directory).remote,
+            pictures=draws(self.study, config, seed),
+            checkpoint_seconds=0.0 if self.study.scheduled else self.options.checkpoint_every,
+        )
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)

@@ -1,0 +1,97 @@
+"""A run directory's study.json: written, read, and what keeps two drivers apart.
+
+A run directory is claimed by creating its study.json, and held by a lock while a driver works in it.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from analysis.records.run_directory import RunDirectory
+from core import ROOT
+from core.errors import PlanError
+from core.files import write_text
+
+Record = dict[str, Any]
+
+
+def hold(run: RunDirectory) -> FileLock:
+    """The run directory's lock, taken; PlanError where another driver holds it."""
+    lock = FileLock(run.root / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise PlanError([f"{run.root}: another process is running this study; `status` shows how far it is"]) from None
+    return lock
+
+
+def check_free(directory: Path) -> None:
+    """PlanError where `directory` already holds a run or cannot be written."""
+    run = RunDirectory(directory)
+    if run.study.exists():
+        raise PlanError(
+            [f"--out {directory}: holds a run already; go on with `resume {directory}`, or choose another folder"]
+        )
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        probe = directory / f".writable.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise PlanError([f"--out {directory}: cannot be written ({error.strerror})"]) from None
+
+
+def claim(directory: Path, record: Record) -> RunDirectory:
+    """Write study.json, atomically and only where there is none: of two drivers, one gets the directory."""
+    check_free(directory)
+    run = RunDirectory(directory)
+    try:
+        _write(run, record, place=os.link)
+    except FileExistsError:
+        check_free(directory)
+    return run
+
+
+def read_request(directory: Path) -> tuple[RunDirectory, Record]:
+    """A run directory and its study.json; PlanError where that cannot be read."""
+    run = RunDirectory(directory)
+    try:
+        return run, json.loads(run.study.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise PlanError([f"{directory}: its study.json cannot be read ({error})"]) from None
+
+
+def rewrite(run: RunDirectory, record: Record, **changes: Any) -> None:
+    """study.json of a run that is asked for more, or whose plan has grown; when and how it was first asked stays."""
+    _, before = read_request(run.root)
+    kept: Record = {key: before[key] for key in ("created_at", "command", "resumed_at") if key in before}
+    _write(run, {**record, **kept, **changes})
+
+
+def _write(run: RunDirectory, record: Record, place: Callable[[Path, Path], object] = os.replace) -> None:
+    write_text(run.study, json.dumps(record, indent=1, ensure_ascii=False), place)
+
+
+def git_state() -> dict[str, Any]:
+    """The program's commit and whether its files differ from it; nulls outside a checkout."""
+
+    def git(*arguments: str) -> str | None:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    try:
+        status = git("status", "--porcelain", "--untracked-files=no")
+        return {"commit": git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
+    except OSError:
+        return {"commit": None, "dirty": None}
+
+
+def program() -> str:
+    """How to call this program again, for commands that are printed."""
+    return f"python {Path(sys.argv[0]).name}" if sys.argv[0].endswith(".py") else "python run_search.py"

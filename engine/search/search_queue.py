@@ -1,0 +1,173 @@
+"""The queue of a search: a run's unfinished trials, then new configurations until the study has its number of them.
+
+A configuration is never proposed twice, a finite space ends when it is exhausted, and every outcome is told for what it
+is: a stopped trial as PRUNED at its step, a diverged or failed one as FAIL, never as a value. All is rebuilt from the
+log on every start.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from engine.planning.plan import objectives
+from engine.planning.trial_factory import TrialFactory
+from engine.runlog.history import History
+from engine.search.sampler import OptunaStudy
+from engine.search.trial_queue import TrialQueue
+from search_spaces.spaces import Settings, grid, size, suggest
+from search_spaces.study import SearchStudy
+from trainables.trial.trial import TrialSpec
+
+
+@dataclass
+class Proposal:
+    """A configuration and its trials, a seed each; Optuna hears how it went once all are over."""
+
+    point: Settings
+    trials: list[str]
+    asked: optuna.Trial | None = None
+    """None once it was told"""
+    open: set[str] = field(default_factory=set)
+
+
+class SearchQueue(TrialQueue):
+    """Feeds a run's unfinished trials first, then new proposals until the study has its number of samples.
+
+    `place` says where a trial begins (see `Continuations`); `journal` is the file that Optuna's own tools can open.
+    """
+
+    def __init__(
+        self,
+        factory: TrialFactory,
+        study: SearchStudy,
+        directory: Path,
+        history: History,
+        place: Callable[[TrialSpec], TrialSpec] = lambda spec: spec,
+        journal: Path | None = None,
+    ) -> None:
+        super().__init__()
+        self.factory, self.definition, self.space, self.directory = factory, study, study.space, directory
+        self.samples, self.objectives = study.configurations, objectives(study)
+        self.history, self.place = history, place
+        self.proposals: dict[str, Proposal] = {}
+        self._numbers: set[int] = set()  # of the proposals
+        self._first = 0
+        # Of a finite space, what was not looked at yet; as proposals only grow, none is looked at twice.
+        self._rest = iter(()) if size(self.space) is None else grid(self.space)
+        self.optuna = OptunaStudy(study, [maximise for _, maximise in self.objectives], journal)
+        self._replay()
+        self.optuna.choose_sampler(self._number())
+
+    def refill(self) -> bool:
+        """Queue one new configuration with all its seeds; False when there is none left to try."""
+        if len(self.proposals) >= self.samples:
+            return False
+        for point in self.definition.enqueue:
+            if not self._proposed(point) and self._adopt(self.optuna.ask_for(point)):
+                return True
+        return any(map(self._adopt, self.optuna.candidates(self._number(), self._proposed))) or any(
+            self._adopt(self.optuna.ask_for(point)) for point in self._rest if not self._proposed(point)
+        )
+
+    def remaining(self) -> int:
+        return super().remaining() + (self.samples - len(self.proposals)) * self.definition.seeds
+
+    def on_trial_end(self, trial: str) -> None:
+        """Take note that one of this search's trials has its end in the log."""
+        super().on_trial_end(trial)
+        for proposal in self.proposals.values():
+            if trial in proposal.open:
+                proposal.open.discard(trial)
+                if not proposal.open:
+                    self.optuna.tell(proposal.asked, *self._outcome(proposal), self._trace(proposal))
+                    proposal.asked = None
+
+    def _outcome(self, proposal: Proposal) -> tuple[TrialState, list[float] | None]:
+        """What Optuna is told: the objectives' means over the seeds, or that there are none."""
+        ends = [self.history.ends.get(trial) for trial in proposal.trials]
+        results = [self._values(trial) for trial in proposal.trials]
+        if any(values is None for values in results):
+            return TrialState.FAIL, None
+        if any(end and end["status"] == "stopped" for end in ends):
+            return TrialState.PRUNED, None
+        return TrialState.COMPLETE, [_mean(column) for column in zip(*filter(None, results), strict=True)]
+
+    def _values(self, trial: str) -> list[float] | None:
+        """The objectives of an ended trial; None of one that diverged, failed or has none."""
+        end, row = self.history.ends.get(trial), self.history.selected(trial)
+        if end is None or row is None or end["status"] == "diverged":
+            return None
+        measured = {**row, "seconds": end["seconds"]}
+        values: list[Any] = [measured.get(metric) for metric, _ in self.objectives]
+        return None if any(value is None for value in values) else values
+
+    def _trace(self, proposal: Proposal) -> dict[int, float]:
+        """The one objective by epoch, as the mean over the seeds that came so far."""
+        if len(self.objectives) > 1:
+            return {}
+        metric = self.objectives[0][0]
+        rows = [self.history.rows.get(trial, {}) for trial in proposal.trials]
+        steps = {
+            epoch: [part[epoch].get(metric) for part in rows]
+            for epoch in rows[0]
+            if all(epoch in part for part in rows)
+        }
+        return {epoch: _mean(values) for epoch, values in sorted(steps.items()) if None not in values}
+
+    def _number(self) -> int:
+        """The first that no proposal has: one that a lost process took with it is chosen again."""
+        while self._first in self._numbers:
+            self._first += 1
+        return self._first
+
+    def _proposed(self, point: Settings) -> bool:
+        """Whether some configuration that was proposed has all these values."""
+        return any(
+            all(key in known.point and known.point[key] == value for key, value in point.items())
+            for known in self.proposals.values()
+        )
+
+    def _adopt(self, trial: optuna.Trial) -> bool:
+        """Take an asked trial up as a new cell, unless its configuration was proposed before."""
+        point = suggest(self.space, trial)
+        cell = self.factory.cell(point)
+        if cell in self.proposals:
+            self.optuna.tell(trial, TrialState.FAIL)
+            return False
+        self._queue(cell, point, self._number(), trial)
+        return True
+
+    def _queue(self, cell: str, point: Settings, number: int, trial: optuna.Trial | None) -> Proposal:
+        config = self.factory.config(point)
+        specs = [self.factory.spec(cell, config, seed, self.directory) for seed in self.definition.replicates]
+        proposal = Proposal(point, [spec.trial for spec in specs], trial)
+        self._numbers.add(number)
+        for spec in specs:
+            if spec.trial not in self.history.ends:
+                proposal.open.add(spec.trial)
+                self.enqueue(self.place(spec), point=point, proposal=number)
+        self.proposals[cell] = proposal
+        return proposal
+
+    def _replay(self) -> None:
+        """Tell a new Optuna study of every configuration of the log, in its order, and how it went."""
+        for event in self.history.starts.values():
+            cell, point = event["cell"], event.get("point")
+            if point is None or cell in self.proposals:
+                continue
+            number = event.get("proposal", len(self.proposals))
+            proposal = self._queue(cell, point, number, None)
+            if proposal.open:
+                proposal.asked = self.optuna.ask_for(point)
+                suggest(self.space, proposal.asked)
+            else:
+                self.optuna.add(point, *self._outcome(proposal), self._trace(proposal))
+
+
+def _mean(values: Any) -> float:
+    numbers = list(values)
+    return sum(numbers) / len(numbers)
