@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 from ray import tune
 
 from trainables.trial.runner import TrialRunner
-from trainables.trial.trial import Trial, TrialSpec
+from trainables.trial.spec import TrialSpec
+from trainables.trial.trial import Trial
 
 REPORT_SECONDS = 0.2  # of work on short trials that one result tells the driver of
 

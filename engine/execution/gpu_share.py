@@ -8,7 +8,8 @@ import torch
 
 from trainables.config import from_tree
 from trainables.training.learner import Learner
-from trainables.trial.trial import TrialSpec, dataset_of
+from trainables.trial.spec import TrialSpec
+from trainables.trial.trial import dataset_of
 
 MARGIN = 0.9  # of a GPU's memory that is given away; allocators fragment, and other programs come and go
 CONTEXT = 600 * 2**20  # bytes of a process's CUDA context, which torch's own figures leave out

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from trainables.training.batch_draws import EpochDraws
-from trainables.trial.trial import Trial, TrialSpec
+from trainables.trial.spec import TrialSpec
+from trainables.trial.trial import Trial
 from trainables.workloads.digits import DigitsSmallCNN
 
 MENDED = "mended"

@@ -22,7 +22,8 @@ from engine.planning.run_options import Options
 from engine.runlog.run_log import RunLog
 from engine.search.trial_queue import Deadline
 from search_spaces.study import AnyStudy
-from trainables.trial.trial import Trial, TrialSpec
+from trainables.trial.spec import TrialSpec
+from trainables.trial.trial import Trial
 
 BASELINE: dict[str, Any] = {
     "dataset.limit_train": 96,

@@ -8,7 +8,8 @@ import pytest
 
 from tests.trainables.small_trials import EVERYTHING, finish, small_config, small_spec, timeless
 from trainables.trainable import VisionTrainable
-from trainables.trial.trial import Trial, TrialSpec
+from trainables.trial.spec import TrialSpec
+from trainables.trial.trial import Trial
 from trainables.workloads.digits import DigitsSmallCNN
 
 

@@ -14,7 +14,8 @@ from core.errors import disk_fault, first_line
 from trainables.fused.autotune import PLAIN, ExecutionMode, Measurements, TrialKind, best_mode, sound
 from trainables.fused.joint_training import Grouped, LaneError, Program, fusion_key, train_together
 from trainables.fused.stacked_model import UnfusableError, check
-from trainables.trial.trial import Trial, TrialSpec, failure
+from trainables.trial.spec import TrialSpec
+from trainables.trial.trial import Trial, failure
 
 Report = dict[str, Any]
 _MEASURED: dict[str, Measurements] = {}  # by `fusion_key`

@@ -14,7 +14,7 @@ from trainables.config import ConfigError, resolve
 from trainables.training import diagnostics, verification
 from trainables.training.averaging import Averaged
 from trainables.training.learner import Learner
-from trainables.trial import checkpoint
+from trainables.trial import checkpoint_file
 
 Patch = pytest.MonkeyPatch
 State = dict[str, Tensor]
@@ -101,12 +101,12 @@ def test_metrics_outputs_and_predictions_are_those_of_a_plain_network_with_the_a
 def test_an_evaluated_state_is_evaluated_again_wherever_it_is_loaded(average: dict[str, Any], tmp_path: Path) -> None:
     settings = {**NORMED, **average}
     learner = trained(settings, epochs=1)
-    checkpoint.save({"model": learner.evaluated.state_dict()}, tmp_path / "best.pt")
+    checkpoint_file.save({"model": learner.evaluated.state_dict()}, tmp_path / "best.pt")
     best = learner.predictions("test")
     learner.train_epoch()
     raw = copied(learner.network)
     assert not same(learner.predictions("test"), best)
-    saved = checkpoint.load(tmp_path / "best.pt")
+    saved = checkpoint_file.load(tmp_path / "best.pt")
     assert saved is not None
     learner.evaluated.load_state_dict(saved["model"])
     assert same(learner.predictions("test"), best)
@@ -123,8 +123,8 @@ def test_a_learner_restored_from_its_checkpoint_continues_bit_for_bit(
 ) -> None:
     settings = {**settings, **EMA, "training.clip_norm": 0.5, "training.epochs": 4}
     undisturbed, dropped = trained(settings, epoch), trained(settings, epoch)
-    checkpoint.save(dropped.state_dict(), tmp_path / "last.pt")
-    state, resumed = checkpoint.load(tmp_path / "last.pt"), small_learner(settings)
+    checkpoint_file.save(dropped.state_dict(), tmp_path / "last.pt")
+    state, resumed = checkpoint_file.load(tmp_path / "last.pt"), small_learner(settings)
     assert state is not None
     resumed.load_state_dict(state)
     assert resumed.evaluate("val") == undisturbed.evaluate("val")

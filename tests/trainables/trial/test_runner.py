@@ -14,7 +14,8 @@ from trainables.fused import autotune as probe
 from trainables.fused.autotune import ExecutionMode, Measurements, Probe, TrialKind, best_mode, seconds_a_step
 from trainables.fused.joint_training import fusion_key
 from trainables.trial.runner import TrialRunner, replay_epoch
-from trainables.trial.trial import Trial, TrialSpec
+from trainables.trial.spec import TrialSpec
+from trainables.trial.trial import Trial
 
 DIVERGING = {**EVERYTHING, "optimizer.lr": 1e30}
 
