@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from core.component import did_you_mean
 from core.errors import FaultError
+from trainables.models.hooks import watch_outputs
 
 if TYPE_CHECKING:
     from trainables.models.base import Model
@@ -57,22 +58,16 @@ def _trace(network: nn.Module, image_shape: tuple[int, int, int]) -> tuple[dict[
     shapes: dict[str, torch.Size] = {}
     calls: Counter[str] = Counter()
 
-    def hook(name: str) -> object:
-        def record(module: nn.Module, inputs: object, output: object) -> None:
-            calls[name] += 1
-            if isinstance(output, Tensor):
-                shapes[name] = output.shape
+    def see(name: str, output: object) -> None:
+        calls[name] += 1
+        if isinstance(output, Tensor):
+            shapes[name] = output.shape
 
-        return record
-
-    handles = [m.register_forward_hook(hook(name)) for name, m in network.named_modules() if name]  # type: ignore[arg-type]
     training = network.training
     device = next(network.parameters()).device
-    with torch.no_grad():
+    with torch.no_grad(), watch_outputs({name: m for name, m in network.named_modules() if name}, see):
         network.eval()(torch.zeros(2, *image_shape, device=device))
     network.train(training)
-    for handle in handles:
-        handle.remove()
     return shapes, calls
 
 

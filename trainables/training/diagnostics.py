@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from trainables.models.hooks import watch_outputs
 from trainables.training.rng import RngContext
 
 if TYPE_CHECKING:
@@ -30,9 +31,12 @@ def layer_rows(learner: "Learner", before: dict[str, Tensor]) -> list[dict[str, 
     network = copy.deepcopy(learner.network).train()
     leaves = {name: module for name, module in network.named_modules() if not list(module.children())}
     seen: dict[str, Tensor] = {}
-    for name, module in leaves.items():
-        module.register_forward_hook(_keeper(seen, name))
-    with RngContext(learner.device):
+
+    def see(name: str, output: object) -> None:
+        if isinstance(output, Tensor):
+            seen[name] = output.detach().float()
+
+    with RngContext(learner.device), watch_outputs(leaves, see):
         rows = torch.arange(min(PROBE_ROWS, len(learner.labels["train"])), device=learner.device)
         batch = learner.data.for_evaluation("train", rows)
         terms = learner.task.criterion(network(batch.images), batch)
@@ -42,14 +46,6 @@ def layer_rows(learner: "Learner", before: dict[str, Tensor]) -> list[dict[str, 
         | _parameters(name, module, before)
         for name, module in leaves.items()
     ]
-
-
-def _keeper(seen: dict[str, Tensor], name: str) -> Any:
-    def keep(module: nn.Module, inputs: Any, output: Any) -> None:
-        if isinstance(output, Tensor):
-            seen[name] = output.detach().float()
-
-    return keep
 
 
 def _activation(output: Tensor | None) -> dict[str, float | None]:

@@ -166,15 +166,16 @@ class Learner:
         return self.batch(self.draw_batch(rows, batch)).images
 
     @torch.no_grad()
-    def evaluate(self, split: str) -> dict[str, float]:
+    def evaluate(self, split: str, limit: int | None = None) -> dict[str, float]:
+        """Metrics of the split, or of its first `limit` rows; they are read back, so this waits for the device."""
         totals = self.task.totals()
-        for outputs, batch in self.outputs(split):
+        for outputs, batch in self.outputs(split, limit):
             self.task.add(totals, self.task.criterion(outputs, batch), outputs, batch)
         return self.task.metrics(totals)
 
     @torch.no_grad()
     def predictions(self, split: str) -> dict[str, Tensor]:
-        """What the task records of each example, on the CPU, in the split's own order, with the true values."""
+        """The task's columns of each example, with the true values; on the CPU, in the split's own order."""
         found: dict[str, list[Tensor]] = {}
         for outputs, batch in self.outputs(split):
             truth = {"labels": batch.labels, **({} if batch.points is None else {"true_points": batch.points})}
@@ -230,16 +231,12 @@ class Learner:
         """How many images have about so many values, at least two."""
         return max(2, pixels // self.data.splits["train"].images[0].numel())
 
-    @torch.no_grad()
     def time_evaluation(self) -> tuple[float, int]:
-        """(seconds, rows) of one evaluation batch of the test split."""
-        limit = self._affordable(4 * PROBE_PIXELS)
+        """(seconds, rows) of evaluating the first rows of the test split."""
+        rows = min(len(self.labels["test"]), self._affordable(4 * PROBE_PIXELS))
         began = time.perf_counter()
-        outputs, batch = next(self.outputs("test", limit))
-        totals = self.task.totals()
-        self.task.add(totals, self.task.criterion(outputs, batch), outputs, batch)
-        self.task.metrics(totals)  # waits for the device
-        return time.perf_counter() - began, len(batch.labels)
+        self.evaluate("test", rows)
+        return time.perf_counter() - began, rows
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -4,10 +4,9 @@
 recorded. Both return sentences, one a fault; an empty list is a verified trial.
 """
 
-import contextlib
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from datasets.base import central_crop
 from trainables.models.build import build_network
+from trainables.models.hooks import watch_outputs
 from trainables.models.placement import Placed
 from trainables.training.learner import batches
 from trainables.training.rng import RngContext
@@ -207,18 +207,10 @@ def _averaged(learner: "Learner") -> list[str]:
     shares = {float(parameter.detach().flatten()[0]) for parameter in probe.parameters()}
     if not all(math.isclose(share, 1 - ema, rel_tol=1e-3) for share in shares):
         faults.append(f"training.ema: {ema:g} was asked for, the average keeps {1 - max(shares):g} of itself a step")
-    with torch.no_grad(), _counted(average.module) as passes:
+    passes: list[str] = []
+    with torch.no_grad(), watch_outputs({"average": average.module}, lambda name, _: passes.append(name)):
         next(learner.outputs("train", 2))
     return faults if passes else [*faults, "training.ema: evaluation does not use the averaged weights"]
-
-
-@contextlib.contextmanager
-def _counted(network: nn.Module) -> Iterator[list[bool]]:
-    """A list that grows by one with each pass of `network`."""
-    passes: list[bool] = []
-    handle = network.register_forward_hook(lambda *_: passes.append(True))
-    yield passes
-    handle.remove()
 
 
 def _steps(learner: "Learner") -> int:

@@ -1,4 +1,4 @@
-"""The stages of any network, and what one image is in each of them, as grids of grey levels.
+"""Finds the stages of any network, and takes their feature maps for one image.
 
 A stage is a run of layers whose outputs have one size. It is found by running the network once and not by the names of
 its layers, so that a new network has stages without saying so.
@@ -6,11 +6,11 @@ its layers, so that a new network has stages without saying so.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from trainables.models.hooks import watch_outputs
 from trainables.models.placement import Placed
 
 STAGES = 8  # at most; of a deeper network some are left out, evenly
@@ -22,8 +22,8 @@ Run = Callable[[], object]
 
 @dataclass(frozen=True)
 class Stage:
-    """`layer`, which names the stage, is its last convolution or block of them; what is drawn is the output of `shown`,
-    that is after batch norm and activation, (channels, height, width)."""
+    """`layer`, which names the stage, is its last convolution or block of them. The maps are the output of `shown`, the
+    batch norm or activation after it, (channels, height, width)."""
 
     layer: str
     shown: str
@@ -62,12 +62,12 @@ def _shapes(network: nn.Module, run: Run) -> dict[str, tuple[int, ...]]:
         shapes.pop(name, None)
         shapes[name] = tuple(output.shape[1:])
 
-    _watched(network, [name for name, _ in network.named_modules() if name], note, run)
+    _run(network, [name for name, _ in network.named_modules() if name], note, run)
     return shapes
 
 
 def _units(network: nn.Module, shapes: dict[str, tuple[int, ...]], prefix: str = "") -> Iterator[str]:
-    """The network's children that give maps; instead of a sequence whose parts differ in size, its parts."""
+    """The network's children that give maps; a sequence whose parts differ in size is replaced by its parts."""
     for name, child in network.named_children():
         path = f"{prefix}{name}"
         inner = {shapes[f"{path}.{part}"][1:] for part, _ in child.named_children() if f"{path}.{part}" in shapes}
@@ -83,39 +83,32 @@ def _is_block(module: nn.Module) -> bool:
 
 
 def maps_of(network: nn.Module, found: list[Stage], run: Run) -> list[Tensor]:
-    """What a pass over one image leaves in each stage: (channels ≤ 64, height, width) float32 on the CPU."""
+    """Each stage's feature maps in a pass over one image, (channels ≤ 64, height, width) float32 on the CPU."""
     kept: dict[str, Tensor] = {}
 
     def keep(name: str, output: Tensor) -> None:
         kept[name] = output[0, :CHANNELS].detach().float().cpu().clone()  # later layers may work in place
 
-    _watched(network, [stage.shown for stage in found], keep, run)
+    _run(network, [stage.shown for stage in found], keep, run)
     return [kept[stage.shown] for stage in found]
 
 
 @torch.no_grad()
-def _watched(network: nn.Module, names: list[str], see: Callable[[str, Tensor], None], run: Run) -> None:
-    """Run with `see` told of every output of these modules that is maps, (1, channels, height, width)."""
+def _run(network: nn.Module, names: list[str], see: Callable[[str, Tensor], None], run: Run) -> None:
+    """Run, and call `see` with every output of these modules that is maps, (1, channels, height, width)."""
 
-    def hook(name: str) -> Any:
-        def forward(module: nn.Module, inputs: object, output: object) -> None:
-            if isinstance(output, Tensor) and output.ndim == 4:
-                see(name, output)
+    def see_maps(name: str, output: object) -> None:
+        if isinstance(output, Tensor) and output.ndim == 4:
+            see(name, output)
 
-        return forward
-
-    handles = [network.get_submodule(name).register_forward_hook(hook(name)) for name in names]
-    try:
+    with watch_outputs({name: network.get_submodule(name) for name in names}, see_maps):
         run()
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def levels(maps: Tensor) -> tuple[Tensor, int]:
-    """(maps (N, H, W) each brought from its own least and greatest value to 0 … 254, uint8; how many are constant).
+    """(maps (N, H, W), each scaled from its own minimum and maximum to 0 … 254, uint8; how many are constant).
 
-    A constant map, which a dead channel gives, is 0.
+    A constant map, as of a dead channel, becomes 0.
     """
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
     constant = (high == low).flatten()

@@ -1,4 +1,4 @@
-"""What a finished trial draws to be looked at: thumbnails of test images, and what one image is inside the network.
+"""Draws a finished trial's images: thumbnails of test images, and one image's feature maps.
 
 Nothing here changes a number. Thumbnails are PNG files `images/INDEX.png`, INDEX as in the trial's predictions; the
 image's feature maps are `feature_maps/NN_LAYER.png` with `feature_maps/about.json`, which says what each file shows.
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 WRONG = 48  # thumbnails of a classifier's mistakes, at most
 FACES = 24  # of faces with landmarks: a third the worst, a third about the median, the rest a sample
 SMALLEST, LARGEST = 32, 112  # pixels of a thumbnail's longer side; smaller ones are enlarged, larger ones reduced
-CELL = 48  # pixels of the longer side of a map or filter at least
+TILE = 48  # pixels of the longer side of a map or filter at least
 GAP = 2  # pixels between the images of a grid
 DEFAULT_IMAGE = "AnnualCrop_1111.jpg"
 CLEAR = 255  # the palette's index of what is see-through
@@ -45,8 +45,8 @@ def draw(learner: "Learner", dataset: Dataset, found: dict[str, Tensor], folder:
     rows = shown_rows(found)
     for start in range(0, len(rows), FACES):
         part = rows[start : start + FACES]
-        for row, picture in zip(part, pictures_of(learner, "test", part), strict=True):
-            _save(thumbnail(picture, faces="points" in found), folder / "images" / f"{row}.png")
+        for row, image in zip(part, pixels_of(learner, "test", part), strict=True):
+            _save(thumbnail(image, faces="points" in found), folder / "images" / f"{row}.png")
     draw_feature_maps(learner, dataset, folder / "feature_maps")
 
 
@@ -70,7 +70,7 @@ def shown_rows(found: dict[str, Tensor]) -> list[int]:
     return sorted(rows)
 
 
-def pictures_of(learner: "Learner", split: str, rows: list[int]) -> list[Pixels]:
+def pixels_of(learner: "Learner", split: str, rows: list[int]) -> list[Pixels]:
     """Images (H, W) or (H, W, 3) as the network is shown them for evaluation, before they are normalised."""
     data = learner.data
     images = learner.inputs(split, torch.tensor(rows, device=learner.device)) * data.scale + data.shift
@@ -80,21 +80,21 @@ def pictures_of(learner: "Learner", split: str, rows: list[int]) -> list[Pixels]
 
 def thumbnail(pixels: Pixels, faces: bool = False) -> Image.Image:
     """The image with its longer side between 32 and 112 pixels; a face as it is, for landmarks are in its pixels."""
-    picture = Image.fromarray(pixels)
-    return picture if faces else fitted(picture, SMALLEST, LARGEST)
+    image = Image.fromarray(pixels)
+    return image if faces else fitted(image, SMALLEST, LARGEST)
 
 
-def fitted(picture: Image.Image, smallest: int, largest: int) -> Image.Image:
+def fitted(image: Image.Image, smallest: int, largest: int) -> Image.Image:
     """Enlarged by a whole number, every pixel a square, until its longer side has `smallest` pixels; or reduced to
     `largest`, its sides in their ratio."""
-    side = max(picture.size)
+    side = max(image.size)
     if side < smallest:
         times = math.ceil(smallest / side)
-        return picture.resize((picture.width * times, picture.height * times), Image.Resampling.NEAREST)
+        return image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
     if side > largest:
-        width, height = (max(1, round(length * largest / side)) for length in picture.size)
-        return picture.resize((width, height), Image.Resampling.BOX)
-    return picture
+        width, height = (max(1, round(length * largest / side)) for length in image.size)
+        return image.resize((width, height), Image.Resampling.BOX)
+    return image
 
 
 def draw_feature_maps(learner: "Learner", dataset: Dataset, folder: Path) -> None:
@@ -106,8 +106,8 @@ def draw_feature_maps(learner: "Learner", dataset: Dataset, folder: Path) -> Non
     def run() -> None:
         learner.forward(network, images)
 
-    picture = Image.fromarray(pictures_of(learner, split, [row])[0])
-    _save(fitted(picture, LARGEST, 2 * LARGEST), folder / "00_input.png")
+    image = Image.fromarray(pixels_of(learner, split, [row])[0])
+    _save(fitted(image, LARGEST, 2 * LARGEST), folder / "00_input.png")
     about = []
     with torch.no_grad():
         found = stages(network, run)
@@ -140,8 +140,8 @@ def inspected(dataset: Dataset, name: str) -> tuple[str, int]:
 
 def map_grid(values: Pixels) -> Image.Image:
     """Maps (N, H, W) of 0 … 254 side by side, from dark blue to yellow, with see-through gaps."""
-    cells = [np.asarray(fitted(Image.fromarray(value), CELL, LARGEST)).clip(max=CLEAR - 1) for value in values]
-    grid = Image.fromarray(_laid_out(np.stack(cells), CLEAR), "P")
+    tiles = [np.asarray(fitted(Image.fromarray(value), TILE, LARGEST)).clip(max=CLEAR - 1) for value in values]
+    grid = Image.fromarray(_laid_out(np.stack(tiles), CLEAR), "P")
     grid.putpalette(_palette().tobytes())
     grid.info["transparency"] = CLEAR
     return grid
@@ -151,21 +151,21 @@ def filter_grid(filters: Pixels) -> Image.Image:
     """Filters (N, kH, kW, 3 or 1) side by side, in colour or in grey, with see-through gaps."""
     coloured = np.broadcast_to(filters, (*filters.shape[:3], 3))
     opaque = np.concatenate([coloured, np.full((*filters.shape[:3], 1), 255, np.uint8)], axis=3)
-    cells = [np.asarray(fitted(Image.fromarray(cell, "RGBA"), CELL, LARGEST)) for cell in opaque]
-    return Image.fromarray(_laid_out(np.stack(cells), 0), "RGBA")
+    tiles = [np.asarray(fitted(Image.fromarray(tile, "RGBA"), TILE, LARGEST)) for tile in opaque]
+    return Image.fromarray(_laid_out(np.stack(tiles), 0), "RGBA")
 
 
-def _laid_out(cells: Pixels, gap: int) -> Pixels:
+def _laid_out(tiles: Pixels, gap: int) -> Pixels:
     """(N, H, W, …) images in about as many columns as rows, with gaps of the value `gap` between them."""
-    n, height, width = cells.shape[:3]
+    n, height, width = tiles.shape[:3]
     square = math.ceil(math.sqrt(n))
     columns = next((count for count in range(square, 2 * square) if n % count == 0), square)
     rows = math.ceil(n / columns)
-    shape = (rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, *cells.shape[3:])
+    shape = (rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, *tiles.shape[3:])
     canvas = np.full(shape, gap, dtype=np.uint8)
-    for i, cell in enumerate(cells):
+    for i, tile in enumerate(tiles):
         top, left = i // columns * (height + GAP), i % columns * (width + GAP)
-        canvas[top : top + height, left : left + width] = cell
+        canvas[top : top + height, left : left + width] = tile
     return canvas
 
 
@@ -177,7 +177,7 @@ def _palette() -> Pixels:
     return np.vstack([colours.round(), [255, 255, 255]]).astype(np.uint8)
 
 
-def _save(picture: Image.Image, file: Path) -> None:
+def _save(image: Image.Image, file: Path) -> None:
     encoded = io.BytesIO()
-    picture.save(encoded, "PNG", **({"transparency": CLEAR} if picture.mode == "P" else {}))
+    image.save(encoded, "PNG", **({"transparency": CLEAR} if image.mode == "P" else {}))
     write_atomically(file, lambda temporary: temporary.write_bytes(encoded.getvalue()))

@@ -1,6 +1,6 @@
-"""What a finished trial leaves beside its rows, as Parquet: test predictions, landmarks, features, diagnostics.
+"""Writes a finished trial's Parquet files: test predictions, landmarks, features, diagnostics.
 
-Images, which some trials leave too, are drawn by `trainables.trial.image_artifacts`.
+Some trials leave images too, which `trainables.trial.image_artifacts` draws.
 """
 
 from pathlib import Path
@@ -22,11 +22,11 @@ FEATURE_ROWS = 500  # of each split: enough for an embedding, small beside a che
 
 
 def write_outputs(
-    learner: "Learner", run: Path, trial: str, diagnostics: list[dict[str, Any]], drawn: "Dataset | None" = None
+    learner: "Learner", run: Path, trial: str, diagnostics: list[dict[str, Any]], images: "Dataset | None" = None
 ) -> None:
-    """Files of one trial under the run directory `run`, from the learner's present (selected) weights.
+    """Write a trial's files under the run directory `run`, from the learner's present (selected) weights.
 
-    Thumbnails and feature maps are drawn of the images of `drawn`, which is the learner's data set, if it is given.
+    With `images`, the learner's data set, thumbnails and feature maps are drawn too.
     """
     found = learner.predictions("test")
     artifacts = run / "artifacts" / trial
@@ -38,12 +38,12 @@ def write_outputs(
             _write(run / "predictions" / f"{trial}.parquet", landmark_columns(found))
     _write(artifacts / "features.parquet", feature_columns(learner))
     write_diagnostics(artifacts, diagnostics)
-    if drawn is not None:
-        draw(learner, drawn, found, artifacts)
+    if images is not None:
+        draw(learner, images, found, artifacts)
 
 
 def write_diagnostics(artifacts: Path, rows: list[dict[str, Any]]) -> None:
-    """A row a layer and epoch, where any was recorded; of a diverged trial all that there is to see."""
+    """Write the diagnostics, a row a layer and epoch, if any were recorded."""
     if rows:
         _write(artifacts / "diagnostics.parquet", {name: [row[name] for row in rows] for name in rows[0]})
 
@@ -70,7 +70,7 @@ def landmark_columns(found: dict[str, Tensor]) -> dict[str, Any]:
 
 @torch.no_grad()
 def feature_columns(learner: "Learner") -> dict[str, Any]:
-    """split, index, label, feature: what enters the last layer, for the first images of each split."""
+    """split, index, label, feature (the last layer's input): one row an image, the first of each split."""
     columns: dict[str, list[Any]] = {"split": [], "index": [], "label": [], "feature": []}
     kept: list[Tensor] = []
     last = learner.evaluated.get_submodule(learner.config.model.output_layers[0])

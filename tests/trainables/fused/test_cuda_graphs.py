@@ -175,13 +175,13 @@ def test_a_graph_that_comes_to_other_numbers_or_to_none_is_not_used(monkeypatch:
 
 
 def test_where_pythons_own_last_bits_vary_those_of_a_graph_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    some, numbers, calls = kind(SETTINGS["momentum"]), Probe.numbers, []
+    some, results, calls = kind(SETTINGS["momentum"]), Probe.results, []
 
     def unsure(self: Probe) -> list[torch.Tensor]:
         calls.append(self)
-        return [value * (1 + 1e-6 * len(calls)) for value in numbers(self)]
+        return [value * (1 + 1e-6 * len(calls)) for value in results(self)]
 
-    monkeypatch.setattr(Probe, "numbers", unsure)
+    monkeypatch.setattr(Probe, "results", unsure)
     assert graphs_agree(some, ExecutionMode(1, "graph"))
 
 

@@ -111,8 +111,8 @@ def test_lanes_that_vectors_of_a_sum_lie_across_are_refused(monkeypatch: pytest.
     monkeypatch.setattr("trainables.fused.stacked_model.batch_norm", uneven)
     network = digits_network(0, {"model.bn_after": ["conv1"]})
     with pytest.raises(UnfusableError, match="which of 3 lanes it is in would show"):
-        check(network, (1, 8, 8), lanes=3, pictures=32)
-    check(network, (1, 8, 8), lanes=4, pictures=32)
+        check(network, (1, 8, 8), lanes=3, batch=32)
+    check(network, (1, 8, 8), lanes=4, batch=32)
 
 
 def test_a_lane_of_nan_leaves_the_others_bits_alone() -> None:
