@@ -194,13 +194,16 @@ def _widened(template: nn.Module, lanes: int) -> nn.Module:
 class _Wide(nn.Module):
     """A layer's parameters and buffers for all lanes: each (K, *shape), a lane's slice with the layer's own strides."""
 
+    weight: Tensor
+    bias: Tensor | None
+
     def __init__(self, layer: Any, lanes: int) -> None:
         super().__init__()
         self.lanes = lanes
-        for name, value in layer.named_parameters(recurse=False):
-            stacked = nn.Parameter(_stack(value.detach(), lanes))
+        for name, value in layer._parameters.items():
+            self.register_parameter(name, None if value is None else nn.Parameter(_stack(value.detach(), lanes)))
+        for stacked in self.parameters():
             stacked.grad = torch.zeros_like(stacked)
-            self.register_parameter(name, stacked)
         for name, buffer in layer.named_buffers(recurse=False):
             self.register_buffer(name, _stack(buffer, lanes))
 
@@ -235,10 +238,6 @@ class _Conv2d(_Wide):
         super().__init__(layer, lanes)
         if layer.padding_mode != "zeros":
             raise UnfusableError(f"a convolution padded by {layer.padding_mode} has no fused form")
-        self.weight: Tensor
-        self.bias: Tensor | None
-        if layer.bias is None:
-            self.bias = None
         self.layout: dict[str, Any] = {name: getattr(layer, name) for name in ("stride", "padding", "dilation")}
         self.layout["groups"] = lanes * layer.groups
 
@@ -250,13 +249,6 @@ class _Conv2d(_Wide):
 class _Linear(_Wide):
     """A batched matrix product, one a lane; (B, K · in) to (B, K · out)."""
 
-    def __init__(self, layer: nn.Linear, lanes: int) -> None:
-        super().__init__(layer, lanes)
-        self.weight: Tensor
-        self.bias: Tensor | None
-        if layer.bias is None:
-            self.bias = None
-
     def forward(self, features: Tensor) -> Tensor:
         rows = features.unflatten(1, (self.lanes, -1)).transpose(0, 1)
         found = rows @ self.weight.transpose(1, 2)
@@ -267,16 +259,16 @@ class _Linear(_Wide):
 
 
 class _BatchNorm(_Wide):
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
     def __init__(self, layer: nn.BatchNorm1d | nn.BatchNorm2d, lanes: int) -> None:
         super().__init__(layer, lanes)
         if layer.momentum is None or not layer.affine or not layer.track_running_stats:
             raise UnfusableError("batch norm without weights, running statistics or momentum has no fused form")
         self.momentum, self.eps = layer.momentum, layer.eps
-        self.running_mean: Tensor
-        self.running_var: Tensor
-        self.num_batches_tracked: Tensor
-        self.weight: Tensor
-        self.bias: Tensor
 
     def forward(self, values: Tensor) -> Tensor:
         if self.training:
@@ -288,10 +280,6 @@ class _BatchNorm(_Wide):
 
 
 class _PReLU(_Wide):
-    def __init__(self, layer: nn.PReLU, lanes: int) -> None:
-        super().__init__(layer, lanes)
-        self.weight: Tensor
-
     def forward(self, values: Tensor) -> Tensor:
         slopes = self.weight.expand(-1, values.shape[1] // self.lanes).flatten()
         return torch.prelu(values, slopes.to(values.dtype))

@@ -26,10 +26,6 @@ class GoogLeNet(PretrainedModel):
     batch_norm: bool = True
     true_5x5: bool = False
 
-    @property
-    def architecture(self) -> str:
-        return self.name
-
     @model_validator(mode="after")
     def _weights_exist(self) -> Self:
         if self.pretrained and not self.batch_norm:

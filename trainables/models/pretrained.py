@@ -5,7 +5,6 @@ The images stay normalised by the training set's own mean and deviation, as with
 """
 
 import os
-from abc import abstractmethod
 from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
@@ -57,9 +56,9 @@ class PretrainedModel(Model):
     weights_file: Annotated[dict[str, str], AfterValidator(_local)] = {}
 
     @property
-    @abstractmethod
     def architecture(self) -> str:
         """Whose weights fit: a key of `FILES`."""
+        return self.name
 
     @model_validator(mode="after")
     def _files_in_effect(self) -> Self:

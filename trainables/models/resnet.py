@@ -38,10 +38,6 @@ class ResNetLayout(Model):
 class ResNet(ResNetLayout, PretrainedModel):
     stem_layer = "conv1"
 
-    @property
-    def architecture(self) -> str:
-        return self.name
-
     def bare(self, image_shape: tuple[int, int, int], outputs: int, points: int) -> "nn.Module":
         from torchvision.models import get_model
 

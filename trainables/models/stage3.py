@@ -26,6 +26,11 @@ class _FaceNetwork(Model):
             )
         return super().misfit(image_shape, points)
 
+    def bare(self, image_shape: tuple[int, int, int], outputs: int, points: int) -> "nn.Module":
+        from trainables.models.networks.stage3 import Stage3Network
+
+        return Stage3Network(image_shape[0], outputs if self.classifies else None, points)
+
 
 class Stage3(_FaceNetwork):
     """Both branches: gives (logits (B, outputs), points (B, points)) in training and in evaluation."""
@@ -33,11 +38,6 @@ class Stage3(_FaceNetwork):
     output_layers = ("ip3_cls", "ip3")
 
     name: Literal["stage3"] = "stage3"
-
-    def bare(self, image_shape: tuple[int, int, int], outputs: int, points: int) -> "nn.Module":
-        from trainables.models.networks.stage3 import Stage3Network
-
-        return Stage3Network(image_shape[0], outputs, points)
 
 
 class Stage1(_FaceNetwork):
@@ -47,8 +47,3 @@ class Stage1(_FaceNetwork):
     output_layers = ("ip3",)
 
     name: Literal["stage1"] = "stage1"
-
-    def bare(self, image_shape: tuple[int, int, int], outputs: int, points: int) -> "nn.Module":
-        from trainables.models.networks.stage3 import Stage3Network
-
-        return Stage3Network(image_shape[0], None, points)

@@ -58,7 +58,7 @@ class Task(ABC):
     """names of the criterion's parts"""
 
     def __init__(self, loss: "Loss", model: "Model", info: "DatasetInfo", mean_shape: Tensor) -> None:
-        self.device = mean_shape.device
+        self.loss, self.device = loss, mean_shape.device
         self.auxiliary_weight, self.classes = model.auxiliary_weight, len(info.classes)
         weights = loss.class_weights(info.counts["train"])
         self.weights = None if weights is None else torch.tensor(weights, dtype=torch.float32, device=self.device)

@@ -9,9 +9,7 @@ from torch.nn.functional import cross_entropy
 from trainables.tasks.base import Batch, Task, Term, Terms, Totals
 
 if TYPE_CHECKING:
-    from datasets.base import DatasetInfo
     from trainables.losses import ClassificationLoss
-    from trainables.models.base import Model
 
 
 class Classification(Task):
@@ -19,10 +17,7 @@ class Classification(Task):
 
     METRICS: ClassVar[tuple[str, ...]] = ("loss", "ce", "reference", "accuracy", "balanced_accuracy")
     terms: ClassVar[tuple[str, ...]] = ("loss",)
-
-    def __init__(self, loss: "ClassificationLoss", model: "Model", info: "DatasetInfo", mean_shape: Tensor) -> None:
-        super().__init__(loss, model, info, mean_shape)
-        self.loss = loss
+    loss: "ClassificationLoss"
 
     def criterion(self, outputs: Any, batch: Batch) -> Terms:
         logits, auxiliary = outputs if isinstance(outputs, tuple) else (outputs, [])

@@ -61,10 +61,11 @@ class Landmarks(Task):
 
     METRICS = ("loss", "points", "reference", "error_px", "nme", "mean_shape_error_px")
     terms = ("points",)
+    loss: "PointsLoss"
 
     def __init__(self, loss: "PointsLoss", model: "Model", info: "DatasetInfo", mean_shape: Tensor) -> None:
         super().__init__(loss, model, info, mean_shape)
-        self.loss, self.errors = loss, PointErrors("mse", info.input_shape[-1], mean_shape)
+        self.errors = PointErrors("mse", info.input_shape[-1], mean_shape)
 
     def criterion(self, outputs: Any, batch: Batch) -> Terms:
         assert batch.points is not None

@@ -150,8 +150,7 @@ def _shared(
 def _on_device(part: "Examples", device: torch.device) -> DeviceSplit:
     """On the CPU everything stays a view of the memory-mapped file, which nothing here writes to."""
 
-    def move(array: Any) -> Tensor | None:
+    def move(array: Any) -> Any:
         return None if array is None else torch.from_numpy(array).to(device)
 
-    images, labels = torch.from_numpy(part.images).to(device), torch.from_numpy(part.labels).to(device)
-    return DeviceSplit(images, labels, move(part.points), move(part.aspects))
+    return DeviceSplit(*map(move, (part.images, part.labels, part.points, part.aspects)))

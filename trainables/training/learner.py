@@ -78,7 +78,7 @@ class Learner:
         self.epoch += 1
         self._enter_phase()
         labels = self.labels["train"].cpu()
-        order = self.config.sampler.order(labels, self._generator("order"))
+        order = self.config.sampler.order(labels, torch.Generator().manual_seed(self._seed("order")))
         self.sampled += torch.bincount(labels[order], minlength=len(self.sampled))
         self.network.train()
         self.rng.seed(self.dropout_seed)
@@ -194,9 +194,6 @@ class Learner:
 
     def _seed(self, *purpose: str | int) -> int:
         return derive_seed(self.seed, *purpose, self.epoch)
-
-    def _generator(self, *purpose: str | int) -> torch.Generator:
-        return torch.Generator().manual_seed(self._seed(*purpose))
 
     def _enter_phase(self) -> None:
         """The optimizer and rate of this epoch; a new optimizer starts without the old one's moments."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from datasets.base import central_crop
 from trainables.models.build import build_network
@@ -85,26 +85,21 @@ def notes(learner: "Learner") -> list[str]:
 def _probe(learner: "Learner", rows: Tensor) -> dict[str, Any]:
     """The outputs of a copy of the network in training mode, and each placed layer's output for a ramp."""
     network = copy.deepcopy(learner.network).train()
-    seen: dict[str, Any] = {"placed": {}}
-    for module in network.modules():
-        if isinstance(module, Placed):
-            for child, layer in module.named_children():
-                if child != "layer":
-                    layer.register_forward_hook(_recorder(seen["placed"], f"{module.site}.{child}"))
-    with torch.no_grad(), learner.autocast():
-        seen["outputs"] = network(learner.inputs("train", rows))
-    return seen
+    sites = [module for module in network.modules() if isinstance(module, Placed)]
+    placed = {
+        f"{site.site}.{name}": layer for site in sites for name, layer in site.named_children() if name != "layer"
+    }
+    seen: dict[str, tuple[Tensor, Tensor]] = {}
 
-
-def _recorder(seen: dict[str, tuple[Tensor, Tensor]], name: str) -> Any:
-    def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def see(name: str, output: Tensor) -> None:
         # Not its activations: they are all zero or NaN where training went badly, and that is no idle switch.
-        shape = inputs[0].shape[1:]
+        shape = output.shape[1:]
         rows = max(2, PROBE_VALUES // shape.numel())
         ramp = torch.linspace(1, 2, rows * shape.numel(), device=output.device).reshape(rows, *shape)
-        seen[name] = (ramp, module.forward(ramp))
+        seen[name] = (ramp, placed[name].forward(ramp))
 
-    return record
+    with torch.no_grad(), learner.autocast(), watch_outputs(placed, see):
+        return {"placed": seen, "outputs": network(learner.inputs("train", rows))}
 
 
 def _placement(learner: "Learner", probe: dict[str, Any]) -> list[str]:
@@ -176,11 +171,9 @@ def _optimizer(learner: "Learner", initial: dict[str, Tensor]) -> list[str]:
 
 def _clipped(learner: "Learner") -> list[str]:
     clip = learner.clip
-    if (
-        clip is None or not (norm := float(clip.largest[1])) > CLIP_SLACK * clip.limit
-    ):  # a NaN diverged, and is no fault
-        return []
-    return [f"training.clip_norm: {clip.limit:g} was asked for, a gradient of norm {norm:g} moved the weights"]
+    if clip is not None and (norm := float(clip.largest[1])) > CLIP_SLACK * clip.limit:  # no NaN, which diverged
+        return [f"training.clip_norm: {clip.limit:g} was asked for, a gradient of norm {norm:g} moved the weights"]
+    return []
 
 
 def _clipped_steps(learner: "Learner") -> list[str]:

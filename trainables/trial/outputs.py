@@ -73,8 +73,11 @@ def feature_columns(learner: "Learner") -> dict[str, Any]:
     """split, index, label, feature (the last layer's input): one row an image, the first of each split."""
     columns: dict[str, list[Any]] = {"split": [], "index": [], "label": [], "feature": []}
     kept: list[Tensor] = []
-    last = learner.evaluated.get_submodule(learner.config.model.output_layers[0])
-    handle = last.register_forward_pre_hook(_keeper(kept))
+
+    def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        kept.append(inputs[0].mean((2, 3)) if inputs[0].ndim == 4 else inputs[0])
+
+    handle = learner.evaluated.get_submodule(learner.config.model.output_layers[0]).register_forward_pre_hook(keep)
     for split in learner.data.splits:
         kept.clear()
         labels = torch.cat([batch.labels for _, batch in learner.outputs(split, FEATURE_ROWS)]).cpu()
@@ -85,14 +88,6 @@ def feature_columns(learner: "Learner") -> dict[str, Any]:
         columns["feature"] += list(features.numpy())
     handle.remove()
     return columns
-
-
-def _keeper(kept: list[Tensor]) -> Any:
-    def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        value = inputs[0].detach()
-        kept.append(value.mean((2, 3)) if value.ndim == 4 else value)
-
-    return keep
 
 
 def _write(path: Path, columns: dict[str, Any]) -> None:
