@@ -19,7 +19,16 @@ from benchmarks import photos
 from benchmarks.kinds import NARROW, SIZE, WIDE, opened, small_cnn, stage3
 from benchmarks.measure import compare, seconds
 from trainables.config import TrialConfig, flatten, resolve
-from trainables.fused.autotune import Kernel, Kind, Known, Probe, Way, best_way, seconds_a_step, whole_batches
+from trainables.fused.autotune import (
+    ExecutionMode,
+    Kernel,
+    Measurements,
+    Probe,
+    TrialKind,
+    best_mode,
+    seconds_a_step,
+    whole_batches,
+)
 from trainables.training.malloc import keep_freed
 
 LANES = (2, 4, 8, 16)
@@ -57,7 +66,7 @@ def run(
     return result | least | speeds | {"name": "fuse", "case": judged[first]["name"], "cases": rest, "notes": notes}
 
 
-def kinds(folder: Path, pictures: int) -> dict[str, Kind]:
+def kinds(folder: Path, pictures: int) -> dict[str, TrialKind]:
     """By name, a kind of trial with its data; the first is the one that the benchmark's own ratio is of."""
     root = photos.gratings(folder / "pictures", {"train": pictures, "validation": 12, "test": 12}, SIZE)
     grey = photos.digits(folder / "digits", 8, 2 * pictures)
@@ -74,32 +83,34 @@ def kinds(folder: Path, pictures: int) -> dict[str, Kind]:
         "resnet18": _changed(narrow, {"model.name": "resnet18"}),
     }
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return {name: Kind(config, opened(config, folder / "cache"), device) for name, config in configs.items()}
+    return {name: TrialKind(config, opened(config, folder / "cache"), device) for name, config in configs.items()}
 
 
 def _changed(config: TrialConfig, settings: dict[str, Any]) -> TrialConfig:
     return resolve(flatten(config), {"training.epochs": EPOCHS, **settings})
 
 
-def _measured(name: str, kind: Kind, lanes: tuple[int, ...], runs: int) -> Cases:
+def _measured(name: str, kind: TrialKind, lanes: tuple[int, ...], runs: int) -> Cases:
     """By number of lanes, of the quicker kernel where there are several, and for `auto`, how it compares."""
-    known = Known()
-    chosen, alone = best_way(kind, TRIALS, "auto", known), best_way(kind, TRIALS, 1, known)
-    kernels: tuple[Kernel, ...] = ("graphs", "grouped graph") if alone.captures else ("grouped",)
+    measured = Measurements()
+    chosen, alone = best_mode(kind, TRIALS, "auto", measured), best_mode(kind, TRIALS, 1, measured)
+    kernels: tuple[Kernel, ...] = ("graphs", "grouped graph") if alone.uses_cuda_graphs else ("grouped",)
     one, found = Probe(kind, alone), Cases()
-    step = known.seconds.get(alone) or seconds_a_step(kind, alone)
+    step = measured.seconds.get(alone) or seconds_a_step(kind, alone)
     batches = _batches(kind, step)
-    for way in (Way(number, kernel) for kernel in kernels for number in lanes):
-        if way.lanes > lanes[0] and way.lanes * batches * step > LONGEST:
+    for mode in (ExecutionMode(number, kernel) for kernel in kernels for number in lanes):
+        if mode.lanes > lanes[0] and mode.lanes * batches * step > LONGEST:
             continue
-        case = compare(f"{name}, {way.lanes} lanes", *_sides(kind, way, one, batches), ALONE, runs)
-        case["name"] += f", {way.kernel}" if len(kernels) > 1 else ""
-        if way == chosen:
-            found["auto"] = case | {"name": f"{name}, auto: {way.lanes} lanes, {way.kernel}"}
-        if way.lanes not in found or case["ratio"] > found[way.lanes]["ratio"]:
-            found[way.lanes] = case
-    if alone.captures:
-        case = compare(f"{name}, alone, as a graph", *_sides(kind, alone, Probe(kind, Way()), batches), "eager", runs)
+        case = compare(f"{name}, {mode.lanes} lanes", *_sides(kind, mode, one, batches), ALONE, runs)
+        case["name"] += f", {mode.kernel}" if len(kernels) > 1 else ""
+        if mode == chosen:
+            found["auto"] = case | {"name": f"{name}, auto: {mode.lanes} lanes, {mode.kernel}"}
+        if mode.lanes not in found or case["ratio"] > found[mode.lanes]["ratio"]:
+            found[mode.lanes] = case
+    if alone.uses_cuda_graphs:
+        case = compare(
+            f"{name}, alone, as a graph", *_sides(kind, alone, Probe(kind, ExecutionMode()), batches), "eager", runs
+        )
         found["eager"] = case
     if chosen == alone:
         same = {"name": f"{name}, auto: alone", "ratio": 1.0, "runs": 0, "spread": [1.0, 1.0]}
@@ -111,21 +122,23 @@ def _measured(name: str, kind: Kind, lanes: tuple[int, ...], runs: int) -> Cases
     return found | {"auto": found["auto"] | _speed(kind, chosen.lanes * batches, found["auto"]["median_ours"])}
 
 
-def _batches(kind: Kind, step: float) -> int:
+def _batches(kind: TrialKind, step: float) -> int:
     """Steps of a side: those of an epoch, fewer where one takes long."""
     return max(1, min(whole_batches(kind), int(0.2 / step)))
 
 
-def _sides(kind: Kind, way: Way, one: Probe, batches: int) -> tuple[Callable[[], object], Callable[[], object]]:
-    together = Probe(kind, way)
-    return lambda: together(batches), lambda: [one(batches) for _ in range(way.lanes)]
+def _sides(
+    kind: TrialKind, mode: ExecutionMode, one: Probe, batches: int
+) -> tuple[Callable[[], object], Callable[[], object]]:
+    together = Probe(kind, mode)
+    return lambda: together(batches), lambda: [one(batches) for _ in range(mode.lanes)]
 
 
-def _speed(kind: Kind, batches: int, took: float) -> dict[str, Any]:
+def _speed(kind: TrialKind, batches: int, took: float) -> dict[str, Any]:
     """Pictures a second, and floating-point operations a second over the device's matrix product."""
     pictures = batches * kind.config.training.batch_size / took
     with FlopCounterMode(display=False) as counter:
-        Probe(kind, Way())(1)
+        Probe(kind, ExecutionMode())(1)
     operations = counter.get_total_flops() / kind.config.training.batch_size * pictures
     precision = torch.bfloat16 if kind.config.training.precision == "bf16" else torch.float32
     matrix = torch.randn(SQUARE, SQUARE, device=kind.device).to(precision)

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 
 from benchmarks.plain import FIGURES
-from trainables.trial.trial import Trial, TrialSpec
+from trainables.trial.spec import TrialSpec
+from trainables.trial.trial import Trial
 from trainables.workloads.digits import DigitsSmallCNN
 
 
@@ -21,7 +22,7 @@ class InstantTrial:
         """What `Trial.report` returns of a trial of one epoch."""
         row = {"epoch": 1, "lr": 0.01, **FIGURES}
         end = {"status": "finished", "selected_epoch": 1, "selected": row, "verified": True, "error": None}
-        return {"rows": [row | {"seconds": 0.0}], "end": end | {"seconds": 0.0, "notes": []}, "standing": None}
+        return {"rows": [row | {"seconds": 0.0}], "end": end | {"seconds": 0.0, "notes": []}, "end_if_stopped": None}
 
 
 class Instant(DigitsSmallCNN):

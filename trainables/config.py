@@ -73,8 +73,8 @@ class Inspect(Component):
     """What a finished trial draws to be looked at. It changes no number, so trials that differ in it alone are one."""
 
     image: Annotated[str, BeforeValidator(_as_text)] = ""
-    """the picture whose feature maps are drawn, by the end of its path in the data set; empty: AnnualCrop_1111.jpg, or
-    the first test picture where there is none of that name"""
+    """the image whose feature maps are drawn, by the end of its path in the data set; empty: AnnualCrop_1111.jpg, or
+    the first test image where there is none of that name"""
     pictures: bool | None = None
     """whether trials draw; null: the first seed of each cell of an ablation does, no trial of a search does"""
 

@@ -32,7 +32,7 @@ def effective_number(counts: Sequence[int], beta: float) -> list[float]:
 
 
 class Loss(Component):
-    """Settings of a criterion; `task` names the one of `trainables.tasks.base` that computes it."""
+    """Settings of a criterion; `task` names the one of `trainables.tasks` that computes it."""
 
     task: ClassVar[str]
     name: str

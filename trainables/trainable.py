@@ -5,8 +5,9 @@ from typing import Any, ClassVar
 
 from ray import tune
 
-from trainables.trial.runner import Lanes
-from trainables.trial.trial import Trial, TrialSpec
+from trainables.trial.runner import TrialRunner
+from trainables.trial.spec import TrialSpec
+from trainables.trial.trial import Trial
 
 REPORT_SECONDS = 0.2  # of work on short trials that one result tells the driver of
 
@@ -14,8 +15,8 @@ REPORT_SECONDS = 0.2  # of work on short trials that one result tells the driver
 class VisionTrainable(tune.Trainable):
     """Runs the trials that `config["bundle"]` describes, one after the other or `config["lanes"]` side by side.
 
-    A result holds `reports`, what `Trial.advance` returned with the trial's key: one of a trial that has the process to
-    itself, so that a trial scheduler can decide on each epoch; of several, as many as come within REPORT_SECONDS.
+    A result holds `reports`, what `Trial.report` returned with the trial's key. A single trial reports each epoch, so
+    that a trial scheduler can decide on it; several report what comes within REPORT_SECONDS.
 
     A subclass names its data set and its default model, and may change any default by dotted name. Exceptions end the
     trial as failed, with their text in its record, but for a disk's, which `stop` the run; only a lost process is left
@@ -32,17 +33,17 @@ class VisionTrainable(tune.Trainable):
         return {"dataset.name": cls.dataset, "model.name": cls.model, **cls.settings}
 
     def setup(self, config: dict[str, Any]) -> None:
-        self.lanes = Lanes(self.begin, config.get("lanes", 1))
-        self.lanes.put([item["spec"] for item in config["bundle"]])
+        self.runner = TrialRunner(self.begin, config.get("lanes", 1))
+        self.runner.put([item["spec"] for item in config["bundle"]])
         self.alone = len(config["bundle"]) == 1
 
     def step(self) -> dict[str, Any]:
-        reports, began = self.lanes.advance(), time.monotonic()
-        while self.lanes.busy and not self.alone and not any("stop" in report for report in reports):
+        reports, began = self.runner.advance(), time.monotonic()
+        while self.runner.busy and not self.alone and not any("stop" in report for report in reports):
             if time.monotonic() - began > REPORT_SECONDS:
                 break
-            reports += self.lanes.advance()
-        return {"reports": reports, "done": not self.lanes.busy}
+            reports += self.runner.advance()
+        return {"reports": reports, "done": not self.runner.busy}
 
     def begin(self, spec: TrialSpec) -> Trial:
         return Trial(spec)
@@ -52,4 +53,4 @@ class VisionTrainable(tune.Trainable):
         return True
 
     def cleanup(self) -> None:
-        self.lanes.put([])
+        self.runner.put([])

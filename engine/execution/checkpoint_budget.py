@@ -19,7 +19,7 @@ class CheckpointBudget:
     def __init__(self, plan: Plan, now: RemainingWork, history: History) -> None:
         self.limit, self.history = plan.options.disk_budget, history
         self.run = RunDirectory(plan.directory)
-        self.kept: set[str | None] = {spec.continues for spec in now.todo}
+        self.kept: set[str | None] = {spec.segment.continues for spec in now.todo}
         """trials that others with more epochs are about to go on from, and those that were trimmed"""
         self.sizes: dict[str, int] = {}
         if self.limit is not None and self.run.checkpoints.is_dir():

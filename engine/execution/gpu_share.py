@@ -8,7 +8,8 @@ import torch
 
 from trainables.config import from_tree
 from trainables.training.learner import Learner
-from trainables.trial.trial import TrialSpec, dataset_of
+from trainables.trial.spec import TrialSpec
+from trainables.trial.trial import dataset_of
 
 MARGIN = 0.9  # of a GPU's memory that is given away; allocators fragment, and other programs come and go
 CONTEXT = 600 * 2**20  # bytes of a process's CUDA context, which torch's own figures leave out
@@ -59,7 +60,7 @@ def peak_memory(spec: dict[str, Any]) -> Memory | None:
     dataset = dataset_of(TrialSpec(**spec), config)
     learner = Learner(config, dataset, spec["seed"], torch.device("cuda"))
     learner.train_epoch(STEPS)
-    learner.captures = True
+    learner.use_cuda_graph = True
     with contextlib.suppress(RuntimeError, AssertionError):  # where steps cannot be captured, they take no more
         learner.train_epoch(STEPS)
     with torch.no_grad():

@@ -64,13 +64,13 @@ class RunLogCallback(Callback):
         spec = item["spec"]
         key = spec["trial"]
         self.begun[trial.trial_id].add(key)
-        if spec["begins"] and key in self.started:  # the next part of one and the same attempt
+        if spec["segment"]["begins"] and key in self.started:  # the next part of one and the same attempt
             self.progress.started(key, spec["cell"], spec["seed"])
             return
         self.started.add(key)
         chosen = _given(item, "point", "proposal")
         names = _given(spec, "trial", "cell", "seed", "config", "code", "fingerprint")
-        continues = {"continues": spec["continues"]} if spec.get("continues") else {}
+        continues = {"continues": before} if (before := spec["segment"]["continues"]) else {}
         attempt = self.history.attempts.get(key, 0) + 1
         self._lines(key)
         self.log.append(event="start", time=now(), **names, **chosen, **continues, attempt=attempt)
@@ -92,7 +92,7 @@ class RunLogCallback(Callback):
         last = result["reports"][-1] if result["reports"] else {"end": {}}
         if last["end"] is None and result.get("done"):  # the trial scheduler's decision
             (self.run.checkpoints / last["trial"] / "previous.pt").unlink(missing_ok=True)
-            self._end(last["trial"], last["standing"])
+            self._end(last["trial"], last["end_if_stopped"])
 
     def _hear(self, report: dict[str, Any]) -> None:
         """What a trial reports of itself."""

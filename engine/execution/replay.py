@@ -17,9 +17,11 @@ from engine.runlog.history import History
 from engine.runlog.study_file import read_request
 from engine.search.population import boundaries, segments
 from trainables.config import from_tree
+from trainables.trial.checkpoints import generation_file
 from trainables.trial.processor import computer
 from trainables.trial.runner import replay_epoch
-from trainables.trial.trial import Trial, TrialSpec, generation_file
+from trainables.trial.spec import Segment, TrialSpec
+from trainables.trial.trial import Trial
 
 Row = dict[str, Any]
 TOLERANCE = 1e-4  # relative, of a number of the first epoch, where the processor or torch is another
@@ -75,9 +77,11 @@ class Replay:
             yield from self._train(part)
 
     def _train(self, part: TrialSpec) -> Iterator[Row]:
-        for before in self._parts(part.donor) if part.donor else []:
-            done = before.until and generation_file(self.scratch, before.trial, before.until).exists()
-            if before.begins < part.begins and not done:
+        begins, donor = part.segment.begins, part.segment.donor
+        for before in self._parts(donor) if donor else []:
+            until = before.segment.until
+            done = until and generation_file(self.scratch, before.trial, until).exists()
+            if before.segment.begins < begins and not done:
                 for _ in self._train(before):
                     pass
         trial, end, recorded = Trial(part), None, self.history.rows.get(part.trial, {})
@@ -85,14 +89,14 @@ class Replay:
             epoch = trial.learner.epoch + 1
             result = replay_epoch(trial, recorded.get(epoch, {}).get("lanes", 1))
             end = result["end"]
-            yield from (row for row in result["rows"] if row["epoch"] > part.begins)
+            yield from (row for row in result["rows"] if row["epoch"] > begins)
 
     def _parts(self, trial: str) -> list[TrialSpec]:
         event, end = self.history.starts[trial], self.history.ends.get(trial, {})
         spec = self.factory.spec(event["cell"], from_tree(event["config"]), event["seed"], self.scratch)
         threads = end.get("execution", {}).get("threads", spec.threads)
         until = max(self.history.rows[trial]) if end.get("status") == STOPPED else None
-        spec = replace(spec, trial=trial, threads=threads, until=until)
+        spec = replace(spec, trial=trial, threads=threads, segment=Segment(until=until))
         study = self.factory.study
         if study.population is None:
             return [spec]

@@ -25,8 +25,8 @@ from engine.runlog.study_file import read_request
 from trainables.config import TrialConfig, from_tree
 from trainables.models.build import saved_network
 from trainables.training.batches import normalisation
-from trainables.trial import checkpoint
-from trainables.trial.remote_checkpoints import Checkpoints
+from trainables.trial import checkpoint_file
+from trainables.trial.remote_checkpoints import RemoteCheckpoints
 
 
 class Evaluated(nn.Module):
@@ -114,8 +114,8 @@ class Loader:
         trial = self.key(asked)
         file = self.run.checkpoints / trial / "best.pt"
         if self.run.remote:
-            Checkpoints(self.run.remote, self.run.root, trial).fetch(trial, file.name)
-        best = checkpoint.load(file)
+            RemoteCheckpoints(self.run.remote, self.run.root, trial).fetch(trial, file.name)
+        best = checkpoint_file.load(file)
         if best is None:
             raise PlanError([f"--trial {trial}: {file} is absent or damaged, so there is no model of this trial"])
         config = from_tree(best["config"])

@@ -135,7 +135,7 @@ def varied_faults(study: AnyStudy) -> list[str]:
 
 def _recorded(config: TrialConfig) -> tuple[str, ...]:
     """The metrics of every epoch and split."""
-    from trainables.tasks.base import TASKS
+    from trainables.tasks.registry import TASKS
 
     return TASKS[config.loss.task].METRICS
 

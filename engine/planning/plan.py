@@ -21,7 +21,7 @@ from search_spaces.designs import Cell, Comparison, leave_one_out, step_cell
 from search_spaces.spaces import random_points
 from search_spaces.study import AblationStudy, AnyStudy, SearchStudy, StudyError
 from trainables.config import UNCOUNTED, ConfigError, TrialConfig
-from trainables.trial.trial import TrialSpec
+from trainables.trial.spec import TrialSpec
 
 if TYPE_CHECKING:
     pass

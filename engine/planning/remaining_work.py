@@ -12,7 +12,7 @@ from engine.planning.trial_factory import TrialFactory
 from engine.runlog.history import History
 from search_spaces.study import SearchStudy
 from trainables.config import TrialConfig, from_tree
-from trainables.trial.trial import TrialSpec
+from trainables.trial.spec import TrialSpec
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class RemainingWork:
 
     def epochs(self, plan: Plan, history: History) -> int:
         """Epochs that are left to train."""
-        known = (spec.continues or spec.trial for spec in self.todo)
+        known = (spec.segment.continues or spec.trial for spec in self.todo)
         return sum(c.training.epochs for c in self.configs(plan)) - sum(len(history.rows.get(t, {})) for t in known)
 
 

@@ -8,7 +8,7 @@ from engine.planning.trial_factory import TrialFactory
 from engine.runlog.history import History
 from trainables.config import UNCOUNTED, TrialConfig, flatten, from_tree
 from trainables.trial.remote_checkpoints import present
-from trainables.trial.trial import TrialSpec
+from trainables.trial.spec import Segment, TrialSpec
 
 BUDGET = "training.epochs"
 SHOWN = 5  # trials named in a refusal
@@ -42,7 +42,7 @@ class Continuations:
             if reason is None and not present(spec, f"checkpoints/{event['trial']}/last.pt"):
                 reason = "the last checkpoint of their smaller budget is gone"
             if reason is None:
-                return replace(spec, continues=event["trial"])
+                return replace(spec, segment=Segment(continues=event["trial"]))
             self.anew[reason] = self.anew.get(reason, 0) + 1
             return spec
         return spec

@@ -15,7 +15,7 @@ from search_spaces.spaces import point_faults
 from search_spaces.study import SearchStudy
 from trainables.config import ConfigError, flatten, from_tree
 from trainables.trial.remote_checkpoints import put_trial
-from trainables.trial.trial import TrialSpec
+from trainables.trial.spec import TrialSpec
 
 FOLDERS = ("checkpoints", "artifacts")
 

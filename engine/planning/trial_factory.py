@@ -16,7 +16,7 @@ from engine.planning.run_options import Options
 from search_spaces.study import AnyStudy
 from trainables.config import TrialConfig, resolve
 from trainables.registry import WORKLOADS
-from trainables.trial.trial import TrialSpec
+from trainables.trial.spec import TrialSpec
 from trainables.trial_key import code_version, configuration_key, content_key, trial_key
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from engine.runlog.run_log import RunLog, stopping
 from engine.runlog.study_file import read_request, rewrite
 from engine.search.trial_queue import TrialQueue
 from search_spaces.study import AblationStudy
-from trainables.trial.trial import TrialSpec
+from trainables.trial.spec import TrialSpec
 
 
 def best_candidate(records: Records, cells: Mapping[str, str], metric: str) -> str:

@@ -21,7 +21,8 @@ from search_spaces.spaces import Number, Settings, mutable
 from search_spaces.study import SearchStudy
 from search_spaces.trial_schedulers import PBT
 from trainables.schedules import epochs_of
-from trainables.trial.trial import TrialSpec, generation_file
+from trainables.trial.checkpoints import generation_file
+from trainables.trial.spec import TrialSpec
 
 
 def boundaries(settings: PBT, epochs: int) -> list[int]:
@@ -37,8 +38,9 @@ def segments(
     parts, begins, donor = [], 0, None
     for end in ends:
         last = end == ends[-1]
-        part = replace(spec, begins=begins, donor=donor, until=None if last else end, pause=not last)
-        parts.append((part, point))
+        until = None if last else end
+        segment = replace(spec.segment, begins=begins, donor=donor, until=until, pause=not last)
+        parts.append((replace(spec, segment=segment), point))
         if last or (spec.seed, end) not in history.generations:
             break
         begins, donor = end, None
@@ -88,7 +90,8 @@ class Population(SearchQueue):
     def enqueue(self, spec: TrialSpec, **chosen: Any) -> None:
         """Queue the part of a member's trial that is next, unless it waits for the others of its generation."""
         part, _ = segments(spec, chosen["point"], self.history, self.ends)[-1]
-        if part.until is None or self._reached(spec.trial) < part.until:
+        until = part.segment.until
+        if until is None or self._reached(spec.trial) < until:
             super().enqueue(part, **chosen)
 
     def _queue(self, cell: str, point: Settings, number: int, trial: Any) -> Proposal:

@@ -20,7 +20,7 @@ from engine.search.sampler import OptunaStudy
 from engine.search.trial_queue import TrialQueue
 from search_spaces.spaces import Settings, grid, size, suggest
 from search_spaces.study import SearchStudy
-from trainables.trial.trial import TrialSpec
+from trainables.trial.spec import TrialSpec
 
 
 @dataclass

@@ -9,7 +9,7 @@ from ray.tune.search import Searcher
 
 from trainables.fused.autotune import MOST
 from trainables.fused.joint_training import fusion_key
-from trainables.trial.trial import TrialSpec
+from trainables.trial.spec import TrialSpec
 
 BUNDLE_SECONDS = 5.0  # of work that one of Ray's trials carries: its few hundredths of a second vanish beside that
 SHORTEST = 0.02  # seconds that a trial is taken to last at least
@@ -51,7 +51,8 @@ class TrialQueue(Searcher):
     def stop_at(self, epochs: Mapping[str, int]) -> None:
         """Let queued trials end at the epoch that their stop was decided at."""
         for item in self.waiting:
-            item["spec"]["until"] = epochs.get(item["spec"]["trial"], item["spec"]["until"])
+            segment = item["spec"]["segment"]
+            segment["until"] = epochs.get(item["spec"]["trial"], segment["until"])
 
     def refill(self) -> bool:
         """Whether anything new was queued."""

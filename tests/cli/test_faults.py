@@ -1,6 +1,6 @@
 """Every fault at every moment: what stops says so and can be resumed, and the resumed run equals an undisturbed one.
 
-A trial killed at any rename of its files, and any damage to them: tests/trainables/test_trial_resume.py.
+A trial killed at any rename of its files, and any damage to them: tests/trainables/trial/test_resume.py.
 """
 
 import os

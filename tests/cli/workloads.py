@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from trainables.training.batch_draws import Feed
-from trainables.trial.trial import Trial, TrialSpec
+from trainables.training.batch_draws import EpochDraws
+from trainables.trial.spec import TrialSpec
+from trainables.trial.trial import Trial
 from trainables.workloads.digits import DigitsSmallCNN
 
 MENDED = "mended"
@@ -19,7 +20,7 @@ class Faulty(DigitsSmallCNN):
         trial = super().begin(spec)
         begin = trial.learner.begin_epoch
 
-        def begin_epoch(most: int | None = None) -> Feed:
+        def begin_epoch(most: int | None = None) -> EpochDraws:
             mended = (Path(trial.spec.directory) / MENDED).exists()
             if trial.learner.epoch == 1 and trial.spec.seed == SEED and not mended:
                 self.fail()

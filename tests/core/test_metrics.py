@@ -3,7 +3,7 @@
 import pytest
 
 from core.metrics import METRICS, SPLITS, MetricError, counterpart, maximised, metric_label, metric_of, split_of
-from trainables.tasks.base import TASKS
+from trainables.tasks.registry import TASKS
 
 RECORDED = sorted({name for task in TASKS.values() for name in task.METRICS})
 LARGER = [

@@ -22,7 +22,8 @@ from engine.execution.tuner import Tuning
 from engine.planning.run_options import Options
 from engine.runlog.run_log import RunLog
 from search_spaces.study import AnyStudy
-from trainables.trial.trial import Trial, TrialSpec
+from trainables.trial.spec import TrialSpec
+from trainables.trial.trial import Trial
 
 BASELINE: dict[str, Any] = {
     "dataset.limit_train": 96,

@@ -14,7 +14,8 @@ from datasets.cache.cache import Prepared, open_dataset, prepare
 from datasets.sources.digits import Digits
 from trainables.config import TrialConfig, resolve
 from trainables.training.learner import Learner
-from trainables.trial.trial import Trial, TrialSpec
+from trainables.trial.spec import TrialSpec
+from trainables.trial.trial import Trial
 
 SMALL: dict[str, Any] = {
     "dataset.name": "digits",

@@ -1,10 +1,10 @@
-"""Several networks of one architecture as one program: grouped convolutions, batched linear layers.
+"""Several networks of one architecture stacked into one: grouped convolutions, batched linear layers.
 
-The networks stand side by side as lanes: channels k·C to (k + 1)·C − 1 of every activation are lane k's. Each parameter
-is stacked, (K, *shape), and a lane's own network is a view of its slice: what reads or changes that network (its
-optimizer, clipping, averaging, checkpoints) works on the stack without knowing. No operation mixes lanes, so that what
-one computes, NaN included, changes no bit of another's; only how a convolution is cut into blocks, and with it the
-order of sums, differs from that of a network trained alone.
+Each network has a lane: channels k·C to (k + 1)·C − 1 of every activation are lane k's. Each parameter is stacked,
+(K, *shape), and a lane's own network holds views of its slices, so that its optimizer, clipping, averaging and
+checkpoints work on the stack without knowing. No operation mixes lanes: what one computes, NaN included, changes no bit
+of another's. Only how a convolution is cut into blocks, and with it the order of sums, differs from that of a network
+trained alone.
 """
 
 import copy
@@ -16,8 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, conv2d
-
-from trainables.training.network_outputs import mapped
+from torch.utils._pytree import tree_leaves, tree_map
 
 TOLERANCE = 1e-3  # of the largest number, in float32: reordered sums stay far below, a mixed-up channel far above
 MIXES = "it mixes channels, so that lanes would mix"
@@ -27,8 +26,8 @@ class UnfusableError(ValueError):
     """A network that has no fused form; says why."""
 
 
-class Fused:
-    """`lanes` networks like `template`; a lane that no network is in holds zeros."""
+class StackedModel:
+    """`lanes` networks like `template`; an empty lane holds zeros."""
 
     def __init__(self, template: nn.Module, lanes: int) -> None:
         self.lanes = lanes
@@ -38,27 +37,30 @@ class Fused:
         self.gradients = [value.grad for value in self.program.parameters() if value.grad is not None]
 
     def __call__(self, images: Sequence[Tensor]) -> list[Any]:
-        """Every lane's outputs of its own pictures (B, C, H, W), all of one shape."""
+        """Each lane's outputs for its own images (B, C, H, W), all of one shape."""
         together = torch.cat(list(images), 1).contiguous(memory_format=torch.channels_last)
         outputs = self.program(together)
-        return [_of_lane(outputs, lane, self.lanes) for lane in range(self.lanes)]
+        return [
+            tree_map(lambda tensor, lane=lane: tensor.unflatten(1, (self.lanes, -1))[:, lane], outputs)
+            for lane in range(self.lanes)
+        ]
 
     def zero_grad(self) -> None:
-        """The lanes' gradients are views too, so they are zeroed and not dropped."""
+        """Zero the gradients in place: the lanes' own are views of them."""
         torch._foreach_zero_(self.gradients)
 
     def enter(self, lane: int, network: nn.Module) -> None:
-        """Copy a network's numbers into a lane, and make its parameters and buffers views of that."""
+        """Copy a network's parameters and buffers into a lane, and make its own views of that."""
         for path, layer in self.layers.items():
-            layer.take_in(lane, network.get_submodule(path))
+            layer.enter(lane, network.get_submodule(path))
 
     def leave(self, lane: int, network: nn.Module) -> None:
         """Give a network memory of its own again, and leave zeros in its lane."""
         for path, layer in self.layers.items():
-            layer.let_go(lane, network.get_submodule(path))
+            layer.leave(lane, network.get_submodule(path))
 
     def draw_from(self, seeds: Iterable[int | None]) -> None:
-        """Seed what dropout draws in each lane; None drops nothing."""
+        """Seed dropout in each lane; None drops nothing."""
         generators = [
             None if seed is None else generator.manual_seed(seed)
             for seed, generator in zip(seeds, self.drawing, strict=True)
@@ -69,7 +71,7 @@ class Fused:
 
     @property
     def generators(self) -> list[torch.Generator]:
-        """Those that dropout draws from."""
+        """RNGs that dropout draws from."""
         found = [layer.generators for layer in self.layers.values() if isinstance(layer, _Dropout)]
         return [generator for generator in found[0] if generator] if found else []
 
@@ -78,10 +80,10 @@ def check(
     template: nn.Module,
     image_shape: tuple[int, int, int],
     lanes: int = 2,
-    pictures: int = 4,
+    batch: int = 4,
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> None:
-    """Hold the outer two of so many lanes against the same two networks alone, a step in training without dropout.
+    """Compare the outer two of so many lanes with the same two networks alone, over a training step without dropout.
 
     UnfusableError where outputs, gradients or statistics differ, in float32, by more than reordered sums do; where NaN
     in one lane changes a bit of the other (what a network does across channels by itself, as torch.cat or local
@@ -91,52 +93,52 @@ def check(
     device = next(template.parameters()).device
     generator = torch.Generator(device).manual_seed(0)
     alone = [_blurred(template, generator) for _ in range(2)]
-    images = [_uniform((pictures, *image_shape), generator) for _ in alone]
-    fused, places = Fused(template, lanes), (0, lanes - 1)
-    fused.program.train()
-    fused.draw_from([None] * lanes)
+    images = [_uniform((batch, *image_shape), generator) for _ in alone]
+    stacked, places = StackedModel(template, lanes), (0, lanes - 1)
+    stacked.program.train()
+    stacked.draw_from([None] * lanes)
     seated = dict(zip(places, alone, strict=True))
     try:
-        together = _stepped(fused, seated, images)
+        together = _stepped(stacked, seated, images)
     except (RuntimeError, TypeError) as error:
         raise UnfusableError(f"its layers do not take pictures side by side: {error}") from None
     for network, found, own in zip(alone, together, images, strict=True):
         if not near(found, _alone(network, own)):
             raise UnfusableError(MIXES)
     with autocast():
-        together = _stepped(fused, seated, images)
+        together = _stepped(stacked, seated, images)
         for lane, other in ((0, 1), (1, 0)):
             poisoned = [torch.full_like(part, torch.nan) if n == lane else part for n, part in enumerate(images)]
-            if not all(map(torch.equal, _stepped(fused, seated, poisoned)[other], together[other])):
+            if not all(map(torch.equal, _stepped(stacked, seated, poisoned)[other], together[other])):
                 raise UnfusableError(MIXES)
-        swapped = _stepped(fused, dict(zip(places[::-1], alone, strict=True)), images)
+        swapped = _stepped(stacked, dict(zip(places[::-1], alone, strict=True)), images)
     if not all(map(torch.equal, chain(*swapped), chain(*together))):
         raise UnfusableError(f"which of {lanes} lanes it is in would show in its numbers; another --fuse may do")
 
 
-def _stepped(fused: Fused, networks: Mapping[int, nn.Module], images: Sequence[Tensor]) -> list[list[Tensor]]:
-    """Of each network, by the lane of its copy: outputs, gradients and buffers after one step."""
+def _stepped(stacked: StackedModel, networks: Mapping[int, nn.Module], images: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Outputs, gradients and buffers of each network after one step in its lane; the networks stay as they are."""
     copies = {lane: copy.deepcopy(network) for lane, network in networks.items()}
     for lane, network in copies.items():
-        fused.enter(lane, network)
-    fused.zero_grad()
+        stacked.enter(lane, network)
+    stacked.zero_grad()
     given = dict(zip(copies, images, strict=True))
-    outputs = fused([given.get(lane, torch.zeros_like(images[0])) for lane in range(fused.lanes)])
+    outputs = stacked([given.get(lane, torch.zeros_like(images[0])) for lane in range(stacked.lanes)])
     _loss([outputs[lane] for lane in copies]).backward()
-    found = [[t.clone() for t in (*_tensors(outputs[lane]), *_state(network))] for lane, network in copies.items()]
+    found = [[t.clone() for t in (*tree_leaves(outputs[lane]), *_state(network))] for lane, network in copies.items()]
     for lane, network in copies.items():
-        fused.leave(lane, network)
+        stacked.leave(lane, network)
     return found
 
 
 def _alone(network: nn.Module, images: Tensor) -> list[Tensor]:
-    """The same of a network by itself."""
+    """Outputs, gradients and buffers of a network after one step by itself."""
     trained = copy.deepcopy(network)
     outputs = trained(images.contiguous(memory_format=torch.channels_last))
     _loss([outputs]).backward()
     if unused := [name for name, value in trained.named_parameters() if value.grad is None]:
         raise UnfusableError(f"{unused[0]} has no gradient, so it would not be left out of a fused step")
-    return [*_tensors(outputs), *_state(trained)]
+    return [*tree_leaves(outputs), *_state(trained)]
 
 
 def _state(network: nn.Module) -> list[Tensor]:
@@ -144,7 +146,7 @@ def _state(network: nn.Module) -> list[Tensor]:
 
 
 def _blurred(template: nn.Module, generator: torch.Generator) -> nn.Module:
-    """A network with weights of its own, near the template's, in training without dropout."""
+    """A copy with random weights near the template's, in training mode without dropout."""
     network = copy.deepcopy(template).train()
     with torch.no_grad():
         for parameter in network.parameters():
@@ -161,15 +163,11 @@ def _uniform(shape: Sequence[int], generator: torch.Generator) -> Tensor:
 
 
 def _loss(outputs: Iterable[Any]) -> Tensor:
-    return torch.stack([tensor.float().square().mean() for part in outputs for tensor in _tensors(part)]).sum()
-
-
-def _tensors(outputs: Any) -> list[Tensor]:
-    return [outputs] if isinstance(outputs, Tensor) else [tensor for part in outputs for tensor in _tensors(part)]
+    return torch.stack([tensor.float().square().mean() for part in outputs for tensor in tree_leaves(part)]).sum()
 
 
 def near(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> bool:
-    """Whether they differ by no more than reordered sums do."""
+    """Whether tensors differ by no more than reordered sums do."""
     return all(
         mine.shape == other.shape and distance(mine, other) <= TOLERANCE * (1e-3 + float(other.detach().abs().max()))
         for mine, other in zip(ours, theirs, strict=True)
@@ -177,12 +175,8 @@ def near(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> bool:
 
 
 def distance(mine: Tensor, other: Tensor) -> float:
-    """The largest of an element."""
+    """The largest absolute difference of an element."""
     return float((mine.detach() - other.detach()).abs().max())
-
-
-def _of_lane(outputs: Any, lane: int, lanes: int) -> Any:
-    return mapped(outputs, lambda tensor: tensor.unflatten(1, (lanes, -1))[:, lane])
 
 
 def _widened(template: nn.Module, lanes: int) -> nn.Module:
@@ -210,7 +204,7 @@ class _Wide(nn.Module):
         for name, buffer in layer.named_buffers(recurse=False):
             self.register_buffer(name, _stack(buffer, lanes))
 
-    def take_in(self, lane: int, layer: nn.Module) -> None:
+    def enter(self, lane: int, layer: nn.Module) -> None:
         for name, stacked in self.named_parameters(recurse=False):
             own = layer.get_parameter(name)
             stacked.data[lane].copy_(own.data)
@@ -221,7 +215,7 @@ class _Wide(nn.Module):
             buffer[lane].copy_(layer.get_buffer(name))
             layer.register_buffer(name, buffer[lane])
 
-    def let_go(self, lane: int, layer: nn.Module) -> None:
+    def leave(self, lane: int, layer: nn.Module) -> None:
         for name, stacked in self.named_parameters(recurse=False):
             own = layer.get_parameter(name)
             own.data, own.grad = own.data.clone(), None
@@ -254,7 +248,7 @@ class _Conv2d(_Wide):
 
 
 class _Linear(_Wide):
-    """Of each lane a matrix product of its own; (B, K · in) to (B, K · out)."""
+    """A batched matrix product, one a lane; (B, K · in) to (B, K · out)."""
 
     def __init__(self, layer: nn.Linear, lanes: int) -> None:
         super().__init__(layer, lanes)
@@ -267,7 +261,7 @@ class _Linear(_Wide):
         rows = features.unflatten(1, (self.lanes, -1)).transpose(0, 1)
         found = rows @ self.weight.transpose(1, 2)
         if self.bias is not None:
-            # As a product, whose gradient is one too: a sum over pictures is cut into vectors across lanes.
+            # As a product, whose gradient is one too: a sum over images is cut into vectors across lanes.
             found = torch.baddbmm(found, rows.new_ones(*rows.shape[:2], 1), self.bias[:, None])
         return found.transpose(0, 1).flatten(1)
 
@@ -304,18 +298,18 @@ class _PReLU(_Wide):
 
 
 class _Dropout(_Wide):
-    """Each lane drops at its own rate, what its own generator draws: on a CPU what `nn.Dropout` drops there."""
+    """Each lane drops at its own rate by its own generator; on a CPU the same units as `nn.Dropout` alone."""
 
     def __init__(self, layer: nn.Dropout, lanes: int) -> None:
         super().__init__(layer, lanes)
         self.rates = [0.0] * lanes
         self.generators: list[torch.Generator | None] = [None] * lanes
 
-    def take_in(self, lane: int, layer: nn.Module) -> None:
+    def enter(self, lane: int, layer: nn.Module) -> None:
         assert isinstance(layer, nn.Dropout)
         self.rates[lane] = layer.p
 
-    def let_go(self, lane: int, layer: nn.Module) -> None:
+    def leave(self, lane: int, layer: nn.Module) -> None:
         self.rates[lane] = 0.0
 
     def forward(self, values: Tensor) -> Tensor:
@@ -325,7 +319,7 @@ class _Dropout(_Wide):
         return values * torch.cat(kept, 1)
 
     def _kept(self, part: Tensor, lane: int) -> Tensor:
-        """Zeros, and 1 / (1 − rate) for what is kept."""
+        """The mask of one lane: 0, and 1 / (1 − rate) for what is kept."""
         channels_last = part.ndim == 4 and part.device.type == "cpu"
         form = torch.channels_last if channels_last else torch.contiguous_format
         noise = torch.empty(part.shape, dtype=part.dtype, device=part.device, memory_format=form)

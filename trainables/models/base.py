@@ -27,16 +27,16 @@ LayerNames = Annotated[tuple[str, ...], BeforeValidator(_names)]
 class Model(Component):
     """A network's settings; layer names are those of `named_modules()` before anything was placed.
 
-    A network maps (B, C, H, W) float32 pictures to logits (B, outputs). `landmarks` and `auxiliary_weight` say which
+    A network maps (B, C, H, W) float32 images to logits (B, outputs). `landmarks` and `auxiliary_weight` say which
     give more: (logits, points) in every mode, or (logits, [auxiliary logits, …]) in training mode only.
     """
 
     smallest: ClassVar[int] = 1
-    """the shortest side of a picture that the network can take, in pixels"""
+    """the shortest side of an image that the network can take, in pixels"""
     classifies: ClassVar[bool] = True
     """whether it gives class logits; one that does not gives points (B, 2 L) alone"""
     landmarks: ClassVar[bool] = False
-    """whether it gives L landmarks as x, y in pixels of the picture: `points` = 2 L coordinates must be asked for"""
+    """whether it gives L landmarks as x, y in pixels of the image: `points` = 2 L coordinates must be asked for"""
     auxiliary_weight: ClassVar[float] = 0.0
     """the training loss adds this many times the loss of each auxiliary head's logits; 0.0 where there is no head"""
     output_layers: ClassVar[tuple[str, ...]] = ("fc",)
@@ -50,7 +50,7 @@ class Model(Component):
     relu_on_output: bool = False
 
     def build(self, image_shape: tuple[int, int, int], outputs: int, points: int = 0) -> "nn.Module":
-        """The network for (C, H, W) pictures, nothing placed, weights not yet ours; ValueError where it cannot be.
+        """The network for (C, H, W) images, nothing placed, weights not yet ours; ValueError where it cannot be.
 
         `outputs` is the number of classes, `points` that of landmark coordinates (two a landmark). `relu_on_output`
         makes the output layers end in a ReLU without renaming them.

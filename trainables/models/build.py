@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def build_network(config: "TrialConfig", info: "DatasetInfo", seed: int) -> nn.Module:
-    """The network of `config` for the data set's pictures; ValueError (PlacementError) where it cannot be."""
+    """The network of `config` for the data set's images; ValueError (PlacementError) where it cannot be."""
     network = _bare(config, info)
     initialize(network, config.model, seed)
     place(network, config.model, info.input_shape)

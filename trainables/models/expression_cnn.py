@@ -1,4 +1,4 @@
-"""The plain network that the facial-expression ladder starts from, made for grey 48 × 48 pictures."""
+"""The plain network that the facial-expression ladder starts from, made for grey 48 × 48 images."""
 
 from typing import TYPE_CHECKING, Literal
 

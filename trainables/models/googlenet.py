@@ -17,7 +17,7 @@ class GoogLeNet(PretrainedModel):
     """`batch_norm: false` gives convolutions a bias instead. torchvision's "5×5" branch is 3×3; `true_5x5` makes it the
     paper's. ImageNet weights exist for torchvision's form alone, and do not train its auxiliary heads."""
 
-    smallest = 64  # the heads average a map of a sixteenth of the picture to 4 × 4
+    smallest = 64  # the heads average a map of a sixteenth of the image to 4 × 4
     auxiliary_weight = 0.3
     stem_layer = "conv1.conv"
     untrained = ("aux1", "aux2")

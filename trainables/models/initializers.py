@@ -7,10 +7,11 @@ it would be without.
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import nn
 
 from core.seeds import derive_seed
-from trainables.training.rng import drawn_from, reseed
+from trainables.training.rng import RngContext
 
 if TYPE_CHECKING:
     from trainables.models.base import Model
@@ -22,10 +23,11 @@ def initialize(network: nn.Module, settings: "Model", seed: int) -> list[str]:
     Returns the layers that pretrained weights left as drawn, none where no weights were asked for. WeightsError where
     the weights cannot be had or do not fit.
     """
-    with drawn_from(0):
+    with RngContext(torch.device("cpu")):
         for name, module in network.named_modules():
             if hasattr(module, "reset_parameters"):
-                reseed(derive_seed(seed, "initial weights", name))
+                # Not torch.manual_seed, which also asks for the whole call stack, for a millisecond.
+                torch.default_generator.manual_seed(derive_seed(seed, "initial weights", name))
                 if settings.initial_weights == "truncated_normal" and isinstance(module, nn.Conv2d | nn.Linear):
                     truncated_normal(module)
                 else:

@@ -17,7 +17,7 @@ class NiN(Model):
 
     The last block is `last_width` wide and ends in the classes; 0 makes all of it as wide as the classes, the form that
     textbooks teach. The authors rectify the class maps too: `relu_on_output`, off here as in every network, since a
-    class that starts out negative on every picture then never gets a gradient.
+    class that starts out negative on every image then never gets a gradient.
     """
 
     smallest = 39  # so that each pool still has two pixels to choose from

@@ -53,7 +53,7 @@ def place(network: nn.Module, settings: "Model", image_shape: tuple[int, int, in
 
 
 def _trace(network: nn.Module, image_shape: tuple[int, int, int]) -> tuple[dict[str, torch.Size], Counter[str]]:
-    """Output shape and number of calls of every named module in one evaluation pass of two blank pictures."""
+    """Output shape and number of calls of every named module in one evaluation pass of two blank images."""
     shapes: dict[str, torch.Size] = {}
     calls: Counter[str] = Counter()
 

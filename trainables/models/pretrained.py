@@ -1,6 +1,6 @@
 """Networks that ImageNet weights exist for: torchvision's download by default, or a local state dict of the same keys.
 
-The pictures stay normalised by the training set's own mean and deviation, as without pretraining: torchvision's
+The images stay normalised by the training set's own mean and deviation, as without pretraining: torchvision's
 `transform_input` and preprocessing presets are not used.
 """
 
@@ -49,7 +49,7 @@ class PretrainedModel(Model):
     """`weights_file` maps an architecture to a local file; only the file that this network loads is kept."""
 
     stem_layer: ClassVar[str]
-    """the convolution that sees the pictures: its weights depend on their channels"""
+    """the convolution that sees the images: its weights depend on their channels"""
     untrained: ClassVar[tuple[str, ...]] = ()
     """modules that no pretraining reaches; a file may hold them or not"""
 

@@ -1,4 +1,4 @@
-"""torchvision's ResNets, with a stem for small pictures beside their own, for any number of input channels."""
+"""torchvision's ResNets, with a stem for small images beside their own, for any number of input channels."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -15,7 +15,7 @@ class ResNetLayout(Model):
     stem: Literal["small", "imagenet"] = "small"
 
     def fit_stem(self, network: "nn.Module", channels: int) -> "nn.Module":
-        """`network` with the stem asked for, for pictures of so many channels."""
+        """`network` with the stem asked for, for images of so many channels."""
         from torch import nn
 
         if self.stem == "small":

@@ -1,4 +1,4 @@
-"""A plain CNN for small pictures: conv – ReLU – max pool blocks, one hidden layer, one output layer."""
+"""A plain CNN for small images: conv – ReLU – max pool blocks, one hidden layer, one output layer."""
 
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Annotated, Literal

@@ -1,7 +1,7 @@
-"""What goes on inside a network that does not learn: activations, dead units, gradients, weights and updates by layer.
+"""Activations, dead units, gradients, weights and updates of each layer, to see why a network does not learn.
 
-Switched on by `diagnostics`; measured once an epoch on the same training pictures, on a copy, so that nothing of the
-trial's own numbers changes.
+Switched on by `diagnostics`; measured once an epoch on the same training images, on a copy, so that none of the trial's
+own numbers changes.
 """
 
 import copy
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from trainables.training.rng import drawn_from
+from trainables.training.rng import RngContext
 
 if TYPE_CHECKING:
     from trainables.training.learner import Learner
@@ -24,7 +24,7 @@ def weights_of(network: nn.Module) -> dict[str, Tensor]:
 
 
 def layer_rows(learner: "Learner", before: dict[str, Tensor]) -> list[dict[str, Any]]:
-    """One row a layer: `mean`, `std` and `dead` (share of units that are zero for every probe picture) of its output,
+    """One row a layer: `mean`, `std` and `dead` (share of units that are zero for every probe image) of its output,
     `gradient_norm` and `weight_norm` of its own parameters, `update_ratio` = norm of the epoch's change over `before`'s
     norm. None where a layer has no parameters or its output is no tensor."""
     network = copy.deepcopy(learner.network).train()
@@ -32,9 +32,9 @@ def layer_rows(learner: "Learner", before: dict[str, Tensor]) -> list[dict[str, 
     seen: dict[str, Tensor] = {}
     for name, module in leaves.items():
         module.register_forward_hook(_keeper(seen, name))
-    with drawn_from(0, learner.device):
+    with RngContext(learner.device):
         rows = torch.arange(min(PROBE_ROWS, len(learner.labels["train"])), device=learner.device)
-        batch = learner.pictures.for_evaluation("train", rows)
+        batch = learner.data.for_evaluation("train", rows)
         terms = learner.task.criterion(network(batch.images), batch)
         torch.stack([term.value for term in terms.values()]).sum().backward()
     return [

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from core.seeds import derive_seed
 from trainables.fused.cuda_graphs import Step, Steps
 from trainables.models.build import build_network
-from trainables.tasks.base import TASKS, Batch, Terms, Totals
+from trainables.tasks.base import Batch, Terms, Totals
+from trainables.tasks.registry import TASKS
 from trainables.training.averaging import Averaged
-from trainables.training.batch_draws import Fed, Feed
-from trainables.training.batches import Pictures
+from trainables.training.batch_draws import BatchDraws, EpochDraws
+from trainables.training.batches import DeviceData
 from trainables.training.clipping import GradientClip
-from trainables.training.network_outputs import detached, in_float32
-from trainables.training.rng import Turns
+from trainables.training.rng import RngContext
 
 if TYPE_CHECKING:
     from datasets.base import Dataset
@@ -38,25 +39,25 @@ class Learner:
     def __init__(self, config: "TrialConfig", dataset: "Dataset", seed: int, device: torch.device) -> None:
         self.config, self.seed, self.device = config, seed, device
         self.info = dataset.info
-        self.pictures = Pictures(config, dataset, device)
-        # Convolutions of small pictures take 1.4 to 1.7 times as long in torch's default layout.
+        self.data = DeviceData(config, dataset, device)
+        # Convolutions of small images take 1.4 to 1.7 times as long in torch's default layout.
         self.network = build_network(config, self.info, seed).to(device).to(memory_format=torch.channels_last)
-        self.task = TASKS[config.loss.task](config.loss, config.model, self.info, self.pictures.mean_shape())
+        self.task = TASKS[config.loss.task](config.loss, config.model, self.info, self.data.mean_shape())
         self.phase = config.optimizer.at(1, config.training.epochs)
         self.optimizer = self.phase.build(self.network.parameters())
         clip_norm, ema = config.training.clip_norm, config.training.ema
         self.clip = GradientClip(clip_norm, device) if clip_norm else None
         self.average = Averaged(self.network, ema) if ema else None
         self.totals = self.task.totals()  # of the epoch in progress
-        self.steps, self.turns, self.captures = Steps(device), Turns(device), False
+        self.steps, self.rng, self.use_cuda_graph = Steps(device), RngContext(device), False
         self.epoch = 0
         self.first_loss: float | None = None
-        self.drawn = torch.zeros(len(self.info.classes), dtype=torch.int64)  # training rows seen of each class
+        self.sampled = torch.zeros(len(self.info.classes), dtype=torch.int64)  # training rows drawn of each class
 
     @property
     def labels(self) -> dict[str, Tensor]:
         """Labels of each split, (N,) int64 on the device."""
-        return {name: rows.labels for name, rows in self.pictures.splits.items()}
+        return {name: rows.labels for name, rows in self.data.splits.items()}
 
     @property
     def evaluated(self) -> nn.Module:
@@ -64,95 +65,94 @@ class Learner:
         return self.network if self.average is None else self.average.module
 
     def train_epoch(self, most: int | None = None) -> dict[str, float]:
-        """One pass over the training rows: metrics of the pictures as trained on (augmented, weights moving).
-
-        It ends after `most` batches, if that is given.
-        """
-        feed = self.begin_epoch(most)
-        with self.turns.taken():
-            for _ in self.run(feed):
+        """One pass over the training rows, or its first `most` batches: metrics of the images as trained on (augmented,
+        weights moving)."""
+        draws = self.begin_epoch(most)
+        with self.rng:
+            for _ in self.run(draws):
                 pass
         return self.task.metrics(self.totals)
 
-    def begin_epoch(self, most: int | None = None) -> Feed:
-        """Enter the next epoch; what its batches, or the first `most` of them, are made of, on the device."""
+    def begin_epoch(self, most: int | None = None) -> EpochDraws:
+        """Enter the next epoch, and draw its batches, or the first `most` of them."""
         self.epoch += 1
         self._enter_phase()
         labels = self.labels["train"].cpu()
         order = self.config.sampler.order(labels, self._generator("order"))
-        self.drawn += torch.bincount(labels[order], minlength=len(self.drawn))
+        self.sampled += torch.bincount(labels[order], minlength=len(self.sampled))
         self.network.train()
-        self.turns.seed(self.dropout_seed)
+        self.rng.seed(self.dropout_seed)
         for total in self.totals.values():
             total.zero_()
         parts = batches(order, self.config.training.batch_size)[:most]
-        return Feed([self._drawn(rows, number) for number, rows in enumerate(parts)], self.device)
+        return EpochDraws([self._draw(rows, number) for number, rows in enumerate(parts)], self.device)
 
-    def run(self, feed: Feed) -> Iterator[None]:
-        """The steps of an epoch begun, one at each yield, or left to the device with `captures`."""
-        decided = self.decided if self.captures else None
-        return self.steps.run({0: feed}, Step(lambda fed: self.step(fed[0], self.totals), self.counted, decided))
+    def run(self, draws: EpochDraws) -> Iterator[None]:
+        """The steps of an epoch begun, one at each yield: done, or with `use_cuda_graph` queued on the device."""
+        capture_key = self.capture_key if self.use_cuda_graph else None
+        step = Step(lambda each: self.step(each[0], self.totals), self.on_replay, capture_key)
+        return self.steps.run({0: draws}, step)
 
     @property
-    def decided(self) -> tuple[Any, ...]:
-        """All that may change from epoch to epoch of what Python decides in a step."""
+    def capture_key(self) -> tuple[Any, ...]:
+        """Python state baked into a CUDA graph of a step; a change forces another capture."""
         return (self.optimizer, self.lr)
 
-    def counted(self) -> None:
-        """Count a step that was done without Python, as `learn` counts it."""
+    def on_replay(self) -> None:
+        """Count a replayed step, as `optimizer_step` counts one that Python did."""
         if self.clip is not None:
             self.clip.steps += 1
         if self.average is not None:
             self.average.n_averaged += 1
 
-    def step(self, fed: Fed, totals: Totals) -> Tensor:
+    def step(self, draws: BatchDraws, totals: Totals) -> Tensor:
         """Train on a batch; the loss before the step."""
-        batch = self.batch(fed)
+        batch = self.batch(draws)
         outputs = self.forward(self.network, batch.images)
-        terms, loss = self.judged(outputs, batch)
+        terms, loss = self.compute_loss(outputs, batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        self.learn(terms, outputs, batch, totals)
+        self.optimizer_step(terms, outputs, batch, totals)
         return loss.detach()
 
-    def batch(self, fed: Fed) -> Batch:
-        """A batch of the epoch as the network takes it."""
-        return self.pictures.for_training(fed)
+    def batch(self, draws: BatchDraws) -> Batch:
+        """A training batch as the network takes it."""
+        return self.data.for_training(draws)
 
-    def fed(self, rows: Tensor, number: int) -> Fed:
-        """What batch `number` of the epoch is made of if it has these rows (B,), on the device."""
-        return Feed([self._drawn(rows.cpu(), number)], self.device).batch(0)
+    def draw_batch(self, rows: Tensor, number: int) -> BatchDraws:
+        """The draws of the epoch's batch `number` if it has these rows (B,), on the device."""
+        return EpochDraws([self._draw(rows.cpu(), number)], self.device).batch(0)
 
-    def _drawn(self, rows: Tensor, number: int) -> Fed:
-        return self.pictures.drawn(rows, self._seed("augmentation", number))
+    def _draw(self, rows: Tensor, number: int) -> BatchDraws:
+        return self.data.draw(rows, self._seed("augmentation", number))
 
-    def judged(self, outputs: Any, batch: Batch) -> tuple[Terms, Tensor]:
-        """The criterion's parts, and their sum, which is trained."""
+    def compute_loss(self, outputs: Any, batch: Batch) -> tuple[Terms, Tensor]:
+        """The criterion's parts, and their sum, which is minimised."""
         terms = self.task.criterion(outputs, batch)
         loss = torch.stack([term.value for term in terms.values()]).sum()
         if self.first_loss is None:
             self.first_loss = float(loss.detach())
         return terms, loss
 
-    def learn(self, terms: Terms, outputs: Any, batch: Batch, totals: Totals) -> None:
+    def optimizer_step(self, terms: Terms, outputs: Any, batch: Batch, totals: Totals) -> None:
         """Move the weights along their gradients, and account for the batch."""
         if self.clip is not None:
             self.clip(self.network.parameters())
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.network)
-        self.task.add(totals, terms, detached(outputs), batch)
+        self.task.add(totals, terms, outputs, batch)
 
     @property
     def dropout_seed(self) -> int:
-        """Of what dropout draws in this epoch."""
+        """Seed of this epoch's dropout."""
         return self._seed("dropout")
 
     def forward(self, network: nn.Module, images: Tensor) -> Any:
         """The network's outputs in float32, computed in the trial's precision."""
         with self.autocast():
             outputs = network(images.contiguous(memory_format=torch.channels_last))
-        return in_float32(outputs)
+        return tree_map(Tensor.float, outputs)
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """The trial's precision."""
@@ -160,10 +160,10 @@ class Learner:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
     def inputs(self, split: str, rows: Tensor, batch: int | None = None) -> Tensor:
-        """Pictures as the network sees them, (B, C, H, W) float32; augmented with batch `batch`'s draws if given."""
+        """Images as the network sees them, (B, C, H, W) float32; augmented with batch `batch`'s draws if given."""
         if batch is None:
-            return self.pictures.for_evaluation(split, rows).images
-        return self.pictures.for_training(self.fed(rows, batch)).images
+            return self.data.for_evaluation(split, rows).images
+        return self.batch(self.draw_batch(rows, batch)).images
 
     @torch.no_grad()
     def evaluate(self, split: str) -> dict[str, float]:
@@ -182,17 +182,13 @@ class Learner:
                 found.setdefault(name, []).append(values.cpu())
         return {name: torch.cat(parts) for name, parts in found.items()}
 
-    def scores(self, split: str) -> Tensor:
-        """Softmax probabilities, (N, C) float32 on the CPU, in the split's own order."""
-        return self.predictions(split)["scores"]
-
     def outputs(self, split: str, limit: int | None = None) -> Iterator[tuple[Any, Batch]]:
         """Evaluation-mode outputs of the split (or its first `limit` rows), batch by batch."""
         network = self.evaluated.eval()
-        images = self.pictures.splits[split].images[:limit]
+        images = self.data.splits[split].images[:limit]
         size = self._affordable(EVALUATION_PIXELS)
         for rows in torch.arange(len(images), device=self.device).split(size):
-            batch = self.pictures.for_evaluation(split, rows)
+            batch = self.data.for_evaluation(split, rows)
             yield self.forward(network, batch.images), batch
 
     def _seed(self, *purpose: str | int) -> int:
@@ -217,22 +213,22 @@ class Learner:
     def time_step(self, steps: int) -> tuple[float, int]:
         """(seconds, rows) of a training step: the mean of `steps` real ones after one that warms up.
 
-        Large pictures are timed on fewer rows than a batch has, so that a forecast takes seconds.
+        Large images are timed on fewer rows than a batch has, so that a forecast takes seconds.
         """
         self.network.train()
         held = min(self.config.training.batch_size, len(self.labels["train"]))
         rows = torch.arange(min(held, self._affordable(PROBE_PIXELS)))
         totals = self.task.totals()
-        float(self.step(self.fed(rows, 0), totals))
+        float(self.step(self.draw_batch(rows, 0), totals))
         began = time.perf_counter()
         for number in range(steps):
-            loss = self.step(self.fed(rows, number), totals)
+            loss = self.step(self.draw_batch(rows, number), totals)
         float(loss)  # waits for the device
         return (time.perf_counter() - began) / steps, len(rows)
 
     def _affordable(self, pixels: int) -> int:
-        """How many pictures have about so many values, at least two."""
-        return max(2, pixels // self.pictures.splits["train"].images[0].numel())
+        """How many images have about so many values, at least two."""
+        return max(2, pixels // self.data.splits["train"].images[0].numel())
 
     @torch.no_grad()
     def time_evaluation(self) -> tuple[float, int]:
@@ -253,11 +249,11 @@ class Learner:
             "clip": None if self.clip is None else self.clip.state_dict(),
             "epoch": self.epoch,
             "first_loss": self.first_loss,
-            "drawn": self.drawn,
+            "drawn": self.sampled,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.epoch, self.first_loss, self.drawn = state["epoch"], state["first_loss"], state["drawn"]
+        self.epoch, self.first_loss, self.sampled = state["epoch"], state["first_loss"], state["drawn"]
         self.network.load_state_dict(state["model"])
         self._enter_phase()
         # Its state is the checkpoint's, its settings are the configuration's: those of a fork, or of a GPU, differ.
@@ -271,14 +267,6 @@ class Learner:
             self.average = Averaged(self.network, self.config.training.ema)
             if state["average"] is not None:
                 self.average.load_state_dict(state["average"])
-
-    def evaluated_state(self) -> dict[str, Tensor]:
-        """State dict of the network that is evaluated; its keys are those of `network`, averaged or not."""
-        return self.evaluated.state_dict()
-
-    def load_evaluated(self, state: dict[str, Tensor]) -> None:
-        """Evaluate such weights from now on; the trained weights of an averaged network stay as they are."""
-        self.evaluated.load_state_dict(state)
 
 
 def batches(order: Tensor, size: int) -> list[Tensor]:

@@ -2,7 +2,7 @@
 
 By default glibc maps every tensor of more than 128 KiB (up to 32 MiB, as it learns) from the system anew and gives it
 back when it is freed. The system zeroes each page at its first touch, which took about a third of a training step on
-48 × 48 pictures (benchmarks/README.md). Larger ones are mapped as before: kept, they would leave holes of gigabytes
+48 × 48 images (benchmarks/README.md). Larger ones are mapped as before: kept, they would leave holes of gigabytes
 in the memory of a large network's process. See mallopt(3).
 """
 

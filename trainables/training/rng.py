@@ -1,59 +1,42 @@
-"""Torch's global generators, which dropout and `reset_parameters` draw from: seeded for a block, and put back after."""
+"""Replaces torch's global generators, which dropout and `reset_parameters` draw from, within a block."""
 
-import contextlib
-from collections.abc import Iterator
+from typing import Any
 
 import torch
 
-CPU = torch.device("cpu")
 
+class RngContext:
+    """In `with` blocks, `device`'s default generator draws on from this one's state; draws outside are unchanged.
 
-def reseed(seed: int, device: torch.device = CPU) -> None:
-    """What `torch.manual_seed` does for one device; that also asks for the whole call stack, for a millisecond."""
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            torch.cuda.manual_seed(seed)
-
-
-@contextlib.contextmanager
-def drawn_from(seed: int, device: torch.device = CPU) -> Iterator[None]:
-    """What the block draws on the CPU and on `device` follows from `seed` alone, and changes no later draw."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        reseed(seed, device)
-        yield
-
-
-class Turns:
-    """As `drawn_from`, for one of several that take turns: each block draws on where its last one ended.
-
-    On a CUDA device it is the generator's state itself that is exchanged, as a captured graph draws from the one that
-    it was captured with.
+    On a CUDA device the generator's state object itself is exchanged, as a captured graph draws from the one that it
+    was captured with.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, seed: int = 0) -> None:
         self.own = torch.Generator(device)
+        self.own.manual_seed(seed)
+        self.outer: Any = None
 
     def seed(self, seed: int) -> None:
         self.own.manual_seed(seed)
 
-    @contextlib.contextmanager
-    def taken(self) -> Iterator[None]:
-        """What dropout on the device draws in this block is its own."""
+    def __enter__(self) -> None:
         if self.own.device.type == "cuda":
             torch.cuda.init()
-            default = torch.cuda.default_generators[self.own.device.index or 0]
-            outer = default.graphsafe_get_state()
-            default.graphsafe_set_state(self.own)
-            try:
-                yield
-            finally:
-                default.graphsafe_set_state(outer)
+            self.outer = self._default.graphsafe_get_state()
+            self._default.graphsafe_set_state(self.own)
         else:
-            kept = torch.default_generator.get_state()
-            torch.default_generator.set_state(self.own.get_state())
-            try:
-                yield
-            finally:
-                self.own.set_state(torch.default_generator.get_state())
-                torch.default_generator.set_state(kept)
+            self.outer = self._default.get_state()
+            self._default.set_state(self.own.get_state())
+
+    def __exit__(self, *_: object) -> None:
+        if self.own.device.type == "cuda":
+            self._default.graphsafe_set_state(self.outer)
+        else:
+            self.own.set_state(self._default.get_state())
+            self._default.set_state(self.outer)
+
+    @property
+    def _default(self) -> torch.Generator:
+        cuda = self.own.device.type == "cuda"
+        return torch.cuda.default_generators[self.own.device.index or 0] if cuda else torch.default_generator

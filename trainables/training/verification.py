@@ -1,6 +1,6 @@
 """Did every setting take effect? A switch that did nothing is an error, so each trial checks its own.
 
-`after_first_epoch` probes a copy of the network with real training pictures; `at_end` looks back over what the trial
+`after_first_epoch` probes a copy of the network with real training images; `at_end` looks back over what the trial
 recorded. Both return sentences, one a fault; an empty list is a verified trial.
 """
 
@@ -17,7 +17,7 @@ from datasets.base import central_crop
 from trainables.models.build import build_network
 from trainables.models.placement import Placed
 from trainables.training.learner import batches
-from trainables.training.rng import drawn_from
+from trainables.training.rng import RngContext
 
 if TYPE_CHECKING:
     from trainables.training.learner import Learner
@@ -30,7 +30,7 @@ PROBE_VALUES = 2**16  # that a placed layer is tried on: enough for the rarest d
 def after_first_epoch(learner: "Learner", initial: dict[str, Tensor]) -> list[str]:
     """Faults of placement, precision, inputs, loss weights and optimizer; `initial` is the model's first state."""
     rows = torch.arange(min(PROBE_ROWS, len(learner.labels["train"])), device=learner.device)
-    with drawn_from(0, learner.device):
+    with RngContext(learner.device):
         probe = _probe(learner, rows)
     return [
         *_placement(learner, probe),
@@ -57,7 +57,7 @@ def at_end(learner: "Learner", rows: Sequence[dict[str, Any]]) -> list[str]:
             )
     counts = torch.tensor(learner.info.counts["train"], dtype=torch.float64)
     share = torch.tensor(config.sampler.expected(learner.info.counts["train"]), dtype=torch.float64)
-    drawn = learner.drawn.double()
+    drawn = learner.sampled.double()
     slack = 6 * (drawn.sum() * share * (1 - share)).sqrt() + 1  # six standard deviations of a binomial
     if ((drawn - drawn.sum() * share).abs() > slack).any():
         faults.append(
@@ -71,7 +71,7 @@ def at_end(learner: "Learner", rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def notes(learner: "Learner") -> list[str]:
-    """What could not show in this budget, which is no fault."""
+    """Settings that had no effect within the budget, which is no fault."""
     config = learner.config
     found = config.optimizer.not_reached(config.training.epochs, config.schedule)
     clip, ema = learner.clip, config.training.ema
@@ -83,7 +83,7 @@ def notes(learner: "Learner") -> list[str]:
 
 
 def _probe(learner: "Learner", rows: Tensor) -> dict[str, Any]:
-    """One training-mode pass of a copy of the network; what each placed layer makes of a ramp."""
+    """The outputs of a copy of the network in training mode, and each placed layer's output for a ramp."""
     network = copy.deepcopy(learner.network).train()
     seen: dict[str, Any] = {"placed": {}}
     for module in network.modules():
@@ -122,7 +122,7 @@ def _placement(learner: "Learner", probe: dict[str, Any]) -> list[str]:
 
 
 def _outputs(learner: "Learner", outputs: Any) -> list[str]:
-    """Of a training-mode pass: its precision, the heads that should be there, the ReLU behind the last layer."""
+    """Faults of a training-mode pass: precision, auxiliary heads, the ReLU behind the last layer."""
     faults, model = [], learner.config.model
     first = outputs[0] if isinstance(outputs, tuple) else outputs
     if learner.config.training.precision == "bf16" and first.dtype != torch.bfloat16:
@@ -139,10 +139,10 @@ def _inputs(learner: "Learner", rows: Tensor) -> list[str]:
     plain = learner.inputs("train", rows)
     if not learner.config.augmentation.is_off and torch.equal(plain, learner.inputs("train", rows, 0)):
         faults.append("augmentation: no training picture was changed")
-    raw = central_crop(learner.pictures.splits["train"].images[rows], learner.info.crop).float() / 255
+    raw = central_crop(learner.data.splits["train"].images[rows], learner.info.crop).float() / 255
     if learner.config.training.normalize and torch.equal(plain, raw):
         faults.append("training.normalize: the pictures reach the network as they were")
-    if learner.config.training.mixup and learner.batch(learner.fed(rows, 0)).second is None:
+    if learner.config.training.mixup and learner.batch(learner.draw_batch(rows, 0)).second is None:
         faults.append("training.mixup: the pictures were not mixed")
     return faults
 
@@ -190,7 +190,7 @@ def _clipped_steps(learner: "Learner") -> list[str]:
 
 
 def _averaged(learner: "Learner") -> list[str]:
-    """The average took in every step with the decay that was asked for, and evaluation uses it."""
+    """Faults of the averaged weights: steps left out, another decay, or evaluation without them."""
     ema, average, steps = learner.config.training.ema, learner.average, _steps(learner)
     if not ema or average is None:
         return ["training.ema: no average of the weights was kept"] if ema else []
@@ -222,12 +222,12 @@ def _counted(network: nn.Module) -> Iterator[list[bool]]:
 
 
 def _steps(learner: "Learner") -> int:
-    """How many steps the rows drawn in one epoch make."""
-    return len(batches(torch.arange(int(learner.drawn.sum())), learner.config.training.batch_size))
+    """Steps in one epoch of the rows that were drawn."""
+    return len(batches(torch.arange(int(learner.sampled.sum())), learner.config.training.batch_size))
 
 
 def _initial_weights(learner: "Learner", initial: dict[str, Tensor]) -> list[str]:
-    """Truncated-normal layers start with that deviation; pretrained ones with other weights than a fresh network's."""
+    """Truncated-normal layers must start with deviation 0.01, pretrained ones other than a fresh network's."""
     model = learner.config.model
     large = {name: value for name, value in initial.items() if value.ndim > 1 and value.numel() >= 1000}
     if getattr(model, "pretrained", False):

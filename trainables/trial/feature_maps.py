@@ -1,4 +1,4 @@
-"""The stages of any network, and what one picture is in each of them, as grids of grey levels.
+"""The stages of any network, and what one image is in each of them, as grids of grey levels.
 
 A stage is a run of layers whose outputs have one size. It is found by running the network once and not by the names of
 its layers, so that a new network has stages without saying so.
@@ -83,7 +83,7 @@ def _is_block(module: nn.Module) -> bool:
 
 
 def maps_of(network: nn.Module, found: list[Stage], run: Run) -> list[Tensor]:
-    """What a pass over one picture leaves in each stage: (channels ≤ 64, height, width) float32 on the CPU."""
+    """What a pass over one image leaves in each stage: (channels ≤ 64, height, width) float32 on the CPU."""
     kept: dict[str, Tensor] = {}
 
     def keep(name: str, output: Tensor) -> None:
@@ -124,7 +124,7 @@ def levels(maps: Tensor) -> tuple[Tensor, int]:
 
 
 def first_filters(network: nn.Module) -> Tensor | None:
-    """Weights of the first convolution as pictures, (N ≤ 64, 3 or 1, kH, kW) uint8: 128 is 0, and one scale holds for
+    """Weights of the first convolution as images, (N ≤ 64, 3 or 1, kH, kW) uint8: 128 is 0, and one scale holds for
     all of them, so that a filter that learned nothing looks like nothing. Other than three channels are averaged."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):

@@ -1,7 +1,7 @@
-"""What a finished trial draws to be looked at: thumbnails of test pictures, and what one picture is inside the network.
+"""What a finished trial draws to be looked at: thumbnails of test images, and what one image is inside the network.
 
 Nothing here changes a number. Thumbnails are PNG files `images/INDEX.png`, INDEX as in the trial's predictions; the
-picture's feature maps are `feature_maps/NN_LAYER.png` with `feature_maps/about.json`, which says what each file shows.
+image's feature maps are `feature_maps/NN_LAYER.png` with `feature_maps/about.json`, which says what each file shows.
 """
 
 import io
@@ -28,7 +28,7 @@ WRONG = 48  # thumbnails of a classifier's mistakes, at most
 FACES = 24  # of faces with landmarks: a third the worst, a third about the median, the rest a sample
 SMALLEST, LARGEST = 32, 112  # pixels of a thumbnail's longer side; smaller ones are enlarged, larger ones reduced
 CELL = 48  # pixels of the longer side of a map or filter at least
-GAP = 2  # pixels between the pictures of a grid
+GAP = 2  # pixels between the images of a grid
 DEFAULT_IMAGE = "AnnualCrop_1111.jpg"
 CLEAR = 255  # the palette's index of what is see-through
 # Nine colours of matplotlib's viridis (CC0), even steps of lightness; the others lie between them.
@@ -71,15 +71,15 @@ def shown_rows(found: dict[str, Tensor]) -> list[int]:
 
 
 def pictures_of(learner: "Learner", split: str, rows: list[int]) -> list[Pixels]:
-    """Pictures (H, W) or (H, W, 3) as the network is shown them for evaluation, before they are normalised."""
-    pictures = learner.pictures
-    images = learner.inputs(split, torch.tensor(rows, device=learner.device)) * pictures.scale + pictures.shift
+    """Images (H, W) or (H, W, 3) as the network is shown them for evaluation, before they are normalised."""
+    data = learner.data
+    images = learner.inputs(split, torch.tensor(rows, device=learner.device)) * data.scale + data.shift
     pixels = (images.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     return [image[..., 0] if image.shape[-1] == 1 else image for image in pixels]
 
 
 def thumbnail(pixels: Pixels, faces: bool = False) -> Image.Image:
-    """The picture with its longer side between 32 and 112 pixels; a face as it is, for landmarks are in its pixels."""
+    """The image with its longer side between 32 and 112 pixels; a face as it is, for landmarks are in its pixels."""
     picture = Image.fromarray(pixels)
     return picture if faces else fitted(picture, SMALLEST, LARGEST)
 
@@ -98,7 +98,7 @@ def fitted(picture: Image.Image, smallest: int, largest: int) -> Image.Image:
 
 
 def draw_feature_maps(learner: "Learner", dataset: Dataset, folder: Path) -> None:
-    """The inspected picture, the maps of each stage of the network, and the filters of its first convolution."""
+    """The inspected image, the maps of each stage of the network, and the filters of its first convolution."""
     split, row = inspected(dataset, learner.config.inspect.image)
     images = learner.inputs(split, torch.tensor([row], device=learner.device))
     network = learner.evaluated.eval()
@@ -132,7 +132,7 @@ def draw_feature_maps(learner: "Learner", dataset: Dataset, folder: Path) -> Non
 
 
 def inspected(dataset: Dataset, name: str) -> tuple[str, int]:
-    """(split, row) of the picture to inspect; DataError where a name is given and means none."""
+    """(split, row) of the image to inspect; DataError where a name is given and means none."""
     if name:
         return find_example(dataset, name)
     return next(iter(matching(dataset, DEFAULT_IMAGE).values()), ("test", 0))
@@ -156,7 +156,7 @@ def filter_grid(filters: Pixels) -> Image.Image:
 
 
 def _laid_out(cells: Pixels, gap: int) -> Pixels:
-    """(N, H, W, …) pictures in about as many columns as rows, with gaps of the value `gap` between them."""
+    """(N, H, W, …) images in about as many columns as rows, with gaps of the value `gap` between them."""
     n, height, width = cells.shape[:3]
     square = math.ceil(math.sqrt(n))
     columns = next((count for count in range(square, 2 * square) if n % count == 0), square)

@@ -1,6 +1,6 @@
 """What a finished trial leaves beside its rows, as Parquet: test predictions, landmarks, features, diagnostics.
 
-Pictures, which some trials leave too, are drawn by `trainables.trial.image_artifacts`.
+Images, which some trials leave too, are drawn by `trainables.trial.image_artifacts`.
 """
 
 from pathlib import Path
@@ -26,7 +26,7 @@ def write_outputs(
 ) -> None:
     """Files of one trial under the run directory `run`, from the learner's present (selected) weights.
 
-    Thumbnails and feature maps are drawn of the pictures of `drawn`, which is the learner's data set, if it is given.
+    Thumbnails and feature maps are drawn of the images of `drawn`, which is the learner's data set, if it is given.
     """
     found = learner.predictions("test")
     artifacts = run / "artifacts" / trial
@@ -49,7 +49,7 @@ def write_diagnostics(artifacts: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def prediction_columns(labels: Tensor, scores: Tensor) -> dict[str, Any]:
-    """index, target, prediction, score_0 … score_{C−1}: one row a test picture; `scores` (N, C) probabilities."""
+    """index, target, prediction, score_0 … score_{C−1}: one row a test image; `scores` (N, C) probabilities."""
     return {
         "index": range(len(labels)),
         "target": labels.numpy(),
@@ -59,7 +59,7 @@ def prediction_columns(labels: Tensor, scores: Tensor) -> dict[str, Any]:
 
 
 def landmark_columns(found: dict[str, Tensor]) -> dict[str, Any]:
-    """index, then true_x0, true_y0, x0, y0, …: one row a test picture with true landmarks, in pixels of the crop."""
+    """index, then true_x0, true_y0, x0, y0, …: one row a test image with true landmarks, in pixels of the crop."""
     present = found["true_points"].isfinite().all(2).all(1)
     columns: dict[str, Any] = {"index": torch.arange(len(present))[present].numpy()}
     for i in range(found["points"].shape[1]):
@@ -70,12 +70,12 @@ def landmark_columns(found: dict[str, Tensor]) -> dict[str, Any]:
 
 @torch.no_grad()
 def feature_columns(learner: "Learner") -> dict[str, Any]:
-    """split, index, label, feature: what enters the last layer, for the first pictures of each split."""
+    """split, index, label, feature: what enters the last layer, for the first images of each split."""
     columns: dict[str, list[Any]] = {"split": [], "index": [], "label": [], "feature": []}
     kept: list[Tensor] = []
     last = learner.evaluated.get_submodule(learner.config.model.output_layers[0])
     handle = last.register_forward_pre_hook(_keeper(kept))
-    for split in learner.pictures.splits:
+    for split in learner.data.splits:
         kept.clear()
         labels = torch.cat([batch.labels for _, batch in learner.outputs(split, FEATURE_ROWS)]).cpu()
         features = torch.cat(kept).float().cpu()

@@ -2,18 +2,16 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from core.storage import Store
-
-if TYPE_CHECKING:
-    from trainables.trial.trial import TrialSpec
+from trainables.trial.checkpoint_file import whole
+from trainables.trial.spec import TrialSpec
 
 STATE = ("best.pt", "best.new.pt", "last.pt")
 DIGEST = 16  # bytes at a checkpoint's end by which one is told from another
 
 
-class Checkpoints:
+class RemoteCheckpoints:
     """Those of one trial, at a URL: between any two requests, the last state has the model that it selected beside it.
 
     The names are the local ones, so that a copy of the URL is a run directory. A new model is put as best.new.pt, then
@@ -26,8 +24,6 @@ class Checkpoints:
 
     def fetch(self, trial: str, *names: str) -> None:
         """A trial's last state and model (or these files), where another machine's stand there."""
-        from trainables.trial.checkpoint import whole
-
         folder = f"checkpoints/{trial}"
         listed = self.store.files(folder)
         for name in (f"{folder}/{name}" for name in names or STATE):
@@ -78,7 +74,7 @@ def put_trial(
                 store.put(file.relative_to(run).as_posix(), file)
 
 
-def present(spec: "TrialSpec", name: str) -> bool:
+def present(spec: TrialSpec, name: str) -> bool:
     """Whether a file of the run is here or at its URL."""
     return (Path(spec.directory) / name).exists() or bool(spec.remote and Store(spec.remote).has(name))
 

@@ -1,7 +1,7 @@
-"""Trials side by side in one process, in as many lanes as are trained at once.
+"""Runs the trials of a queue in one process, one after the other or several side by side, each in a lane.
 
-Each lane keeps its own trial: seed, data order, augmentation, loss, optimizer, schedule, checkpoint and record. All are
-trained for an epoch at a time; then each evaluates, saves and reports, and a lane whose trial is over takes the next.
+A trial keeps its own seed, data order, augmentation, loss, optimizer, schedule, checkpoints and record. All are trained
+for an epoch at a time; then each evaluates, saves and reports, and a lane whose trial has ended takes the next one.
 """
 
 import platform
@@ -11,74 +11,75 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from core.errors import disk_fault, first_line
-from trainables.fused.autotune import PLAIN, Kind, Known, Way, best_way, sound
+from trainables.fused.autotune import PLAIN, ExecutionMode, Measurements, TrialKind, best_mode, sound
 from trainables.fused.joint_training import Grouped, LaneError, Program, fusion_key, train_together
 from trainables.fused.stacked_model import UnfusableError, check
-from trainables.trial.trial import Trial, TrialSpec, failure
+from trainables.trial.spec import TrialSpec
+from trainables.trial.trial import Trial, failure
 
 Report = dict[str, Any]
-_KNOWN: dict[str, Known] = {}  # by kind of trial
+_MEASURED: dict[str, Measurements] = {}  # by `fusion_key`
 
 
-class Lanes:
+class TrialRunner:
     """Runs the trials of a queue, `wanted` at a time; 1 runs one after the other.
 
-    `auto` times a few steps of the first trial's kind, and takes as many lanes as train most trials a second. What
-    cannot be trained together is trained alone, and its trials' ends say so where a number was asked for.
+    `auto` times a few steps of the first trial, and takes as many lanes as train most trials a second. Trials that
+    cannot be trained side by side are trained alone, and their ends say so where a number was asked for.
     """
 
     def __init__(self, begin: Callable[[TrialSpec], Trial], wanted: int | Literal["auto"] = 1) -> None:
         self.begin, self.wanted = begin, wanted
         self.queue: deque[dict[str, Any]] = deque()
         self.trials: list[Trial | None] = [None]
-        self.way: Way | None = None
-        """how they are trained, once that is decided"""
+        self.mode: ExecutionMode | None = None
+        """how the trials are trained, once that is chosen"""
         self.program: Program | None = None
         self.note: str | None = None
-        """why the trials are not trained together although that was asked for"""
+        """why the trials are trained alone although another number was asked for"""
 
     def put(self, specs: list[dict[str, Any]]) -> None:
         self.queue = deque(specs)
-        self.trials, self.way, self.program, self.note = [None], None, None, None
+        self.trials, self.mode, self.program, self.note = [None], None, None, None
 
     @property
     def busy(self) -> bool:
         return bool(self.queue) or any(self.trials)
 
     def advance(self) -> list[Report]:
-        """An epoch of every trial in progress, and its report; a failed trial's is its end.
+        """Train every running trial for an epoch; what each reports, a failed one its end.
 
-        A trial that only has rows of its checkpoint to report does that before any is trained further. A disk's fault
-        `stop`s the run: what is reported with it is the last.
+        Trials that have rows of a checkpoint to report do that before any is trained further. A disk's fault `stop`s
+        the run: its report is the last.
         """
         reports = self._fill()
-        going = {lane: trial for lane, trial in enumerate(self.trials) if trial is not None}
-        told = {lane: trial for lane, trial in going.items() if not trial.due}
+        running = {lane: trial for lane, trial in enumerate(self.trials) if trial is not None}
+        restored = {lane: trial for lane, trial in running.items() if not trial.due}
         try:
-            trained = {} if told else self._train(going)
+            trained = {} if restored else self._train(running)
         except LaneError as error:
-            reports.append(self._ended(error.lane, error.error))
-            self._again()
+            reports.append(self._failed(error.lane, error.error))
+            self._requeue()
             return reports
         except Exception as error:
             if self.program is None:
-                return [*reports, *(self._ended(lane, error) for lane in going)]
-            self._again()
-            self._alone(f"together they failed: {first_line(error)}")
+                return [*reports, *(self._failed(lane, error) for lane in running)]
+            self._requeue()
+            self._train_alone(f"together they failed: {first_line(error)}")
             return reports
-        for lane, trial in (told or going).items():
+        for lane, trial in (restored or running).items():
             try:
                 if lane in trained:
-                    trial.end_epoch(*trained[lane], lanes=self._merged)
+                    trial.end_epoch(*trained[lane], lanes=self._stacked_lanes)
                 result = trial.report()
             except Exception as error:
-                reports.append(self._ended(lane, error))
+                reports.append(self._failed(lane, error))
                 continue
-            reports.append(self._reported(lane, trial, result))
+            reports.append(self._report(lane, trial, result))
         return reports
 
     def _fill(self) -> list[Report]:
-        """Begin trials in the lanes that are free; the reports of those that cannot be begun."""
+        """Begin trials in the free lanes; the reports of those that cannot be begun."""
         reports: list[Report] = []
         lane = 0
         while lane < len(self.trials):
@@ -88,8 +89,8 @@ class Lanes:
             spec = self.queue.popleft()
             try:
                 trial = self.begin(TrialSpec(**spec))
-                if self.way is None or self.wanted == 1:
-                    self._decide(trial)
+                if self.mode is None or self.wanted == 1:
+                    self._choose_mode(trial)
                 self._enter(lane, trial)
             except Exception as error:
                 reports.append(_fault(spec["trial"], error))
@@ -97,69 +98,71 @@ class Lanes:
                 self.trials[lane] = trial
         return reports
 
-    def _again(self) -> None:
-        """Queue those in progress again, in the middle of an epoch: each goes on from its checkpoint."""
-        going = [self._free(lane).spec.to_dict() for lane, trial in enumerate(self.trials) if trial is not None]
-        self.queue.extendleft(reversed(going))
+    def _requeue(self) -> None:
+        """Queue the running trials again amid an epoch: each goes on from its checkpoint."""
+        running = [self._free(lane).spec.to_dict() for lane, trial in enumerate(self.trials) if trial is not None]
+        self.queue.extendleft(reversed(running))
 
-    def _alone(self, why: str) -> None:
-        """Train what is left one after the other."""
+    def _train_alone(self, why: str) -> None:
+        """Train the trials that are left one after the other."""
         self.note = f"--fuse {self.wanted}: trained alone, as {why}"
-        self.way, self.program, self.trials = Way(), None, [None]
+        self.mode, self.program, self.trials = ExecutionMode(), None, [None]
 
-    def _decide(self, trial: Trial) -> None:
-        """How this trial is trained, as none is in progress, and if several are wanted all that follow: its like."""
+    def _choose_mode(self, trial: Trial) -> None:
+        """The mode of this trial, while none is running; if several are wanted, also that of all that follow."""
         if self.wanted == 1 and trial.device.type == "cpu":
-            self.way = Way()
+            self.mode = ExecutionMode()
             return
         trials = 1 if self.wanted == 1 else 1 + len(self.queue)
-        self.way = best_way(_kind(trial), trials, self.wanted, _known(trial))
+        self.mode = best_mode(_kind(trial), trials, self.wanted, _measured(trial))
         network, batch = trial.learner.network, trial.config.training.batch_size
         try:
-            if self.way.merges:
-                check(network, trial.dataset.info.input_shape, self.way.lanes, batch, trial.learner.autocast)
+            if self.mode.stacked:
+                check(network, trial.dataset.info.input_shape, self.mode.lanes, batch, trial.learner.autocast)
         except UnfusableError as error:
-            self._alone(f"{trial.config.model.name} has no fused form: {error}")
+            self._train_alone(f"{trial.config.model.name} has no fused form: {error}")
             return
-        self.program = self.way.program(network)
-        self.trials = [None] * self.way.lanes
+        self.program = self.mode.program(network)
+        self.trials = [None] * self.mode.lanes
 
     def _enter(self, lane: int, trial: Trial) -> None:
-        assert self.way is not None
-        if self.way.captures:
-            trial.learner.captures = sound(_kind(trial), self.way, _known(trial))
+        assert self.mode is not None
+        if self.mode.uses_cuda_graphs:
+            trial.learner.use_cuda_graph = sound(_kind(trial), self.mode, _measured(trial))
         if self.program is not None:
             self.program.enter(lane, trial.learner.network)
 
     @property
-    def _merged(self) -> int:
-        """How many lanes are one program, whose numbers depend on that."""
+    def _stacked_lanes(self) -> int:
+        """How many lanes are stacked, on which their numbers depend."""
         return len(self.trials) if isinstance(self.program, Grouped) else 1
 
-    def _train(self, going: Mapping[int, Trial]) -> dict[int, tuple[dict[str, float], float]]:
-        """By lane, the epoch's training metrics and the trial's share of the seconds."""
-        for trial in going.values():
+    def _train(self, running: Mapping[int, Trial]) -> dict[int, tuple[dict[str, float], float]]:
+        """Each lane's training metrics of one epoch, and its share of the seconds."""
+        for trial in running.values():
             trial.begin_epoch()
         began = time.perf_counter()
-        learners = {lane: trial.learner for lane, trial in going.items()}
+        learners = {lane: trial.learner for lane, trial in running.items()}
         if self.program is None:
             metrics = {lane: learner.train_epoch() for lane, learner in learners.items()}
         else:
             metrics = train_together(learners, self.program)
-        seconds = (time.perf_counter() - began) / max(1, len(going))
+        seconds = (time.perf_counter() - began) / max(1, len(running))
         return {lane: (found, seconds) for lane, found in metrics.items()}
 
-    def _reported(self, lane: int, trial: Trial, result: Report) -> Report:
+    def _report(self, lane: int, trial: Trial, result: Report) -> Report:
         if end := result["end"]:
-            if self.way is not None and self.way.lanes > 1:
-                kernel = self.way.kernel if trial.learner.captures else PLAIN.get(self.way.kernel, self.way.kernel)
-                end["fused"] = {"lanes": self.way.lanes, "lane": lane, "kernel": kernel}
+            if self.mode is not None and self.mode.lanes > 1:
+                kernel = (
+                    self.mode.kernel if trial.learner.use_cuda_graph else PLAIN.get(self.mode.kernel, self.mode.kernel)
+                )
+                end["fused"] = {"lanes": self.mode.lanes, "lane": lane, "kernel": kernel}
             elif self.note and self.wanted != "auto":
                 end["notes"].append(self.note)
             self._free(lane)
         return {"trial": trial.spec.trial, **result}
 
-    def _ended(self, lane: int, error: Exception) -> Report:
+    def _failed(self, lane: int, error: Exception) -> Report:
         trial = self._free(lane)
         return _fault(trial.spec.trial, error)
 
@@ -172,24 +175,24 @@ class Lanes:
         return trial
 
 
-def _kind(trial: Trial) -> Kind:
-    return Kind(trial.config, trial.dataset, trial.device)
+def _kind(trial: Trial) -> TrialKind:
+    return TrialKind(trial.config, trial.dataset, trial.device)
 
 
-def _known(trial: Trial) -> Known:
-    return _KNOWN.setdefault(fusion_key(trial.spec.to_dict()), Known())
+def _measured(trial: Trial) -> Measurements:
+    return _MEASURED.setdefault(fusion_key(trial.spec.to_dict()), Measurements())
 
 
 def _fault(trial: str, error: Exception) -> Report:
-    """Of a trial that raised; a disk's fault is none of the trial: the run stops, and a resumed one goes on."""
+    """The report of a trial that raised. A disk's fault is not the trial's: the run stops, and can be resumed."""
     if fault := disk_fault(error):
         return {"trial": trial, "rows": [], "end": None, "stop": f"{fault} (node {platform.node()})"}
     return {"trial": trial, "rows": [], "end": failure(error)}
 
 
 def replay_epoch(trial: Trial, lanes: int) -> Report:
-    """What `trial.advance` does, in a program of so many lanes of which the others are empty: `check` saw to it that
-    neither they nor its place among them change its numbers."""
+    """`trial.advance`, in a stack of so many lanes of which the others are empty: `check` made sure that neither the
+    others nor its own place change its numbers."""
 
     def train() -> dict[str, float]:
         learner, program = trial.learner, Grouped(trial.learner.network, lanes)

@@ -21,7 +21,7 @@ from datasets.faces.dataset import Faces
 from tests.datasets.augmentation.changes import augment, augment_points
 from tests.datasets.makers import dots
 from trainables.config import resolve
-from trainables.training.batches import Pictures
+from trainables.training.batches import DeviceData
 
 PAIRS = ((0, 1),)
 CROP = 112
@@ -185,7 +185,7 @@ def test_a_flip_without_pairs_is_an_error(flip: str, stored: tuple[DatasetInfo, 
     for pairs in ((), PAIRS):
         data: Any = SimpleNamespace(info=replace(info, flip_pairs=pairs), splits={"train": examples})
         with nullcontext() if pairs else pytest.raises(ValueError, match=r"dataset\.flip_pairs"):
-            Pictures(settings, data, torch.device("cpu"))
+            DeviceData(settings, data, torch.device("cpu"))
 
 
 def test_evaluation_turns_each_example_by_its_own_angle_always(stored: tuple[DatasetInfo, Examples]) -> None:

@@ -19,8 +19,8 @@ from tests.conftest import Cli
 from tests.engine.sequential import Drive
 from tests.records import ends
 from tests.trainables.small_trials import SMALL, small_spec
-from trainables.training.batch_draws import Fed
-from trainables.training.batches import Pictures
+from trainables.training.batch_draws import BatchDraws
+from trainables.training.batches import DeviceData
 from trainables.trial.trial import Trial
 
 SAMPLES, EPOCHS = 6, 3
@@ -127,15 +127,15 @@ def test_a_picture_that_is_not_a_number_ends_the_trial_in_that_epoch(
     net: str, epoch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trial = Trial(small_spec(tmp_path, {"model.bn_after": NETS[net]}))
-    for_training = Pictures.for_training
+    for_training = DeviceData.for_training
 
-    def spoilt(self: Pictures, fed: Fed) -> Any:
-        batch = for_training(self, fed)
+    def spoilt(self: DeviceData, draws: BatchDraws) -> Any:
+        batch = for_training(self, draws)
         if trial.learner.epoch == epoch:
             batch.images[0, 0, 3, 3] = float("nan")
         return batch
 
-    monkeypatch.setattr(Pictures, "for_training", spoilt)
+    monkeypatch.setattr(DeviceData, "for_training", spoilt)
     result: dict[str, Any] = {"end": None}
     rows: list[dict[str, Any]] = []
     while result["end"] is None:

@@ -30,7 +30,10 @@ def trial(key: str) -> Any:
 
 def bundle(*keys: str, lanes: int = 1) -> Any:
     """One of Ray's trials with so many of ours, of which `lanes` are trained side by side."""
-    items = [{"spec": {"trial": key, "cell": "c", "seed": 0, "config": {}, "begins": 0}} for key in keys]
+    items = [
+        {"spec": {"trial": key, "cell": "c", "seed": 0, "config": {}, "segment": {"begins": 0, "continues": None}}}
+        for key in keys
+    ]
     return SimpleNamespace(trial_id="ray", config={"bundle": items, "lanes": lanes}, get_error=lambda: "lost")
 
 

@@ -26,7 +26,7 @@ from search_spaces.study import AblationStudy
 from tests.conftest import Cli
 from tests.engine.sequential import BASELINE, Drive
 from tests.records import epoch_rows
-from tests.trainables.model_cases import CLASSES, POINTS, Case, by_size, case
+from tests.trainables.models.model_cases import CLASSES, POINTS, Case, by_size, case
 from tests.trainables.small_trials import small_dataset
 from trainables.config import resolve
 from trainables.registry import MODELS

@@ -26,7 +26,7 @@ from tests.conftest import Cli
 from tests.datasets.makers import make_animals, make_faces
 from tests.engine.sequential import Drive
 from tests.trainables.small_trials import small_learner
-from trainables.trial import checkpoint
+from trainables.trial import checkpoint_file
 
 SMALL = {"dataset.image_size": 24, "model.channels": [4, 8], "model.hidden": 16, "training.batch_size": 16}
 RATE = Factor.of("rate", {"0.001": {"optimizer.lr": 0.001}, "0.1": {"optimizer.lr": 0.1}})
@@ -129,7 +129,7 @@ def test_a_photo_without_a_box_is_taken_whole(runs: Path, tmp_path: Path) -> Non
 
 def test_bf16_is_evaluated_as_it_was_in_training() -> None:
     learner = small_learner({"training.precision": "bf16"})
-    images = torch.from_numpy(learner.pictures.splits["test"].images.numpy())
+    images = torch.from_numpy(learner.data.splits["test"].images.numpy())
     recorded = learner.predictions("test")["scores"]
     with torch.no_grad():
         (ours,), (exact,) = (
@@ -228,11 +228,11 @@ def test_the_run_alone_suffices_without_the_data(runs: Path, tmp_path: Path) -> 
 def test_a_model_saved_without_its_data_s_facts_takes_them_from_the_data(runs: Path, tmp_path: Path) -> None:
     run, trial = copied(runs, tmp_path), finished(runs / "folder")[0]
     file = run / "checkpoints" / trial / "best.pt"
-    state = checkpoint.load(file)
+    state = checkpoint_file.load(file)
     assert state is not None
     with_facts = Loader(run).load(trial).info
     del state["data"]
-    checkpoint.save(state, file)
+    checkpoint_file.save(state, file)
     assert Loader(run).load(trial).info == with_facts
 
 

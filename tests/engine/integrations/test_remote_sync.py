@@ -27,7 +27,8 @@ from tests.engine.search.test_search_runs import STUDIES as SEARCHES
 from tests.engine.search.test_search_runs import outcome
 from tests.engine.sequential import Drive
 from tests.records import ends, epoch_rows, events
-from trainables.trial.trial import Trial, TrialSpec
+from trainables.trial.spec import TrialSpec
+from trainables.trial.trial import Trial
 
 pytestmark = pytest.mark.usefixtures("tables_only")
 

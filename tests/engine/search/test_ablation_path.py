@@ -264,7 +264,7 @@ def test_a_trial_out_of_memory_holds_its_step_up_until_it_was_tried_with_more(
     def starved(self: Trial) -> dict[str, Any]:
         if (self.spec.cell, self.spec.seed) == (cell, 0) and not tried:
             tried.append(self.spec.trial)
-            return {"rows": [], "end": failure(MemoryError("as the test wants it")), "standing": None}
+            return {"rows": [], "end": failure(MemoryError("as the test wants it")), "end_if_stopped": None}
         return advance(self)
 
     monkeypatch.setattr(Trial, "advance", starved)

@@ -13,7 +13,7 @@ import pytest
 from ray.tune.search import Searcher
 
 from engine.search.trial_queue import BUNDLE_SECONDS, TrialQueue
-from trainables.trial.trial import TrialSpec
+from trainables.trial.spec import TrialSpec
 
 
 def spec(number: int) -> TrialSpec:

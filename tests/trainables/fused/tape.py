@@ -81,7 +81,7 @@ class Recorder(TorchDispatchMode):
 
 
 class Tape:
-    """Has the place of `cuda_graphs.Captured`; `host` are tensors that are not on the device with a real one."""
+    """Has the place of `cuda_graphs.CapturedGraph`; `host` are tensors that are not on the device with a real one."""
 
     host: ClassVar[list[Tensor]] = []
     taken = 0

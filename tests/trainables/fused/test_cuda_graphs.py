@@ -15,16 +15,25 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from datasets.cache.cache import open_or_prepare, prepare
 from tests.datasets.makers import make_faces
+from tests.trainables.fused.tape import Tape
 from tests.trainables.small_trials import EVERYTHING, finish, small_config, small_dataset, small_learner, small_spec
-from tests.trainables.tape import Tape
 from trainables.config import resolve
 from trainables.fused import autotune as probe
-from trainables.fused.autotune import Kernel, Kind, Known, Probe, Way, best_way, repeats, sound
+from trainables.fused.autotune import (
+    ExecutionMode,
+    Kernel,
+    Measurements,
+    Probe,
+    TrialKind,
+    best_mode,
+    graphs_agree,
+    sound,
+)
 from trainables.registry import LOSSES, OPTIMIZERS
 from trainables.training.averaging import Averaged
-from trainables.training.batch_draws import Feed
+from trainables.training.batch_draws import EpochDraws
 from trainables.training.learner import Learner
-from trainables.trial.runner import Lanes
+from trainables.trial.runner import TrialRunner
 from trainables.trial.trial import Trial
 
 # 96 pictures: thirteen batches of seven and one of five after them
@@ -50,11 +59,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(autouse=True)
 def tape(monkeypatch: pytest.MonkeyPatch) -> type[Tape]:
-    monkeypatch.setattr("trainables.fused.cuda_graphs.Captured", Tape)
+    monkeypatch.setattr("trainables.fused.cuda_graphs.CapturedGraph", Tape)
     monkeypatch.setattr(Tape, "host", [])
     monkeypatch.setattr(Tape, "taken", 0)
     monkeypatch.setattr(Tape, "replayed", 0)
-    monkeypatch.setattr("trainables.trial.runner._KNOWN", {})
+    monkeypatch.setattr("trainables.trial.runner._MEASURED", {})
     return Tape
 
 
@@ -73,7 +82,7 @@ def same(mine: dict[str, Any], theirs: dict[str, Any]) -> bool:
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 def test_repeated_steps_come_to_the_numbers_of_pythons(settings: dict[str, Any]) -> None:
     by_python, repeated = small_learner(settings), small_learner(settings)
-    repeated.captures = True
+    repeated.use_cuda_graph = True
     if repeated.average is not None:
         Tape.host = [repeated.average.n_averaged]
     for _ in range(3):
@@ -85,13 +94,13 @@ def test_repeated_steps_come_to_the_numbers_of_pythons(settings: dict[str, Any])
 
 def test_a_step_is_captured_once_until_python_decides_otherwise() -> None:
     constant = small_learner(SETTINGS["constant rate"])
-    constant.captures = True
+    constant.use_cuda_graph = True
     for _ in range(3):
         constant.train_epoch()
     assert (Tape.taken, Tape.replayed) == (1, 12 + 13 + 13), "the first step of all makes the optimizer's state"
     Tape.taken = 0
     falling = small_learner(SETTINGS["everything"])
-    falling.captures = True
+    falling.use_cuda_graph = True
     for _ in range(3):
         falling.train_epoch()
     assert Tape.taken == 3, "each epoch has its own rate"
@@ -116,7 +125,7 @@ PARTS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("settings", PARTS, ids=lambda settings: " ".join(map(str, settings.values())))
 def test_every_part_of_a_step_can_be_repeated(settings: dict[str, Any]) -> None:
     learner = small_learner({**CUT, **settings})
-    learner.captures = True
+    learner.use_cuda_graph = True
     learner.train_epoch()
     assert Tape.replayed == 12
 
@@ -135,20 +144,20 @@ WAITING: dict[str, Callable[[torch.Tensor], object]] = {
 def test_what_reads_a_number_back_cannot_be_repeated(
     wait: Callable[[torch.Tensor], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    learner, learn = small_learner(CUT), Learner.learn
-    learner.captures = True
-    monkeypatch.setattr(Learner, "learn", lambda self, *rest: [wait(rest[1]), learn(self, *rest)][1])
+    learner, learn = small_learner(CUT), Learner.optimizer_step
+    learner.use_cuda_graph = True
+    monkeypatch.setattr(Learner, "optimizer_step", lambda self, *rest: [wait(rest[1]), learn(self, *rest)][1])
     with pytest.raises(RuntimeError, match="reads a number back"):
         learner.train_epoch()
 
 
-def kind(settings: dict[str, Any]) -> Kind:
-    return Kind(small_config(settings), small_dataset(settings), torch.device("cpu"))
+def kind(settings: dict[str, Any]) -> TrialKind:
+    return TrialKind(small_config(settings), small_dataset(settings), torch.device("cpu"))
 
 
 @pytest.mark.parametrize(("kernel", "lanes"), [("graph", 1), ("graphs", 3), ("grouped graph", 4)])
 def test_every_kernel_repeats_what_python_does(kernel: Kernel, lanes: int) -> None:
-    assert repeats(kind(SETTINGS["everything"]), Way(lanes, kernel))
+    assert graphs_agree(kind(SETTINGS["everything"]), ExecutionMode(lanes, kernel))
     assert Tape.replayed > 20 * (lanes if kernel == "graphs" else 1)
 
 
@@ -156,13 +165,13 @@ def test_a_graph_that_comes_to_other_numbers_or_to_none_is_not_used(monkeypatch:
     some = kind(SETTINGS["momentum"])
     replay = Tape.replay
     monkeypatch.setattr(Tape, "replay", lambda self: None if Tape.replayed % 5 == 3 else replay(self))
-    assert not repeats(some, Way(1, "graph"))
+    assert not graphs_agree(some, ExecutionMode(1, "graph"))
 
     def refuse(*_: object) -> None:
         raise RuntimeError("operation not permitted when stream is capturing")
 
     monkeypatch.setattr(Tape, "__init__", refuse)
-    assert not repeats(some, Way(1, "graph"))
+    assert not graphs_agree(some, ExecutionMode(1, "graph"))
 
 
 def test_where_pythons_own_last_bits_vary_those_of_a_graph_may(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,46 +182,50 @@ def test_where_pythons_own_last_bits_vary_those_of_a_graph_may(monkeypatch: pyte
         return [value * (1 + 1e-6 * len(calls)) for value in numbers(self)]
 
     monkeypatch.setattr(Probe, "numbers", unsure)
-    assert repeats(some, Way(1, "graph"))
+    assert graphs_agree(some, ExecutionMode(1, "graph"))
 
 
-def run(folder: Path, way: Way, seeds: int, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Any], dict[str, Any]]:
+def run(
+    folder: Path, mode: ExecutionMode, seeds: int, monkeypatch: pytest.MonkeyPatch
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Rows and end of trials with such seeds."""
-    monkeypatch.setattr("trainables.trial.runner.best_way", lambda *_: way)
+    monkeypatch.setattr("trainables.trial.runner.best_mode", lambda *_: mode)
     monkeypatch.setattr("trainables.trial.runner.sound", lambda *_: True)  # so that no tape is of its probe
-    lanes, rows, ends = Lanes(Trial, "auto"), dict[str, Any](), dict[str, Any]()
+    runner, rows, ends = TrialRunner(Trial, "auto"), dict[str, Any](), dict[str, Any]()
     specs = [small_spec(folder, SETTINGS["everything"], seed).to_dict() for seed in range(seeds)]
-    lanes.put([{**spec, "trial": str(seed)} for seed, spec in enumerate(specs)])
-    while lanes.busy:
-        for report in lanes.advance():
+    runner.put([{**spec, "trial": str(seed)} for seed, spec in enumerate(specs)])
+    while runner.busy:
+        for report in runner.advance():
             rows.setdefault(report["trial"], []).extend({**row, "seconds": None} for row in report["rows"])
             if report["end"]:
                 ends[report["trial"]] = report["end"]
     return rows, ends
 
 
-@pytest.mark.parametrize("way", [Way(1, "graph"), Way(3, "graphs")], ids=lambda way: way.kernel)
-def test_trials_as_graphs_are_the_trials_alone(way: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("mode", [ExecutionMode(1, "graph"), ExecutionMode(3, "graphs")], ids=lambda mode: mode.kernel)
+def test_trials_as_graphs_are_the_trials_alone(
+    mode: ExecutionMode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The fourth takes over a lane; none has a number of lanes in its rows, as none depends on it."""
-    rows, ends = run(tmp_path / "graphs", way, 4, monkeypatch)
+    rows, ends = run(tmp_path / "graphs", mode, 4, monkeypatch)
     for seed in range(4):
         alone = finish(small_spec(tmp_path / f"alone {seed}", SETTINGS["everything"], seed))
         assert [{**row, "seconds": None} for row in alone.rows] == rows[str(seed)]
         fused = ends[str(seed)].get("fused", {"lanes": 1, "kernel": "graph"})
-        assert (fused["lanes"], fused["kernel"]) == way
+        assert (fused["lanes"], fused["kernel"]) == mode
         assert ends[str(seed)]["verified"]
     assert Tape.replayed
 
 
 def test_several_whose_steps_cannot_be_captured_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows, _ = run(tmp_path / "graphs", Way(3, "graphs"), 3, monkeypatch)
+    rows, _ = run(tmp_path / "graphs", ExecutionMode(3, "graphs"), 3, monkeypatch)
     monkeypatch.setattr("trainables.trial.runner.sound", lambda *_: False)
     Tape.replayed = 0
-    lanes = Lanes(Trial, "auto")
+    runner = TrialRunner(Trial, "auto")
     specs = [small_spec(tmp_path / "turns", SETTINGS["everything"], seed).to_dict() for seed in range(3)]
-    lanes.put([{**spec, "trial": str(seed)} for seed, spec in enumerate(specs)])
-    reports = [report for _ in range(2) for report in lanes.advance()]
-    assert not lanes.busy
+    runner.put([{**spec, "trial": str(seed)} for seed, spec in enumerate(specs)])
+    reports = [report for _ in range(2) for report in runner.advance()]
+    assert not runner.busy
     assert not Tape.replayed
     assert {report["end"]["fused"]["kernel"] for report in reports if report["end"]} == {"turns"}
     found = [row | {"seconds": None} for report in reports for row in report["rows"] if report["trial"] == "2"]
@@ -220,67 +233,69 @@ def test_several_whose_steps_cannot_be_captured_take_turns(tmp_path: Path, monke
 
 
 def test_a_grouped_graph_is_the_grouped_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    graphs, ends = run(tmp_path / "graph", Way(4, "grouped graph"), 5, monkeypatch)
+    graphs, ends = run(tmp_path / "graph", ExecutionMode(4, "grouped graph"), 5, monkeypatch)
     assert Tape.replayed
-    by_python, _ = run(tmp_path / "python", Way(4, "grouped"), 5, monkeypatch)
+    by_python, _ = run(tmp_path / "python", ExecutionMode(4, "grouped"), 5, monkeypatch)
     assert graphs == by_python
     assert {row["lanes"] for rows in graphs.values() for row in rows} == {4}
     assert ends["0"]["fused"]["kernel"] == "grouped graph"
 
 
 @pytest.fixture
-def on_cuda(monkeypatch: pytest.MonkeyPatch) -> Kind:
+def on_cuda(monkeypatch: pytest.MonkeyPatch) -> TrialKind:
     """A kind on a GPU, of which nothing is tried in earnest; graphs are sound."""
-    monkeypatch.setattr(probe, "repeats", lambda kind, way: True)
+    monkeypatch.setattr(probe, "graphs_agree", lambda kind, mode: True)
     monkeypatch.setattr(probe, "_fusable", lambda kind: True)
     settings = {**CUT, "training.epochs": 300}
-    return Kind(small_config(settings), small_dataset(settings), torch.device("cuda"))
+    return TrialKind(small_config(settings), small_dataset(settings), torch.device("cuda"))
 
 
 Times = dict[Kernel, dict[int, float]]
 
 
 def timed(monkeypatch: pytest.MonkeyPatch, took: Times) -> None:
-    monkeypatch.setattr(probe, "seconds_a_step", lambda kind, way: took[way.kernel][way.lanes])
+    monkeypatch.setattr(probe, "seconds_a_step", lambda kind, mode: took[mode.kernel][mode.lanes])
 
 
-def test_a_gpu_trains_by_graphs_where_they_are_sound(on_cuda: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_trains_by_graphs_where_they_are_sound(on_cuda: TrialKind, monkeypatch: pytest.MonkeyPatch) -> None:
     timed(monkeypatch, {"eager": {1: 1.0}, "graph": {1: 0.1}})
-    assert best_way(on_cuda, 8, 1, Known()) == Way(1, "graph")
-    assert best_way(on_cuda, 8, 4, Known()) == Way(4, "graphs"), "a number asked for is never a matter of time"
-    monkeypatch.setattr(probe, "repeats", lambda kind, way: False)
-    assert best_way(on_cuda, 8, 1, Known()) == Way()
-    assert best_way(on_cuda, 8, 4, Known()) == Way(4, "graphs"), "nor of whether they can be captured"
+    assert best_mode(on_cuda, 8, 1, Measurements()) == ExecutionMode(1, "graph")
+    assert best_mode(on_cuda, 8, 4, Measurements()) == ExecutionMode(4, "graphs"), (
+        "a number asked for is never a matter of time"
+    )
+    monkeypatch.setattr(probe, "graphs_agree", lambda kind, mode: False)
+    assert best_mode(on_cuda, 8, 1, Measurements()) == ExecutionMode()
+    assert best_mode(on_cuda, 8, 4, Measurements()) == ExecutionMode(4, "graphs"), "nor of whether they can be captured"
 
 
-def test_epochs_too_short_for_a_capture_are_pythons(on_cuda: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_epochs_too_short_for_a_capture_are_pythons(on_cuda: TrialKind, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three batches of 32 an epoch."""
     timed(monkeypatch, {"eager": {1: 1.0}, "graph": {1: 0.1}})
     training = small_config({"training.epochs": 300}).training
     short = on_cuda._replace(config=on_cuda.config.model_copy(update={"training": training}))
-    assert best_way(short, 8, 1, Known()) == Way()
+    assert best_mode(short, 8, 1, Measurements()) == ExecutionMode()
 
 
-def test_auto_takes_the_kernel_that_measures_best_on_a_gpu(on_cuda: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_takes_the_kernel_that_measures_best_on_a_gpu(on_cuda: TrialKind, monkeypatch: pytest.MonkeyPatch) -> None:
     took: Times = {"eager": {1: 9.0}, "graph": {1: 1.0}, "graphs": {2: 0.6, 4: 0.4, 8: 0.39}}
     took["grouped graph"] = {2: 0.7, 4: 0.3, 8: 0.2, 16: 0.2}
     timed(monkeypatch, took)
-    assert best_way(on_cuda, 20, "auto", Known()) == Way(8, "grouped graph")
+    assert best_mode(on_cuda, 20, "auto", Measurements()) == ExecutionMode(8, "grouped graph")
     took["grouped graph"] = {2: 2.0}
-    assert best_way(on_cuda, 20, "auto", Known()) == Way(4, "graphs")
+    assert best_mode(on_cuda, 20, "auto", Measurements()) == ExecutionMode(4, "graphs")
     took["graphs"] = {2: 2.0}
-    assert best_way(on_cuda, 20, "auto", Known()) == Way(1, "graph")
+    assert best_mode(on_cuda, 20, "auto", Measurements()) == ExecutionMode(1, "graph")
     took["eager"] = {1: 0.5}
-    assert best_way(on_cuda, 20, "auto", Known()) == Way()
+    assert best_mode(on_cuda, 20, "auto", Measurements()) == ExecutionMode()
 
 
-def test_each_set_of_operations_has_to_prove_itself(on_cuda: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_set_of_operations_has_to_prove_itself(on_cuda: TrialKind, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = list[str]()
-    monkeypatch.setattr(probe, "repeats", lambda kind, way: asked.append(kind.config.optimizer.name) or True)
-    known = Known()
+    monkeypatch.setattr(probe, "graphs_agree", lambda kind, mode: asked.append(kind.config.optimizer.name) or True)
+    measured = Measurements()
     other: list[dict[str, Any]] = [{}, {"optimizer.lr": 0.5}, {"optimizer.name": "adam"}, {"training.ema": 0.9}]
     for settings in other:
-        assert sound(on_cuda._replace(config=small_config(settings)), Way(1, "graph"), known)
+        assert sound(on_cuda._replace(config=small_config(settings)), ExecutionMode(1, "graph"), measured)
     assert asked == ["sgd", "adam", "sgd"], "not another for another rate"
 
 
@@ -296,16 +311,16 @@ def test_an_average_that_a_graph_does_not_move_is_seen(monkeypatch: pytest.Monke
         Tape.host = [*Tape.host, self.n_averaged]
 
     monkeypatch.setattr(Averaged, "__init__", begun)
-    assert repeats(some, Way(1, "graph"))
+    assert graphs_agree(some, ExecutionMode(1, "graph"))
     idle = lambda self, network: None if _get_current_dispatch_mode() else update(self, network)  # noqa: E731
     monkeypatch.setattr(Averaged, "update_parameters", idle)
-    assert not repeats(some, Way(1, "graph"))
+    assert not graphs_agree(some, ExecutionMode(1, "graph"))
 
 
 def test_a_dropped_learner_is_gone_at_once() -> None:
     """A graph that garbage collection finds amid another's capture would spoil that."""
     learner = small_learner(SETTINGS["everything"])
-    learner.captures = True
+    learner.use_cuda_graph = True
     learner.train_epoch()
     gone = weakref.ref(learner)
     gc.disable()
@@ -316,16 +331,16 @@ def test_a_dropped_learner_is_gone_at_once() -> None:
         gc.enable()
 
 
-def test_a_feed_gives_the_same_batch_by_either_number() -> None:
+def test_an_epoch_s_draws_give_the_same_batch_by_either_number() -> None:
     rows = torch.randperm(10, generator=torch.Generator().manual_seed(0))
-    feed = Feed([{"rows": part, "share": part / 7} for part in rows.split(4)], torch.device("cpu"))
-    assert (len(feed), feed.equal) == (3, 2)
+    draws = EpochDraws([{"rows": part, "share": part / 7} for part in rows.split(4)], torch.device("cpu"))
+    assert (len(draws), draws.equal) == (3, 2)
     for number in range(2):
-        by_python, by_device = feed.batch(number), feed.at(torch.tensor([number]))
+        by_python, by_device = draws.batch(number), draws.batch_at(torch.tensor([number]))
         assert by_python.keys() == by_device.keys()
         assert all(map(torch.equal, by_python.values(), by_device.values()))
-    assert feed.batch(2)["rows"].equal(rows[8:])
-    assert not feed.take(Feed([{"rows": rows, "share": rows / 7}], torch.device("cpu")))
+    assert draws.batch(2)["rows"].equal(rows[8:])
+    assert not draws.copy_from(EpochDraws([{"rows": rows, "share": rows / 7}], torch.device("cpu")))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
@@ -333,7 +348,9 @@ def test_a_feed_gives_the_same_batch_by_either_number() -> None:
 def test_a_gpu_repeats_what_python_does(kernel: Kernel, lanes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     settings = SETTINGS["everything"]
-    assert repeats(Kind(small_config(settings), small_dataset(settings), torch.device("cuda")), Way(lanes, kernel))
+    assert graphs_agree(
+        TrialKind(small_config(settings), small_dataset(settings), torch.device("cuda")), ExecutionMode(lanes, kernel)
+    )
 
 
 TASKS: list[dict[str, Any]] = [
@@ -363,5 +380,5 @@ def test_steps_of_faces_and_their_landmarks_are_repeated_too(
     }
     config = resolve(settings)
     dataset = open_or_prepare(config.dataset, prepare(config.dataset, None, cache_dir).path)
-    assert repeats(Kind(config, dataset, torch.device("cpu")), Way(1, "graph"))
+    assert graphs_agree(TrialKind(config, dataset, torch.device("cpu")), ExecutionMode(1, "graph"))
     assert Tape.replayed

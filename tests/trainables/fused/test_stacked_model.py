@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 
 from tests.trainables.small_trials import small_config, small_dataset
-from trainables.fused.stacked_model import Fused, UnfusableError, check
+from trainables.fused.stacked_model import StackedModel, UnfusableError, check
 from trainables.models.build import build_network
 from trainables.registry import MODELS
 
@@ -36,7 +36,7 @@ def test_a_step_gives_what_each_network_gives_alone(settings: dict[str, Any]) ->
     lanes = 3
     alone = [digits_network(seed, settings) for seed in range(lanes)]
     together = [digits_network(seed, settings) for seed in range(lanes)]
-    fused = Fused(together[0], lanes)
+    fused = StackedModel(together[0], lanes)
     for lane, network in enumerate(together):
         fused.enter(lane, network)
     fused.program.train()
@@ -122,7 +122,7 @@ def test_a_lane_of_nan_leaves_the_others_bits_alone() -> None:
             with torch.no_grad():
                 for parameter in networks[1].parameters():
                     parameter.fill_(float("nan"))
-        fused = Fused(networks[0], 3)
+        fused = StackedModel(networks[0], 3)
         for lane, network in enumerate(networks):
             fused.enter(lane, network)
         fused.program.train()
@@ -140,7 +140,7 @@ def test_a_lane_of_nan_leaves_the_others_bits_alone() -> None:
 def test_who_left_has_memory_of_its_own_and_leaves_zeros() -> None:
     network = digits_network(0, PLACED)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    fused = Fused(network, 2)
+    fused = StackedModel(network, 2)
     fused.enter(1, network)
     fused.leave(1, network)
     for parameter in fused.program.parameters():

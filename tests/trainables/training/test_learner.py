@@ -27,8 +27,8 @@ from tests.trainables.small_trials import (
     small_spec,
     timeless,
 )
-from trainables.training.batch_draws import Fed
-from trainables.training.batches import Pictures
+from trainables.training.batch_draws import BatchDraws
+from trainables.training.batches import DeviceData
 from trainables.training.learner import batches
 from trainables.trial.trial import Trial
 
@@ -56,7 +56,7 @@ def test_metrics_of_a_split_are_scikit_learn_s(settings: dict[str, Any], split: 
     learner = small_learner(settings)
     learner.train_epoch()
     row = {f"{split}_{name}": value for name, value in learner.evaluate(split).items()}
-    expected = reference(learner.labels[split].numpy(), learner.scores(split).double().numpy())
+    expected = reference(learner.labels[split].numpy(), learner.predictions(split)["scores"].double().numpy())
     assert close(row, split, {**expected, "reference": expected["ce"]})
     assert settings or row[f"{split}_loss"] == row[f"{split}_ce"]
 
@@ -77,7 +77,7 @@ def test_the_trained_criterion_is_reported_beside_the_reference() -> None:
     learner = small_learner({"loss.name": "class_balanced", "loss.beta": 0.9, "dataset.imbalance_factor": 20})
     learner.train_epoch()
     weights = torch.tensor(learner.config.loss.class_weights(learner.info.counts["train"]))
-    scores, targets = learner.scores("test").double(), learner.labels["test"]
+    scores, targets = learner.predictions("test")["scores"].double(), learner.labels["test"]
     by_hand = -(weights[targets] * scores.gather(1, targets[:, None])[:, 0].log()).mean()
     metrics = learner.evaluate("test")
     assert metrics["loss"] == pytest.approx(float(by_hand), rel=1e-5)
@@ -130,10 +130,10 @@ def seen_in_training(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) 
     learner = small_learner(settings)
     orders, pictures, step = [], [], learner.step
 
-    def spy(fed: Fed, totals: Any) -> Tensor:
-        orders.append(fed["rows"].tolist())
-        pictures.append(learner.batch(fed).images)
-        return step(fed, totals)
+    def spy(draws: BatchDraws, totals: Any) -> Tensor:
+        orders.append(draws["rows"].tolist())
+        pictures.append(learner.batch(draws).images)
+        return step(draws, totals)
 
     monkeypatch.setattr(learner, "step", spy)
     learner.train_epoch()
@@ -260,8 +260,8 @@ def test_rows_hold_every_metric_of_every_split_and_survive_strict_json(tmp_path:
 def test_trials_in_progress_together_take_one_copy_of_a_gpus_memory() -> None:
     """On the device "meta", which holds no numbers."""
 
-    def pictures(**settings: Any) -> Pictures:
-        return Pictures(small_config(settings), small_dataset(settings), torch.device("meta"))
+    def pictures(**settings: Any) -> DeviceData:
+        return DeviceData(small_config(settings), small_dataset(settings), torch.device("meta"))
 
     first, second = pictures(), pictures()
     assert first.splits["train"] is second.splits["train"]
@@ -270,5 +270,5 @@ def test_trials_in_progress_together_take_one_copy_of_a_gpus_memory() -> None:
     gone = weakref.ref(first.splits["train"])
     del first, second
     assert gone() is None
-    here = [Pictures(small_config(), small_dataset(), torch.device("cpu")).splits["train"] for _ in range(2)]
+    here = [DeviceData(small_config(), small_dataset(), torch.device("cpu")).splits["train"] for _ in range(2)]
     assert here[0] is not here[1], "views of the cache's own memory"

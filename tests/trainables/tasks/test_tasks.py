@@ -11,7 +11,8 @@ from torch.nn.functional import cross_entropy, mse_loss, smooth_l1_loss
 from trainables.losses import CrossEntropy, FaceLoss, Loss, PointsLoss
 from trainables.models.googlenet import GoogLeNet
 from trainables.models.small_cnn import SmallCNN
-from trainables.tasks.base import TASKS, Batch, Task
+from trainables.tasks.base import Batch, Task
+from trainables.tasks.registry import TASKS
 
 COUNTS = (5077, 2173)
 SHAPE = torch.tensor([[30.0, 40.0], [80.0, 40.0]])

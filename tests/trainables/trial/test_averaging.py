@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from tests.trainables.small_trials import EVERYTHING, finish, run_epochs, small_learner, small_spec, timeless
-from trainables.trial.trial import Trial, checkpoint
+from trainables.trial import checkpoint_file
+from trainables.trial.trial import Trial
 
 AVERAGED = {**EVERYTHING, "training.ema": 0.8, "training.clip_norm": 0.5, "training.epochs": 4}
 
@@ -16,7 +17,7 @@ AVERAGED = {**EVERYTHING, "training.ema": 0.8, "training.clip_norm": 0.5, "train
 def test_the_averaged_weights_are_what_a_trial_evaluates_saves_and_predicts_with(tmp_path: Path) -> None:
     outcome = finish(small_spec(tmp_path, {**AVERAGED, "diagnostics": True}))
     assert (outcome.status, outcome.verified) == ("finished", True)
-    best = checkpoint.load(tmp_path / "checkpoints" / "0123456789ab" / "best.pt")
+    best = checkpoint_file.load(tmp_path / "checkpoints" / "0123456789ab" / "best.pt")
     assert best is not None
     assert best["epoch"] == outcome.selected_epoch
     plain = small_learner(EVERYTHING)
@@ -25,7 +26,7 @@ def test_the_averaged_weights_are_what_a_trial_evaluates_saves_and_predicts_with
     assert {f"test_{name}": value for name, value in plain.evaluate("test").items()}.items() <= row.items()
     assert outcome.predictions is not None
     scores = torch.tensor(outcome.predictions[[f"score_{i}" for i in range(10)]].to_numpy())
-    assert scores.equal(plain.scores("test"))
+    assert scores.equal(plain.predictions("test")["scores"])
     features = pd.read_parquet(tmp_path / "artifacts" / "0123456789ab" / "features.parquet")
     assert len(features) == 96 + 64 + 64
 
@@ -45,8 +46,8 @@ def test_a_trial_of_averaged_weights_dropped_after_an_epoch_ends_as_if_it_had_no
 def test_a_fork_of_a_trial_s_state_goes_on_like_the_trial(tmp_path: Path) -> None:
     parent, child = (Trial(small_spec(tmp_path / name, AVERAGED)) for name in ("parent", "child"))
     parent.advance()
-    checkpoint.save(parent.state_dict(), tmp_path / "fork.pt")
-    state: Any = checkpoint.load(tmp_path / "fork.pt")
+    checkpoint_file.save(parent.state_dict(), tmp_path / "fork.pt")
+    state: Any = checkpoint_file.load(tmp_path / "fork.pt")
     child.load_state_dict(state)
     child.reported = len(child.rows)
     assert [timeless(row) for row in child.advance()["rows"]] == [timeless(row) for row in parent.advance()["rows"]]

@@ -9,7 +9,8 @@ import pytest
 from tests.core.storage import failing, lost, url_of
 from tests.trainables.small_trials import EVERYTHING, Outcome, finish, run_epochs, small_spec
 from trainables.training.learner import Learner
-from trainables.trial.trial import Trial, TrialSpec
+from trainables.trial.spec import Segment, TrialSpec
+from trainables.trial.trial import Trial
 from trainables.workloads.digits import DigitsSmallCNN
 
 EPOCHS = 4
@@ -123,7 +124,7 @@ def test_files_that_were_never_sent_are_sent(tmp_path: Path, storage: Path) -> N
 def test_a_larger_budget_goes_on_from_the_smaller_one_s_files_at_the_url(tmp_path: Path, storage: Path) -> None:
     settings = {"training.epochs": 4}
     run_epochs(on(tmp_path / "a", storage, {"training.epochs": 2}), 2)
-    larger = replace(on(tmp_path / "b", storage, settings), trial="larger", continues="0123456789ab")
+    larger = replace(on(tmp_path / "b", storage, settings), trial="larger", segment=Segment(continues="0123456789ab"))
     assert Trial(larger).learner.epoch == 2
     assert finish(larger) == finish(small_spec(tmp_path / "plain", settings))
 

@@ -1,7 +1,6 @@
 """A trial selects the epoch that the analysis selects from its rows."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, get_args
 
 import pandas as pd
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from analysis.records.selection import selected_epochs
 from tests.trainables.small_trials import finish, small_config, small_spec
 from trainables.config import Selection
-from trainables.trial.trial import Trial
+from trainables.trial.selected_epoch import selected_epoch
 
 METRICS = get_args(Selection.model_fields["metric"].annotation)
 # few different values, so that ties are common; null is what a record says of a value that is not finite
@@ -22,7 +21,7 @@ values = st.none() | st.sampled_from([0.0, 0.25, 0.5]) | st.floats(0, 10)
 def chosen(rows: list[dict[str, Any]], rule: dict[str, Any]) -> int | None:
     """The trial's own choice among these rows."""
     config = small_config({f"selection.{key}": value for key, value in rule.items()})
-    return Trial.selected_epoch(SimpleNamespace(config=config, rows=rows))  # type: ignore[arg-type]
+    return selected_epoch(config.selection, rows)
 
 
 def rows_of(column: list[float | None], metric: str) -> list[dict[str, Any]]:

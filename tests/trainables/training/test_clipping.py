@@ -15,7 +15,8 @@ from trainables.config import ConfigError, resolve
 from trainables.training import verification
 from trainables.training.clipping import GradientClip
 from trainables.training.learner import Learner
-from trainables.trial.trial import Trial, VerificationError, checkpoint
+from trainables.trial import checkpoint_file
+from trainables.trial.trial import Trial, VerificationError
 
 LIMIT = 0.2  # below most of these trials' norms
 CLIPPED = {"training.clip_norm": LIMIT}
@@ -35,7 +36,7 @@ def test_a_step_follows_the_gradient_scaled_to_the_limit_and_leaves_a_shorter_on
     learner, rows = small_learner({"training.clip_norm": limit, "optimizer.lr": 0.5}), torch.arange(32)
     before = copy.deepcopy(learner.network)
     wanted = gradient(before, learner, rows)
-    learner.step(learner.fed(rows, 0), learner.task.totals())
+    learner.step(learner.draw_batch(rows, 0), learner.task.totals())
     scale = min(1.0, limit / norm(wanted))
     assert (scale < 1) == (limit < 1)
     for old, new, part in zip(before.parameters(), learner.network.parameters(), wanted, strict=True):
@@ -84,7 +85,8 @@ def test_a_resumed_trial_ends_with_the_bits_and_the_record_of_an_undisturbed_one
     run_epochs(spec, 2)
     assert finish(spec) == undisturbed
     records = [
-        checkpoint.load(tmp_path / name / "checkpoints" / spec.trial / "last.pt") for name in ("undisturbed", "dropped")
+        checkpoint_file.load(tmp_path / name / "checkpoints" / spec.trial / "last.pt")
+        for name in ("undisturbed", "dropped")
     ]
     whole, resumed = (record["learner"]["clip"] for record in records if record)
     assert whole["steps"] == resumed["steps"] == 12

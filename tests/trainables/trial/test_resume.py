@@ -14,7 +14,9 @@ import torch
 from tests.conftest import ROOT
 from tests.trainables.small_trials import EVERYTHING, Outcome, finish, run_epochs, small_spec
 from trainables.training.learner import Learner
-from trainables.trial.trial import Trial, TrialSpec, checkpoint
+from trainables.trial import checkpoint_file
+from trainables.trial.spec import TrialSpec
+from trainables.trial.trial import Trial
 
 EPOCHS = 4
 SETTINGS = {**EVERYTHING, "training.epochs": EPOCHS}
@@ -144,7 +146,7 @@ import json, os, random, signal, sys, time
 from pathlib import Path
 from tests.conftest import ROOT
 from tests.trainables.small_trials import finish
-from trainables.trial.trial import TrialSpec
+from trainables.trial.spec import TrialSpec
 spec, moments, kills = TrialSpec(**json.loads(sys.argv[1])), random.Random(0), 0
 for attempt in range(12):
     child = os.fork()
@@ -174,13 +176,13 @@ def test_checkpoints_wait_for_a_second_of_work_and_the_last_one_holds_all(
 ) -> None:
     """Three epochs in less than it: one pair of files, at the end, with what checkpoints after each epoch end with."""
     saved: list[str] = []
-    save = checkpoint.save
+    save = checkpoint_file.save
 
     def noted(state: dict[str, Any], path: Path) -> None:
         saved.append(path.name)
         save(state, path)
 
-    monkeypatch.setattr(checkpoint, "save", noted)
+    monkeypatch.setattr(checkpoint_file, "save", noted)
     often, rarely = (small_spec(tmp_path / name, EVERYTHING) for name in ("often", "rarely"))
     expected = finish(often)
     assert saved.count("last.pt") == 3
@@ -188,7 +190,7 @@ def test_checkpoints_wait_for_a_second_of_work_and_the_last_one_holds_all(
     assert finish(replace(rarely, checkpoint_seconds=3600.0)) == expected
     assert saved == ["best.new.pt", "last.pt"]
     states = [
-        checkpoint.load(tmp_path / name / "checkpoints" / often.trial / "best.pt") for name in ("often", "rarely")
+        checkpoint_file.load(tmp_path / name / "checkpoints" / often.trial / "best.pt") for name in ("often", "rarely")
     ]
     assert states[0] is not None
     assert states[1] is not None

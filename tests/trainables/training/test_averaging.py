@@ -14,7 +14,7 @@ from trainables.config import ConfigError, resolve
 from trainables.training import diagnostics, verification
 from trainables.training.averaging import Averaged
 from trainables.training.learner import Learner
-from trainables.trial import checkpoint
+from trainables.trial import checkpoint_file
 
 Patch = pytest.MonkeyPatch
 State = dict[str, Tensor]
@@ -58,7 +58,7 @@ def by_hand(learner: Learner, decay: float, epochs: int) -> State:
 @pytest.mark.parametrize("decay", [0.3, 0.8, 0.999])
 def test_the_average_is_that_of_a_loop_by_hand(decay: float, settings: dict[str, Any]) -> None:
     learner = small_learner({**settings, "training.ema": decay})
-    expected, found = by_hand(learner, decay, 3), learner.evaluated_state()
+    expected, found = by_hand(learner, decay, 3), learner.evaluated.state_dict()
     assert expected.keys() == found.keys() == learner.network.state_dict().keys()
     for name, value in expected.items():
         assert found[name].dtype == value.dtype
@@ -67,7 +67,7 @@ def test_the_average_is_that_of_a_loop_by_hand(decay: float, settings: dict[str,
 
 
 def test_batch_norm_counts_its_batches_in_the_averaged_network_too() -> None:
-    state = trained({**NORMED, "training.ema": 0.99}, epochs=3).evaluated_state()
+    state = trained({**NORMED, "training.ema": 0.99}, epochs=3).evaluated.state_dict()
     assert [int(value) for name, value in state.items() if name.endswith("num_batches_tracked")] == [9, 9]
 
 
@@ -79,7 +79,7 @@ def test_training_is_bit_for_bit_that_of_a_trial_without_an_average(settings: di
         assert learner.evaluate("val") != raw.evaluate("val")
         assert same(copied(learner.network), copied(raw.network))
     assert raw.average is None
-    assert same(raw.evaluated_state(), copied(raw.network))
+    assert same(raw.evaluated.state_dict(), copied(raw.network))
 
 
 @pytest.mark.parametrize("settings", [NORMED, EVERYTHING], ids=["batch norm", "everything on"])
@@ -87,7 +87,7 @@ def test_metrics_outputs_and_predictions_are_those_of_a_plain_network_with_the_a
     settings: dict[str, Any],
 ) -> None:
     learner, plain = trained({**settings, **EMA}), small_learner(settings)
-    plain.network.load_state_dict(learner.evaluated_state())
+    plain.network.load_state_dict(learner.evaluated.state_dict())
     for split in ("train", "val", "test"):
         assert learner.evaluate(split) == plain.evaluate(split)
         assert same(learner.predictions(split), plain.predictions(split))
@@ -101,18 +101,18 @@ def test_metrics_outputs_and_predictions_are_those_of_a_plain_network_with_the_a
 def test_an_evaluated_state_is_evaluated_again_wherever_it_is_loaded(average: dict[str, Any], tmp_path: Path) -> None:
     settings = {**NORMED, **average}
     learner = trained(settings, epochs=1)
-    checkpoint.save({"model": learner.evaluated_state()}, tmp_path / "best.pt")
+    checkpoint_file.save({"model": learner.evaluated.state_dict()}, tmp_path / "best.pt")
     best = learner.predictions("test")
     learner.train_epoch()
     raw = copied(learner.network)
     assert not same(learner.predictions("test"), best)
-    saved = checkpoint.load(tmp_path / "best.pt")
+    saved = checkpoint_file.load(tmp_path / "best.pt")
     assert saved is not None
-    learner.load_evaluated(saved["model"])
+    learner.evaluated.load_state_dict(saved["model"])
     assert same(learner.predictions("test"), best)
     assert same(copied(learner.network), raw) == bool(average)
     other = small_learner(settings)
-    other.load_evaluated(saved["model"])
+    other.evaluated.load_state_dict(saved["model"])
     assert same(other.predictions("test"), best)
 
 
@@ -123,8 +123,8 @@ def test_a_learner_restored_from_its_checkpoint_continues_bit_for_bit(
 ) -> None:
     settings = {**settings, **EMA, "training.clip_norm": 0.5, "training.epochs": 4}
     undisturbed, dropped = trained(settings, epoch), trained(settings, epoch)
-    checkpoint.save(dropped.state_dict(), tmp_path / "last.pt")
-    state, resumed = checkpoint.load(tmp_path / "last.pt"), small_learner(settings)
+    checkpoint_file.save(dropped.state_dict(), tmp_path / "last.pt")
+    state, resumed = checkpoint_file.load(tmp_path / "last.pt"), small_learner(settings)
     assert state is not None
     resumed.load_state_dict(state)
     assert resumed.evaluate("val") == undisturbed.evaluate("val")
@@ -132,7 +132,7 @@ def test_a_learner_restored_from_its_checkpoint_continues_bit_for_bit(
         assert resumed.train_epoch() == undisturbed.train_epoch()
         assert resumed.evaluate("val") == undisturbed.evaluate("val")
     assert same(copied(resumed.network), copied(undisturbed.network))
-    assert same(resumed.evaluated_state(), undisturbed.evaluated_state())
+    assert same(resumed.evaluated.state_dict(), undisturbed.evaluated.state_dict())
     assert resumed.average is not None
     assert int(resumed.average.n_averaged) == 12
 
@@ -141,12 +141,12 @@ def test_a_fork_takes_its_parent_s_average_over_and_starts_one_from_its_weights_
     parent, stranger = trained(EMA), trained({})
     child = small_learner({"training.ema": 0.5})
     child.load_state_dict(copy.deepcopy(parent.state_dict()))
-    assert same(child.evaluated_state(), parent.evaluated_state())
+    assert same(child.evaluated.state_dict(), parent.evaluated.state_dict())
     child.load_state_dict(copy.deepcopy(stranger.state_dict()))
-    assert same(child.evaluated_state(), copied(stranger.network))
+    assert same(child.evaluated.state_dict(), copied(stranger.network))
     plain = small_learner()
     plain.load_state_dict(copy.deepcopy(parent.state_dict()))
-    assert same(plain.evaluated_state(), copied(parent.network))
+    assert same(plain.evaluated.state_dict(), copied(parent.network))
 
 
 def faults_of(learner: Learner, epochs: int = 1) -> list[str]:

@@ -11,10 +11,11 @@ import torch
 
 from tests.trainables.small_trials import EVERYTHING, finish, small_config, small_dataset, small_spec, timeless
 from trainables.fused import autotune as probe
-from trainables.fused.autotune import Kind, Known, Probe, Way, best_way, seconds_a_step
+from trainables.fused.autotune import ExecutionMode, Measurements, Probe, TrialKind, best_mode, seconds_a_step
 from trainables.fused.joint_training import fusion_key
-from trainables.trial.runner import Lanes, replay_epoch
-from trainables.trial.trial import Trial, TrialSpec
+from trainables.trial.runner import TrialRunner, replay_epoch
+from trainables.trial.spec import TrialSpec
+from trainables.trial.trial import Trial
 
 DIVERGING = {**EVERYTHING, "optimizer.lr": 1e30}
 
@@ -27,12 +28,12 @@ def run(
     specs: Sequence[TrialSpec], wanted: Any, begin: Callable[[TrialSpec], Trial] = Trial
 ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, dict[str, Any]]]:
     """Rows and end of each trial."""
-    lanes = Lanes(begin, wanted)
-    lanes.put([spec.to_dict() for spec in specs])
+    runner = TrialRunner(begin, wanted)
+    runner.put([spec.to_dict() for spec in specs])
     rows: dict[str, list[dict[str, Any]]] = {spec.trial: [] for spec in specs}
     ends: dict[str, dict[str, Any]] = {}
-    while lanes.busy:
-        for report in lanes.advance():
+    while runner.busy:
+        for report in runner.advance():
             rows[report["trial"]] += [timeless(row) for row in report["rows"]]
             if report["end"]:
                 ends[report["trial"]] = report["end"]
@@ -78,7 +79,7 @@ def test_a_lane_that_diverges_or_fails_leaves_the_bits_of_the_others(tmp_path: P
         assert ends[trial]["status"] == "finished"
 
 
-@pytest.mark.parametrize("part", ["batch", "judged", "learn"])
+@pytest.mark.parametrize("part", ["batch", "compute_loss", "optimizer_step"])
 def test_what_one_lane_raises_fails_its_trial_alone(tmp_path: Path, part: str) -> None:
     """In the second step of its second epoch: the others go on from their checkpoints, and end as if undisturbed."""
     calls = 0
@@ -113,13 +114,13 @@ def test_what_fails_together_is_done_one_after_the_other(tmp_path: Path, monkeyp
         raise MemoryError("no room for four")
 
     specs = specs_of(tmp_path / "run", [EVERYTHING, EVERYTHING])
-    lanes = Lanes(Trial, 4)
-    lanes.put([spec.to_dict() for spec in specs])
-    assert lanes.advance()
+    runner = TrialRunner(Trial, 4)
+    runner.put([spec.to_dict() for spec in specs])
+    assert runner.advance()
     with monkeypatch.context() as patch:
-        patch.setattr("trainables.fused.stacked_model.Fused.__call__", full)
-        lanes.advance()
-    ends = [report["end"] for _ in range(9) if lanes.busy for report in lanes.advance() if report["end"]]
+        patch.setattr("trainables.fused.stacked_model.StackedModel.__call__", full)
+        runner.advance()
+    ends = [report["end"] for _ in range(9) if runner.busy for report in runner.advance() if report["end"]]
     assert [end["status"] for end in ends] == ["finished", "finished"]
     assert "--fuse 4: trained alone, as together they failed: no room for four" in ends[0]["notes"]
 
@@ -147,9 +148,9 @@ def test_checkpoints_hold_one_trial_each_and_another_process_goes_on(tmp_path: P
     """After one epoch side by side the process is gone; another goes on, and all end as if nothing had happened."""
     expected, _ = run(specs_of(tmp_path / "whole", DIFFERENT[:2]), 4)
     specs = specs_of(tmp_path / "cut", DIFFERENT[:2])
-    lanes = Lanes(Trial, 4)
-    lanes.put([spec.to_dict() for spec in specs])
-    lanes.advance()
+    runner = TrialRunner(Trial, 4)
+    runner.put([spec.to_dict() for spec in specs])
+    runner.advance()
     state = torch.load(tmp_path / "cut" / "checkpoints" / specs[0].trial / "last.pt", weights_only=True)
     for value in state["learner"]["model"].values():
         assert value.untyped_storage().nbytes() == value.nbytes
@@ -168,29 +169,35 @@ def test_a_network_without_a_fused_form_is_trained_alone_and_says_so(
     assert "fused" not in ends[f"{0:012d}"]
 
 
-def kind(settings: dict[str, Any]) -> Kind:
-    return Kind(small_config(settings), small_dataset(settings), torch.device("cpu"))
+def kind(settings: dict[str, Any]) -> TrialKind:
+    return TrialKind(small_config(settings), small_dataset(settings), torch.device("cpu"))
 
 
 def test_auto_takes_the_number_of_lanes_that_measures_best(monkeypatch: pytest.MonkeyPatch) -> None:
     some = kind({"training.epochs": 300})
     took = {1: 1.0, 2: 0.7, 4: 0.5, 8: 0.49, 16: 0.1}
-    monkeypatch.setattr(probe, "seconds_a_step", lambda kind, way: 1e-3 * took[way.lanes])
-    assert [best_way(some, trials, "auto", Known()).lanes for trials in (1, 3, 4, 20)] == [1, 2, 4, 4]
-    known = Known()
-    assert best_way(some, 1, "auto", known) == Way()
-    assert not known.seconds, "nothing is timed where there is no choice"
-    assert best_way(some, 20, "auto", known) == best_way(some, 20, "auto", known) == Way(4, "grouped")
-    assert {way.lanes for way in known.seconds} == {1, 2, 4, 8}, "the first doubling that gains nothing is the last"
-    assert best_way(kind({"training.epochs": 1}), 20, "auto", Known()) == Way(), "over before it is known"
-    monkeypatch.setattr(probe, "seconds_a_step", lambda kind, way: 1.0 / way.lanes)
-    assert best_way(some, 20, "auto", Known()) == Way(), "a step that is work and not calls is not tried"
+    monkeypatch.setattr(probe, "seconds_a_step", lambda kind, mode: 1e-3 * took[mode.lanes])
+    assert [best_mode(some, trials, "auto", Measurements()).lanes for trials in (1, 3, 4, 20)] == [1, 2, 4, 4]
+    measured = Measurements()
+    assert best_mode(some, 1, "auto", measured) == ExecutionMode()
+    assert not measured.seconds, "nothing is timed where there is no choice"
+    assert best_mode(some, 20, "auto", measured) == best_mode(some, 20, "auto", measured) == ExecutionMode(4, "grouped")
+    assert {mode.lanes for mode in measured.seconds} == {1, 2, 4, 8}, (
+        "the first doubling that gains nothing is the last"
+    )
+    assert best_mode(kind({"training.epochs": 1}), 20, "auto", Measurements()) == ExecutionMode(), (
+        "over before it is known"
+    )
+    monkeypatch.setattr(probe, "seconds_a_step", lambda kind, mode: 1.0 / mode.lanes)
+    assert best_mode(some, 20, "auto", Measurements()) == ExecutionMode(), (
+        "a step that is work and not calls is not tried"
+    )
 
 
 def test_auto_measures_steps_of_every_lane() -> None:
     some = kind(EVERYTHING)
-    assert 0 < seconds_a_step(some, Way(2, "grouped")) < 10
-    steps = Probe(some, Way(2, "grouped"))
+    assert 0 < seconds_a_step(some, ExecutionMode(2, "grouped")) < 10
+    steps = Probe(some, ExecutionMode(2, "grouped"))
     before = [parameter.clone() for learner in steps.learners.values() for parameter in learner.network.parameters()]
     steps(1)
     after = [parameter for learner in steps.learners.values() for parameter in learner.network.parameters()]

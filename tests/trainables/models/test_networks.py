@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.trainables.model_cases import by_size, choices, form
+from tests.trainables.models.model_cases import by_size, choices, form
 from tests.trainables.small_trials import prepared_digits
 from trainables.config import resolve
 from trainables.models.base import Model

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.trainables.small_trials import EVERYTHING, run_epochs, small_spec
-from trainables.trial import checkpoint
+from trainables.trial import checkpoint_file
 
 STATE: dict[str, Any] = {
     "learner": {"model": {"weight": torch.arange(6.0)}, "epoch": 3},
@@ -18,12 +18,12 @@ STATE: dict[str, Any] = {
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "checkpoints" / "last.pt"
-    checkpoint.save(STATE, path)
+    checkpoint_file.save(STATE, path)
     return path
 
 
 def test_what_was_saved_is_loaded(file: Path) -> None:
-    loaded = checkpoint.load(file)
+    loaded = checkpoint_file.load(file)
     assert str(loaded) == str(STATE)
 
 
@@ -32,10 +32,10 @@ def test_torch_reads_the_file_without_us_and_without_pickled_code(file: Path) ->
 
 
 def test_a_missing_an_empty_and_a_foreign_file_read_as_none(file: Path) -> None:
-    assert checkpoint.load(file.with_name("absent.pt")) is None
+    assert checkpoint_file.load(file.with_name("absent.pt")) is None
     for content in (b"", b"PK", b"x" * 100):
         file.write_bytes(content)
-        assert checkpoint.load(file) is None
+        assert checkpoint_file.load(file) is None
 
 
 def test_a_flipped_bit_anywhere_reads_as_none(file: Path) -> None:
@@ -44,16 +44,16 @@ def test_a_flipped_bit_anywhere_reads_as_none(file: Path) -> None:
         damaged = bytearray(whole)
         damaged[place] ^= 1 << place % 8
         file.write_bytes(damaged)
-        assert checkpoint.load(file) is None, f"byte {place} of {len(whole)}"
+        assert checkpoint_file.load(file) is None, f"byte {place} of {len(whole)}"
 
 
 def test_a_file_cut_anywhere_reads_as_none(file: Path) -> None:
     whole = file.read_bytes()
     for length in range(0, len(whole), 7):
         file.write_bytes(whole[:length])
-        assert checkpoint.load(file) is None, f"{length} bytes of {len(whole)}"
+        assert checkpoint_file.load(file) is None, f"{length} bytes of {len(whole)}"
     file.write_bytes(whole + b"\0")
-    assert checkpoint.load(file) is None
+    assert checkpoint_file.load(file) is None
 
 
 def test_every_file_that_a_trial_leaves_loads_without_pickled_code(tmp_path: Path) -> None:

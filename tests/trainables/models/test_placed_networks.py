@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.trainables.model_cases import case, logits_of
+from tests.trainables.models.model_cases import case, logits_of
 from trainables.models.googlenet import GoogLeNet
 from trainables.models.initializers import initialize
 from trainables.models.placement import Placed, PlacementError, place

@@ -8,7 +8,7 @@ import torchvision
 from pydantic import ValidationError
 from torch import nn
 
-from tests.trainables.model_cases import CLASSES, POINTS, case, logits_of
+from tests.trainables.models.model_cases import CLASSES, POINTS, case, logits_of
 from trainables.models.base import Model
 from trainables.models.googlenet import GoogLeNet
 from trainables.models.networks.stage3 import Stage3Network

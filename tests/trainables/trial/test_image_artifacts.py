@@ -17,7 +17,7 @@ from datasets.base import DataError, Dataset, Examples
 from datasets.cache.cache import open_dataset, prepare
 from datasets.lookup import find_example
 from tests.datasets.makers import make_eurosat, make_faces
-from tests.trainables.model_cases import by_size, case
+from tests.trainables.models.model_cases import by_size, case
 from tests.trainables.small_trials import finish, small_dataset, small_learner, small_spec
 from trainables.config import resolve
 from trainables.models.networks import stage3

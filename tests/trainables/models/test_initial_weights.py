@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import get_model
 
-from tests.trainables.model_cases import CLASSES, LARGE, Case, case, choices, form, logits_of
+from tests.trainables.models.model_cases import CLASSES, LARGE, Case, case, choices, form, logits_of
 from trainables.models.initializers import initialize
 from trainables.registry import MODELS
 

@@ -11,12 +11,12 @@ from PIL import Image
 
 from datasets.cache.cache import prepare
 from datasets.registry import DATASETS
-from tests.trainables.model_cases import LARGE
+from tests.trainables.models.model_cases import LARGE
 from tests.trainables.small_trials import finish
 from trainables.config import resolve
 from trainables.registry import MODELS, WORKLOADS
 from trainables.trainable import VisionTrainable
-from trainables.trial.trial import TrialSpec
+from trainables.trial.spec import TrialSpec
 
 SMALL = {"training.epochs": 1, "dataset.limit_train": 24, "dataset.limit_eval": 16, "optimizer.lr": 0.001}
 

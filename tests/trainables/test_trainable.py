@@ -8,7 +8,8 @@ import pytest
 
 from tests.trainables.small_trials import EVERYTHING, finish, small_config, small_spec, timeless
 from trainables.trainable import VisionTrainable
-from trainables.trial.trial import Trial, TrialSpec
+from trainables.trial.spec import TrialSpec
+from trainables.trial.trial import Trial
 from trainables.workloads.digits import DigitsSmallCNN
 
 
@@ -56,7 +57,7 @@ def test_one_actor_runs_one_trial_after_the_other(tmp_path: Path) -> None:
     expected = [finish(small_spec(tmp_path / f"plain {seed}", EVERYTHING, seed)).rows for seed in (0, 1)]
     assert rows == expected
     trainable.cleanup()
-    assert not trainable.lanes.busy
+    assert not trainable.runner.busy
 
 
 def test_a_bundle_gives_what_its_trials_give_alone_and_reports_short_ones_together(tmp_path: Path) -> None:

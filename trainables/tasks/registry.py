@@ -1,0 +1,8 @@
+"""The tasks by the name that a loss has of its own. Not in `trainables.registry`, as tasks import torch."""
+
+from trainables.tasks.base import Task
+from trainables.tasks.classification import Classification
+from trainables.tasks.faces import Faces
+from trainables.tasks.landmarks import Landmarks
+
+TASKS: dict[str, type[Task]] = {"classification": Classification, "faces": Faces, "landmarks": Landmarks}

@@ -1,0 +1,137 @@
+"""The checkpoints of one trial: what they hold, how they are written, and from which a restarted trial goes on.
+
+`checkpoints/TRIAL/` holds `last.pt` (the learner's state, with the rows of all epochs so far), `previous.pt` (the one
+before it), `best.pt` (the model of the selected epoch, with its configuration and data set) and, of a population's
+member, `epoch-N.pt` (its state where a generation ended).
+"""
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.files import write_atomically
+from trainables.trial import checkpoint_file
+from trainables.trial.remote_checkpoints import RemoteCheckpoints
+from trainables.trial.selected_epoch import selected_epoch
+from trainables.trial.spec import TrialSpec
+
+if TYPE_CHECKING:
+    from trainables.config import Selection
+
+State = dict[str, Any]
+
+
+class TrialCheckpoints:
+    """Saves and restores a trial's states; where the run has a URL, they are there as well."""
+
+    def __init__(self, spec: TrialSpec, selection: "Selection") -> None:
+        self.spec, self.selection, self.run = spec, selection, Path(spec.directory)
+        self.folder = self._folder(spec.trial)
+        self.remote = RemoteCheckpoints(spec.remote, self.run, spec.trial) if spec.remote else None
+        self.best: State | None = None
+        """the selected model, while no file holds it"""
+        self.saved = time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        """Whether as much work would be lost with the process as may be."""
+        return time.monotonic() - self.saved >= self.spec.checkpoint_seconds
+
+    def save(self, state: State) -> None:
+        """Write the last state, and the selected model; a kill between the files leaves a consistent pair."""
+        if self.best:
+            checkpoint_file.save(self.best, self.folder / "best.new.pt")
+        last = self.folder / "last.pt"
+        if last.exists():
+            last.replace(self.folder / "previous.pt")
+        checkpoint_file.save(state, last)
+        if self.best:
+            (self.folder / "best.new.pt").replace(self.folder / "best.pt")
+        self.best, self.saved = None, time.monotonic()
+        if self.remote:
+            self.remote.save()
+
+    def restore(self) -> State | None:
+        """The state to go on from, with the donor's weights where a part begins with them; None for a new trial.
+
+        It is the newest whole one whose selected model is at hand too, if need be that of the trial it `continues`.
+        """
+        segment = self.spec.segment
+        state = self._newest(self.spec.trial)
+        if state is None and segment.continues:
+            state = self._newest(segment.continues)
+        if segment.begins and (state is None or state["learner"]["epoch"] < segment.begins):
+            state = self._newest(self.spec.trial, f"epoch-{segment.begins}.pt")
+            if state is None:
+                raise RuntimeError(f"no checkpoint of epoch {segment.begins} is left, after which this part begins")
+        if state and segment.donor and state["learner"]["epoch"] == segment.begins:
+            state["learner"] = self._donated(segment.donor, segment.begins)
+        if self.remote:
+            self.remote.settle()
+        return state
+
+    def best_saved(self) -> State | None:
+        """The selected model that a file holds."""
+        return checkpoint_file.load(self.folder / "best.pt")
+
+    def keep_generation(self, epoch: int) -> None:
+        """Keep the last state, of this epoch, for the members that take it over and for the trial's next part."""
+        kept = generation_file(self.run, self.spec.trial, epoch)
+        write_atomically(kept, lambda temporary: shutil.copyfile(self.folder / "last.pt", temporary))
+        if self.remote:
+            self.remote.put(kept)
+
+    def drop_previous(self) -> None:
+        (self.folder / "previous.pt").unlink(missing_ok=True)
+
+    def put_outputs(self) -> None:
+        """Put what the trial leaves beside its checkpoints at the URL too."""
+        if self.remote:
+            self.remote.put_outputs()
+
+    def _folder(self, trial: str) -> Path:
+        return self.run / "checkpoints" / trial
+
+    def _fetch(self, trial: str, *names: str) -> None:
+        if self.remote:
+            self.remote.fetch(trial, *names)
+
+    def _newest(self, trial: str, *names: str) -> State | None:
+        """The first whole one among a trial's states (or these files) whose selected model is at hand."""
+        self._fetch(trial, *names)
+        folder = self._folder(trial)
+        for name in names or ("last.pt", "previous.pt"):
+            state = checkpoint_file.load(folder / name)
+            if state is not None:
+                epoch = selected_epoch(self.selection, json.loads(state["rows"]))
+                if epoch is None or self._adopt_best(folder, epoch):
+                    return state
+        return None
+
+    def _adopt_best(self, folder: Path, epoch: int) -> bool:
+        """Make the model of the selected epoch this trial's best.pt, if it is in the folder."""
+        for name in ("best.pt", "best.new.pt"):
+            state = checkpoint_file.load(folder / name)
+            if state and state["epoch"] == epoch:
+                if folder == self.folder:
+                    (folder / name).replace(folder / "best.pt")
+                else:
+                    checkpoint_file.save({**state, "config": self.spec.config}, self.folder / "best.pt")
+                return True
+        return False
+
+    def _donated(self, donor: str, epoch: int) -> State:
+        """The learner of another member where a generation ended."""
+        kept = generation_file(self.run, donor, epoch)
+        self._fetch(donor, kept.name)
+        state = checkpoint_file.load(kept)
+        if state is None:
+            raise RuntimeError(f"the weights of trial {donor} after epoch {epoch} cannot be read")
+        return state["learner"]
+
+
+def generation_file(directory: Path, trial: str, epoch: int) -> Path:
+    """A member's checkpoint where a generation of its population ended."""
+    return directory / "checkpoints" / trial / f"epoch-{epoch}.pt"

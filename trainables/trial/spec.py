@@ -1,0 +1,54 @@
+"""What a trial is and where it reads and writes: all that crosses to the process that trains it, as JSON."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The epochs that one part of a trial trains: those after `begins` up to `until`, or up to the budget.
+
+    A part that ends at `until`, an epoch that a trial scheduler chose, ends the trial as stopped; with `pause` another
+    part follows, as for a member of a population. `donor` is the member whose weights this part takes over where it
+    begins. `continues` is the same trial with fewer epochs, whose checkpoint this one begins from.
+    """
+
+    begins: int = 0
+    until: int | None = None
+    pause: bool = False
+    donor: str | None = None
+    continues: str | None = None
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """One trial; every field survives JSON.
+
+    `trial` is its key, `code` the version of the code that computes its numbers. `checkpoint_seconds` is how much work
+    may be lost with the process: so long after a checkpoint, the next is due. `remote` is the URL that `directory` is a
+    mirror of, on whichever machine. `pictures` says whether thumbnails and feature maps are drawn at its end.
+    """
+
+    trial: str
+    cell: str
+    seed: int
+    config: dict[str, Any]
+    dataset_file: str
+    fingerprint: str
+    directory: str
+    code: str = ""
+    threads: int = 1
+    data_root: str | None = None
+    cache_dir: str | None = None
+    segment: Segment = Segment()
+    remote: str | None = None
+    pictures: bool = False
+    checkpoint_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.segment, Mapping):
+            object.__setattr__(self, "segment", Segment(**self.segment))
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
