@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("analysis", "core", "datasets", "trainables", "search_spaces")
+PACKAGES = ("core", "datasets", "trainables", "search_spaces", "engine", "analysis")
 MAXIMUM_FILES = 16  # of a folder, beside its __init__.py
 
 

@@ -4,6 +4,7 @@ Nothing of the program is imported before it is needed, so that a command which 
 """
 
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 
 
+def _pairs_option(option: str, name: str, metavar: str, text: str) -> Callable[[Command], Command]:
+    return click.option(option, name, multiple=True, metavar=metavar, callback=_pairs, help=text)
+
+
 def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     wrong = [value for value in values if not value.partition("=")[1] or not value.partition("=")[0]]
     if wrong:
@@ -25,111 +30,71 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
     return {key: value for key, _, value in (value.partition("=") for value in values)}
 
 
-def place_options(command: Command) -> Command:
-    """Options of every command that reads data."""
-    for option in (
-        click.option(
-            "--data-root", type=click.Path(), envvar="DATA_ROOT", help="Folder of the data sets (or $DATA_ROOT)."
-        ),
-        click.option(
-            "--cache-dir", type=click.Path(), envvar="CACHE_DIR", help="Folder of decoded data (or $CACHE_DIR)."
-        ),
-    ):
-        command = option(command)
-    return command
+def _all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """These options, or groups of them, as one decorator."""
+    return lambda command: reduce(lambda decorated, option: option(decorated), options, command)
 
 
-def data_options(command: Command) -> Command:
-    """Options of commands that read data of their own choice."""
-    for option in (
-        click.option("--limit-train", type=click.IntRange(0), help="First N training examples; 0 = all."),
-        click.option("--limit-eval", type=click.IntRange(0), help="First N of validation and of test; 0 = all."),
-        click.option(
-            "--drop-leaks", is_flag=True, default=None, help="Leave out training copies of held-out pictures."
-        ),
-        click.option(
-            "--set",
-            "settings",
-            multiple=True,
-            metavar="KEY=VALUE",
-            callback=_pairs,
-            help="A setting by its dotted name.",
-        ),
-    ):
-        command = option(command)
-    return place_options(command)
-
-
-def tracker_options(command: Command) -> Command:
-    """Options of commands that hand trials to other tools."""
-    for option in (
-        click.option("--tensorboard", is_flag=True, default=None, help="Event files in RUN_DIR/tensorboard."),
-        click.option(
-            "--mlflow", metavar="URI", help="Also log to an MLflow tracking server (extra `mlflow`); none: no more."
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-def resource_options(command: Command) -> Command:
-    """What a run may take of time, disk and machines."""
-    for option in (
-        click.option("--time-budget", metavar="8h", help="Stop after so long; `resume` goes on."),
-        click.option(
-            "--disk-budget",
-            metavar="20GB",
-            help="What checkpoints may hold; last states of ended trials go first.",
-        ),
-        click.option(
-            "--checkpoint-every",
-            metavar="1s",
-            help="Work between checkpoints (default 1s; 0s: every epoch, as where a trial scheduler decides).",
-        ),
-        click.option("--cpus-per-trial", type=float, help="CPUs of a trial, and its torch threads (default 1)."),
-        click.option("--gpus-per-trial", metavar="X|auto", help="GPUs of a trial (default: 1 if there is one)."),
-        click.option("--max-concurrent", type=int, help="Trials at a time (default: as many as fit)."),
-        click.option("--fuse", metavar="off|auto|K", help="Trials trained side by side (searches: auto, else off)."),
-        click.option("--address", help="auto or HOST:PORT of a Ray cluster (default: local, a private Ray)."),
-    ):
-        command = option(command)
-    return command
-
-
-def incumbent_option(command: Command) -> Command:
-    """Of plan and run: a study that is begun around a search's winner keeps what it took from it."""
-    return click.option(
-        "--incumbent", type=click.Path(), help="Run directory of a search: ask which of its winner's settings matter."
-    )(command)
-
-
-def study_options(command: Command) -> Command:
-    """Options of plan, run and resume."""
-    for option in (
-        click.option("--seeds", type=int, help="Replicates of every cell or configuration."),
-        click.option("--epochs", type=int, help="Epochs of every trial; schedules keep their shape."),
-        click.option("--samples", type=int, help="Configurations a search tries."),
-        click.option(
-            "--levels",
-            multiple=True,
-            metavar="FACTOR=A,B",
-            callback=_pairs,
-            help="Restrict a factor to some levels, or add.",
-        ),
-        click.option("--design", help="one_at_a_time, leave_one_out, ladder, factorial or path."),
-        click.option("--sampler", help="tpe, random, qmc, grid or cmaes (searches)."),
-        click.option("--trial-scheduler", help="none, asha, hyperband, median or pbt (searches)."),
-        click.option("--objectives", metavar="A,B", help="Several metrics to search by, such as val_accuracy,seconds."),
-        click.option(
-            "--enqueue",
-            type=click.Path(exists=True, dir_okay=False),
-            help="File of configurations to try first.",
-        ),
-        click.option("--reuse-from", type=click.Path(), help="Run directory whose finished trials are taken over."),
-        click.option("--skip-invalid", is_flag=True, default=None, help="Run the other cells where some cannot run."),
-    ):
-        command = option(command)
-    return tracker_options(data_options(resource_options(command)))
+# of every command that reads data
+place_options = _all_of(
+    click.option("--data-root", type=click.Path(), envvar="DATA_ROOT", help="Folder of the data sets (or $DATA_ROOT)."),
+    click.option("--cache-dir", type=click.Path(), envvar="CACHE_DIR", help="Folder of decoded data (or $CACHE_DIR)."),
+)
+# of commands that read data of their own choice
+data_options = _all_of(
+    click.option("--limit-train", type=click.IntRange(0), help="First N training examples; 0 = all."),
+    click.option("--limit-eval", type=click.IntRange(0), help="First N of validation and of test; 0 = all."),
+    click.option("--drop-leaks", is_flag=True, default=None, help="Leave out training copies of held-out pictures."),
+    _pairs_option("--set", "settings", "KEY=VALUE", "A setting by its dotted name."),
+    place_options,
+)
+# of commands that hand trials to other tools
+tracker_options = _all_of(
+    click.option("--tensorboard", is_flag=True, default=None, help="Event files in RUN_DIR/tensorboard."),
+    click.option(
+        "--mlflow", metavar="URI", help="Also log to an MLflow tracking server (extra `mlflow`); none: no more."
+    ),
+)
+# what a run may take of time, disk and machines
+resource_options = _all_of(
+    click.option("--time-budget", metavar="8h", help="Stop after so long; `resume` goes on."),
+    click.option(
+        "--disk-budget", metavar="20GB", help="What checkpoints may hold; last states of ended trials go first."
+    ),
+    click.option(
+        "--checkpoint-every",
+        metavar="1s",
+        help="Work between checkpoints (default 1s; 0s: every epoch, as where a trial scheduler decides).",
+    ),
+    click.option("--cpus-per-trial", type=float, help="CPUs of a trial, and its torch threads (default 1)."),
+    click.option("--gpus-per-trial", metavar="X|auto", help="GPUs of a trial (default: 1 if there is one)."),
+    click.option("--max-concurrent", type=int, help="Trials at a time (default: as many as fit)."),
+    click.option("--fuse", metavar="off|auto|K", help="Trials trained side by side (searches: auto, else off)."),
+    click.option("--address", help="auto or HOST:PORT of a Ray cluster (default: local, a private Ray)."),
+)
+# of plan and run: a study that is begun around a search's winner keeps what it took from it
+incumbent_option = click.option(
+    "--incumbent", type=click.Path(), help="Run directory of a search: ask which of its winner's settings matter."
+)
+# of plan, run and resume
+study_options = _all_of(
+    click.option("--seeds", type=int, help="Replicates of every cell or configuration."),
+    click.option("--epochs", type=int, help="Epochs of every trial; schedules keep their shape."),
+    click.option("--samples", type=int, help="Configurations a search tries."),
+    _pairs_option("--levels", "levels", "FACTOR=A,B", "Restrict a factor to some levels, or add."),
+    click.option("--design", help="one_at_a_time, leave_one_out, ladder, factorial or path."),
+    click.option("--sampler", help="tpe, random, qmc, grid or cmaes (searches)."),
+    click.option("--trial-scheduler", help="none, asha, hyperband, median or pbt (searches)."),
+    click.option("--objectives", metavar="A,B", help="Several metrics to search by, such as val_accuracy,seconds."),
+    click.option(
+        "--enqueue", type=click.Path(exists=True, dir_okay=False), help="File of configurations to try first."
+    ),
+    click.option("--reuse-from", type=click.Path(), help="Run directory whose finished trials are taken over."),
+    click.option("--skip-invalid", is_flag=True, default=None, help="Run the other cells where some cannot run."),
+    resource_options,
+    data_options,
+    tracker_options,
+)
 
 
 def given_options(raw: dict[str, Any]) -> dict[str, Any]:

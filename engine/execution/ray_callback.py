@@ -1,4 +1,4 @@
-"""The driver's ear: a Ray Tune callback that writes every start, epoch and end to the run's log.
+"""Ray Tune callback that appends each trial's start, epochs and end to log.jsonl.
 
 A trial reports its rows since its last report; after a restart, all of them. Rows that the log already has are left
 out, so that each (trial, epoch) is written once.
@@ -31,7 +31,7 @@ PAUSED = "paused"  # the end of a part of a trial, which is none of the log
 
 
 class RunLogCallback(Callback):
-    """`share` is what a trial has of the machine; with `retries`, one that runs out of memory is left to a larger."""
+    """`share`: resources per trial. `retries`: rerun out-of-memory trials later with more."""
 
     def __init__(
         self,

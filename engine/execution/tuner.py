@@ -23,8 +23,9 @@ from search_spaces.study import SearchStudy
 if TYPE_CHECKING:
     from engine.execution.progress import Progress
     from engine.execution.ray_callback import RunLogCallback
+    from engine.execution.time_budget import TimeBudget
     from engine.execution.trial_schedulers import LoggedScheduler
-    from engine.search.trial_queue import Deadline, TrialQueue
+from engine.search.trial_queue import TrialQueue
 
 RETRIES = 3  # of a trial whose process was lost; exceptions inside a trial are not retried
 LARGER = 2.0  # the share, times which a trial that ran out of memory is tried once more
@@ -35,9 +36,9 @@ def carry_out(plan: Plan, run: RunDirectory, log: RunLog, left: RemainingWork, p
 
     A trial that runs out of memory is tried once more, after the others, with a larger share of the machine.
     """
-    from engine.search.trial_queue import Deadline
+    from engine.execution.time_budget import TimeBudget
 
-    tuning = Tuning(plan, run, log, left, progress, Deadline(plan.options.time_budget))
+    tuning = Tuning(plan, run, log, left, progress, TimeBudget(plan.options.time_budget))
     with (
         ray_started(plan.options.address, run.root),
         watched(run.root),
@@ -45,7 +46,7 @@ def carry_out(plan: Plan, run: RunDirectory, log: RunLog, left: RemainingWork, p
     ):
         gpus = tuning.gpus()
         tuning.fit(Path(scratch) / "first", _share(plan, gpus), None)
-        if (enlarged := log.history.enlarged - set(log.history.ends)) and not tuning.deadline.stop_all():
+        if (enlarged := log.history.enlarged - set(log.history.ends)) and not tuning.time_budget.stop_all():
             tuning.fit(Path(scratch) / "second", _share(plan, gpus, LARGER), enlarged)
 
 
@@ -58,7 +59,7 @@ class Tuning:
     log: RunLog
     left: RemainingWork
     progress: "Progress"
-    deadline: "Deadline"
+    time_budget: "TimeBudget"
 
     def fit(self, scratch: Path, share: dict[str, float], only: set[str] | None) -> None:
         """One Tuner over the trials of `only`, or over all but those that ran out of memory before."""
@@ -84,7 +85,7 @@ class Tuning:
                 name="trials",
                 storage_path=str(scratch),
                 callbacks=[self.callback(queue, share, retries=only is None)],
-                stop=self.deadline,
+                stop=self.time_budget,
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                 verbose=0,

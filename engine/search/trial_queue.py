@@ -1,12 +1,10 @@
 """Hands trials to Ray Tune, for ablations and searches alike: one by one, and short ones several at a time."""
 
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from statistics import fmean
 from typing import Any, Literal
 
-from ray.tune import Stopper
 from ray.tune.search import Searcher
 
 from trainables.fused.autotune import MOST
@@ -163,16 +161,3 @@ class TrialQueue(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore: a new queue is made from the log."""
-
-
-class Deadline(Stopper):
-    """Ray's experiment-wide stopper: when the time budget is spent, running trials end where their checkpoints are."""
-
-    def __init__(self, seconds: float | None) -> None:
-        self.seconds, self.began = seconds, time.monotonic()
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return False
-
-    def stop_all(self) -> bool:
-        return self.seconds is not None and time.monotonic() - self.began > self.seconds

@@ -17,10 +17,10 @@ from rich.console import Console
 
 import engine.execution.launch
 from engine.execution.ray_callback import RunLogCallback
+from engine.execution.time_budget import TimeBudget
 from engine.execution.tuner import Tuning
 from engine.planning.run_options import Options
 from engine.runlog.run_log import RunLog
-from engine.search.trial_queue import Deadline
 from search_spaces.study import AnyStudy
 from trainables.trial.spec import TrialSpec
 from trainables.trial.trial import Trial
@@ -60,7 +60,7 @@ class Drive:
         return directory
 
     def carry_out(self, plan: Any, run: Any, log: RunLog, standing: Any, progress: Any) -> None:
-        work = Tuning(plan, run, log, standing, progress, Deadline(None))
+        work = Tuning(plan, run, log, standing, progress, TimeBudget(None))
         self.fit(work, None)
         if left := log.history.enlarged - set(log.history.ends):
             self.fit(work, left)
