@@ -1,6 +1,6 @@
 """The optimizers: torch's own, with their defaults and the range a search looks in beside each setting.
 
-An optimizer is asked by epoch which one is at work and at which rate, so that a switch of optimizers is one too.
+`at` gives the torch optimizer of an epoch and `lr_at` its rate, so that a switch of optimizers is an optimizer too.
 """
 
 from abc import abstractmethod
@@ -29,20 +29,20 @@ class Optimizer(Component):
 
     @abstractmethod
     def at(self, epoch: int, epochs: int) -> "TorchOptimizer":
-        """The one at work in `epoch` of `epochs`."""
+        """The torch optimizer of `epoch` out of `epochs`."""
 
     def lr_at(self, epoch: int, epochs: int, schedule: Schedule) -> float:
         """The rate used throughout `epoch`."""
         return schedule.lr(epoch, epochs, self.lr)
 
     def not_reached(self, epochs: int, schedule: Schedule) -> list[str]:
-        """What cannot show in a budget of `epochs`."""
+        """Settings that have no effect within `epochs`, one sentence each."""
         unreached = schedule.not_reached(epochs)
         return [unreached] if unreached else []
 
 
 class TorchOptimizer(Optimizer):
-    """One of torch's, from the first epoch to the last; field names are torch's argument names."""
+    """A torch optimizer for all epochs; field names are torch's argument names."""
 
     torch_class: ClassVar[str]
     fused: ClassVar[bool] = False

@@ -29,7 +29,7 @@ UNCOUNTED_CODE = (
     ("trainables.registry", EVERYTHING),
     ("trainables.config", EVERYTHING),
     ("core.metrics", EVERYTHING),  # the direction of the metric that selects is part of the key
-    # Of files, of memory, of threads, and drawers of images: no number is made there.
+    # Files, memory, threads and drawn images: no number is computed there.
     ("core.errors", EVERYTHING),
     ("core.files", EVERYTHING),
     ("core.storage", EVERYTHING),

@@ -1,4 +1,4 @@
-"""What every network's settings share: where batch norm and dropout stand, how weights start, what the last layer is.
+"""Settings that all networks share: where batch norm and dropout are placed, initial weights, the output layers.
 
 Settings import no torch: `build` does, and network classes of our own stand in `trainables.models.networks`.
 """
@@ -50,7 +50,7 @@ class Model(Component):
     relu_on_output: bool = False
 
     def build(self, image_shape: tuple[int, int, int], outputs: int, points: int = 0) -> "nn.Module":
-        """The network for (C, H, W) images, nothing placed, weights not yet ours; ValueError where it cannot be.
+        """The network for (C, H, W) images, nothing placed, weights not yet seeded; ValueError where it cannot be.
 
         `outputs` is the number of classes, `points` that of landmark coordinates (two a landmark). `relu_on_output`
         makes the output layers end in a ReLU without renaming them.

@@ -29,7 +29,7 @@ def save(state: dict[str, Any], path: Path) -> None:
 
 
 def _own(state: Any) -> Any:
-    """`state` with tensors that hold no more memory than they show: of a view, torch saves all that it is a view of."""
+    """`state` with views of larger tensors cloned: torch would save all of the memory that a view is of."""
     if isinstance(state, dict):
         return type(state)((key, _own(value)) for key, value in state.items())
     if isinstance(state, list | tuple):
@@ -57,7 +57,7 @@ def whole(path: Path) -> bool:
 
 
 def _digest(file: BinaryIO, size: int) -> bytes:
-    """Of the first `size` bytes, which the file is read to."""
+    """The digest of the file's next `size` bytes, which are read."""
     digest = blake2b(digest_size=DIGEST)
     while size > 0 and (chunk := file.read(min(size, 2**20))):
         digest.update(chunk)

@@ -1,4 +1,4 @@
-"""What computes a trial: on another kind of it, or by another torch, the same steps end in other last bits."""
+"""The hardware and the torch that a trial runs on: with others, the same steps end in other last bits."""
 
 import platform
 from functools import cache

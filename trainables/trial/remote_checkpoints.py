@@ -1,4 +1,4 @@
-"""A trial's copy in the run directory at a URL: its checkpoints, consistent there at every moment, and its outputs."""
+"""Copies a trial's checkpoints and outputs to the run's URL; the checkpoints there are consistent at every moment."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ DIGEST = 16  # bytes at a checkpoint's end by which one is told from another
 
 
 class RemoteCheckpoints:
-    """Those of one trial, at a URL: between any two requests, the last state has the model that it selected beside it.
+    """One trial's checkpoints at a URL: between any two requests, the last state has its selected model beside it.
 
     The names are the local ones, so that a copy of the URL is a run directory. A new model is put as best.new.pt, then
     the state that selects it, and only then it takes the place of the model before.
@@ -23,7 +23,7 @@ class RemoteCheckpoints:
         self._tails: dict[str, bytes | None] = {}  # of this trial's files at the URL
 
     def fetch(self, trial: str, *names: str) -> None:
-        """A trial's last state and model (or these files), where another machine's stand there."""
+        """Download a trial's last state and model (or these files) where the URL's are not the ones here."""
         folder = f"checkpoints/{trial}"
         listed = self.store.files(folder)
         for name in (f"{folder}/{name}" for name in names or STATE):
@@ -67,7 +67,7 @@ class RemoteCheckpoints:
 def put_trial(
     store: Store, run: Path, trial: str, folders: tuple[str, ...] = ("checkpoints", "predictions", "artifacts")
 ) -> None:
-    """All files of a trial that is over."""
+    """Upload all files of a trial that is over."""
     for folder in folders:
         for file in sorted((run / folder).glob(f"{trial}.parquet" if folder == "predictions" else f"{trial}/**/*")):
             if file.is_file() and not file.name.startswith("."):
