@@ -4,12 +4,18 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+Place = Callable[[Path, Path], object]
+
+
+def rename(temporary: Path, path: Path) -> None:
+    temporary.replace(path)
+
 
 def write_atomically(
     path: Path,
     write: Callable[[Path], object],
     aside: Path | None = None,
-    place: Callable[[Path, Path], object] = os.replace,
+    place: Place = rename,
 ) -> None:
     """Let `write` fill a temporary file, flush it and `place` it at `path`; on any error `path` stays as it was.
 
@@ -26,6 +32,6 @@ def write_atomically(
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str, place: Callable[[Path, Path], object] = os.replace) -> None:
+def write_text(path: Path, text: str, place: Place = rename) -> None:
     """`write_atomically` of a text in UTF-8."""
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), place=place)
