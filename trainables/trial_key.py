@@ -48,7 +48,12 @@ def trial_key(config: TrialConfig, seed: int, data: "DatasetInfo", population: s
 
     `population` describes the population that a trial is a member of, whose others it may take over from.
     """
-    return _digest(f"{content_key(config, seed, data, population)} {code_version(config)}")
+    return key_of(content_key(config, seed, data, population), code_version(config))
+
+
+def key_of(content: str, code: str) -> str:
+    """A trial's key, from its content key and the version of its code."""
+    return _digest(f"{content} {code}")
 
 
 def content_key(config: TrialConfig, seed: int, data: "DatasetInfo", population: str | None = None) -> str:

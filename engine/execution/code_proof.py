@@ -22,7 +22,7 @@ from engine.runlog.history import History
 from engine.runlog.run_log import now
 from engine.runlog.study_file import git_state, read_request
 from trainables.config import ConfigError, TrialConfig, from_tree
-from trainables.trial_key import code_version, trial_key
+from trainables.trial_key import code_version, key_of
 
 Event = dict[str, Any]
 
@@ -54,9 +54,11 @@ def under_known_keys(
         history = History.of(run)
         begun = dict(_begun_by_other_code(plan.factory, history, record))
         if prove:
-            for versions in dict.fromkeys((each.version, each.own) for each in begun.values()):
+            # A trial that was proven and went on by this code has its version, but the key of the code that began it.
+            unproven = [each for each in begun.values() if each.version != each.own]
+            for versions in dict.fromkeys((each.version, each.own) for each in unproven):
                 if versions not in history.proofs:
-                    alike = [each for each in begun.values() if (each.version, each.own) == versions]
+                    alike = [each for each in unproven if (each.version, each.own) == versions]
                     proofs += _prove(plan.factory, history, record, alike, tell)
         plan.factory.known = {**{content: each.trial for content, each in begun.items()}, **plan.factory.known}
     changed = bool(plan.factory.known)
@@ -82,7 +84,7 @@ def _begun_by_other_code(factory: TrialFactory, history: History, record: Event)
         if event.get("fingerprint", record["data"]["fingerprint"]) != info.fingerprint:
             continue
         content, own = factory.content_key(config, event["seed"]), code_version(config)
-        if trial_key(config, event["seed"], info, factory.population) == event["trial"]:
+        if key_of(content, own) == event["trial"]:
             ours.add(content)
         else:
             version = history.codes[event["trial"]] or f"unrecorded, {_components(config)}"

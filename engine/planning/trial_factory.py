@@ -17,7 +17,7 @@ from search_spaces.study import AnyStudy
 from trainables.config import TrialConfig, resolve
 from trainables.registry import WORKLOADS
 from trainables.trial.spec import TrialSpec
-from trainables.trial_key import code_version, configuration_key, content_key, trial_key
+from trainables.trial_key import code_version, configuration_key, content_key, key_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -95,8 +95,8 @@ class TrialFactory:
 
     def key(self, config: TrialConfig, seed: int) -> str:
         """The key that a trial has in the records."""
-        known = self.known.get(self.content_key(config, seed)) if self.known else None
-        return known or trial_key(config, seed, self.data(config).info, self.population)
+        content = self.content_key(config, seed)
+        return self.known.get(content) or key_of(content, code_version(config))
 
     def cell(self, point: Mapping[str, Any]) -> str:
         """The name of a search's configuration; the same for every budget, unless the search varies that."""

@@ -105,6 +105,9 @@ def test_an_unfinished_run_goes_on_under_its_keys_to_the_same_tables(tmp_path: P
     keys = [event["trial"] for event in read_log(run / "log.jsonl") if event["event"] == "start"]
     drive(losses(), run)
     assert set(keys) <= set(read_records(run).trials["trial"])
+    proven = proofs(run)
+    drive(losses(), run)  # what this code finished needs no proof, under whichever key
+    assert proofs(run) == proven
     columns = ["cell", "seed", "test_accuracy", "val_reference"]
     assert read_records(run).trials[columns].equals(read_records(whole).trials[columns])
 

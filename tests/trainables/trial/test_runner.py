@@ -63,7 +63,8 @@ def test_whole_trials_end_where_they_end_alone(tmp_path: Path) -> None:
             losses = [{name: value for name, value in row.items() if "accuracy" not in name} for row in (ours, theirs)]
             assert losses[0] == pytest.approx(losses[1], rel=2e-3)
             for name in ("train_accuracy", "val_accuracy", "test_accuracy"):
-                assert ours[name] == pytest.approx(theirs[name], abs=3.1 / 64)  # three images that were on the edge
+                # images on the edge between two classes: two on processors with AVX-512, three on others
+                assert ours[name] == pytest.approx(theirs[name], abs=3.1 / 64)
 
 
 def test_a_lane_that_diverges_or_fails_leaves_the_bits_of_the_others(tmp_path: Path) -> None:
