@@ -115,13 +115,10 @@ def draw(settings: Augmentation, n: int, height: int, width: int, generators: Ma
         elif name == "crop":
             values[name] = _draw_crop(settings, n, height, width, generators[name])
         else:
-            values[name] = _draw_factor(getattr(settings, name), n, generators[name])
+            strength = getattr(settings, name)
+            low, high = max(0.0, 1 - strength), 1 + strength
+            values[name] = (low + (high - low) * torch.rand(n, dtype=torch.float64, generator=generators[name])).float()
     return Draws(height, width, **values)
-
-
-def _draw_factor(strength: float, n: int, generator: Generator) -> Tensor:
-    low, high = max(0.0, 1 - strength), 1 + strength
-    return (low + (high - low) * torch.rand(n, dtype=torch.float64, generator=generator)).float()
 
 
 def _draw_crop(settings: Augmentation, n: int, height: int, width: int, generator: Generator) -> Tensor:

@@ -34,12 +34,7 @@ def mirrored_order(landmarks: int, flip_pairs: Pairs) -> Tensor:
 
 
 def rotate_fixed(
-    images: Tensor,
-    points: Tensor,
-    degrees: float,
-    rows: Iterable[int],
-    crop: int = 0,
-    aspects: Tensor | None = None,
+    images: Tensor, points: Tensor, degrees: float, rows: Iterable[int], crop: int = 0, aspects: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Each example turned by its own angle, the same at every call: for evaluation. Shapes as in `augment_points`.
 
@@ -97,15 +92,7 @@ def point_matrices(draws: Draws, n: int, aspects: Tensor | None) -> Tensor:
     turn[:, :, 2] = centre - turn[:, :, :2] @ centre
     flips = Draws(draws.height, draws.width, flip=draws.flip, vertical_flip=draws.vertical_flip)
     rest = replace(draws, flip=None, vertical_flip=None, rotation=None)
-    return _chained(flips.matrices(n), turn, rest.matrices(n))
-
-
-def _chained(*matrices: Tensor) -> Tensor:
-    """(n, 2, 3): the first one applied first."""
-    whole = _square(matrices[0])
-    for matrix in matrices[1:]:
-        whole = _square(matrix) @ whole
-    return whole[:, :2]
+    return (_square(rest.matrices(n)) @ (_square(turn) @ _square(flips.matrices(n))))[:, :2]
 
 
 def _square(matrices: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ The mapping is private and copy-on-write: a stray in-place write stays in its pr
 
 import json
 import mmap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -49,9 +49,6 @@ class ArrowPaths(Sequence[str]):
             raise IndexError(index)
         place = index % len(self)
         return str(self._column[place if self._rows is None else int(self._rows[place])].as_py())
-
-    def __iter__(self) -> Iterator[str]:
-        return (self[i] for i in range(len(self)))
 
     def taken(self, rows: npt.NDArray[np.int64]) -> "ArrowPaths":
         """The paths of `rows`, still unread."""
@@ -127,43 +124,33 @@ def open_file(path: Path) -> Opened:
         if metadata["format"] != FORMAT:
             raise DamagedFileError(f"{path}: format {metadata['format']}, expected {FORMAT}")
         info = _INFO.validate_python(metadata["info"])
-        batches = {name: reader.get_batch(i) for i, name in enumerate(SPLITS)}
-        splits = {name: _examples(batch, info, mapping, whole.address) for name, batch in batches.items()}
-        origins = {name: _origins(batch) for name, batch in batches.items()}
+        found = [_split(reader.get_batch(i), info, mapping, whole.address) for i in range(len(SPLITS))]
     except FileNotFoundError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:  # Arrow's own errors are among these
         raise DamagedFileError(f"{path}: {error}") from error
+    splits = {name: examples for name, (examples, _) in zip(SPLITS, found, strict=True)}
+    origins = {name: own for name, (_, own) in zip(SPLITS, found, strict=True)}
     return Opened(info, splits, origins, metadata["checksum"])
 
 
-def _origins(batch: pa.RecordBatch) -> Origins:
-    # Not by `to_numpy`, for which pyarrow imports pandas: 40 MiB in every worker.
-    digests, sides = (
-        np.frombuffer(batch.column(name).buffers()[1], dtype, batch.num_rows)
-        for name, dtype in (("digest", "<u8"), ("side", "<i4"))
-    )
-    return Origins(digests, sides)
-
-
-def _examples(batch: pa.RecordBatch, info: DatasetInfo, mapping: mmap.mmap, start: int) -> Examples:
+def _split(batch: pa.RecordBatch, info: DatasetInfo, mapping: mmap.mmap, start: int) -> tuple[Examples, Origins]:
     n = batch.num_rows
 
-    def view(buffer: pa.Buffer, dtype: str, *shape: int) -> npt.NDArray[Any]:
-        # Over the mapping and not over Arrow's buffer, which numpy would mark read-only and torch then warns about.
-        return np.frombuffer(mapping, dtype, n * int(np.prod(shape)), buffer.address - start).reshape(n, *shape)
+    def view(name: str, dtype: str, *shape: int) -> npt.NDArray[Any]:
+        # Over the mapping and not over Arrow's buffer, which numpy would mark read-only and torch then warns about;
+        # and not by `to_numpy`, for which pyarrow imports pandas: 40 MiB in every worker.
+        place = batch.column(name).buffers()[-1].address - start
+        return np.frombuffer(mapping, dtype, n * int(np.prod(shape)), place).reshape(n, *shape)
 
-    points = aspects = None
-    if info.n_points:
-        points = view(batch.column("points").values.buffers()[1], "<f4", info.n_points, 2)
-        aspects = view(batch.column("aspect").buffers()[1], "<f4")
-    return Examples(
-        images=view(batch.column("image").buffers()[1], "u1", *info.image_shape),
-        labels=view(batch.column("label").buffers()[1], "<i8"),
-        points=points,
+    examples = Examples(
+        images=view("image", "u1", *info.image_shape),
+        labels=view("label", "<i8"),
+        points=view("points", "<f4", info.n_points, 2) if info.n_points else None,
         paths=ArrowPaths(batch.column("path")),
-        aspects=aspects,
+        aspects=view("aspect", "<f4") if info.n_points else None,
     )
+    return examples, Origins(view("digest", "<u8"), view("side", "<i4"))
 
 
 def fingerprint(
