@@ -1,7 +1,5 @@
 """What a worker pays for its data: mapping the decoded cache, against decoding the pictures as a textbook does."""
 
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -9,7 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.measure import compare
+from benchmarks import photos
+from benchmarks.measure import compare, python
 from datasets.cache.cache import open_dataset, prepare
 from datasets.sources.image_folder import ImageFolder
 
@@ -44,8 +43,7 @@ def run() -> dict[str, Any]:
         result = compare(
             "data", lambda: open_dataset(settings, cache), decode, f"PIL on {PICTURES} JPEG files", runs=11
         )
-        arguments = [sys.executable, "-c", ADDED, str(root), str(cache), str(SIZE)]
-        added, resident = map(int, subprocess.run(arguments, capture_output=True, text=True, check=True).stdout.split())
+        added, resident = map(int, python("-c", ADDED, root, cache, SIZE).split())
         result |= {"added_kib": added, "added_resident_kib": resident}
         total = cache.stat().st_size / 2**20
         result["notes"] = [
@@ -61,8 +59,7 @@ def _pictures(root: Path) -> list[Path]:
     files = []
     for i in range(PICTURES):
         file = root / f"class{i % 2}" / f"{i}.jpg"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        small = draw.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        Image.fromarray(small).resize((SIZE, SIZE)).save(file, quality=90)
+        small = Image.fromarray(draw.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+        photos.save(np.asarray(small.resize((SIZE, SIZE)), dtype=np.float64), file)
         files.append(file)
     return files

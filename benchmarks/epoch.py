@@ -11,7 +11,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from benchmarks import photos, textbook
 from benchmarks.kinds import NARROW, SIZE, WIDE, opened, small_cnn, stage3
-from benchmarks.measure import Apart, compare
+from benchmarks.measure import apart, compare, one_thread
 from datasets.cache.cache import prepare
 from trainables.config import TrialConfig
 from trainables.models.build import build_network
@@ -28,49 +27,40 @@ from trainables.training.learner import Learner
 from trainables.training.malloc import keep_freed
 
 CPU = torch.device("cpu")
-Epoch = Callable[[], Any]
-
-
-@dataclass(frozen=True)
-class Side:
-    """One way of training: an epoch, and the accuracy on validation that it ended with."""
-
-    epoch: Epoch
-    accuracy: Callable[[], float]
+Epoch = Callable[[], float]
+"""Trains an epoch and evaluates: the accuracy on validation."""
+Sides = tuple[Epoch, Epoch]
+"""ours and the textbook's, from the same weights"""
 
 
 def run(
     pictures: int = 1024, face_photos: int = 128, runs: int = 7, seeds: int = 5, epochs: int = 8, digits: int = 1797
 ) -> dict[str, Any]:
     """`pictures` train the small networks, a quarter of them validates; the last three are of the accuracies."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            result = _timed(Path(folder), pictures, face_photos, runs)
-            result["notes"] += _accuracies(Path(folder), seeds, epochs, digits)
-            return result
-    finally:
-        torch.set_num_threads(threads)
+    with one_thread(), tempfile.TemporaryDirectory() as folder:
+        result = _timed(Path(folder), pictures, face_photos, runs)
+        result["notes"] += _accuracies(Path(folder), seeds, epochs, digits)
+        return result
 
 
 def _timed(folder: Path, pictures: int, face_photos: int, runs: int) -> dict[str, Any]:
+    def compared(title: str, peer: str, make: Callable[..., Sides], *given: Any) -> dict[str, Any]:
+        with apart(_side, 0, make, *given) as ours, apart(_side, 1, make, *given) as theirs:
+            return compare(title, ours, theirs, peer, runs)
+
     splits = {"train": pictures, "validation": pictures // 4, "test": 12}
-    root = photos.gratings(folder / "pictures", splits, SIZE)
+    root, cache = photos.gratings(folder / "pictures", splits, SIZE), folder / "cache"
     peer = f"PIL + torchvision + DataLoader in fp32 on {pictures} JPEG files of {SIZE} × {SIZE}"
     cases: dict[str, dict[str, Any]] = {}
     notes: list[str] = []
     for name, channels, precision in (("bf16", WIDE, "bf16"), ("fp32", WIDE, "fp32"), ("narrow", NARROW, "fp32")):
         config = small_cnn(root, channels, precision, SIZE, 3)
-        notes = notes or [_prepared(config, folder / "cache")]
-        given = config, root, folder / "cache"
-        with Apart(_classifier, 0, *given) as ours, Apart(_classifier, 1, *given) as theirs:
-            cases[name] = compare(_title(channels, precision), ours, theirs, peer, runs)
+        notes = notes or [_prepared(config, cache)]
+        cases[name] = compared(_title(channels, precision), peer, _classifiers, config, cache, root)
     config = stage3(photos.faces(folder / "faces", face_photos))
-    note = _prepared(config, folder / "cache")
+    note = _prepared(config, cache)
     peer = f"PIL + torchvision + DataLoader on {face_photos} JPEG photos of {photos.PHOTO[0]} × {photos.PHOTO[1]}"
-    with Apart(_face, 0, config, folder / "cache") as ours, Apart(_face, 1, config, folder / "cache") as theirs:
-        cases["stage3"] = compare("stage 3 on crops of 112 × 112, fp32", ours, theirs, peer, runs)
+    cases["stage3"] = compared("stage 3 on crops of 112 × 112, fp32", peer, _faces, config, cache)
     result = cases["bf16"] | {"name": "epoch", "case": cases["bf16"]["name"]}
     result |= {f"ratio_{name}": case["ratio"] for name, case in cases.items() if name != "bf16"}
     result["cases"] = [cases[name] for name in ("fp32", "narrow", "stage3")]
@@ -82,23 +72,21 @@ def _title(channels: Sequence[int], precision: str) -> str:
     return f"CNN {'-'.join(map(str, channels))} at {SIZE} × {SIZE}, {precision}"
 
 
-def _classifier(side: int, config: TrialConfig, root: Path, cache: Path) -> Epoch:
-    """An epoch of ours (0) or of the textbook (1), in a process that is set up as that side's is."""
+def _side(side: int, make: Callable[..., Sides], *given: Any) -> Epoch:
+    """Ours (0) or the textbook's (1), in a process that is set up as that side's is."""
     if side == 0:
         keep_freed()
-    return _classifiers(config, root, cache)[side].epoch
+    return make(*given)[side]
 
 
-def _classifiers(config: TrialConfig, root: Path, cache: Path, seed: int = 0) -> tuple[Side, Side]:
-    """Ours and the textbook's, from the same weights."""
+def _classifiers(config: TrialConfig, cache: Path, root: Path, seed: int = 0) -> Sides:
     torch.manual_seed(seed)  # the textbook's loader and transforms draw from torch's own generator
     dataset = opened(config, cache)
     learner = Learner(config, dataset, seed, CPU)
-    last: dict[str, float] = {}
 
-    def ours() -> None:
+    def ours() -> float:
         learner.train_epoch()
-        last["ours"] = learner.evaluate("val")["accuracy"]
+        return learner.evaluate("val")["accuracy"]
 
     info, batch, size = dataset.info, config.training.batch_size, dataset.info.image_shape[-1]
     steps = [textbook.FLIP] * config.augmentation.flip + [textbook.rotation(config.augmentation.rotation)]
@@ -108,11 +96,11 @@ def _classifiers(config: TrialConfig, root: Path, cache: Path, seed: int = 0) ->
     network = textbook.plain(build_network(config, info, seed))
     optimizer = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9)
 
-    def theirs() -> None:
-        textbook.train(network, train, optimizer)
-        last["theirs"] = textbook.evaluate(network, validate)[1]
+    def theirs() -> float:
+        textbook.epoch(network, train, optimizer)
+        return textbook.epoch(network, validate)[1]
 
-    return Side(ours, lambda: last["ours"]), Side(theirs, lambda: last["theirs"])
+    return ours, theirs
 
 
 def _prepared(config: TrialConfig, cache: Path) -> str:
@@ -124,21 +112,15 @@ def _prepared(config: TrialConfig, cache: Path) -> str:
     return f"decoding {config.dataset.name} ({counts}) into the cache: {took:.2f} s, once a machine"
 
 
-def _face(side: int, config: TrialConfig, cache: Path) -> Epoch:
-    """As `_classifier`; without augmentation, as the studies of faces have none."""
-    if side == 0:
-        keep_freed()
-    return _faces(config, cache)[side]
-
-
-def _faces(config: TrialConfig, cache: Path) -> tuple[Epoch, Epoch]:
+def _faces(config: TrialConfig, cache: Path) -> Sides:
+    """Without augmentation, as the studies of faces have none."""
     dataset = opened(config, cache)
     info, source = dataset.info, config.dataset.source(None)
     learner = Learner(config, dataset, 0, CPU)
 
-    def ours() -> None:
+    def ours() -> float:
         learner.train_epoch()
-        learner.evaluate("val")
+        return learner.evaluate("val")["accuracy"]
 
     def batches(split: str) -> DataLoader:
         rows = [row for row in source.rows if row.split == split]
@@ -148,9 +130,9 @@ def _faces(config: TrialConfig, cache: Path) -> tuple[Epoch, Epoch]:
     train, validate, network = batches("train"), batches("val"), textbook.plain(build_network(config, info, 0))
     optimizer = torch.optim.Adam(network.parameters(), lr=0.001)
 
-    def theirs() -> None:
+    def theirs() -> float:
         textbook.face_epoch(network, train, optimizer)
-        textbook.face_epoch(network, validate, None)
+        return textbook.face_epoch(network, validate, None)["accuracy"]
 
     return ours, theirs
 
@@ -164,7 +146,7 @@ def _accuracies(folder: Path, seeds: int, epochs: int, digits: int) -> list[str]
     for seed in range(seeds):
         for precision in ("fp32", "bf16"):
             config = small_cnn(root, (16, 32), precision, 16, 1, **{"augmentation.flip": False})
-            ours, theirs = _classifiers(config, root, folder / "cache", seed)
+            ours, theirs = _classifiers(config, folder / "cache", root, seed)
             found[precision].append(_trained(ours, epochs))
         found["textbook"].append(_trained(theirs, epochs))
     notes, textbooks = [], found.pop("textbook")
@@ -179,7 +161,5 @@ def _accuracies(folder: Path, seeds: int, epochs: int, digits: int) -> list[str]
     return notes
 
 
-def _trained(side: Side, epochs: int) -> float:
-    for _ in range(epochs):
-        side.epoch()
-    return side.accuracy()
+def _trained(epoch: Epoch, epochs: int) -> float:
+    return [epoch() for _ in range(epochs)][-1]

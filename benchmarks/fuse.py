@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import photos
 from benchmarks.kinds import NARROW, SIZE, WIDE, opened, small_cnn, stage3
-from benchmarks.measure import compare, seconds
+from benchmarks.measure import compare, one_thread, seconds
 from trainables.config import TrialConfig, flatten, resolve
 from trainables.fused.autotune import (
     ExecutionMode,
@@ -44,17 +44,10 @@ def run(
     lanes: tuple[int, ...] = LANES, runs: int = 5, pictures: int = 256, nets: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """`pictures` are those that train; `nets` limits what is measured to some of the names in `kinds`."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     keep_freed()
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            every = kinds(Path(folder), pictures)
-            found = {
-                name: _measured(name, kind, lanes, runs) for name, kind in every.items() if name in (nets or every)
-            }
-    finally:
-        torch.set_num_threads(threads)
+    with one_thread(), tempfile.TemporaryDirectory() as folder:
+        every = kinds(Path(folder), pictures)
+        found = {name: _measured(name, kind, lanes, runs) for name, kind in every.items() if name in (nets or every)}
     judged = {name: cases[JUDGED] for name, cases in found.items() if JUDGED in cases}
     first, *others = judged
     result = judged[first] | {f"ratio_{name.replace(' ', '_')}": judged[name]["ratio"] for name in others}

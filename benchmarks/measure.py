@@ -1,13 +1,17 @@
 """Times two callables in turn, A B A B, so that a drift of the machine falls on both."""
 
-import multiprocessing
 import os
 import statistics
+import subprocess
+import sys
 import time
-import traceback
-from collections.abc import Callable, Sequence
-from multiprocessing.connection import Connection
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import Any
+
+from core import ROOT
 
 
 def compare(
@@ -38,48 +42,51 @@ def summary(name: str, pairs: Sequence[tuple[float, float]], peer_name: str) -> 
     }
 
 
-class Apart:
+@contextmanager
+def apart(make: Callable[..., Callable[[], object]], *arguments: Any) -> Iterator[Callable[[], object]]:
     """A callable that `make(*arguments)` returns in a process of its own, so that sides share no memory allocator.
 
-    Use as a context; `make` is a function of a module, and torch has one thread there.
+    `make` is a function of a module, and torch has one thread there.
     """
-
-    def __init__(self, make: Callable[..., Callable[[], object]], *arguments: Any) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, make, arguments), daemon=True)
-        self._process.start()
-        theirs.close()
-
-    def __call__(self) -> None:
-        self._pipe.send("once more")
-        if fault := self._pipe.recv():
-            raise RuntimeError(fault)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._pipe.close()
-        self._process.join()
+    with ProcessPoolExecutor(1, get_context("spawn"), _begin, (make, arguments)) as process:
+        yield lambda: process.submit(_again).result()
 
 
-def _serve(pipe: Connection, make: Callable[..., Callable[[], object]], arguments: Sequence[Any]) -> None:
+_MADE: list[Callable[[], object]] = []
+
+
+def _begin(make: Callable[..., Callable[[], object]], arguments: Sequence[Any]) -> None:
     import torch
 
     torch.set_num_threads(1)
-    call = None
-    while True:
-        try:
-            pipe.recv()
-        except EOFError:
-            return
-        try:
-            call = call or make(*arguments)
-            call()
-            pipe.send(None)
-        except Exception:
-            pipe.send(traceback.format_exc())
+    _MADE.append(make(*arguments))
+
+
+def _again() -> object:
+    return _MADE[0]()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Gives torch one thread, as a trial has it."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def python(*arguments: object) -> str:
+    """What Python prints when it is started in the program's folder, with one thread; RuntimeError where it fails."""
+    command = [sys.executable, *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command[1:])}: status {done.returncode}\n{done.stderr[-2000:]}")
+    return done.stdout
 
 
 def seconds(call: Callable[[], object]) -> float:

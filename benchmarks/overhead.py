@@ -15,15 +15,16 @@ the note on a TPE search, which gives each of its trials to Ray by itself.
 
 import json
 import os
-import statistics
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 from rich.console import Console
 
@@ -70,7 +71,7 @@ Runs = dict[int, list[Run]]
 
 def run(sizes: tuple[int, int, int] = (10, 100, 1000), repeats: tuple[int, int, int] = (3, 2, 2)) -> dict[str, Any]:
     """`sizes` are the numbers of trials, even ones; `repeats` how often each is measured, all sides in turn."""
-    sides = {"ours": _ours, "peer": _peer, "quiet": _quiet}
+    sides = {"ours": _ours, "peer": _peer, "quiet": partial(_peer, result_files=False)}
     runs: dict[str, Runs] = {name: {size: [] for size in sizes} for name in sides}
     with tempfile.TemporaryDirectory() as folder, ray_started(), _registered():
         _ours(2, Path(folder) / "warm")
@@ -87,12 +88,12 @@ def _result(runs: dict[str, Runs], searched: list[Run]) -> dict[str, Any]:
     each = {name: [run.each for run in own[large]] for name, own in runs.items()}
     pairs = list(zip(each["ours"], each["peer"], strict=True))
     result = summary("overhead", pairs, "ray.tune.Tuner with reuse_actors and its default result files")
-    result["ratio_quiet"] = _median(each["quiet"]) / result["median_ours"]
+    result["ratio_quiet"] = median(each["quiet"]) / result["median_ours"]
     for name, own in runs.items():
         tail = "" if name == "ours" else f"_{name}"
-        result[f"growth{tail}"] = _median([r.cost() for r in own[large]]) / _median([r.cost() for r in own[small]])
-        result[f"growth_halves{tail}"] = _median([r.cost(0.5, 1.0) / r.cost(0.0, 0.5) for r in own[large]])
-    result["search_seconds"] = _median([r.cost() for r in searched])
+        result[f"growth{tail}"] = median([r.cost() for r in own[large]]) / median([r.cost() for r in own[small]])
+        result[f"growth_halves{tail}"] = median([r.cost(0.5, 1.0) / r.cost(0.0, 0.5) for r in own[large]])
+    result["search_seconds"] = median([r.cost() for r in searched])
     result["notes"] = [_note(name, own) for name, own in runs.items()]
     halves = f"ours {result['growth_halves']:.2f}, Ray Tune {result['growth_halves_peer']:.2f}"
     searched_ms = 1000 * result["search_seconds"]
@@ -105,28 +106,19 @@ def _result(runs: dict[str, Runs], searched: list[Run]) -> dict[str, Any]:
 
 def _by_calls(runs: Runs) -> float:
     """Seconds a further trial as whole calls tell it: what of the start of processes does not cancel is in it."""
-    small, *_, large = ((size, _median([run.seconds for run in own])) for size, own in runs.items())
+    small, *_, large = ((size, median([run.seconds for run in own])) for size, own in runs.items())
     return (large[1] - small[1]) / (large[0] - small[0])
 
 
 def _note(name: str, runs: Runs) -> str:
-    each = ", ".join(f"{1000 * _median([run.each for run in own]):.2f} ms of {size}" for size, own in runs.items())
-    whole = ", ".join(f"{_median([run.seconds for run in own]):.1f} s" for own in runs.values())
+    each = ", ".join(f"{1000 * median([run.each for run in own]):.2f} ms of {size}" for size, own in runs.items())
+    whole = ", ".join(f"{median([run.seconds for run in own]):.1f} s" for own in runs.values())
     return f"{NAMES[name]}: a trial {each}; whole calls {whole}: {1000 * _by_calls(runs):.2f} ms a further trial"
 
 
-def _median(values: list[float]) -> float:
-    return statistics.median(values)
-
-
-@contextmanager
-def _registered() -> Iterator[None]:
+def _registered() -> AbstractContextManager[object]:
     """Our workload of instant trials, for as long as the benchmark lasts."""
-    WORKLOADS["instant"] = ("benchmarks.instant:Instant", "trials that cost nothing")
-    try:
-        yield
-    finally:
-        del WORKLOADS["instant"]
+    return patch.dict(WORKLOADS, instant=("benchmarks.instant:Instant", "trials that cost nothing"))
 
 
 def _ours(trials: int, where: Path) -> Run:
@@ -160,24 +152,15 @@ def _peer(trials: int, where: Path, result_files: bool = True) -> Run:
 
     from benchmarks.plain import Ends, Plain
 
-    ends, before = Ends(), os.environ.get(LOGGERS)
-    os.environ[LOGGERS] = "0" if result_files else "1"
-    began = time.perf_counter()
-    try:
+    ends, began = Ends(), time.perf_counter()
+    with patch.dict(os.environ, {LOGGERS: "0" if result_files else "1"}):
         tune.Tuner(
             tune.with_resources(Plain, {"cpu": 1}),
             param_space={"seed": tune.grid_search(list(range(trials)))},
             tune_config=tune.TuneConfig(reuse_actors=True),
             run_config=tune.RunConfig(name="peer", storage_path=str(where), verbose=0, callbacks=[ends]),
         ).fit()
-    finally:
-        os.environ.pop(LOGGERS)
-        os.environ.update({} if before is None else {LOGGERS: before})
     return _complete(Run(time.perf_counter() - began, [end - began for end in ends.seconds]), trials)
-
-
-def _quiet(trials: int, where: Path) -> Run:
-    return _peer(trials, where, result_files=False)
 
 
 def _complete(run: Run, trials: int) -> Run:

@@ -1,6 +1,7 @@
 """Folders of JPEG files to measure on: learnable, always the same, and as dear to decode as photos of their size."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,14 +26,15 @@ def gratings(root: Path, pictures: dict[str, int], size: int, classes: int = 6, 
             wave = np.sin(2 * np.pi * draw.uniform(3, 5) / size * (x * np.cos(angle) + y * np.sin(angle)) + 7 * i)
             colour, back = draw.uniform(20, 90, 3), draw.uniform(90, 160, 3)
             pixels = back + wave[..., None] * colour + draw.normal(0, 30, (size, size, 3))
-            pixels = pixels if side is None else _enlarged(pixels, side, draw)
+            pixels = pixels if side is None else _photo(pixels, (side, side), draw)
             save(pixels, root / split / f"class{i % classes}" / f"{i}.jpg")
     return root
 
 
-def _enlarged(pixels: Pixels, side: int, draw: np.random.Generator) -> Pixels:
-    picture = Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8))
-    return np.asarray(picture.resize((side, side), Image.Resampling.BICUBIC)) + draw.normal(0, GRAIN, (side, side, 3))
+def _photo(pixels: npt.NDArray[Any], size: tuple[int, int], draw: np.random.Generator) -> Pixels:
+    """The same enlarged to (width, height), with a grain."""
+    photo = np.asarray(_image(pixels).resize(size, Image.Resampling.BICUBIC))
+    return photo + draw.normal(0, GRAIN, photo.shape)
 
 
 def digits(root: Path, size: int, limit: int | None = None) -> Path:
@@ -53,7 +55,7 @@ def faces(root: Path, photos: int) -> Path:
     draw = np.random.default_rng(0)
     lines = []
     for i in range(photos):
-        pixels = _scene(draw)
+        pixels = _photo(draw.integers(0, 200, (12, 16, 3), dtype=np.uint8), PHOTO, draw)  # soft shapes
         width, height = 104 * draw.uniform(0.9, 1.1), 130 * draw.uniform(0.9, 1.1)
         corner = draw.uniform((60, 60), (PHOTO[0] - width - 60, PHOTO[1] - height - 60))
         turns = np.linspace(0, 2 * np.pi, LANDMARKS, endpoint=False)
@@ -65,12 +67,6 @@ def faces(root: Path, photos: int) -> Path:
         lines.append(" ".join([f"{i:05d}.jpg", *(f"{value:.2f}" for value in values)]))
     (root / "photos" / "label.txt").write_text("\n".join(lines) + "\n")
     return root
-
-
-def _scene(draw: np.random.Generator) -> Pixels:
-    """Soft shapes with a grain."""
-    coarse = Image.fromarray(draw.integers(0, 200, (12, 16, 3), dtype=np.uint8))
-    return np.asarray(coarse.resize(PHOTO, Image.Resampling.BICUBIC)) + draw.normal(0, GRAIN, (PHOTO[1], PHOTO[0], 3))
 
 
 def _draw_face(pixels: Pixels, box: tuple[float, ...], points: Pixels) -> None:
@@ -85,4 +81,8 @@ def _draw_face(pixels: Pixels, box: tuple[float, ...], points: Pixels) -> None:
 def save(pixels: Pixels, file: Path) -> None:
     """Write (H, W) or (H, W, 3) values of 0 to 255 as a JPEG file of quality 90."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8)).save(file, quality=90)
+    _image(pixels).save(file, quality=90)
+
+
+def _image(pixels: npt.NDArray[Any]) -> Image.Image:
+    return Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8))

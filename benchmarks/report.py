@@ -7,18 +7,15 @@ deviations and intervals. The peer does much less: the ratio says what the repor
 
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import compare
+from benchmarks.measure import compare, python
 from tests.analysis import runs
 
-ROOT = Path(__file__).resolve().parent.parent
 FACTORS = {"loss": 5, "schedule": 4, "augmentation": 3}
 
 PARTS = """
@@ -47,25 +44,17 @@ def run(seeds: int = 5, epochs: int = 20, pairs: int = 5) -> dict[str, Any]:
         root = _records(Path(folder) / "run", seeds, epochs)
         result = compare(
             "report",
-            lambda: _process(["run_search.py", "report", str(root)]),
-            lambda: _process(["-m", "benchmarks.report_peer", str(root), str(Path(folder) / "table.csv")]),
+            lambda: python("run_search.py", "report", root),
+            lambda: python("-m", "benchmarks.report_peer", root, Path(folder) / "table.csv"),
             "one table of mean ± std and intervals in pandas and scipy, which does much less,",
             pairs,
         )
-        measured = [json.loads(_process(["-c", PARTS, str(root)])) for _ in range(pairs)]
+        measured = [json.loads(python("-c", PARTS, root)) for _ in range(pairs)]
         files = [file for file in (root / "report").rglob("*") if file.is_file()]
     parts = {name: statistics.median(part[name] for part in measured) for name in measured[0]}
-    result["parts"] = parts
-    result["notes"] = [
-        f"{60 * seeds} trials of {epochs} epochs, {len(files)} files",
-        *(f"{name}: {seconds:.2f} s" for name, seconds in parts.items()),
-    ]
-    return result
-
-
-def _process(arguments: list[str]) -> str:
-    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
-    return done.stdout
+    notes = [f"{name}: {seconds:.2f} s" for name, seconds in parts.items()]
+    size = f"{60 * seeds} trials of {epochs} epochs, {len(files)} files"
+    return result | {"parts": parts, "notes": [size, *notes]}
 
 
 def _records(root: Path, seeds: int, epochs: int) -> Path:

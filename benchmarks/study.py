@@ -10,9 +10,6 @@ its cache, saves checkpoints and predictions and evaluates test data after every
 """
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from datetime import datetime
@@ -20,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import photos
-from benchmarks.measure import summary
+from benchmarks.measure import python, summary
 from benchmarks.study_peers import SIDE
 
-ROOT = Path(__file__).resolve().parent.parent
 OURS = {
     "fp32": ("ours", []),
     "asha": ("ours with ASHA", ["--trial-scheduler", "asha"]),
@@ -58,17 +54,11 @@ def run(samples: int = 64, epochs: int = 6, train: int = 384, peers: tuple[str, 
 
 def _ours(root: Path, samples: int, epochs: int, name: str, folder: Path) -> Found:
     out = folder / name
-    options = ["--samples", samples, "--epochs", epochs, *OURS[name][1], "--out", out]
-    settings = [
-        "--set",
-        f"dataset.path={root}",
-        "--set",
-        f"dataset.image_size={SIDE}",
-        "--cache-dir",
-        folder / f"cache-{name}",
-    ]
+    options = ["--samples", samples, "--epochs", epochs, *OURS[name][1]]
+    data = ["--set", f"dataset.path={root}", "--set", f"dataset.image_size={SIDE}"]
+    places = ["--out", out, "--cache-dir", folder / f"cache-{name}"]
     began = time.time()
-    _process(["run_search.py", "run", "folder/search", *options, *settings])
+    python("run_search.py", "run", "folder/search", *options, *data, *places)
     whole = time.time() - began
     events = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     ends = [event for event in events if event["event"] == "end" and event["status"] != "failed"]
@@ -85,18 +75,8 @@ def _ours(root: Path, samples: int, epochs: int, name: str, folder: Path) -> Fou
 
 def _peer(name: str, root: Path, samples: int, epochs: int) -> Found:
     began = time.time()
-    output = _process(["-c", START, name, root, samples, epochs])
+    output = python("-c", START, name, root, samples, epochs)
     return {**json.loads(output.splitlines()[-1]), "seconds": time.time() - began}
-
-
-def _process(arguments: list[Any]) -> str:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *map(str, arguments)], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(map(str, arguments))}: status {done.returncode}\n{done.stderr[-2000:]}")
-    return done.stdout
 
 
 def _result(found: dict[str, Found], peers: tuple[str, ...]) -> dict[str, Any]:

@@ -45,9 +45,9 @@ def fit(config: Config, folder: Path, epochs: int, report: Callable[[float], Non
     scheduler = _scheduler(config, optimizer, epochs)
     best = 0.0
     for _ in range(epochs):
-        textbook.train(network, train, optimizer)
+        textbook.epoch(network, train, optimizer)
         scheduler.step()
-        accuracy = textbook.evaluate(network, validate)[1]
+        accuracy = textbook.epoch(network, validate)[1]
         best = max(best, accuracy)
         report(accuracy)
     return best

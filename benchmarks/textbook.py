@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, smooth_l1_loss
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
@@ -46,31 +47,25 @@ def plain(network: nn.Module) -> nn.Module:
     return network
 
 
-def train(network: nn.Module, batches: DataLoader, optimizer: torch.optim.Optimizer) -> tuple[float, float]:
-    """One epoch of a classifier; (mean loss, accuracy)."""
-    network.train()
+def epoch(network: nn.Module, batches: DataLoader, optimizer: Optimizer | None = None) -> tuple[float, float]:
+    """One epoch of a classifier; without an optimizer it evaluates. (mean loss, accuracy)"""
+    network.train(optimizer is not None)
     total, correct = 0.0, 0
     for images, labels in batches:
-        optimizer.zero_grad()
-        logits = network(images)
-        loss = cross_entropy(logits, labels)
-        loss.backward()
-        optimizer.step()
+        with torch.set_grad_enabled(optimizer is not None):
+            logits = network(images)
+            loss = cross_entropy(logits, labels)
+        if optimizer is not None:
+            step(loss, optimizer)
         total += loss.item() * len(labels)
         correct += (logits.argmax(1) == labels).sum().item()
     return total / len(batches.dataset), correct / len(batches.dataset)  # type: ignore[arg-type]
 
 
-@torch.no_grad()
-def evaluate(network: nn.Module, batches: DataLoader) -> tuple[float, float]:
-    """(mean loss, accuracy) of a classifier."""
-    network.eval()
-    total, correct = 0.0, 0
-    for images, labels in batches:
-        logits = network(images)
-        total += cross_entropy(logits, labels).item() * len(labels)
-        correct += (logits.argmax(1) == labels).sum().item()
-    return total / len(batches.dataset), correct / len(batches.dataset)  # type: ignore[arg-type]
+def step(loss: Tensor, optimizer: Optimizer) -> None:
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
 
 
 def cnn(side: int, classes: int, channels: Sequence[int], hidden: int, batch_norm: bool, dropout: float) -> nn.Module:
@@ -108,7 +103,7 @@ class Crops(Dataset):
         return self.transform(crop), row.label, points
 
 
-def face_epoch(network: nn.Module, batches: DataLoader, optimizer: torch.optim.Optimizer | None) -> dict[str, float]:
+def face_epoch(network: nn.Module, batches: DataLoader, optimizer: Optimizer | None) -> dict[str, float]:
     """One epoch of 2 · cross entropy + smooth L1 of the faces' landmarks; without an optimizer it evaluates."""
     network.train(optimizer is not None)
     total, correct, error, faces = 0.0, 0, 0.0, 0
@@ -121,9 +116,7 @@ def face_epoch(network: nn.Module, batches: DataLoader, optimizer: torch.optim.O
             if face.any():
                 loss = loss + smooth_l1_loss(predicted, points[face])
         if optimizer is not None:
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            step(loss, optimizer)
         total += loss.item() * len(labels)
         correct += (logits.argmax(1) == labels).sum().item()
         error += (predicted.detach() - points[face]).norm(dim=2).mean(1).sum().item()

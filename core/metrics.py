@@ -35,40 +35,35 @@ class MetricError(FaultError, ValueError):
     """A metric that is not registered, so nobody knows which way it is better."""
 
 
-def _metrics() -> list[Metric]:
-    recorded = [
-        *(Metric(name, maximise=False) for name in ("loss", "ce", "reference", "points", "error_px", "nme")),
-        Metric("mean_shape_error_px", maximise=False),
-        Metric("accuracy", maximise=True, high=1.0, by_class=True),
-        Metric("balanced_accuracy", maximise=True, high=1.0),
-        Metric("val_roughness", maximise=False, of="curve"),
-        Metric("val_jumps", maximise=False, of="curve"),
-        Metric("seconds", maximise=False, of="trial"),
-    ]
-    field = [
-        Metric("precision", maximise=True, high=1.0, by_class=True),
-        Metric("recall", maximise=True, high=1.0, by_class=True),
-        Metric("f1", maximise=True, high=1.0, by_class=True, label="F1"),
-        Metric("f1_macro", maximise=True, high=1.0, label="macro F1"),
-        Metric("f1_weighted", maximise=True, high=1.0, label="weighted F1"),
-        Metric("iou", maximise=True, high=1.0, by_class=True, label="IoU"),
-        Metric("auroc", maximise=True, high=1.0, by_class=True, label="AUROC"),
-        Metric("average_precision", maximise=True, high=1.0, by_class=True),
-        Metric("top5_accuracy", maximise=True, high=1.0, label="top-5 accuracy"),
-        Metric("kappa", maximise=True, low=-1.0, high=1.0),
-        Metric("mcc", maximise=True, low=-1.0, high=1.0, label="MCC"),
-        Metric("r2", maximise=True, low=None, high=1.0, label="R²"),
-        Metric("mae", maximise=False, label="MAE"),
-        Metric("mse", maximise=False, label="MSE"),
-        Metric("rmse", maximise=False, label="RMSE"),
-        Metric("brier", maximise=False, high=2.0, label="Brier score"),
-        Metric("ece", maximise=False, high=1.0, label="expected calibration error"),
-        Metric("error", maximise=False, high=1.0),
-    ]
-    return [*recorded, *field]
-
-
-METRICS = {metric.name: metric for metric in _metrics()}
+_ALL = (
+    *(Metric(name, maximise=False) for name in ("loss", "ce", "reference", "points", "error_px", "nme")),
+    Metric("mean_shape_error_px", maximise=False),
+    Metric("accuracy", maximise=True, high=1.0, by_class=True),
+    Metric("balanced_accuracy", maximise=True, high=1.0),
+    Metric("val_roughness", maximise=False, of="curve"),
+    Metric("val_jumps", maximise=False, of="curve"),
+    Metric("seconds", maximise=False, of="trial"),
+    # not recorded by our own tasks
+    Metric("precision", maximise=True, high=1.0, by_class=True),
+    Metric("recall", maximise=True, high=1.0, by_class=True),
+    Metric("f1", maximise=True, high=1.0, by_class=True, label="F1"),
+    Metric("f1_macro", maximise=True, high=1.0, label="macro F1"),
+    Metric("f1_weighted", maximise=True, high=1.0, label="weighted F1"),
+    Metric("iou", maximise=True, high=1.0, by_class=True, label="IoU"),
+    Metric("auroc", maximise=True, high=1.0, by_class=True, label="AUROC"),
+    Metric("average_precision", maximise=True, high=1.0, by_class=True),
+    Metric("top5_accuracy", maximise=True, high=1.0, label="top-5 accuracy"),
+    Metric("kappa", maximise=True, low=-1.0, high=1.0),
+    Metric("mcc", maximise=True, low=-1.0, high=1.0, label="MCC"),
+    Metric("r2", maximise=True, low=None, high=1.0, label="R²"),
+    Metric("mae", maximise=False, label="MAE"),
+    Metric("mse", maximise=False, label="MSE"),
+    Metric("rmse", maximise=False, label="RMSE"),
+    Metric("brier", maximise=False, high=2.0, label="Brier score"),
+    Metric("ece", maximise=False, high=1.0, label="expected calibration error"),
+    Metric("error", maximise=False, high=1.0),
+)
+METRICS = {metric.name: metric for metric in _ALL}
 CURVES = tuple(metric.name for metric in METRICS.values() if metric.of == "curve")
 
 

@@ -15,25 +15,6 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 
-def uniform_order(n: int, generator: Generator) -> Tensor:
-    """Every example once, in random order: (n,) int64."""
-    import torch
-
-    return torch.randperm(n, generator=generator)
-
-
-def weighted_order(labels: Tensor, generator: Generator) -> Tensor:
-    """As many draws as there are examples, with replacement, every class equally likely: (n,) int64.
-
-    An example's probability is proportional to 1 / size of its class: torch's WeightedRandomSampler with inverse class
-    frequencies. `labels` (n,) int64 on the CPU.
-    """
-    import torch
-
-    weights = 1 / torch.bincount(labels).double()
-    return torch.multinomial(weights[labels], len(labels), replacement=True, generator=generator)
-
-
 class Sampler(Component):
     """One way to order an epoch; a subclass adds `name` (a literal) and `order`."""
 
@@ -41,7 +22,7 @@ class Sampler(Component):
 
     @abstractmethod
     def order(self, labels: Tensor, generator: Generator) -> Tensor:
-        """Row numbers of one epoch, as many as `labels` has."""
+        """Row numbers of one epoch (n,) int64, as many as `labels` (n,) int64 on the CPU has."""
 
     @abstractmethod
     def expected(self, counts: Sequence[int]) -> list[float]:
@@ -55,7 +36,9 @@ class Uniform(Sampler):
 
     def order(self, labels: Tensor, generator: Generator) -> Tensor:
         """A permutation."""
-        return uniform_order(len(labels), generator)
+        import torch
+
+        return torch.randperm(len(labels), generator=generator)
 
     def expected(self, counts: Sequence[int]) -> list[float]:
         """The data's own shares."""
@@ -68,8 +51,14 @@ class Weighted(Sampler):
     name: Literal["weighted"] = "weighted"
 
     def order(self, labels: Tensor, generator: Generator) -> Tensor:
-        """Draws with replacement."""
-        return weighted_order(labels, generator)
+        """Draws with replacement, an example's probability proportional to 1 / size of its class.
+
+        They are those of torch's WeightedRandomSampler with inverse class frequencies.
+        """
+        import torch
+
+        weights = 1 / torch.bincount(labels).double()
+        return torch.multinomial(weights[labels], len(labels), replacement=True, generator=generator)
 
     def expected(self, counts: Sequence[int]) -> list[float]:
         """Equal shares of the classes that occur."""

@@ -24,6 +24,16 @@ class Factor(Component):
         """`Factor.of("momentum", {"off": {}, "0.9": {"optimizer.momentum": 0.9}})`."""
         return cls(name=name, levels=tuple(Level(name=key, settings=dict(value)) for key, value in levels.items()))
 
+    @classmethod
+    def switch(cls, name: str, settings: Mapping[str, Any]) -> Self:
+        """Off, the baseline's own state, and on."""
+        return cls.of(name, {"off": {}, "on": settings})
+
+    @classmethod
+    def values(cls, name: str, key: str, *values: Any) -> Self:
+        """A level for each value of one setting, named by it."""
+        return cls.of(name, {str(value): {key: value} for value in values})
+
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
         names = [level.name for level in self.levels]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import permutations
 from typing import Any
 
-from search_spaces.factors import Factor, Level
+from search_spaces.factors import Factor
 from search_spaces.spaces import Space
 
 ABSENT = object()
@@ -29,15 +29,12 @@ def factors_between(
     standard = _default_point(space, default)
     groups = _joined(_groups(space, point, default, standard), lambda group: possible([k for k in group if k in point]))
     return tuple(
-        Factor(
-            name=short[group[0]],
-            levels=(
-                Level(name=_level(group, standard, point, short)),
-                Level(
-                    name=_level(group, point, standard, short),
-                    settings={key: point[key] for key in group if key in point},
-                ),
-            ),
+        Factor.of(
+            short[group[0]],
+            {
+                _level(group, standard, point, short): {},
+                _level(group, point, standard, short): {key: point[key] for key in group if key in point},
+            },
         )
         for group in groups
     )

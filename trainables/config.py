@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from core.component import Component, Range, did_you_mean
 from core.errors import FaultError
-from datasets.augmentation.images import Augmentation
+from datasets.augmentation.settings import Augmentation
 from datasets.registry import DATASETS
 from datasets.samplers import SAMPLERS
 from trainables.registry import LOSSES, MODELS, OPTIMIZERS, SCHEDULES

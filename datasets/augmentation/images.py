@@ -5,76 +5,19 @@ device gets the same numbers. Geometry is one interpolation however many operati
 them it interpolates (and darkens the border) once for each.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import Field, model_validator
+import torch
+from torch import Generator, Tensor
+from torch.nn.functional import grid_sample
 
-from core.component import Component, Range
 from core.seeds import derive_seed
+from datasets.augmentation.settings import COLOUR, FLIPS, GEOMETRY, Augmentation
 
-if TYPE_CHECKING:
-    import torch
-    from torch import Generator, Tensor
-
-Moves = dict[str, "Tensor"]
+Moves = dict[str, Tensor]
 """what `apply` takes for B images, by name, each (B, …): values of `Draws`, and matrices computed from them"""
-
-# Not strict about the pair itself, so that a list (all that YAML and JSON have) is one too.
-Pair = Annotated[tuple[float, float], Field(strict=False)]
-_RATIO = (3 / 4, 4 / 3)
-FLIPS = ("flip", "vertical_flip")
-GEOMETRY = (*FLIPS, "rotation", "translate", "crop")
-COLOUR = ("brightness", "contrast", "saturation", "hue")
-
-
-class Augmentation(Component):
-    """Which changes are made, in the order in which they are applied; all off by default.
-
-    Colour has the meaning of torchvision's ColorJitter (0.4: a factor from 0.6 to 1.4), but always in this order.
-    """
-
-    flip: bool = False
-    """left to right, half of the images"""
-    vertical_flip: bool = False
-    """top to bottom, half of the images"""
-    rotation: Annotated[float, Range(0, 45)] = Field(default=0.0, ge=0, le=180)
-    """up to so many degrees either way, about the centre; corners become black"""
-    translate: Annotated[float, Range(0, 0.25)] = Field(default=0.0, ge=0, le=1)
-    """up to this share of the width and of the height either way, whole pixels; what is bared becomes black"""
-    crop_scale: Pair | None = None
-    """share of the area that a crop covers, resized to the whole image again: RandomResizedCrop's `scale`"""
-    crop_ratio: Pair = _RATIO
-    """width over height of the crop"""
-    brightness: Annotated[float, Range(0, 0.8)] = Field(default=0.0, ge=0)
-    contrast: Annotated[float, Range(0, 0.8)] = Field(default=0.0, ge=0)
-    saturation: Annotated[float, Range(0, 0.8)] = Field(default=0.0, ge=0)
-    hue: Annotated[float, Range(0, 0.25)] = Field(default=0.0, ge=0, le=0.5)
-    """up to this share of the colour circle either way"""
-
-    @model_validator(mode="after")
-    def _crop_domain(self) -> Self:
-        if self.crop_scale is not None and not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
-            raise ValueError(f"crop_scale = {self.crop_scale}: must be 0 < low ≤ high ≤ 1")
-        if not 0 < self.crop_ratio[0] <= self.crop_ratio[1]:
-            raise ValueError(f"crop_ratio = {self.crop_ratio}: must be 0 < low ≤ high")
-        if self.crop_scale is None and self.crop_ratio != _RATIO:
-            raise ValueError(f"crop_ratio = {self.crop_ratio}: has no effect without crop_scale")
-        return self
-
-    @property
-    def is_off(self) -> bool:
-        """True when nothing would change."""
-        return self == Augmentation()
-
-    def faults(self, n_channels: int) -> list[str]:
-        """What cannot take effect on images of so many channels."""
-        inert = [name for name in ("saturation", "hue") if getattr(self, name) and n_channels == 1]
-        return [f"augmentation.{name} = {getattr(self, name)}: has no effect on grey images" for name in inert]
 
 
 @dataclass(frozen=True)
@@ -105,8 +48,6 @@ class Draws:
 
         Coordinates are continuous, in pixels: pixel i spans i to i + 1. Landmarks move by these.
         """
-        import torch
-
         whole = torch.eye(3, dtype=torch.float64).repeat(n, 1, 1)
         for flips, axis, size in ((self.flip, 0, self.width), (self.vertical_flip, 1, self.height)):
             if flips is not None:
@@ -125,8 +66,6 @@ class Draws:
 
     def moves(self, n: int) -> Moves:
         """What `apply` needs for n images; `back` (n, 2, 3) leads from a pixel of the result to where it is sampled."""
-        import torch
-
         if self.rotation is None and self.translate is None:
             return self.values(*FLIPS, "crop", *COLOUR)
         back = torch.linalg.inv(_rigid(self, n)).float()[:, :2]
@@ -139,8 +78,6 @@ class Draws:
 
 def _rigid(draws: Draws, n: int) -> Tensor:
     """(n, 3, 3): rotation about the centre, then translation, of points with y downwards."""
-    import torch
-
     angle = torch.zeros(n).double() if draws.rotation is None else torch.deg2rad(draws.rotation.double())
     centre = torch.tensor([draws.width / 2, draws.height / 2], dtype=torch.float64)
     cos, sin = torch.cos(angle), torch.sin(angle)
@@ -156,15 +93,12 @@ def _rigid(draws: Draws, n: int) -> Tensor:
 
 def generators(settings: Augmentation, seed: int) -> dict[str, Generator]:
     """A CPU generator for every operation that is on, seeded by its name."""
-    import torch
-
     on = [name for name in GEOMETRY + COLOUR if (settings.crop_scale if name == "crop" else getattr(settings, name))]
     return {name: torch.Generator().manual_seed(derive_seed(seed, name)) for name in on}
 
 
 def draw(settings: Augmentation, n: int, height: int, width: int, generators: Mapping[str, Generator]) -> Draws:
     """The parameters of n images, each operation's from its own generator; pure but for the generators' states."""
-    import torch
 
     def uniform(name: str, reach: float, *shape: int) -> Tensor:
         return (2 * torch.rand(n, *shape, dtype=torch.float64, generator=generators[name]) - 1) * reach
@@ -181,15 +115,10 @@ def draw(settings: Augmentation, n: int, height: int, width: int, generators: Ma
         elif name == "crop":
             values[name] = _draw_crop(settings, n, height, width, generators[name])
         else:
-            values[name] = _draw_factor(getattr(settings, name), n, generators[name])
+            strength = getattr(settings, name)
+            low, high = max(0.0, 1 - strength), 1 + strength
+            values[name] = (low + (high - low) * torch.rand(n, dtype=torch.float64, generator=generators[name])).float()
     return Draws(height, width, **values)
-
-
-def _draw_factor(strength: float, n: int, generator: Generator) -> Tensor:
-    import torch
-
-    low, high = max(0.0, 1 - strength), 1 + strength
-    return (low + (high - low) * torch.rand(n, dtype=torch.float64, generator=generator)).float()
 
 
 def _draw_crop(settings: Augmentation, n: int, height: int, width: int, generator: Generator) -> Tensor:
@@ -198,8 +127,6 @@ def _draw_crop(settings: Augmentation, n: int, height: int, width: int, generato
     Area and log-ratio are uniform; the first of ten attempts that fits is taken, else the largest central crop whose
     ratio is allowed.
     """
-    import torch
-
     assert settings.crop_scale is not None
     area, ratio, place = torch.rand(3, n, 10, dtype=torch.float64, generator=generator)
     low, high = settings.crop_scale
@@ -240,9 +167,6 @@ def mirrored(images: Tensor, moves: Moves) -> Tensor:
 
 def _resample(images: Tensor, moves: Moves) -> Tensor:
     """One bilinear look-up for rotation, translation and crop: every output pixel is traced back to the input."""
-    import torch
-    from torch.nn.functional import grid_sample
-
     n, _, height, width = images.shape
     if "crop" in moves:
         left, top, crop_width, crop_height = (part[:, None] for part in moves["crop"].unbind(1))
@@ -266,8 +190,6 @@ def _resample(images: Tensor, moves: Moves) -> Tensor:
 
 def paired(x: Tensor, y: Tensor) -> Tensor:
     """(B, H, W, 2) of two (B, H, W), kept in two planes: read as fast as pairs of coordinates, and written faster."""
-    import torch
-
     return torch.stack([x, y], 1).permute(0, 2, 3, 1)
 
 
@@ -300,8 +222,6 @@ def shift_hue(images: Tensor, shift: Tensor) -> Tensor:
     HSV as in https://en.wikipedia.org/wiki/HSL_and_HSV; with hue k in sixths, channel n is
     v − v·s·clamp(min(k_n, 4 − k_n), 0, 1), k_n = (n + k) mod 6, n = 5, 3, 1.
     """
-    import torch
-
     value, chroma = images.amax(1), images.amax(1) - images.amin(1)
     red, green, blue = images.unbind(1)
     safe = chroma.where(chroma > 0, 1)

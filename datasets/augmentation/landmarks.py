@@ -5,41 +5,18 @@ photo, not the squeezed image, and what it turns in from outside the crop is pho
 stored the edge repeats. Images and landmarks move by the same matrices.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample
 
 from core.seeds import stable_unit
-from datasets.augmentation.images import (
-    COLOUR,
-    FLIPS,
-    GEOMETRY,
-    Augmentation,
-    Draws,
-    Moves,
-    jitter,
-    mirrored,
-    paired,
-    to_device,
-)
+from datasets.augmentation.images import Draws, Moves, jitter, mirrored, paired, to_device
+from datasets.augmentation.settings import COLOUR, FLIPS, GEOMETRY, Pairs
 from datasets.base import central_crop
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-Pairs = Sequence[tuple[int, int]]
-
-
-def point_faults(settings: Augmentation, flip_pairs: Pairs) -> list[str]:
-    """Changes that faces with landmarks cannot take."""
-    return [
-        f"augmentation.{name} = True: a mirrored face needs dataset.flip_pairs, its (left, right) landmarks"
-        for name in FLIPS
-        if getattr(settings, name) and not flip_pairs
-    ]
 
 
 def apply_points(images: Tensor, points: Tensor, moves: Moves, crop: int, order: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,8 +27,6 @@ def apply_points(images: Tensor, points: Tensor, moves: Moves, crop: int, order:
 
 def mirrored_order(landmarks: int, flip_pairs: Pairs) -> Tensor:
     """(landmarks,) of each landmark, the one that takes its place in a mirrored image."""
-    import torch
-
     found = torch.arange(landmarks)
     for left, right in flip_pairs:
         found[left], found[right] = right, left
@@ -59,12 +34,7 @@ def mirrored_order(landmarks: int, flip_pairs: Pairs) -> Tensor:
 
 
 def rotate_fixed(
-    images: Tensor,
-    points: Tensor,
-    degrees: float,
-    rows: Iterable[int],
-    crop: int = 0,
-    aspects: Tensor | None = None,
+    images: Tensor, points: Tensor, degrees: float, rows: Iterable[int], crop: int = 0, aspects: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Each example turned by its own angle, the same at every call: for evaluation. Shapes as in `augment_points`.
 
@@ -78,8 +48,6 @@ def rotate_fixed(
 
 def fixed_angles(rows: Iterable[int], degrees: float) -> Tensor:
     """(B,) degrees counter-clockwise, uniform in ± `degrees`, decided by each example's number alone."""
-    import torch
-
     return torch.tensor([(2 * _fixed_unit(int(row)) - 1) * degrees for row in rows], dtype=torch.float32)
 
 
@@ -94,8 +62,6 @@ def point_moves(draws: Draws, n: int, stored: int, aspects: Tensor | None) -> Mo
     `there` (n, 2, 3) moves landmarks, `mirrored` (n,) says whose are exchanged, and `back` (n, 2, 3), where anything is
     interpolated, leads from a pixel of the crop to the stored image.
     """
-    import torch
-
     if not draws.values(*GEOMETRY):
         return draws.values(*COLOUR)
     matrices = point_matrices(draws, n, aspects)
@@ -116,8 +82,6 @@ def move(images: Tensor, points: Tensor, moves: Moves, crop: int, order: Tensor)
 
 def point_matrices(draws: Draws, n: int, aspects: Tensor | None) -> Tensor:
     """(n, 2, 3) float64 on the CPU as `Draws.matrices`, but turning in the photo: S⁻¹ R S, S = diag(aspect, 1)."""
-    import torch
-
     if draws.rotation is None or aspects is None:
         return draws.matrices(n)
     stretch = aspects.detach().double().cpu()
@@ -128,29 +92,16 @@ def point_matrices(draws: Draws, n: int, aspects: Tensor | None) -> Tensor:
     turn[:, :, 2] = centre - turn[:, :, :2] @ centre
     flips = Draws(draws.height, draws.width, flip=draws.flip, vertical_flip=draws.vertical_flip)
     rest = replace(draws, flip=None, vertical_flip=None, rotation=None)
-    return _chained(flips.matrices(n), turn, rest.matrices(n))
-
-
-def _chained(*matrices: Tensor) -> Tensor:
-    """(n, 2, 3): the first one applied first."""
-    whole = _square(matrices[0])
-    for matrix in matrices[1:]:
-        whole = _square(matrix) @ whole
-    return whole[:, :2]
+    return (_square(rest.matrices(n)) @ (_square(turn) @ _square(flips.matrices(n))))[:, :2]
 
 
 def _square(matrices: Tensor) -> Tensor:
-    import torch
-
     last = torch.tensor([0, 0, 1], dtype=matrices.dtype).expand(len(matrices), 1, 3)
     return torch.cat([matrices, last], 1)
 
 
 def _sampled(images: Tensor, back: Tensor, crop: int) -> Tensor:
     """One bilinear look-up in the stored images (B, C, P, P) for every pixel of the crop; their edges repeat."""
-    import torch
-    from torch.nn.functional import grid_sample
-
     stored = images.shape[-1]
     places = torch.arange(crop, device=images.device) + 0.5
     rows = back[..., None, None].unbind(1)
@@ -162,8 +113,6 @@ def _sampled(images: Tensor, back: Tensor, crop: int) -> Tensor:
 
 
 def _moved_points(points: Tensor, moves: Moves, order: Tensor) -> Tensor:
-    import torch
-
     if "there" not in moves:
         return points
     x, y = points.float().unbind(2)
@@ -175,8 +124,6 @@ def _moved_points(points: Tensor, moves: Moves, order: Tensor) -> Tensor:
 
 def _is_mirrored(draws: Draws, n: int) -> Tensor:
     """(n,) bool: flipped in one direction; an image flipped in both is only turned, and left stays left."""
-    import torch
-
     mirrored = torch.zeros(n, dtype=torch.bool)
     for flips in (draws.flip, draws.vertical_flip):
         if flips is not None:

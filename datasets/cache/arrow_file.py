@@ -5,7 +5,7 @@ The mapping is private and copy-on-write: a stray in-place write stays in its pr
 
 import json
 import mmap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -14,12 +14,14 @@ from typing import Any, BinaryIO, overload
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from pydantic import TypeAdapter
 
 from core.metrics import SPLITS
 from datasets.base import DatasetInfo, Examples
 
 FORMAT = 2
 _KEY = b"dataset"
+_INFO = TypeAdapter(DatasetInfo)
 
 
 class DamagedFileError(Exception):
@@ -47,9 +49,6 @@ class ArrowPaths(Sequence[str]):
             raise IndexError(index)
         place = index % len(self)
         return str(self._column[place if self._rows is None else int(self._rows[place])].as_py())
-
-    def __iter__(self) -> Iterator[str]:
-        return (self[i] for i in range(len(self)))
 
     def taken(self, rows: npt.NDArray[np.int64]) -> "ArrowPaths":
         """The paths of `rows`, still unread."""
@@ -89,45 +88,29 @@ def write(stream: BinaryIO, info: DatasetInfo, splits: Mapping[str, Examples], o
     """Writes the file; images are handed to Arrow as they are, so a mapped array costs no memory."""
     facts = asdict(info)
     metadata = {"format": FORMAT, "info": facts, "checksum": checksum(facts, splits, origins)}
-    schema = pa.schema(
-        [
-            ("image", pa.binary(int(np.prod(info.image_shape)))),
-            ("label", pa.int64()),
-            ("split", pa.dictionary(pa.int8(), pa.string())),
-            ("path", pa.string()),
-            ("digest", pa.uint64()),
-            ("side", pa.int32()),
-            *([("points", pa.list_(pa.float32(), 2 * info.n_points))] if info.n_points else []),
-            *([("aspect", pa.float32())] if info.n_points else []),
-        ],
-        metadata={_KEY: json.dumps(metadata).encode()},
-    )
+    batches = [_batch(info, name, splits[name], origins[name]) for name in SPLITS]
+    schema = batches[0].schema.with_metadata({_KEY: json.dumps(metadata).encode()})
     with pa.ipc.new_file(stream, schema) as writer:
-        for name in SPLITS:
-            writer.write_batch(_batch(schema, name, splits[name], origins[name]))
+        for batch in batches:
+            writer.write_batch(batch)
 
 
-def _batch(schema: pa.Schema, split: str, rows: Examples, origins: Origins) -> pa.RecordBatch:
+def _batch(info: DatasetInfo, split: str, rows: Examples, origins: Origins) -> pa.RecordBatch:
     n = len(rows)
+    pixels = pa.py_buffer(np.ascontiguousarray(rows.images).reshape(-1).data)
     codes = pa.array(np.full(n, SPLITS.index(split), dtype=np.int8))
-    columns = [
-        _fixed(schema.field("image").type, n, rows.images),
-        pa.array(rows.labels),
-        pa.DictionaryArray.from_arrays(codes, pa.array(SPLITS)),
-        pa.array(list(rows.paths), type=pa.string()),
-        pa.array(origins.digests),
-        pa.array(origins.sides),
-    ]
+    columns = {
+        "image": pa.Array.from_buffers(pa.binary(int(np.prod(info.image_shape))), n, [None, pixels]),
+        "label": pa.array(rows.labels),
+        "split": pa.DictionaryArray.from_arrays(codes, pa.array(SPLITS)),
+        "path": pa.array(list(rows.paths), type=pa.string()),
+        "digest": pa.array(origins.digests),
+        "side": pa.array(origins.sides),
+    }
     if rows.points is not None:
-        kind = schema.field("points").type
-        columns.append(pa.FixedSizeListArray.from_arrays(pa.array(rows.points.reshape(-1)), type=kind))
-        columns.append(pa.array(rows.aspects, type=pa.float32()))
-    return pa.record_batch(columns, schema=schema)
-
-
-def _fixed(kind: pa.DataType, n: int, images: npt.NDArray[np.uint8]) -> pa.Array:
-    pixels = pa.py_buffer(np.ascontiguousarray(images).reshape(-1).data)
-    return pa.Array.from_buffers(kind, n, [None, pixels])
+        columns["points"] = pa.FixedSizeListArray.from_arrays(pa.array(rows.points.reshape(-1)), 2 * info.n_points)
+        columns["aspect"] = pa.array(rows.aspects, type=pa.float32())
+    return pa.RecordBatch.from_pydict(columns)
 
 
 def open_file(path: Path) -> Opened:
@@ -140,62 +123,34 @@ def open_file(path: Path) -> Opened:
         metadata = json.loads(reader.schema.metadata[_KEY])
         if metadata["format"] != FORMAT:
             raise DamagedFileError(f"{path}: format {metadata['format']}, expected {FORMAT}")
-        info = _info(metadata["info"])
-        batches = {name: reader.get_batch(i) for i, name in enumerate(SPLITS)}
-        splits = {name: _examples(batch, info, mapping, whole.address) for name, batch in batches.items()}
-        origins = {name: _origins(batch) for name, batch in batches.items()}
+        info = _INFO.validate_python(metadata["info"])
+        found = [_split(reader.get_batch(i), info, mapping, whole.address) for i in range(len(SPLITS))]
     except FileNotFoundError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:  # Arrow's own errors are among these
         raise DamagedFileError(f"{path}: {error}") from error
+    splits = {name: examples for name, (examples, _) in zip(SPLITS, found, strict=True)}
+    origins = {name: own for name, (_, own) in zip(SPLITS, found, strict=True)}
     return Opened(info, splits, origins, metadata["checksum"])
 
 
-def _info(facts: dict[str, Any]) -> DatasetInfo:
-    channels, height, width = facts["image_shape"]
-    return DatasetInfo(
-        name=facts["name"],
-        classes=tuple(facts["classes"]),
-        image_shape=(channels, height, width),
-        counts={split: tuple(n) for split, n in facts["counts"].items()},
-        mean=tuple(facts["mean"]),
-        std=tuple(facts["std"]),
-        fingerprint=facts["fingerprint"],
-        n_points=facts["n_points"],
-        crop=facts["crop"],
-        flip_pairs=tuple((left, right) for left, right in facts["flip_pairs"]),
-        seen=tuple(facts["seen"]),
-        dropped=facts["dropped"],
-    )
-
-
-def _origins(batch: pa.RecordBatch) -> Origins:
-    # Not by `to_numpy`, for which pyarrow imports pandas: 40 MiB in every worker.
-    digests, sides = (
-        np.frombuffer(batch.column(name).buffers()[1], dtype, batch.num_rows)
-        for name, dtype in (("digest", "<u8"), ("side", "<i4"))
-    )
-    return Origins(digests, sides)
-
-
-def _examples(batch: pa.RecordBatch, info: DatasetInfo, mapping: mmap.mmap, start: int) -> Examples:
+def _split(batch: pa.RecordBatch, info: DatasetInfo, mapping: mmap.mmap, start: int) -> tuple[Examples, Origins]:
     n = batch.num_rows
 
-    def view(buffer: pa.Buffer, dtype: str, *shape: int) -> npt.NDArray[Any]:
-        # Over the mapping and not over Arrow's buffer, which numpy would mark read-only and torch then warns about.
-        return np.frombuffer(mapping, dtype, n * int(np.prod(shape)), buffer.address - start).reshape(n, *shape)
+    def view(name: str, dtype: str, *shape: int) -> npt.NDArray[Any]:
+        # Over the mapping and not over Arrow's buffer, which numpy would mark read-only and torch then warns about;
+        # and not by `to_numpy`, for which pyarrow imports pandas: 40 MiB in every worker.
+        place = batch.column(name).buffers()[-1].address - start
+        return np.frombuffer(mapping, dtype, n * int(np.prod(shape)), place).reshape(n, *shape)
 
-    points = aspects = None
-    if info.n_points:
-        points = view(batch.column("points").values.buffers()[1], "<f4", info.n_points, 2)
-        aspects = view(batch.column("aspect").buffers()[1], "<f4")
-    return Examples(
-        images=view(batch.column("image").buffers()[1], "u1", *info.image_shape),
-        labels=view(batch.column("label").buffers()[1], "<i8"),
-        points=points,
+    examples = Examples(
+        images=view("image", "u1", *info.image_shape),
+        labels=view("label", "<i8"),
+        points=view("points", "<f4", info.n_points, 2) if info.n_points else None,
         paths=ArrowPaths(batch.column("path")),
-        aspects=aspects,
+        aspects=view("aspect", "<f4") if info.n_points else None,
     )
+    return examples, Origins(view("digest", "<u8"), view("side", "<i4"))
 
 
 def fingerprint(
@@ -206,12 +161,9 @@ def fingerprint(
     digest = blake2b(json.dumps([list(classes), image_shape, n_points, sizes]).encode(), digest_size=16)
     for name in SPLITS:
         rows = splits[name]
-        digest.update(np.ascontiguousarray(rows.labels.astype("<i8", copy=False)).data)
-        digest.update(np.ascontiguousarray(rows.images).data)
-        if rows.points is not None:
-            digest.update(np.ascontiguousarray(rows.points.astype("<f4", copy=False)).data)
-        if rows.aspects is not None:
-            digest.update(np.ascontiguousarray(rows.aspects.astype("<f4", copy=False)).data)
+        for column, kind in ((rows.labels, "<i8"), (rows.images, "u1"), (rows.points, "<f4"), (rows.aspects, "<f4")):
+            if column is not None:
+                digest.update(np.ascontiguousarray(column, kind).data)
     return digest.hexdigest()
 
 
@@ -229,12 +181,11 @@ def verify(opened: Opened, path: Path) -> None:
     """Reads everything once and raises DamagedFileError when a byte is not what was written."""
     info = opened.info
     try:
-        whole = checksum(
-            asdict(info), opened.splits, opened.origins
-        ) == opened.checksum and info.fingerprint == fingerprint(
-            info.classes, info.image_shape, info.n_points, opened.splits
+        found = (
+            checksum(asdict(info), opened.splits, opened.origins),
+            fingerprint(info.classes, info.image_shape, info.n_points, opened.splits),
         )
     except (UnicodeDecodeError, ValueError) as error:
         raise DamagedFileError(f"{path}: {error}") from error
-    if not whole:
+    if found != (opened.checksum, info.fingerprint):
         raise DamagedFileError(f"{path}: its content is not what was written")

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -59,16 +60,17 @@ def prepare(settings: DatasetSettings, data_root: Path | None = None, cache_dir:
     folder = cache_folder(cache_dir, [root for root in (data_root, source.root) if root is not None])
     contents = read_contents(source, folder)
     path = folder / f"{settings.name}-{_key(settings, source, contents)}.arrow"
-    faulty = bool(source.faults or contents.faults)
-    opened = None if faulty else _whole(path)
-    decoded = opened is None
+
+    def whole() -> arrow_file.Opened | None:
+        return None if source.faults or contents.faults else _whole(path)
+
+    opened, decoded = whole(), False
     if opened is None:
         with _writing(folder), FileLock(path.with_suffix(".lock")):
-            opened = None if faulty else _whole(path)
-            decoded = opened is None
+            opened = whole()  # another process may have been quicker
             if opened is None:
                 _build(settings, source, contents, path)
-                opened = arrow_file.open_file(path)
+                opened, decoded = arrow_file.open_file(path), True
     return Prepared(path, subset(opened, settings).info, opened.info, decoded, source.notes, source.counts)
 
 
@@ -110,8 +112,8 @@ def open_or_prepare(
 
 def cache_folder(cache_dir: Path | None, data_folders: Sequence[Path]) -> Path:
     """The folder for cache files, made if need be; refused inside the user's data, which is only ever read."""
-    given = cache_dir or os.environ.get("CACHE_DIR") or _user_cache()
-    folder = Path(given).expanduser().resolve()
+    own = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "vision-ablation"
+    folder = Path(cache_dir or os.environ.get("CACHE_DIR") or own).expanduser().resolve()
     for data_folder in data_folders:
         if folder.is_relative_to(data_folder.resolve()):
             raise DataError(
@@ -120,10 +122,6 @@ def cache_folder(cache_dir: Path | None, data_folders: Sequence[Path]) -> Path:
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "vision-ablation"
 
 
 @contextmanager
@@ -219,15 +217,11 @@ def _decode(settings: DatasetSettings, source: Source, rows: Sequence[Row], pixe
     together: dict[str, list[int]] = {}
     for i, row in enumerate(rows):
         together.setdefault(f"file {row.file}" if row.file else f"row {i}", []).append(i)
+    groups, faults = list(together.values()), list[str]()
     with thread_pool() as pool:
-        faults = [
-            fault for chunk in _chunks([*together.values()]) for found in pool.map(decode, chunk) for fault in found
-        ]
+        for start in range(0, len(groups), _CHUNK):
+            faults += chain.from_iterable(pool.map(decode, groups[start : start + _CHUNK]))
     return columns, faults
-
-
-def _chunks(groups: Sequence[list[int]]) -> Iterator[Sequence[list[int]]]:
-    return (groups[start : start + _CHUNK] for start in range(0, len(groups), _CHUNK))
 
 
 def _check(record: Record, source: Source, row: Row) -> None:

@@ -67,12 +67,10 @@ def changed_files(source: Source, contents: Contents) -> list[str]:
     """One fault for every file that is no longer what `read_contents` read."""
     faults = []
     for name, stamp in contents.stamps.items():
-        file = source.files[name]
-        try:
-            same = _stamp(file) == stamp
-        except OSError:
-            same = False
-        if not same:
+        file, now = source.files[name], None
+        with suppress(OSError):
+            now = _stamp(file)
+        if now != stamp:
             faults.append(f"{file}: changed while it was being read; run again when nothing writes there")
     return faults
 

@@ -5,6 +5,7 @@ Nothing is decoded and no image is looked at: equal images are told by the diges
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -87,12 +88,7 @@ def leaked(
 
 
 def _paths(pool: _Pool) -> ArrowPaths:
-    first, *rest = (part.paths for part in pool.parts)
-    assert isinstance(first, ArrowPaths)
-    for other in rest:
-        assert isinstance(other, ArrowPaths)
-        first = first.followed_by(other)
-    return first
+    return reduce(ArrowPaths.followed_by, (part.paths for part in pool.parts if isinstance(part.paths, ArrowPaths)))
 
 
 def _gathered(pool: _Pool, rows: Rows) -> Examples:

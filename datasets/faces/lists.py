@@ -64,9 +64,7 @@ def _parsed(content: str, where: str, folder: str, ready: bool) -> Line:
     values = [_number(token, where) for token in (rest or "").split()]
     non_face = ready and len(values) == 5 and values[4] == 0
     if not non_face and (len(values) < 6 or len(values) % 2):
-        expected = "4 of the box, then x and y of every landmark" + (
-            " (or a single 0, for a non-face)" if ready else ""
-        )
+        expected = "4 of the box, then x and y of every landmark" + " (or a single 0, for a non-face)" * ready
         raise DataError(f"{where}: {len(values)} numbers after the file's name; expected {expected}")
     left, top, right, bottom = values[:4]
     if left >= right or top >= bottom:

@@ -9,6 +9,8 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from random import Random
 
@@ -24,6 +26,13 @@ from datasets.sources.names import file_of, relative_name
 from datasets.splits import hash_split
 
 LABELS = "label.txt"
+DOUBTFUL = {
+    "photos_mixed": "photos lie in more than one split",
+    "faces_short": "faces leave room in their photo for fewer non-faces than asked for",
+    "from_backgrounds": "non-faces are from backgrounds",
+    "boxes_beyond": "boxes reach beyond the edge of their photo and are clipped",
+}
+"""counts that a note is about, where there are any"""
 
 
 class CropSettings(DatasetSettings):
@@ -68,7 +77,13 @@ class Found:
     n_points: int
     faults: tuple[str, ...]
     counts: Mapping[str, int]
-    notes: tuple[str, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The counts in sentences."""
+        faces, others, photos = (self.counts[name] for name in ("faces", "non_faces", "photos"))
+        told = (f"{self.counts[name]} {what}" for name, what in DOUBTFUL.items() if self.counts.get(name))
+        return f"{faces} faces and {others} non-faces from {photos} photos", *told
 
 
 def raw_rows(root: Path, settings: CropSettings) -> Found:
@@ -102,7 +117,7 @@ def raw_rows(root: Path, settings: CropSettings) -> Found:
     )
     used = {row.file for row in rows} | set(sizes) | set(backgrounds.sizes)
     files = {name: file_of(root, name) for name in (*labels, *sorted(used))}
-    return Found(rows, files, n_points, tuple(faults), counts, _notes(counts))
+    return Found(rows, files, n_points, tuple(faults), counts)
 
 
 def list_rows(root: Path, settings: CropSettings) -> Found:
@@ -124,8 +139,7 @@ def list_rows(root: Path, settings: CropSettings) -> Found:
     ]
     rows = tuple(_rows(crops))
     files = {name: file_of(root, name) for name in (*names, *sorted(sizes))}
-    counts = _counts(rows)
-    return Found(rows, files, n_points, tuple(faults), counts, _notes(counts))
+    return Found(rows, files, n_points, tuple(faults), _counts(rows))
 
 
 _Crop = tuple[str, str, Box, Points | None]
@@ -255,10 +269,8 @@ def _first_named(lines: Sequence[Line]) -> dict[str, str]:
 
 
 def _by_photo(lines: Sequence[Line]) -> dict[str, list[Line]]:
-    photos: dict[str, list[Line]] = {}
-    for line in sorted(lines, key=lambda line: line.photo):
-        photos.setdefault(line.photo, []).append(line)
-    return photos
+    photo = attrgetter("photo")
+    return {name: list(own) for name, own in groupby(sorted(lines, key=photo), photo)}
 
 
 def _counts(rows: Sequence[FaceRow], **more: int) -> dict[str, int]:
@@ -268,20 +280,6 @@ def _counts(rows: Sequence[FaceRow], **more: int) -> dict[str, int]:
     n_faces = sum(row.label for row in rows)
     mixed = sum(len(own) > 1 for own in splits.values())
     return {"faces": n_faces, "non_faces": len(rows) - n_faces, "photos": len(splits), "photos_mixed": mixed, **more}
-
-
-def _notes(counts: Mapping[str, int]) -> tuple[str, ...]:
-    """The counts in sentences."""
-    notes = [f"{counts['faces']} faces and {counts['non_faces']} non-faces from {counts['photos']} photos"]
-    if counts["photos_mixed"]:
-        notes.append(f"{counts['photos_mixed']} photos lie in more than one split")
-    if counts.get("faces_short"):
-        notes.append(f"{counts['faces_short']} faces leave room in their photo for fewer non-faces than asked for")
-    if counts.get("from_backgrounds"):
-        notes.append(f"{counts['from_backgrounds']} non-faces are from backgrounds")
-    if counts.get("boxes_beyond"):
-        notes.append(f"{counts['boxes_beyond']} boxes reach beyond the edge of their photo and are clipped")
-    return tuple(notes)
 
 
 def _reaches_out(box: Box, photo: tuple[int, int]) -> bool:

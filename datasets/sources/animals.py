@@ -6,7 +6,6 @@ A photo has the same name, and so the same split, whether it was found in its fo
 import csv
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -64,26 +63,23 @@ def write_csv(settings: Animals, data_root: Path | None, folder: Path) -> Path:
     return file
 
 
-@dataclass(frozen=True)
-class _Line:
-    number: int
-    path: str
-    label: str
+_Line = tuple[int, str, str]
+"""number, path, label"""
 
 
 def _csv_source(root: Path, image_shape: tuple[int, int, int], seed: int) -> Source:
     faults: list[str] = []
     known = _class_folders(root)
     lines = list(_checked(root, _lines(root / CSV, faults), known, faults))
-    classes = tuple(sorted({line.label for line in lines}, key=_natural))
-    splits = complete_splits([(line.path, None) for line in lines], seed)
-    rows = tuple(Row(line.path, classes.index(line.label), split) for line, split in zip(lines, splits, strict=True))
+    classes = tuple(sorted({label for _, _, label in lines}, key=_natural))
+    splits = complete_splits([(path, None) for _, path, _ in lines], seed)
+    rows = tuple(Row(path, classes.index(label), split) for (_, path, label), split in zip(lines, splits, strict=True))
     return Source(
         root=root,
         classes=classes,
         image_shape=image_shape,
         rows=rows,
-        files={CSV: root / CSV, **{line.path: file_of(root, line.path) for line in lines}},
+        files={CSV: root / CSV, **{row.path: file_of(root, row.path) for row in rows}},
         faults=(*faults, *class_faults(root / CSV, classes, rows)),
     )
 
@@ -103,7 +99,7 @@ def _lines(file: Path, faults: list[str]) -> Iterator[_Line]:
                     faults.append(f"{file}:{reader.line_num}: {len(cells)} columns, where the header has {len(header)}")
                     continue
                 row = dict(zip(header, cells, strict=True))
-                yield _Line(reader.line_num, row["path"].strip(), row["label"].strip())
+                yield reader.line_num, row["path"].strip(), row["label"].strip()
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         faults.append(f"{file}: cannot be read ({error})")
 
@@ -111,20 +107,20 @@ def _lines(file: Path, faults: list[str]) -> Iterator[_Line]:
 def _checked(root: Path, lines: Iterable[_Line], known: Sequence[str], faults: list[str]) -> Iterator[_Line]:
     """The lines without faults, their paths and labels in one form."""
     seen: dict[str, int] = {}
-    for line in lines:
-        where = f"{root / CSV}:{line.number}"
-        path, label = inside(line.path), _label(line.label, known)
+    for number, name, text in lines:
+        where = f"{root / CSV}:{number}"
+        path, label = inside(name), _label(text, known)
         if label is None:
-            faults.append(f"{where}: unknown label {line.label!r}; {did_you_mean(line.label, known)}")
+            faults.append(f"{where}: unknown label {text!r}; {did_you_mean(text, known)}")
         if path is None:
-            faults.append(f"{where}: {leaves(line.path)}")
+            faults.append(f"{where}: {leaves(name)}")
         elif not file_of(root, path).is_file():
             faults.append(f"{where}: no such picture: {root / path}")
         elif path in seen:
             faults.append(f"{where}: {path} stands in line {seen[path]} already")
         elif label is not None:
-            seen[path] = line.number
-            yield _Line(line.number, path, label)
+            seen[path] = number
+            yield number, path, label
 
 
 def _label(text: str, known: Sequence[str]) -> str | None:

@@ -3,8 +3,8 @@
 The classes are in the order of their names in both; the numbers in the csv are in another one.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -59,14 +59,6 @@ class CsvRow(Row):
     line: int = 0
 
 
-@dataclass(frozen=True)
-class _Line:
-    number: int
-    start: int
-    stop: int
-    cells: list[bytes]
-
-
 def _csv_source(root: Path, image_shape: tuple[int, int, int], seed: int) -> Source:
     file, faults = root / CSV, list[str]()
     found = []
@@ -76,7 +68,7 @@ def _csv_source(root: Path, image_shape: tuple[int, int, int], seed: int) -> Sou
             header = _cells(first.removeprefix(b"\xef\xbb\xbf"))
             columns = {cell.decode(errors="replace").lower(): place for place, cell in enumerate(header)}
             if {"emotion", "pixels", "usage"} <= set(columns):
-                found = [*_checked(file, _lines(stream, len(first)), columns, faults)]
+                found = [*_checked(file, stream, len(first), columns, faults)]
             else:
                 faults.append(f"{file}:1: expected the columns emotion,pixels,Usage")
     except OSError as error:
@@ -84,18 +76,11 @@ def _csv_source(root: Path, image_shape: tuple[int, int, int], seed: int) -> Sou
     classes = tuple(sorted({EMOTIONS[code] for code, _, _ in found}))
     splits = complete_splits([(row.path, split) for _, split, row in found], seed)
     rows = tuple(
-        CsvRow(row.path, classes.index(EMOTIONS[code]), split, "", row.start, row.stop, row.column, row.line)
+        replace(row, label=classes.index(EMOTIONS[code]), split=split)
         for (code, _, row), split in zip(found, splits, strict=True)
     )
     faults += class_faults(file, classes, rows)
     return Source(root, classes, image_shape, rows, {CSV: file}, faults=tuple(faults))
-
-
-def _lines(stream: Iterator[bytes], start: int) -> Iterator[_Line]:
-    for number, line in enumerate(stream, start=2):
-        if line.strip():
-            yield _Line(number, start, start + len(line), _cells(line))
-        start += len(line)
 
 
 def _cells(line: bytes) -> list[bytes]:
@@ -103,24 +88,29 @@ def _cells(line: bytes) -> list[bytes]:
 
 
 def _checked(
-    file: Path, lines: Iterator[_Line], columns: Mapping[str, int], faults: list[str]
+    file: Path, lines: Iterable[bytes], stop: int, columns: Mapping[str, int], faults: list[str]
 ) -> Iterator[tuple[int, str, CsvRow]]:
-    """(emotion, split, row without label) of the lines without faults; pixels are checked when they are read."""
-    for line in lines:
-        where = f"{file}:{line.number}"
-        if len(line.cells) != len(columns):
-            faults.append(f"{where}: {len(line.cells)} columns, where the header has {len(columns)}")
+    """(emotion, split, row without label) of the lines without faults, which follow the header's `stop` bytes.
+
+    Pixels are checked when they are read.
+    """
+    for number, line in enumerate(lines, start=2):
+        start, stop = stop, stop + len(line)
+        where, cells = f"{file}:{number}", _cells(line)
+        if not line.strip():
             continue
-        emotion, usage = (line.cells[columns[name]].decode(errors="replace") for name in ("emotion", "usage"))
+        if len(cells) != len(columns):
+            faults.append(f"{where}: {len(cells)} columns, where the header has {len(columns)}")
+            continue
+        emotion, usage = (cells[columns[name]].decode(errors="replace") for name in ("emotion", "usage"))
         if emotion not in "0123456" or len(emotion) != 1:
             codes = ", ".join(f"{code} = {name}" for code, name in enumerate(EMOTIONS))
             faults.append(f"{where}: unknown emotion {emotion!r}; allowed: {codes}")
         elif usage not in USAGES:
             faults.append(f"{where}: unknown Usage {usage!r}; {did_you_mean(usage, USAGES)}")
         else:
-            name = f"{CSV}:{line.number}"
-            row = CsvRow(name, 0, "", "", line.start, line.stop, columns["pixels"], line.number)
-            yield int(emotion), USAGES[usage], row
+            split = USAGES[usage]
+            yield int(emotion), split, CsvRow(f"{CSV}:{number}", 0, split, "", start, stop, columns["pixels"], number)
 
 
 def _pixels(file: Path, row: CsvRow) -> npt.NDArray[np.uint8]:

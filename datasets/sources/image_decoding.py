@@ -20,28 +20,23 @@ _ORIENTATION = 0x0112  # of EXIF; from 5 on the image lies on its side
 
 
 def image_record(file: Path, channels: int, size: int) -> Record:
-    """`decode_image` as a record that knows how large the image was."""
-    with opened(file) as image:
-        return Record(_resized(image, channels, size), side=min(image.size))
-
-
-def decode_image(file: Path, channels: int, size: int) -> npt.NDArray[np.uint8]:
     """The image as (channels, size, size), turned upright by its EXIF orientation, transparency dropped.
 
     Resized to the square without keeping the aspect ratio, bilinear and antialiased (pillow's BILINEAR). Raises
     DataError naming the file when it cannot be decoded whole or has more than 50 megapixels (told from its header).
     """
-    return image_record(file, channels, size).image
+    with opened(file) as image:
+        return Record(_resized(image, channels, size), side=min(image.size))
 
 
 def decode_photo(file: Path, channels: int) -> npt.NDArray[np.uint8]:
-    """The whole image, (height, width) grey or (height, width, 3), upright; errors as in `decode_image`."""
+    """The whole image, (height, width) grey or (height, width, 3), upright; errors as in `image_record`."""
     with opened(file) as image:
         return np.asarray(_converted(ImageOps.exif_transpose(image), channels))
 
 
 def photo_size(file: Path) -> tuple[int, int]:
-    """(width, height) of the upright image, from the header alone; errors as in `decode_image`."""
+    """(width, height) of the upright image, from the header alone; errors as in `image_record`."""
     with opened(file, whole=False) as image:
         width, height = image.size
         return (height, width) if image.getexif().get(_ORIENTATION, 1) >= 5 else (width, height)
@@ -71,7 +66,7 @@ def _span(low: float, high: float, n: int, size: int) -> tuple[npt.NDArray[np.in
 
 
 def resized_array(pixels: npt.NDArray[np.uint8], channels: int, size: int) -> npt.NDArray[np.uint8]:
-    """A grey or RGB array (H, W[, 3]) as `decode_image` would return it."""
+    """A grey or RGB array (H, W[, 3]) as `image_record` would return it."""
     return _resized(Image.fromarray(pixels), channels, size)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from core.component import did_you_mean
 from core.metrics import CURVES, SPLITS, split_of
-from datasets.augmentation.landmarks import point_faults
+from datasets.augmentation.settings import point_faults
 from datasets.base import DataError
 from datasets.cache.cache import open_dataset
 from datasets.lookup import find_example

@@ -1,5 +1,6 @@
 """Experiment 3, animals: networks against each other, two ladders, and what to vary when a run is stuck."""
 
+from functools import partial
 from typing import Any
 
 from search_spaces.factors import Factor
@@ -27,14 +28,13 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "resnet50": {"model.name": "resnet50", "model.stem": "imagenet"},
 }
 
-NETWORK = AblationStudy(
+ablation = partial(AblationStudy, workload="animals", baseline=BASELINE, epochs=100)
+
+NETWORK = ablation(
     name="animals/networks",
     question="Which network recognises the animals best when all are trained alike?",
-    workload="animals",
-    baseline=BASELINE,
     design="one_at_a_time",
     factors=(Factor.of("network", NETWORKS),),
-    epochs=100,
     references={
         "baseline": "uncertain: 0.82 or 0.822",
         "network=nin": "uncertain: 0.825 or 0.81",
@@ -43,10 +43,9 @@ NETWORK = AblationStudy(
     },
 )
 
-GOOGLENET_LADDER = AblationStudy(
+GOOGLENET_LADDER = ablation(
     name="animals/googlenet-ladder",
     question="What do better initial weights, augmentation and ImageNet add to GoogLeNet?",
-    workload="animals",
     baseline={**BASELINE, "model.name": "googlenet"},
     design="ladder",
     factors=(
@@ -54,10 +53,9 @@ GOOGLENET_LADDER = AblationStudy(
             "truncated normal and bn",
             {"off": {"model.batch_norm": False}, "on": {"model.batch_norm": True, **TRUNCATED_NORMAL}},
         ),
-        Factor.of("augmentation", {"off": {}, "on": AUGMENTATION}),
-        Factor.of("pretrained", {"off": {}, "on": {"model.pretrained": True}}),
+        Factor.switch("augmentation", AUGMENTATION),
+        Factor.switch("pretrained", {"model.pretrained": True}),
     ),
-    epochs=100,
     references={
         "0 baseline": "uncertain: 0.825 or none",
         "1 + truncated normal and bn": "0.900",
@@ -66,24 +64,21 @@ GOOGLENET_LADDER = AblationStudy(
     },
 )
 
-RESNET_LADDER = AblationStudy(
+RESNET_LADDER = ablation(
     name="animals/resnet-ladder",
     question="What do augmentation and ImageNet add to ResNet18?",
-    workload="animals",
     baseline={**BASELINE, **RESNET18},
     design="ladder",
     factors=(
-        Factor.of("augmentation", {"off": {}, "on": AUGMENTATION}),
-        Factor.of("pretrained", {"off": {}, "on": {"model.pretrained": True}}),
+        Factor.switch("augmentation", AUGMENTATION),
+        Factor.switch("pretrained", {"model.pretrained": True}),
     ),
-    epochs=100,
     references={"0 baseline": "0.908–0.911 (augmentation not stated)", "2 + pretrained": "0.952"},
 )
 
-STUCK = AblationStudy(
+STUCK = ablation(
     name="animals/stuck",
     question="When training is stuck, what frees it: weights, batch norm, optimizer, normalisation, the last layer?",
-    workload="animals",
     baseline={**BASELINE, "model.name": "vgg19", "diagnostics": True},
     design="one_at_a_time",
     factors=(

@@ -20,7 +20,7 @@ LONG_TAIL = AblationStudy(
         Factor.of(
             "loss", {"ce": {"loss.name": "ce"}, "class_balanced": {"loss.name": "class_balanced", "loss.beta": 0.99}}
         ),
-        Factor.of("sampler", {"uniform": {"sampler.name": "uniform"}, "weighted": {"sampler.name": "weighted"}}),
+        Factor.values("sampler", "sampler.name", "uniform", "weighted"),
     ),
     epochs=30,
     metric="test_balanced_accuracy",

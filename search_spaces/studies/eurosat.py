@@ -1,5 +1,6 @@
 """Experiment 5, EuroSAT: optimizers, augmentation by learning-rate schedule, and a long tail by loss and sampler."""
 
+from functools import partial
 from typing import Any
 
 from search_spaces.factors import Factor
@@ -9,11 +10,13 @@ from search_spaces.study import AblationStudy, SearchStudy
 ADAM: dict[str, Any] = {"optimizer.name": "adam", "optimizer.lr": 0.001, "training.batch_size": 64}
 AUGMENTATION = {"augmentation.crop_scale": [0.08, 1.0], "augmentation.flip": True}
 MULTISTEP = {"schedule.name": "multistep", "schedule.milestones": [0.5, 0.75], "schedule.gamma": 0.1}
+TAILED = {**ADAM, "dataset.imbalance_factor": 100}
 
-OPTIMIZERS = AblationStudy(
+ablation = partial(AblationStudy, workload="eurosat", epochs=60)
+
+OPTIMIZERS = ablation(
     name="eurosat/optimizers",
     question="Which optimizer suits a pretrained ResNet18 on satellite tiles?",
-    workload="eurosat",
     baseline={
         "model.name": "resnet18",
         "model.stem": "imagenet",
@@ -35,33 +38,29 @@ OPTIMIZERS = AblationStudy(
     references={"baseline": "test 96.7 %, train 95.4 % (which optimizer is not stated)"},
 )
 
-AUGMENTATION_SCHEDULE = AblationStudy(
+AUGMENTATION_SCHEDULE = ablation(
     name="eurosat/augmentation-schedule",
     question="Do augmentation and a falling learning rate help UltraNet18, each and together?",
-    workload="eurosat",
     baseline=ADAM,
     design="factorial",
     factors=(
-        Factor.of("augmentation", {"off": {}, "on": AUGMENTATION}),
+        Factor.switch("augmentation", AUGMENTATION),
         Factor.of("schedule", {"constant": {"schedule.name": "constant"}, "multistep": MULTISTEP}),
     ),
-    epochs=60,
     references={"baseline": "test 86.20 %, train 92.30 %"},
 )
 
-LONG_TAIL = AblationStudy(
+LONG_TAIL = ablation(
     name="eurosat/long-tail",
     question="When training classes are long-tailed, does a class-balanced loss help, a weighted sampler, or both?",
-    workload="eurosat",
-    baseline={**ADAM, "dataset.imbalance_factor": 100},
+    baseline=TAILED,
     design="factorial",
     factors=(
         Factor.of(
             "loss", {"ce": {"loss.name": "ce"}, "class_balanced": {"loss.name": "class_balanced", "loss.beta": 0.999}}
         ),
-        Factor.of("sampler", {"uniform": {"sampler.name": "uniform"}, "weighted": {"sampler.name": "weighted"}}),
+        Factor.values("sampler", "sampler.name", "uniform", "weighted"),
     ),
-    epochs=60,
     metric="test_balanced_accuracy",
     references={"baseline": "67.09 %", "loss=class_balanced + sampler=weighted": "84.87 %"},
 )
@@ -70,7 +69,7 @@ SEARCH = SearchStudy(
     name="eurosat/search",
     question="Which learning rate, β of the class-balanced loss, schedule and augmentation suit the long tail?",
     workload="eurosat",
-    baseline={**ADAM, "dataset.imbalance_factor": 100, "loss.name": "class_balanced"},
+    baseline={**TAILED, "loss.name": "class_balanced"},
     space=(
         Number(key="optimizer.lr"),
         Choice(key="loss.beta", choices=(0.9, 0.99, 0.999, 0.9999)),

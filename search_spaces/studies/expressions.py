@@ -3,6 +3,8 @@
 Rung 8 trains on the validation pictures, so the ladder is judged at the last epoch of each rung.
 """
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from search_spaces.factors import Factor
@@ -10,40 +12,48 @@ from search_spaces.spaces import Choice, Number
 from search_spaces.study import AblationStudy, SearchStudy
 
 BASELINE_CNN: dict[str, Any] = {"optimizer.name": "sgd", "optimizer.lr": 0.01, "training.batch_size": 64}
+LARGE_STEPS: dict[str, Any] = {"optimizer.name": "sgd", "optimizer.lr": 0.1, "training.batch_size": 128}
 RESNET18 = {"model.name": "resnet18", "model.stem": "imagenet"}
-MOMENTUM_AND_DECAY = {"optimizer.momentum": 0.9, "optimizer.weight_decay": 1e-4}
-COSINE = {"schedule.name": "cosine", "schedule.eta_min": 1e-5}
-FLIP = {"augmentation.flip": True}
-ROTATION = {"augmentation.rotation": 30}
-CROP = {"augmentation.crop_scale": [0.08, 1.0]}
-
-RUNG_6: dict[str, Any] = {
-    "optimizer.name": "sgd",
-    "optimizer.lr": 0.1,
-    "training.batch_size": 128,
-    **RESNET18,
-    **MOMENTUM_AND_DECAY,
-    **COSINE,
-    **FLIP,
-    **ROTATION,
-    **CROP,
+INGREDIENTS: dict[str, dict[str, Any]] = {
+    "resnet18": RESNET18,
+    "momentum and decay": {"optimizer.momentum": 0.9, "optimizer.weight_decay": 1e-4},
+    "cosine": {"schedule.name": "cosine", "schedule.eta_min": 1e-5},
+    "flip": {"augmentation.flip": True},
+    "rotation": {"augmentation.rotation": 30},
+    "crop": {"augmentation.crop_scale": [0.08, 1.0]},
 }
+RUNG_6 = LARGE_STEPS | {key: value for settings in INGREDIENTS.values() for key, value in settings.items()}
+ablation = partial(AblationStudy, workload="expressions", epochs=100)
 
-LADDER = AblationStudy(
+
+def ingredient(name: str, beside: Mapping[str, Any] = {}) -> Factor:
+    """One of INGREDIENTS, left out or put in together with some other settings."""
+    return Factor.switch(name, {**INGREDIENTS[name], **beside})
+
+
+LEARNING_RATE = ablation(
+    name="expressions/learning-rate",
+    question="How do loss and accuracy of the baseline CNN depend on the learning rate?",
+    baseline=BASELINE_CNN,
+    design="one_at_a_time",
+    factors=(Factor.values("lr", "optimizer.lr", 0.01, 0.001, 0.1),),
+    epochs=30,
+)
+
+LADDER = ablation(
     name="expressions/ladder",
     question="How much does each rung add on the way from a small CNN to a well-trained ResNet18?",
-    workload="expressions",
     baseline={**BASELINE_CNN, "selection.rule": "last"},
     design="ladder",
     factors=(
-        Factor.of("resnet18", {"off": {}, "on": {**RESNET18, "optimizer.lr": 0.1}}),
-        Factor.of("momentum and decay", {"off": {}, "on": MOMENTUM_AND_DECAY}),
-        Factor.of("cosine", {"off": {}, "on": {**COSINE, "training.batch_size": 128, "training.epochs": 50}}),
-        Factor.of("flip", {"off": {}, "on": {**FLIP, "training.epochs": 40}}),
-        Factor.of("rotation", {"off": {}, "on": {**ROTATION, "training.epochs": 100}}),
-        Factor.of("crop", {"off": {}, "on": {**CROP, "training.epochs": 100}}),
-        Factor.of("300 epochs", {"off": {}, "on": {"training.epochs": 300}}),
-        Factor.of("validation data", {"off": {}, "on": {"dataset.train_on_validation": True, "training.epochs": 1000}}),
+        ingredient("resnet18", {"optimizer.lr": 0.1}),
+        ingredient("momentum and decay"),
+        ingredient("cosine", {"training.batch_size": 128, "training.epochs": 50}),
+        ingredient("flip", {"training.epochs": 40}),
+        ingredient("rotation", {"training.epochs": 100}),
+        ingredient("crop", {"training.epochs": 100}),
+        Factor.switch("300 epochs", {"training.epochs": 300}),
+        Factor.switch("validation data", {"dataset.train_on_validation": True, "training.epochs": 1000}),
     ),
     epochs=30,
     references={
@@ -59,41 +69,17 @@ LADDER = AblationStudy(
     },
 )
 
-LEAVE_ONE_OUT = AblationStudy(
+LEAVE_ONE_OUT = ablation(
     name="expressions/leave-one-out",
     question="Which ingredient of rung 6 is missed most when it alone is left out?",
-    workload="expressions",
-    baseline={"optimizer.name": "sgd", "optimizer.lr": 0.1, "training.batch_size": 128},
+    baseline=LARGE_STEPS,
     design="leave_one_out",
-    factors=(
-        Factor.of("resnet18", {"off": {}, "on": RESNET18}),
-        Factor.of("momentum and decay", {"off": {}, "on": MOMENTUM_AND_DECAY}),
-        Factor.of("cosine", {"off": {}, "on": COSINE}),
-        Factor.of("flip", {"off": {}, "on": FLIP}),
-        Factor.of("rotation", {"off": {}, "on": ROTATION}),
-        Factor.of("crop", {"off": {}, "on": CROP}),
-    ),
-    epochs=100,
+    factors=tuple(map(ingredient, INGREDIENTS)),
 )
 
-LEARNING_RATE = AblationStudy(
-    name="expressions/learning-rate",
-    question="How do loss and accuracy of the baseline CNN depend on the learning rate?",
-    workload="expressions",
-    baseline=BASELINE_CNN,
-    design="one_at_a_time",
-    factors=(
-        Factor.of(
-            "lr", {"0.01": {"optimizer.lr": 0.01}, "0.001": {"optimizer.lr": 0.001}, "0.1": {"optimizer.lr": 0.1}}
-        ),
-    ),
-    epochs=30,
-)
-
-REGULARIZERS = AblationStudy(
+REGULARIZERS = ablation(
     name="expressions/regularizers",
     question="Which of the regularizers that the source did not try would have helped rung 6?",
-    workload="expressions",
     baseline=RUNG_6,
     design="one_at_a_time",
     factors=(
@@ -111,7 +97,6 @@ REGULARIZERS = AblationStudy(
         Factor.of("class weights", {"none": {}, "inverse": {"loss.weighting": "inverse"}}),
         Factor.of("sampler", {"uniform": {}, "weighted": {"sampler.name": "weighted"}}),
     ),
-    epochs=100,
 )
 
 SEARCH = SearchStudy(

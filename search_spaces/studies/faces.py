@@ -3,6 +3,7 @@
 The baseline of the weight studies has the five batch norms and both dropouts on.
 """
 
+from functools import partial
 from typing import Any
 
 from search_spaces.factors import Factor
@@ -24,23 +25,13 @@ FIVE_BN = {"model.bn_after": BN_SITES}
 DROPOUT = {"model.dropout_after": DROPOUT_SITES, "model.dropout_rate": 0.5}
 PER_CLASS = ("test_accuracy_face", "test_accuracy_nonface")
 
-CLASS_WEIGHTS = AblationStudy(
+ablation = partial(AblationStudy, workload="faces", baseline={**BASELINE, **FIVE_BN, **DROPOUT}, epochs=100)
+
+CLASS_WEIGHTS = ablation(
     name="faces/class-weights",
     question="Does class weighting make the validation loss curve stable?",
-    workload="faces",
-    baseline={**BASELINE, **FIVE_BN, **DROPOUT},
     design="one_at_a_time",
-    factors=(
-        Factor.of(
-            "class weights",
-            {
-                "none": {"loss.weighting": "none"},
-                "inverse": {"loss.weighting": "inverse"},
-                "as_listed": {"loss.weighting": "as_listed"},
-            },
-        ),
-    ),
-    epochs=100,
+    factors=(Factor.values("class weights", "loss.weighting", "none", "inverse", "as_listed"),),
     metric="test_balanced_accuracy",
     further_metrics=("val_roughness", "val_jumps", *PER_CLASS, "test_error_px"),
     references={
@@ -48,11 +39,9 @@ CLASS_WEIGHTS = AblationStudy(
     },
 )
 
-LOSS_WEIGHTS = AblationStudy(
+LOSS_WEIGHTS = ablation(
     name="faces/loss-weights",
     question="How should the two tasks be weighted against each other?",
-    workload="faces",
-    baseline={**BASELINE, **FIVE_BN, **DROPOUT},
     design="one_at_a_time",
     factors=(
         Factor.of(
@@ -63,21 +52,18 @@ LOSS_WEIGHTS = AblationStudy(
             },
         ),
     ),
-    epochs=100,
     further_metrics=(*PER_CLASS, "test_error_px"),
 )
 
-BN_DROPOUT = AblationStudy(
+BN_DROPOUT = ablation(
     name="faces/bn-dropout",
     question="What do batch norm and dropout each add, and do they help each other?",
-    workload="faces",
     baseline=BASELINE,
     design="factorial",
     factors=(
         Factor.of("bn", {"none": {}, "five": FIVE_BN}),
         Factor.of("dropout", {"none": {}, "0.5": DROPOUT}),
     ),
-    epochs=100,
     further_metrics=(*PER_CLASS, "test_error_px"),
 )
 

@@ -11,13 +11,11 @@ ABLATION = AblationStudy(
     baseline={"optimizer.name": "sgd", "optimizer.lr": 0.02},
     design="leave_one_out",
     factors=(
-        Factor.of("batch_norm", {"off": {}, "on": {"model.bn_after": ["conv1", "conv2", "conv3"]}}),
+        Factor.switch("batch_norm", {"model.bn_after": ["conv1", "conv2", "conv3"]}),
         Factor.of("momentum", {"off": {}, "0.9": {"optimizer.momentum": 0.9}}),
         Factor.of("weight_decay", {"off": {}, "5e-4": {"optimizer.weight_decay": 5e-4}}),
-        Factor.of("schedule", {"constant": {"schedule.name": "constant"}, "cosine": {"schedule.name": "cosine"}}),
-        Factor.of(
-            "augmentation", {"off": {}, "on": {"augmentation.flip": True, "augmentation.crop_scale": [0.5, 1.0]}}
-        ),
+        Factor.values("schedule", "schedule.name", "constant", "cosine"),
+        Factor.switch("augmentation", {"augmentation.flip": True, "augmentation.crop_scale": [0.5, 1.0]}),
         Factor.of("dropout", {"off": {}, "0.5": {"model.dropout_after": ["relu_fc1"], "model.dropout_rate": 0.5}}),
     ),
     epochs=30,

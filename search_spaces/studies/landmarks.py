@@ -3,6 +3,7 @@
 All train on crops rotated by up to 15 degrees; `dataset.eval_rotation` rotates the validation and test crops too.
 """
 
+from functools import partial
 from typing import Any
 
 from search_spaces.factors import Factor
@@ -22,11 +23,11 @@ BASELINE: dict[str, Any] = {**ADAM, "training.batch_size": 64, "augmentation.rot
 BN_SITES = ["conv1_1", "conv2_2", "conv3_2"]
 EPOCHS = 250
 
-OPTIMIZERS = AblationStudy(
+ablation = partial(AblationStudy, workload="landmarks", baseline=BASELINE, epochs=EPOCHS, metric="test_error_px")
+
+OPTIMIZERS = ablation(
     name="landmarks/optimizers",
     question="Is SGD after Adam steadier, or lower, than either alone?",
-    workload="landmarks",
-    baseline=BASELINE,
     design="one_at_a_time",
     factors=(
         Factor.of(
@@ -39,16 +40,12 @@ OPTIMIZERS = AblationStudy(
             },
         ),
     ),
-    epochs=EPOCHS,
-    metric="test_error_px",
     further_metrics=("val_roughness", "val_jumps"),
 )
 
-SCHEDULES = AblationStudy(
+SCHEDULES = ablation(
     name="landmarks/schedules",
     question="Does a falling learning rate end lower than a fixed one?",
-    workload="landmarks",
-    baseline=BASELINE,
     design="one_at_a_time",
     factors=(
         Factor.of(
@@ -60,24 +57,18 @@ SCHEDULES = AblationStudy(
             },
         ),
     ),
-    epochs=EPOCHS,
-    metric="test_error_px",
     further_metrics=("val_roughness", "val_jumps"),
 )
 
-LADDER = AblationStudy(
+LADDER = ablation(
     name="landmarks/ladder",
     question="Does batch norm lower the error, and does dropout close the gap that it opens?",
-    workload="landmarks",
-    baseline=BASELINE,
     design="ladder",
     factors=(
-        Factor.of("bn", {"off": {}, "on": {"model.bn_after": BN_SITES}}),
+        Factor.switch("bn", {"model.bn_after": BN_SITES}),
         # the source keeps 70 %
-        Factor.of("dropout", {"off": {}, "on": {"model.dropout_after": ["flatten"], "model.dropout_rate": 0.3}}),
+        Factor.switch("dropout", {"model.dropout_after": ["flatten"], "model.dropout_rate": 0.3}),
     ),
-    epochs=EPOCHS,
-    metric="test_error_px",
     further_metrics=("train_points", "val_points"),
 )
 

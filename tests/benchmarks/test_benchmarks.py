@@ -16,7 +16,7 @@ from analysis.records.store import read_records
 from analysis.report.contents import report_tables
 from benchmarks import __main__ as program
 from benchmarks import epoch, fuse, overhead, photos, report, report_peer, study, study_peers
-from benchmarks.measure import Apart, compare, summary
+from benchmarks.measure import apart, compare, summary
 from benchmarks.overhead import Run
 from search_spaces.spaces import Number
 from search_spaces.studies.folder import SEARCH
@@ -70,13 +70,13 @@ def process():
 
 
 def test_a_side_has_a_process_of_its_own_and_its_errors_are_told():
-    with Apart(process) as call, pytest.raises(RuntimeError, match=r"made in (\d+), called in \1") as told:
+    with apart(process) as call, pytest.raises(LookupError, match=r"made in (\d+), called in \1") as told:
         call()
     assert f"made in {os.getpid()}" not in str(told.value)
 
 
 def test_an_epoch_of_either_side(monkeypatch):
-    monkeypatch.setattr(epoch, "Apart", lambda make, *given: nullcontext(make(*given)))
+    monkeypatch.setattr(epoch, "apart", lambda make, *given: nullcontext(make(*given)))
     monkeypatch.setattr(epoch, "keep_freed", lambda: None)
     result = epoch.run(pictures=24, face_photos=16, runs=1, seeds=2, epochs=1, digits=150)
     assert FIELDS | {"ratio_fp32", "ratio_narrow", "ratio_stage3"} <= set(result)

@@ -136,7 +136,7 @@ def test_a_sampler_orders_an_epoch_by_its_generator_alone(name: str) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["datasets.registry", "datasets.samplers", "datasets.augmentation.images", "datasets.augmentation.landmarks"],
+    ["datasets.registry", "datasets.samplers", "datasets.augmentation.settings"],
 )
 def test_looking_up_a_name_imports_nothing_heavy(module: str) -> None:
     heavy = "{'torch', 'torchvision', 'sklearn', 'pyarrow', 'PIL', 'pandas', 'ray'}"

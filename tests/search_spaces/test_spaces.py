@@ -77,7 +77,8 @@ def test_the_same_seed_proposes_the_same_and_another_seed_does_not() -> None:
 
 ANOTHER_PROCESS = """
 import json
-from tests.search_spaces.test_spaces import SPACE, by_optuna
+from search_spaces.spaces import random_points
+from tests.search_spaces.test_spaces import SPACE
 print(json.dumps(random_points(SPACE, 20)))
 """
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from datasets.samplers import weighted_order
+from datasets.samplers import Weighted
 from trainables.losses import (
     ClassBalanced,
     ClassificationLoss,
@@ -153,7 +153,7 @@ def test_every_loss_falls_when_the_target_s_logit_rises(loss: ClassificationLoss
 
 def test_inverse_weights_and_a_weighted_sampler_ask_for_the_same_share_of_each_class() -> None:
     labels = torch.tensor([label for label, n in enumerate(COUNTS) for _ in range(100 * n)])
-    drawn = torch.bincount(labels[weighted_order(labels, torch.Generator().manual_seed(0))])
+    drawn = torch.bincount(labels[Weighted().order(labels, torch.Generator().manual_seed(0))])
     weighed = [weight * n for weight, n in zip(inverse_frequency(COUNTS), COUNTS, strict=True)]
     for (mine, theirs), (others, their_others) in itertools.combinations(zip(weighed, drawn.tolist(), strict=True), 2):
         assert mine / others == pytest.approx(theirs / their_others, rel=0.15)

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from core.seeds import derive_seed
 from datasets.augmentation.images import apply, draw, generators
-from datasets.augmentation.landmarks import apply_points, mirrored_order, point_faults, point_moves, rotate_fixed
+from datasets.augmentation.landmarks import apply_points, mirrored_order, point_moves, rotate_fixed
+from datasets.augmentation.settings import point_faults
 from trainables.tasks.base import Batch
 from trainables.training.batch_draws import BatchDraws
 

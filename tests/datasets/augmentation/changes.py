@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from datasets.augmentation.images import Augmentation, apply, draw, generators, to_device
+from datasets.augmentation.images import apply, draw, generators, to_device
 from datasets.augmentation.landmarks import apply_points, mirrored_order, point_moves
+from datasets.augmentation.settings import Augmentation
 
 
 def augment(images: Tensor, settings: Augmentation, seed: int) -> Tensor:

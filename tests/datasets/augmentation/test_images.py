@@ -10,7 +10,8 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms import functional as F  # noqa: N812
 
-from datasets.augmentation.images import Augmentation, Draws, apply, draw, generators
+from datasets.augmentation.images import Draws, apply, draw, generators
+from datasets.augmentation.settings import Augmentation
 from tests.datasets.augmentation.changes import augment
 
 ALL_ON: dict[str, Any] = {

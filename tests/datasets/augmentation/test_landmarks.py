@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from datasets.augmentation.images import Augmentation, Draws, draw, generators
+from datasets.augmentation.images import Draws, draw, generators
 from datasets.augmentation.landmarks import fixed_angles, mirrored_order, move, point_moves, rotate_fixed
+from datasets.augmentation.settings import Augmentation
 from datasets.base import DatasetInfo, Examples, central_crop
 from datasets.cache.cache import open_dataset, prepare
 from datasets.faces.dataset import Faces

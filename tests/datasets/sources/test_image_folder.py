@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from datasets.base import DataError, Source
 from datasets.cache.cache import open_dataset, prepare
-from datasets.sources.image_decoding import decode_image
+from datasets.sources.image_decoding import image_record
 from datasets.sources.image_folder import ImageFolder
 from datasets.splits import hash_split
 from tests.datasets.makers import png_header
@@ -99,8 +99,8 @@ def test_images_are_converted_and_resized_as_pillow_does(
 def test_sixteen_bits_are_scaled_and_not_cut_off(tmp_path: Path) -> None:
     pixels = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
     Image.fromarray(pixels).save(tmp_path / "deep.png")
-    assert np.array_equal(decode_image(tmp_path / "deep.png", 1, 8)[0], pixels >> 8)
-    assert np.array_equal(decode_image(tmp_path / "deep.png", 3, 8)[2], pixels >> 8)
+    assert np.array_equal(image_record(tmp_path / "deep.png", 1, 8).image[0], pixels >> 8)
+    assert np.array_equal(image_record(tmp_path / "deep.png", 3, 8).image[2], pixels >> 8)
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "LA", "CMYK", "1"])
@@ -111,7 +111,7 @@ def test_every_mode_of_images_decodes(mode: str, tmp_path: Path) -> None:
         image.info["transparency"] = 0
     image.save(file)
     for channels in (1, 3):
-        assert (decode_image(file, channels, 8) == 255).all()
+        assert (image_record(file, channels, 8).image == 255).all()
 
 
 def test_an_image_is_turned_upright(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_an_image_is_turned_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down
     image.save(tmp_path / "turned.png", exif=exif)
-    decoded = decode_image(tmp_path / "turned.png", 1, 8)[0]
+    decoded = image_record(tmp_path / "turned.png", 1, 8).image[0]
     assert (decoded[:4] == 0).all()
     assert (decoded[4:] == 255).all()
 

@@ -75,11 +75,13 @@ def tampered_rate(patch: Patch) -> None:
 
 
 def uniform_instead_of_weighted(patch: Patch) -> None:
-    patch.setattr("datasets.samplers.weighted_order", lambda labels, g: torch.randperm(len(labels), generator=g))
+    patch.setattr("datasets.samplers.Weighted.order", lambda _, labels, g: torch.randperm(len(labels), generator=g))
 
 
 def repeating_instead_of_uniform(patch: Patch) -> None:
-    patch.setattr("datasets.samplers.uniform_order", lambda n, g: torch.randint(n, (n,), generator=g))
+    patch.setattr(
+        "datasets.samplers.Uniform.order", lambda _, labels, g: torch.randint(len(labels), labels.shape, generator=g)
+    )
 
 
 def full_precision(patch: Patch) -> None:

@@ -1,0 +1,71 @@
+"""Which random changes training batches get: settings alone, so that they are described and checked without torch."""
+
+from collections.abc import Sequence
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from core.component import Component, Range
+
+Pairs = Sequence[tuple[int, int]]
+"""(left, right) landmarks that change places when an image is mirrored"""
+# Not strict about the pair itself, so that a list (all that YAML and JSON have) is one too.
+Pair = Annotated[tuple[float, float], Field(strict=False)]
+_RATIO = (3 / 4, 4 / 3)
+FLIPS = ("flip", "vertical_flip")
+GEOMETRY = (*FLIPS, "rotation", "translate", "crop")
+COLOUR = ("brightness", "contrast", "saturation", "hue")
+
+
+class Augmentation(Component):
+    """Which changes are made, in the order in which they are applied; all off by default.
+
+    Colour has the meaning of torchvision's ColorJitter (0.4: a factor from 0.6 to 1.4), but always in this order.
+    """
+
+    flip: bool = False
+    """left to right, half of the images"""
+    vertical_flip: bool = False
+    """top to bottom, half of the images"""
+    rotation: Annotated[float, Range(0, 45)] = Field(default=0.0, ge=0, le=180)
+    """up to so many degrees either way, about the centre; corners become black"""
+    translate: Annotated[float, Range(0, 0.25)] = Field(default=0.0, ge=0, le=1)
+    """up to this share of the width and of the height either way, whole pixels; what is bared becomes black"""
+    crop_scale: Pair | None = None
+    """share of the area that a crop covers, resized to the whole image again: RandomResizedCrop's `scale`"""
+    crop_ratio: Pair = _RATIO
+    """width over height of the crop"""
+    brightness: Annotated[float, Range(0, 0.8)] = Field(default=0.0, ge=0)
+    contrast: Annotated[float, Range(0, 0.8)] = Field(default=0.0, ge=0)
+    saturation: Annotated[float, Range(0, 0.8)] = Field(default=0.0, ge=0)
+    hue: Annotated[float, Range(0, 0.25)] = Field(default=0.0, ge=0, le=0.5)
+    """up to this share of the colour circle either way"""
+
+    @model_validator(mode="after")
+    def _crop_domain(self) -> Self:
+        if self.crop_scale is not None and not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
+            raise ValueError(f"crop_scale = {self.crop_scale}: must be 0 < low ≤ high ≤ 1")
+        if not 0 < self.crop_ratio[0] <= self.crop_ratio[1]:
+            raise ValueError(f"crop_ratio = {self.crop_ratio}: must be 0 < low ≤ high")
+        if self.crop_scale is None and self.crop_ratio != _RATIO:
+            raise ValueError(f"crop_ratio = {self.crop_ratio}: has no effect without crop_scale")
+        return self
+
+    @property
+    def is_off(self) -> bool:
+        """True when nothing would change."""
+        return self == Augmentation()
+
+    def faults(self, n_channels: int) -> list[str]:
+        """What cannot take effect on images of so many channels."""
+        inert = [name for name in ("saturation", "hue") if getattr(self, name) and n_channels == 1]
+        return [f"augmentation.{name} = {getattr(self, name)}: has no effect on grey images" for name in inert]
+
+
+def point_faults(settings: Augmentation, flip_pairs: Pairs) -> list[str]:
+    """Changes that faces with landmarks cannot take."""
+    return [
+        f"augmentation.{name} = True: a mirrored face needs dataset.flip_pairs, its (left, right) landmarks"
+        for name in FLIPS
+        if getattr(settings, name) and not flip_pairs
+    ]
