@@ -63,7 +63,7 @@ def local_ray() -> Iterator[None]:
 
 @contextmanager
 def empty_figures() -> Iterator[None]:
-    from analysis.charts import Figure
+    from analysis.figures.theme import Figure
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "svg", lambda figure: "<svg/>")
