@@ -29,13 +29,6 @@ PANEL, LARGEST_CELL, SMALLEST_CELL = 250, 56, 5  # pixels
 BLUE, ORANGE = "0,114,178", "213,94,0"
 
 
-def class_order(records: Records, confusion: pd.DataFrame) -> list[str]:
-    """The classes that occur, in the order of the data set where it is known."""
-    known = records.class_names
-    found = dict.fromkeys([*confusion["target"], *confusion["prediction"]])
-    return [name for name in dict.fromkeys([*known, *found]) if name in found]
-
-
 def counts_of(confusion: pd.DataFrame, cell: str, classes: Sequence[str]) -> pd.DataFrame:
     """(C, C): how often each true class (row) was taken for each class (column), summed over seeds."""
     own = confusion.loc[confusion["cell"] == cell]
@@ -67,7 +60,7 @@ def confusion_figures(
     pairs = differences(records, tables)
     drawn = {cell for pair in pairs.values() for cell in pair} | set(featured)
     confusion = confusion.loc[confusion["cell"].isin(drawn)]
-    every = class_order(records, confusion)
+    every = records.in_class_order([*confusion["target"], *confusion["prediction"]])
     if len(every) < 2:
         return []
     classes = most_confused(confusion, every)

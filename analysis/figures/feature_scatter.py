@@ -28,10 +28,8 @@ def projection_figures(records: Records, projections: pd.DataFrame, shown: Mappi
     """PCA and t-SNE, as far as there are coordinates; with a single class, colour is the split."""
     if projections.empty:
         return []
-    figures = [
-        _figure("pca", "Features before the last layer, PCA", records, projections, shown),
-        _figure("tsne", "Features before the last layer, t-SNE", records, projections, shown),
-    ]
+    titles = {"pca": "Features before the last layer, PCA", "tsne": "Features before the last layer, t-SNE"}
+    figures = (_figure(method, title, records, projections, shown) for method, title in titles.items())
     return [figure for figure in figures if figure]
 
 
@@ -43,7 +41,7 @@ def _figure(
     rows["split"] = rows["split"].map(SPLIT_TITLES).fillna(rows["split"])
     if rows.empty:
         return None
-    classes = _classes(records, rows)
+    classes = records.in_class_order(rows["class"])
     splits = [name for name in SPLIT_TITLES.values() if name in set(rows["split"])]
     by = "class" if len(classes) > 1 else "split"
     domain = classes if by == "class" else splits
@@ -58,12 +56,6 @@ def _figure(
     panels[0] = panels[0].add_params(alt.selection_point(name=PICK, fields=[by], bind="legend"))
     chart = alt.concat(*panels, columns=len(splits) if by == "class" else 2)
     return Figure(method, "pictures", title, _caption(METHODS[method], rows, by), chart)
-
-
-def _classes(records: Records, rows: pd.DataFrame) -> list[str]:
-    known = records.class_names
-    found = dict.fromkeys(rows["class"])
-    return [name for name in dict.fromkeys([*known, *found]) if name in found]
 
 
 def _panel(

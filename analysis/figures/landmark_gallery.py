@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.figures.cell_labels import label
 from analysis.figures.gallery import Gallery, GalleryImage, png_bytes, read_image
 from analysis.figures.thumbnails import Thumbnails
+from analysis.records.columns import read_parquet
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
 from analysis.statistics.prediction_errors import point_errors
@@ -66,23 +66,18 @@ def _file(run: RunDirectory, trial: str) -> Path:
 
 def read_landmarks(path: Path) -> Landmarks | None:
     """None where the file is unreadable or has no face whose landmarks are finite."""
-    try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError):
+    table = read_parquet(path)
+    if table is None:
         return None
-    count = sum(str(name).startswith("true_x") for name in table)
-    wanted = {f"{side}{axis}{i}" for i in range(count) for side in ("", "true_") for axis in "xy"}
-    if not count or not {"index", *wanted} <= set(table):
+    count = table.columns.str.startswith("true_x").sum()
+    true, found = ([f"{side}{axis}{i}" for i in range(count) for axis in "xy"] for side in ("true_", ""))
+    if not count or not {"index", *true, *found} <= set(table):
         return None
-    table = table.loc[np.isfinite(table[sorted(wanted)].to_numpy("float64")).all(axis=1)]
+    table = table.loc[np.isfinite(table[[*true, *found]].to_numpy("float64")).all(axis=1)]
     if table.empty:
         return None
-    true, found = (
-        np.stack([table[[f"{side}x{i}", f"{side}y{i}"]].to_numpy("float64") for i in range(count)], axis=1)
-        for side in ("true_", "")
-    )
-    columns = {str(name): table[name].to_numpy() for name in table if name != "index"}
-    return Landmarks(table["index"].to_numpy("int64"), true, found, point_errors(columns))
+    theirs, ours = (table[names].to_numpy("float64").reshape(-1, count, 2) for names in (true, found))
+    return Landmarks(table["index"].to_numpy("int64"), theirs, ours, point_errors(table))
 
 
 def chosen(landmarks: Landmarks, available: set[int]) -> dict[int, str]:

@@ -18,7 +18,7 @@ from analysis.figures.theme import (
     opaque_if,
     spans_decades,
 )
-from analysis.records.columns import evenly_spaced
+from analysis.records.columns import evenly_spaced, last_epochs
 from analysis.tables.layer_diagnostics import MAXIMUM_CELLS, RULES, findings, has_weights, rectifies
 
 MAXIMUM_LAYERS = 40  # of one panel
@@ -49,8 +49,7 @@ def activation_figures(rows: pd.DataFrame) -> list[Figure]:
 
 def _by_layer(rows: pd.DataFrame, said: str) -> Figure:
     """Spread of outputs and gradients of layers with weights in the last epoch, a line a cell."""
-    last = rows.loc[rows["epoch"] == rows.groupby(["cell", "seed"])["epoch"].transform("max")]
-    last = last.loc[has_weights(last["kind"])]
+    last = rows.loc[last_epochs(rows, "cell", "seed") & has_weights(rows["kind"])]
     cells = list(dict.fromkeys(last["cell"]))
     table = last.groupby(["cell", "place", "layer"], sort=False)[["std", "gradient_norm"]].mean().reset_index()
     table["number"] = table.groupby("cell", sort=False).cumcount() + 1

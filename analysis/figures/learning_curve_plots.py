@@ -17,7 +17,7 @@ from analysis.figures.theme import (
 )
 from analysis.records.run_records import Records
 from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS
-from analysis.tables.formatting import SPLIT_TITLES
+from analysis.tables.formatting import SPLIT_TITLES, capitalised
 from analysis.tables.learning_curves import epochs_of_cells
 from core.metrics import SPLITS, counterpart, metric_label
 
@@ -76,7 +76,7 @@ def _figure(measure: str, rows: pd.DataFrame, cells: Sequence[str], left: int, b
         caption += " Where a factor changes the loss, the curves of its levels are not comparable."
     panels[0] = panels[0].add_params(legend_selection())
     chart = alt.concat(*panels, columns=len(panels))
-    return Figure(f"curves_{measure}", "curves", _title(label), caption + _what_is_left(step, left, beyond), chart)
+    return Figure(f"curves_{measure}", "curves", capitalised(label), caption + _what_is_left(step, left, beyond), chart)
 
 
 def _panel(table: pd.DataFrame, cells: Sequence[str], label: str, scale: alt.Scale) -> alt.LayerChart | alt.FacetChart:
@@ -194,10 +194,6 @@ def _named_once(table: pd.DataFrame, cells: Sequence[str]) -> pd.DataFrame:
     for first, *others in alike.values():
         parts.append(by_cell[first].assign(cell=first + (f" and {len(others)} more" if others else "")))
     return pd.concat(parts, ignore_index=True)
-
-
-def _title(label: str) -> str:
-    return f"{label[:1].upper()}{label[1:]}"
 
 
 def _what_is_left(step: int, left: int = 0, beyond: int = 0) -> str:

@@ -1,7 +1,8 @@
 """Values as typed columns of a table; a table as rows, and some of them evenly spaced."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,11 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield f"{prefix}{name}", value
 
 
+def within(name: str, keys: Iterable[str]) -> bool:
+    """Whether a setting is one of `keys` or a part of one."""
+    return any(name == key or name.startswith(f"{key}.") for key in keys)
+
+
 def column(values: list[Any], dtype: str | None = None) -> pd.Series:
     """Values as one Parquet type: whole numbers, numbers, truth values or text; mixed or nested ones as JSON text."""
     kinds = {type(value) for value in values if value is not None and value == value}
@@ -41,8 +47,29 @@ def column(values: list[Any], dtype: str | None = None) -> pd.Series:
     return pd.Series(values, dtype=dtype or "str")
 
 
+def typed(
+    rows: Iterable[Mapping[str, Any]], columns: Sequence[str], texts: Container[str], counts: Container[str]
+) -> pd.DataFrame:
+    """A table of these columns of the rows; those that are neither `texts` nor `counts` are numbers."""
+    kinds = {name: "str" if name in texts else "int64" if name in counts else "float64" for name in columns}
+    return pd.DataFrame(list(rows), columns=list(columns)).astype(kinds)
+
+
 def _json(value: Any) -> str | None:
     return None if value is None else json.dumps(value)
+
+
+def read_parquet(path: Path, *columns: str) -> pd.DataFrame | None:
+    """A file that a trial left, or these columns of it; None where it is missing, torn or has no such columns."""
+    try:
+        return pd.read_parquet(path, columns=list(columns) or None)
+    except (OSError, ValueError):
+        return None
+
+
+def last_epochs(rows: pd.DataFrame, *keys: str) -> "pd.Series[bool]":
+    """Which rows are of the last epoch among those that agree in `keys`."""
+    return rows["epoch"] == rows.groupby(list(keys))["epoch"].transform("max")
 
 
 def evenly_spaced(n: int, limit: int) -> NDArray[np.int64]:

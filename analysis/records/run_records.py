@@ -1,13 +1,14 @@
 """A run's records in memory, with what every table asks of them: cells, their trials and values, which metric ranks."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
+from analysis.records.columns import metric_values
 from analysis.records.schema import DIVERGED, FAILED, FINISHED, RUNNING
 from core.metrics import counterpart
 
@@ -40,6 +41,12 @@ class Records:
         return counterpart(self.metric, "val") if self.is_search else self.metric
 
     @property
+    def levels(self) -> dict[str, list[str]]:
+        """The names of each factor's levels."""
+        factors = self.study.get("factors", [])
+        return {factor["name"]: [level["name"] for level in factor["levels"]] for factor in factors}
+
+    @property
     def objectives(self) -> list[str]:
         """The metrics that a search was asked to trade off, first one first; at most one for ordinary runs."""
         return list(dict.fromkeys(map(str, self.study.get("objectives") or [])))
@@ -49,10 +56,18 @@ class Records:
         """An ablation's comparisons of a cell with its baseline, in the study's order."""
         return list(self.study.get("comparisons", []))
 
-    @property
+    @cached_property
     def class_names(self) -> list[str]:
         """The data set's classes by index; empty where it has none."""
         return [str(name) for name in self.study.get("data", {}).get("classes", [])]
+
+    def class_name(self, index: int) -> str:
+        return self.class_names[index] if 0 <= index < len(self.class_names) else str(index)
+
+    def in_class_order(self, classes: Iterable[str]) -> list[str]:
+        """Names of classes, each once, in the order of the data set, then those that it does not know."""
+        found = dict.fromkeys(classes)
+        return [name for name in dict.fromkeys([*self.class_names, *found]) if name in found]
 
     @property
     def planned_trials(self) -> int:
@@ -80,10 +95,14 @@ class Records:
         """The cell that an ablation starts from, a ladder's first rung; None for a search, which has none."""
         return self.resolve(str(self.comparisons[0]["baseline_cell"])) if self.comparisons else None
 
+    def of_status(self, *statuses: str) -> pd.DataFrame:
+        """The trials that have one of these statuses."""
+        return self.trials.loc[self.trials["status"].isin(statuses)]
+
     @cached_property
     def finished(self) -> pd.DataFrame:
         """The finished trials."""
-        return self.trials.loc[self.trials["status"] == FINISHED]
+        return self.of_status(FINISHED)
 
     @cached_property
     def _by_cell(self) -> dict[str, pd.DataFrame]:
@@ -123,27 +142,21 @@ class Records:
     def values(self, cell: str, metric: str) -> pd.Series:
         """A metric by seed over the cell's finished trials that have it."""
         if metric not in self._values:
-            self._values[metric] = self._by_seed(metric)
+            known = self.finished[["cell", "seed"]].assign(value=metric_values(self.finished, metric)).dropna()
+            by_cell = known.set_index("seed").groupby("cell")["value"]
+            self._values[metric] = {str(name): values for name, values in by_cell}
         return self._values[metric].get(self.resolve(cell), pd.Series(dtype="float64"))
 
     @cached_property
     def _values(self) -> dict[str, dict[str, pd.Series]]:
         return {}
 
-    def _by_seed(self, metric: str) -> dict[str, pd.Series]:
-        if metric not in self.trials:
-            return {}
-        known = self.finished.dropna(subset=metric)
-        column = known[metric].astype("float64").set_axis(known["seed"])
-        return {str(cell): values for cell, values in column.groupby(known["cell"].to_numpy())}
-
     def count(self, cell: str, status: str) -> int:
-        return self._counts.get((self.resolve(cell), status), 0)
+        return self._counts[self.resolve(cell), status]
 
     def broken(self, cell: str) -> dict[str, int]:
         return {"n_failed": self.count(cell, FAILED), "n_diverged": self.count(cell, DIVERGED)}
 
     @cached_property
-    def _counts(self) -> dict[tuple[str, str], int]:
-        pairs = zip(self.trials["cell"], self.trials["status"], strict=True)
-        return dict(Counter(pairs))
+    def _counts(self) -> Counter[tuple[str, str]]:
+        return Counter(zip(self.trials["cell"], self.trials["status"], strict=True))

@@ -19,7 +19,10 @@ from analysis.records.schema import CONFIG_PREFIX, FINISHED, STOPPED
 from core.metrics import maximised, metric_label
 
 MINIMUM_CONFIGURATIONS = 10
-NOTHING = "none"
+POPULATION = (
+    "What each setting matters cannot be told: members of a population change their settings while they train, so that "
+    "no value of one stands for a trial."
+)
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,10 @@ class Setting:
     @property
     def condition(self) -> str:
         """When the setting exists, in words; empty if always."""
-        parts = [f"{key} is {' or '.join(map(_value_text, values))}" for key, values in (self.when or {}).items()]
-        return " and ".join(parts)
+        return " and ".join(
+            f"{key} is {' or '.join(value if isinstance(value, str) else f'{value:g}' for value in values)}"
+            for key, values in (self.when or {}).items()
+        )
 
     def scaled(self, values: "pd.Series | NDArray[np.float64]") -> NDArray[np.float64]:
         """A range's values on its own scale: logarithms to base 10 if `log`."""
@@ -71,8 +76,7 @@ class Observations:
     epoch: int | None
     settings: tuple[Setting, ...]
     table: pd.DataFrame
-    void: str = ""
-    """why settings cannot be told apart in this search at all, whatever was measured"""
+    void: str = ""  # why settings cannot be told apart in this search at all, whatever was measured
 
     @property
     def too_little(self) -> str:
@@ -123,9 +127,8 @@ def observe(records: Records, metric: str | None = None) -> Observations:
     """
     metric = metric or records.ranked_metric
     settings = settings_of(records)
-    trials = records.trials
-    trials = trials.loc[~trials["cell"].isin(records.seen_validation)]
-    finished, stopped = (trials.loc[trials["status"] == status] for status in (FINISHED, STOPPED))
+    both = (records.of_status(status) for status in (FINISHED, STOPPED))
+    finished, stopped = (trials.loc[~trials["cell"].isin(records.seen_validation)] for trials in both)
     epoch = int(stopped["epochs"].min()) if len(stopped) > len(finished) else None
     if epoch is None:
         rows = finished[["cell"]].assign(value=metric_values(finished, metric))
@@ -138,7 +141,7 @@ def observe(records: Records, metric: str | None = None) -> Observations:
     figures = pd.DataFrame({"value": by_cell.mean(), "n": by_cell.size()})
     table = sampled_settings(records, settings).join(figures, on="cell", how="inner").reset_index(drop=True)
     table = table[["cell", "value", "n", *(setting.key for setting in settings)]]
-    return Observations(metric, epoch, settings, table, _why_indistinguishable(records))
+    return Observations(metric, epoch, settings, table, POPULATION if _is_population(records) else "")
 
 
 def settings_of(records: Records) -> tuple[Setting, ...]:
@@ -182,15 +185,6 @@ def _is_population(records: Records) -> bool:
     return (records.study.get("trial_scheduler") or {}).get("name") == "pbt"
 
 
-def _why_indistinguishable(records: Records) -> str:
-    if _is_population(records):
-        return (
-            "What each setting matters cannot be told: members of a population change their settings while they train, "
-            "so that no value of one stands for a trial."
-        )
-    return ""
-
-
 def sampled_settings(records: Records, settings: Sequence[Setting]) -> pd.DataFrame:
     """`cell` and a column a setting, as in `Observations`, of every configuration in the order they started."""
     first = records.trials.drop_duplicates("cell")
@@ -200,7 +194,8 @@ def sampled_settings(records: Records, settings: Sequence[Setting]) -> pd.DataFr
         column = first[f"{CONFIG_PREFIX}{setting.key}"]
         if setting.choices:
             known = _lookup(choices[setting.key], setting.choices)
-            values = pd.Series([known.get(_plain(value)) for value in column], index=first.index, dtype="str")
+            found = [known.get(None if pd.isna(value) else value) for value in column]
+            values = pd.Series(found, index=first.index, dtype="str")
         else:
             values = pd.to_numeric(column, errors="coerce").astype("float64")
         table[setting.key] = values.where(setting.active(table))
@@ -209,32 +204,23 @@ def sampled_settings(records: Records, settings: Sequence[Setting]) -> pd.DataFr
 
 def _lookup(choices: Sequence[Any], labels: Sequence[str]) -> dict[Any, str]:
     """Labels by what `columns.column` makes of a choice: itself, or JSON text for lists and among mixed types."""
-    known: dict[Any, str] = {}
-    for choice, label in zip(choices, labels, strict=True):
-        known[None if choice is None else json.dumps(choice)] = label
-    for choice, label in zip(choices, labels, strict=True):
+    pairs = list(zip(choices, labels, strict=True))
+    known: dict[Any, str] = {None if choice is None else json.dumps(choice): label for choice, label in pairs}
+    for choice, label in pairs:
         if isinstance(choice, str | int | float):
             known.setdefault(choice, label)
     return known
 
 
-def _plain(value: Any) -> Any:
-    return None if not isinstance(value, str) and pd.isna(value) else value
-
-
 def _labels(choices: Sequence[Any]) -> tuple[str, ...]:
     """Choices as short text, each different: layer names joined by +, nothing as "none"; JSON where two would agree."""
-    texts = [_label(choice) for choice in choices]
-    return tuple(texts) if len(set(texts)) == len(texts) else tuple(json.dumps(choice) for choice in choices)
+    texts = tuple(map(_label, choices))
+    return texts if len(set(texts)) == len(texts) else tuple(map(json.dumps, choices))
 
 
 def _label(choice: Any) -> str:
     if choice is None or choice == []:
-        return NOTHING
+        return "none"
     if isinstance(choice, list) and all(isinstance(part, str) for part in choice):
         return "+".join(choice)
     return choice if isinstance(choice, str) else json.dumps(choice)
-
-
-def _value_text(value: Any) -> str:
-    return value if isinstance(value, str) else f"{value:g}"

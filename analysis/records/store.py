@@ -106,7 +106,7 @@ class _History:
         if "config" not in self.first.get(trial, {}):
             self.first[trial] = event
         self.last[trial] = event
-        if trial in self.ends and self.ends[trial]["status"] == FAILED:
+        if self.ends.get(trial, {}).get("status") == FAILED:
             del self.ends[trial]
 
     def _end(self, event: dict[str, Any], planned: Mapping[str, dict[str, Any]]) -> None:
@@ -136,12 +136,8 @@ def _order(study: Mapping[str, Any], history: _History) -> list[str]:
     if study["kind"] == "search":
         return trials
     rank = {cell["name"]: position for position, cell in enumerate(study.get("cells", []))}
-
-    def place_of(trial: str) -> tuple[int, int]:
-        start = history.first[trial]
-        return rank.get(start["cell"], len(rank)), start["seed"]
-
-    return sorted(trials, key=place_of)
+    starts = history.first
+    return sorted(trials, key=lambda trial: (rank.get(starts[trial]["cell"], len(rank)), starts[trial]["seed"]))
 
 
 def _tidy_epochs(rows: pd.DataFrame, order: list[str]) -> pd.DataFrame:
@@ -156,7 +152,7 @@ def _tidy_epochs(rows: pd.DataFrame, order: list[str]) -> pd.DataFrame:
     accuracies = [f"{split}_accuracy" for split in SPLITS if f"{split}_accuracy" in rows]
     leading = [*EPOCH_COLUMNS, *accuracies]
     fused = ["lanes"] if "lanes" in rows else []  # of the program that trained the epoch, where there is one
-    rows = rows.assign(**{name: rows[name].fillna(1).astype("int64") for name in fused})
+    rows[fused] = rows[fused].fillna(1).astype("int64")
     others = sorted(set(map(str, rows)) - {*leading, *fused, "seconds", "position"}, key=_metric_order)
     rows = rows[[*leading, *others, *fused, "seconds"]].reset_index(drop=True)
     for name in rows.columns.difference(["trial", "epoch"]):

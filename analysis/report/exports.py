@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.records.columns import rows_of
-from analysis.tables.formatting import SPLIT_TITLES, interval, number
+from analysis.tables.formatting import SPLIT_TITLES, capitalised, interval, number
 from core.files import write_atomically, write_text
 from core.metrics import metric_label, split_of
 
@@ -224,8 +224,7 @@ def _caption(table: pd.DataFrame, name: str) -> str:
 
 def _metric(metric: str) -> str:
     split, _ = split_of(metric)
-    label = f"{SPLIT_TITLES[split]} {metric_label(metric)}" if split else metric_label(metric)
-    return f"{label[:1].upper()}{label[1:]}"
+    return capitalised(f"{SPLIT_TITLES[split]} {metric_label(metric)}" if split else metric_label(metric))
 
 
 def _runs(table: pd.DataFrame) -> str:

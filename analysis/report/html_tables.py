@@ -14,10 +14,9 @@ from analysis.records.schema import FINISHED
 from analysis.report.narrative import unclear
 from analysis.statistics.hypothesis_tests import half_width
 from analysis.tables.ablation import MANY_BASELINES
-from analysis.tables.formatting import number, p_text, reached, setting_text
+from analysis.tables.formatting import number, p_text, plural, reached, setting_text
 from analysis.tables.ladder_and_path import BEFORE, FIRST
-from analysis.tables.ranking import COLUMNS as RANKING_COLUMNS
-from analysis.tables.ranking import STOPPED_COLUMNS
+from analysis.tables.ranking import settings_of_cells
 
 TABLE_ROWS, RANKING_ROWS, TRIAL_ROWS, CLASS_CELLS = 300, 50, 300, 8
 TEXT, NUM, STRONG, BEST, FAINT = "text", "num", "num strong", "num best", "num faint"
@@ -89,25 +88,9 @@ def known(value: Any) -> float | None:
     return None if value is None or pd.isna(value) else float(value)
 
 
-def count(value: int) -> TableCell:
-    return TableCell(str(value), NUM if value else FAINT, value=known(value))
-
-
-def p_cell(p: float | None) -> TableCell:
-    return TableCell(p_text(p) or "–", NUM, value=known(p))
-
-
-def band_cell(row: Mapping[str, Any], decimals: int, low: str = "ci_low", high: str = "ci_high") -> TableCell:
-    return TableCell(band(row, decimals, low, high), NUM, value=known(row[low]))
-
-
-def verdict_cell(verdict: str, note: str = "") -> TableCell:
-    return TableCell(verdict, f"verdict {verdict.replace(' ', '-')}", note)
-
-
-def plus_minus(mean: float | None, half: float | None, decimals: int) -> str:
-    """A mean with half of its 95 % interval, as far as there are any."""
-    return fixed(mean, decimals) + (f" ± {fixed(half, decimals)}" if half is not None and pd.notna(half) else "")
+def verdict_cell(verdict: str | float, note: str = "") -> TableCell:
+    said = verdict if isinstance(verdict, str) else ""
+    return TableCell(said, f"verdict {said.replace(' ', '-')}", note)
 
 
 def capped(table: HtmlTable, file: str) -> HtmlTable:
@@ -119,24 +102,44 @@ def capped(table: HtmlTable, file: str) -> HtmlTable:
     return replace(table, rows=table.rows[:TABLE_ROWS], note=f"{table.note} {note}".strip())
 
 
-def text_column(name: str, head: str = "") -> Column:
-    return Column(head or name, TEXT, lambda row: TableCell(str(row[name])))
+def text_column(name: str, head: str = "", kind: str = TEXT) -> Column:
+    return Column(head or name, TEXT, lambda row: TableCell("" if pd.isna(row[name]) else str(row[name]), kind))
 
 
-def count_column(name: str, head: str = "n") -> Column:
-    return Column(head, NUM, lambda row: count(row[name]))
+def figure_column(name: str, head: str, text: Callable[[Any], str], kind: str = NUM) -> Column:
+    """A number as `text` writes it, sorted by the number itself."""
+    return Column(head, NUM, lambda row: TableCell(text(row[name]) or "–", kind, value=known(row[name])))
 
 
 def number_column(name: str, head: str, decimals: int, kind: str = NUM, signed: bool = False) -> Column:
-    return Column(head, NUM, lambda row: num(row[name], decimals, kind, signed))
+    return figure_column(name, head, lambda value: fixed(value, decimals, signed), kind)
 
 
 def p_column(name: str, head: str) -> Column:
-    return Column(head, NUM, lambda row: p_cell(row[name]))
+    return figure_column(name, head, p_text)
+
+
+def count_column(name: str, head: str = "n") -> Column:
+    return Column(head, NUM, lambda row: TableCell(str(row[name]), NUM if row[name] else FAINT, value=known(row[name])))
 
 
 def interval_column(decimals: int, low: str = "ci_low", high: str = "ci_high") -> Column:
-    return Column("95 % interval", NUM, lambda row: band_cell(row, decimals, low, high))
+    def cell(row: Row) -> TableCell:
+        return TableCell(band(row, decimals, low, high), NUM, value=known(row[low]))
+
+    return Column("95 % interval", NUM, cell)
+
+
+def mean_column(decimals: int) -> Column:
+    """A mean with half of its 95 % interval, as far as there are any, the best one in bold."""
+
+    def cell(row: Row) -> TableCell:
+        text = fixed(row["mean"], decimals)
+        if pd.notna(row["half_width"]):
+            text += f" ± {fixed(row['half_width'], decimals)}"
+        return TableCell(text, BEST if row.get("best") else NUM, value=known(row["mean"]))
+
+    return Column("mean", NUM, cell)
 
 
 def setting_column(name: str) -> Column:
@@ -157,15 +160,8 @@ def broken_columns(table: pd.DataFrame) -> list[Column]:
 
 def source_columns(table: pd.DataFrame) -> list[Column]:
     """The figure of the study's source, where there is any."""
-    if not table["reference"].notna().any():
-        return []
-    return [
-        Column(
-            "theirs",
-            TEXT,
-            lambda row: TableCell(str(row["reference"]) if pd.notna(row["reference"]) else "", "text faint"),
-        )
-    ]
+    there = table["reference"].notna()
+    return [text_column("reference", "theirs", "text faint")] if there.any() else []
 
 
 def comparisons(table: pd.DataFrame) -> HtmlTable:
@@ -198,13 +194,10 @@ def interactions(table: pd.DataFrame) -> HtmlTable:
 
 
 def anova(table: pd.DataFrame) -> HtmlTable:
-    def figure(name: str, head: str) -> Column:
-        return Column(head, NUM, lambda row: TableCell(number(row[name], 3) or "–", NUM, value=known(row[name])))
-
+    figures = {"sum_sq": "sum of squares", "mean_sq": "mean square", "f": "F"}
     columns = [
-        text_column("source"),
-        Column("df", NUM, lambda row: TableCell(str(row["df"]), NUM, value=known(row["df"]))),
-        *(figure("sum_sq", "sum of squares"), figure("mean_sq", "mean square"), figure("f", "F")),
+        *(text_column("source"), figure_column("df", "df", str)),
+        *(figure_column(name, head, lambda value: number(value, 3)) for name, head in figures.items()),
         *(p_column("p_value", "p"), number_column("eta_sq_partial", "partial η²", 2, STRONG)),
     ]
     return html_table(table, columns)
@@ -223,38 +216,30 @@ def ladder(table: pd.DataFrame, ablation: pd.DataFrame) -> HtmlTable:
             return cell._replace(note=band(row, decimals, f"ci_low_{over}", f"ci_high_{over}").strip("–"))
 
         def verdict(row: Row) -> TableCell:
-            said, other = row[f"verdict_{over}"], before[row["rung"]] if over == BEFORE else rungs[0]
-            return verdict_cell(said if pd.notna(said) else "", notes.get((row["rung"], other), ""))
+            other = before[row["rung"]] if over == BEFORE else rungs[0]
+            return verdict_cell(row[f"verdict_{over}"], notes.get((row["rung"], other), ""))
 
         return [Column(head, NUM, gain), p_column(f"p_holm_{over}", "p holm"), Column("verdict", TEXT, verdict)]
 
-    def mean(row: Row) -> TableCell:
-        return TableCell(plus_minus(row["mean"], row["half"], decimals), NUM, value=known(row["mean"]))
-
-    columns = [text_column("rung"), count_column("n"), *broken_columns(table), Column("mean", NUM, mean)]
+    columns = [text_column("rung"), count_column("n"), *broken_columns(table), mean_column(decimals)]
     columns += [*gains(BEFORE, "over the rung before"), *gains(FIRST, "over the first"), *source_columns(table)]
-    return html_table(table.assign(half=half_width(table["std"], table["n"])), columns)
+    return html_table(table.assign(half_width=half_width(table["std"], table["n"])), columns)
 
 
 def levels(table: pd.DataFrame, anchors: Mapping[str, str]) -> HtmlTable:
     """The levels of one factor; `anchors` of the page lead to the trials of a cell."""
     decimals = places(table["mean"])
 
-    def mean(row: Row) -> TableCell:
-        text = plus_minus(row["mean"], row["half_width"], decimals)
-        return TableCell(text, BEST if row["best"] else NUM, value=known(row["mean"]))
-
     def trials_of(row: Row) -> TableCell:
         several = len(str(row["trials"]).split())
-        text = f"{several} trial{'' if several == 1 else 's'}"
-        return TableCell(text, "text nowrap", to=anchors.get(row["cell"], ""), value=several)
+        return TableCell(plural(several, "trial"), "text nowrap", to=anchors.get(row["cell"], ""), value=several)
 
     columns = [
         Column("level", TEXT, lambda row: TableCell(row["level"], note="baseline" if row["is_baseline"] else "")),
-        *(Column("mean", NUM, mean), count_column("n"), *broken_columns(table)),
+        *(mean_column(decimals), count_column("n"), *broken_columns(table)),
         number_column("delta", "difference", decimals, STRONG, signed=True),
         *(interval_column(decimals), p_column("p_holm", "p holm")),
-        Column("verdict", TEXT, lambda row: verdict_cell(row["verdict"] if pd.notna(row["verdict"]) else "")),
+        Column("verdict", TEXT, lambda row: verdict_cell(row["verdict"])),
         *(*source_columns(table), Column("trials", TEXT, trials_of)),
     ]
     return html_table(table.assign(cell=table.attrs["cells"]), columns)
@@ -262,10 +247,16 @@ def levels(table: pd.DataFrame, anchors: Mapping[str, str]) -> HtmlTable:
 
 def trials(records: Records, metric: str) -> tuple[HtmlTable, dict[str, str]]:
     """The trials of the first cells, whole cells only, and the anchor of each cell's first row."""
-    heads = [("cell", TEXT), ("trial", TEXT), ("seed", NUM), ("status", TEXT), ("epochs", NUM), ("selected", NUM)]
-    heads += [(metric, NUM), ("seconds", NUM)]
     values = metric_values(records.trials, metric)
-    decimals = places(values)
+
+    def status(row: Row) -> TableCell:
+        return TableCell(row["status"], TEXT if row["status"] == FINISHED else "text warn")
+
+    columns = [
+        *(text_column("trial", kind="text mono"), number_column("seed", "seed", 0), Column("status", TEXT, status)),
+        *(number_column("epochs", "epochs", 0), number_column("selected_epoch", "selected", 0)),
+        *(number_column("value", metric, places(values)), number_column("seconds", "seconds", 1)),
+    ]
     anchors: dict[str, str] = {}
     rows: list[list[TableCell]] = []
     for place, cell in enumerate(records.cells):
@@ -273,26 +264,16 @@ def trials(records: Records, metric: str) -> tuple[HtmlTable, dict[str, str]]:
         if len(rows) + len(own) > TRIAL_ROWS:
             break
         anchors[cell] = f"trials-{place}"
+        first = TableCell(cell, id=anchors[cell])
         if records.resolve(cell) != cell:
-            rows.append(
-                [TableCell(cell, id=anchors[cell]), TableCell("", note=f"the trials of {records.resolve(cell)}")]
-            )
+            rows.append([first, TableCell("", note=f"the trials of {records.resolve(cell)}")])
             continue
-        for first, row in enumerate(rows_of(own.assign(value=values.loc[own.index]))):
-            rows.append(
-                [
-                    TableCell(cell, "text repeat" if first else TEXT, id="" if first else anchors[cell]),
-                    TableCell(row["trial"], "text mono"),
-                    num(row["seed"], 0),
-                    TableCell(row["status"], "text" if row["status"] == FINISHED else "text warn"),
-                    num(row["epochs"], 0),
-                    num(row["selected_epoch"], 0),
-                    num(row["value"], decimals),
-                    num(row["seconds"], 1),
-                ]
-            )
+        for cells in html_table(own.assign(value=values.loc[own.index]), columns).rows:
+            rows.append([first, *cells])
+            first = TableCell(cell, "text repeat")
     left = len(records.cells) - len(anchors)
-    return HtmlTable(heads, rows, f"The trials of {left} more cells are in trials.parquet." if left else ""), anchors
+    note = f"The trials of {left} more cells are in trials.parquet." if left else ""
+    return HtmlTable([("cell", TEXT), *((column.head, column.kind) for column in columns)], rows, note), anchors
 
 
 def why(table: pd.DataFrame) -> HtmlTable:
@@ -304,35 +285,31 @@ def why(table: pd.DataFrame) -> HtmlTable:
 
 
 def _errors() -> list[Column]:
-    def share(name: str, head: str) -> Column:
-        return Column(
-            head, NUM, lambda row: TableCell(f"{row[name]:.0%}".replace("%", " %"), NUM, value=known(row[name]))
-        )
+    def share(value: float) -> str:
+        return f"{value:.0%}".replace("%", " %")
 
     return [
-        *(share("share_better", "better"), share("share_worse", "worse")),
+        *(figure_column("share_better", "better", share), figure_column("share_worse", "worse", share)),
         number_column("delta_px", "mean change, px", 2, signed=True),
         number_column("delta_px_median", "median change, px", 2, signed=True),
     ]
 
 
 def _changes() -> list[Column]:
-    def mean_count(name: str) -> Column:
-        return Column(name, NUM, lambda row: TableCell(f"{row[name]:.3g}", STRONG, value=known(row[name])))
-
     def calibration(row: Row) -> TableCell:
         ece = f"{fixed(row['ece_baseline'], 3)} → {fixed(row['ece_level'], 3)}"
         return TableCell(ece if pd.notna(row["ece_baseline"]) else "–", "text nowrap")
 
     return [
-        *(mean_count("gained"), mean_count("lost"), p_column("p_mcnemar", "McNemar p")),
+        *(figure_column(name, name, "{:.3g}".format, STRONG) for name in ("gained", "lost")),
+        p_column("p_mcnemar", "McNemar p"),
         Column("most gained", TEXT, lambda row: _class(row, "gain")),
         Column("most lost", TEXT, lambda row: _class(row, "loss")),
         Column("ECE", TEXT, calibration),
     ]
 
 
-def _class(row: Mapping[str, Any], side: str) -> TableCell:
+def _class(row: Row, side: str) -> TableCell:
     if pd.isna(row[f"class_{side}"]):
         return TableCell("–")
     return TableCell(f"{row[f'class_{side}']} ({fixed(row[f'class_{side}_delta'], 2, signed=True)})", "text nowrap")
@@ -342,7 +319,6 @@ def ranking(table: pd.DataFrame, beside: str) -> HtmlTable:
     """The best rows, with the split that was not ranked by beside, and the settings of each."""
     table = table.head(RANKING_ROWS)
     decimals = places(table["mean"] if table["mean"].notna().any() else table.get("stopped_mean", table["mean"]))
-    settings = [str(name) for name in table if name not in (*RANKING_COLUMNS, *STOPPED_COLUMNS)]
     stopped = "n_stopped" in table
 
     def mean(row: Row) -> TableCell:
@@ -356,7 +332,7 @@ def ranking(table: pd.DataFrame, beside: str) -> HtmlTable:
         *(Column("mean", NUM, mean), interval_column(decimals), number_column("std", "std", decimals)),
         number_column("test_mean" if beside == "test" else "val_mean", beside, decimals),
     ]
-    return html_table(table, [*columns, *map(setting_column, settings)])
+    return html_table(table, [*columns, *map(setting_column, settings_of_cells(table))])
 
 
 def pareto(table: pd.DataFrame, metrics: Sequence[str]) -> HtmlTable:

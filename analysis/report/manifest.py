@@ -1,7 +1,6 @@
 """Which files of report/ are the report's own, so that those of an earlier report can go when nothing replaces them.
 
-`manifest.json` lists them. A folder of a version without one holds files under the fixed names of our tables; any other
-file is a stranger's and stays.
+`manifest.json` lists them. Any other file is a stranger's and stays.
 """
 
 import json
@@ -13,12 +12,6 @@ from core.files import write_text
 
 MANIFEST = "manifest.json"
 FIGURES = "figures"
-# What versions without a manifest wrote; later files are always listed in one.
-TABLES = (
-    *("ablation", "anova", "confusion", "curves", "effects", "interactions", "ladder", "pareto", "per_class"),
-    *("ranking", "why"),
-)
-DRAWINGS = ("ablation", "curves", "pareto")
 
 
 def files_of(tables: Iterable[str], figures: Iterable[str]) -> set[str]:
@@ -51,8 +44,6 @@ def _recorded(report: Path) -> set[str]:
     try:
         listed = json.loads((report / MANIFEST).read_text(encoding="utf-8"))["files"]
         return {name for name in listed if _possible(name)}
-    except FileNotFoundError:
-        return files_of(TABLES, DRAWINGS)
     except (OSError, ValueError, TypeError, KeyError):
         return set()
 

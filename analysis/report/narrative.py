@@ -13,10 +13,9 @@ from analysis.records.schema import DIVERGED, FAILED, STOPPED
 from analysis.statistics.hypothesis_tests import EXACT_PAIRS, MINIMUM_PAIRS, SIGNIFICANCE, smallest_p
 from analysis.statistics.multiple_comparisons import BETTER, IDENTICAL, TOO_FEW, UNCLEAR, UNSTABLE, WORSE
 from analysis.tables.ablation import MANY_BASELINES, comparison_label
-from analysis.tables.formatting import counts_in_words, interval, number, p_text, plural, setting_text
-from analysis.tables.ladder_and_path import candidates, level_names
-from analysis.tables.ranking import COLUMNS as RANKING_COLUMNS
-from analysis.tables.ranking import STOPPED_COLUMNS
+from analysis.tables.formatting import capitalised, counts_in_words, interval, number, p_text, plural, setting_text
+from analysis.tables.ladder_and_path import candidates
+from analysis.tables.ranking import settings_of_cells
 from core.metrics import counterpart, maximised, metric_label
 
 SENTENCE_DIGITS = 2
@@ -24,6 +23,12 @@ MANY_SEEDS = 1000
 INTERACTING, NOT_INTERACTING = "they interact", "no clear interaction"
 CLEARNESS = ((BETTER,), (WORSE, INTERACTING), (UNSTABLE,), (UNCLEAR, NOT_INTERACTING, IDENTICAL), (TOO_FEW,), ("",))
 GLANCE = 5
+SEEN = "trains on the validation pictures, so its validation figures are left out and chose nothing"
+HOW_CHOSEN = (
+    "each step took, of the factors that were left, the one that most seeds finished, of equals the one with the best "
+    "mean {metric}, by the seeds and epochs of the time of choosing; its figures here hold these too, which flatters "
+    "it a little, most where many were left; path.csv has every candidate"
+)
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,9 @@ def answers(records: Records, tables: Mapping[str, pd.DataFrame]) -> list[Answer
         comparisons = [*(comparisons if interacting else effects), *interactions]
     if comparisons and records.design == "path":
         comparisons = [answer for answer in comparisons if answer.subject]
-        comparisons.append(Answer("How the steps were chosen", how_chosen(records.study)))
-    return [*comparisons, *map(_seen, sorted(records.seen_validation))]
+        chosen = HOW_CHOSEN.format(metric=counterpart(records.metric, "val"))
+        comparisons.append(Answer("How the steps were chosen", chosen))
+    return [*comparisons, *(Answer(cell, SEEN) for cell in sorted(records.seen_validation))]
 
 
 def foremost(found: Iterable[Answer]) -> list[Answer]:
@@ -76,13 +82,8 @@ def tally(found: Iterable[Answer]) -> str:
     return f"Of {sum(counts.values())}: {', '.join(f'{count} {verdict}' for verdict, count in counts.items())}."
 
 
-def _seen(cell: str) -> Answer:
-    text = "trains on the validation pictures, so its validation figures are left out and chose nothing"
-    return Answer(cell, text)
-
-
 def _comparison(records: Records, row: Mapping[str, Any], averaged: bool = False) -> Answer:
-    subject = step_in_words(records.study, row) if row["factor"] == "path" else comparison_label(row)
+    subject = step_in_words(records, row) if row["factor"] == "path" else comparison_label(row)
     if row["verdict"] == IDENTICAL:
         return Answer(subject, _same_as(records, row), IDENTICAL)
     broken = counts_in_words({DIVERGED: row["n_diverged"], FAILED: row["n_failed"]})
@@ -97,8 +98,8 @@ def _comparison(records: Records, row: Mapping[str, Any], averaged: bool = False
     if row["verdict"] in (TOO_FEW, UNSTABLE):
         return Answer(subject, seen, row["verdict"], broken)
     note = ", ".join(filter(None, [f"p_holm {p_text(row['p_holm'])}", broken]))
-    more = unclear(row)
-    return Answer(subject, seen, row["verdict"], note, f"{more[0].upper()}{more[1:]}." if more else "")
+    more = capitalised(unclear(row))
+    return Answer(subject, seen, row["verdict"], note, f"{more}." if more else "")
 
 
 def unclear(row: Mapping[str, Any]) -> str:
@@ -108,27 +109,21 @@ def unclear(row: Mapping[str, Any]) -> str:
     said = []
     if pd.notna(row["equivalent_within"]):
         said.append(f"no difference larger than ±{number(row['equivalent_within'], SENTENCE_DIGITS)} (90 %)")
-    if pd.notna(row["seeds_needed"]):
-        said.append(_settled(row))
+    needed = row["seeds_needed"]
+    if pd.notna(needed) and needed > row["n_pairs"]:
+        seeds = f"more than {MANY_SEEDS:,}" if needed > MANY_SEEDS else f"about {needed}"
+        said.append(f"{seeds} seeds would settle it")
+    elif pd.notna(needed):
+        said.append(f"p {p_text(row['p_value'])} by itself, which Holm's correction takes back")
     return "; ".join(said)
-
-
-def _settled(row: Mapping[str, Any]) -> str:
-    if row["seeds_needed"] > MANY_SEEDS:
-        return f"more than {MANY_SEEDS:,} seeds would settle it"
-    if row["seeds_needed"] > row["n_pairs"]:
-        return f"about {row['seeds_needed']} seeds would settle it"
-    return f"p {p_text(row['p_value'])} by itself, which Holm's correction takes back"
 
 
 def _same_as(records: Records, row: Mapping[str, Any]) -> str:
     """Whose trials stand for a level that changed nothing."""
-    for comparison in records.comparisons:
-        if (comparison["factor"], comparison["level"]) == (row["factor"], row["level"]):
-            other = records.resolve(comparison["cell"])
-            if other != comparison["cell"]:
-                return f"the same configuration as {other}, which ran once"
-    return f"the same configuration as {row['baseline_level']}, which ran once"
+    own = (row["factor"], row["level"])
+    cells = [found["cell"] for found in records.comparisons if (found["factor"], found["level"]) == own]
+    others = (records.resolve(cell) for cell in cells if records.resolve(cell) != cell)
+    return f"the same configuration as {next(others, row['baseline_level'])}, which ran once"
 
 
 def _interaction(row: Mapping[str, Any]) -> Answer:
@@ -156,15 +151,14 @@ def _search(records: Records, ranking: pd.DataFrame) -> list[Answer]:
     text += f"; {plural(best['n'], 'run')}, of {plural(len(ranking), 'configuration')}"
     if "n_stopped" in ranking:
         text += f", {(ranking['n_stopped'] > 0).sum()} of them stopped early"
-    own = {*RANKING_COLUMNS, *STOPPED_COLUMNS}
-    settings = {name: setting_text(value) for name, value in best.items() if name not in own}
+    settings = {name: setting_text(best[name]) for name in settings_of_cells(ranking)}
     note = ", ".join(f"{name} = {value}" for name, value in settings.items() if value)
     return [Answer(str(best["cell"]), text, note=note)]
 
 
 def stopped_early(records: Records) -> str:
     """What a trial scheduler stopped, and how the ranking treats it; empty where it stopped nothing."""
-    rows = records.trials.loc[records.trials["status"] == STOPPED]
+    rows = records.of_status(STOPPED)
     if rows.empty:
         return ""
     where = f"{plural(len(rows), 'trial')} of {plural(rows['cell'].nunique(), 'cell')}"
@@ -200,24 +194,13 @@ def _difference(row: Mapping[str, Any], name: str) -> str:
     return f"{number(row[name], SENTENCE_DIGITS, signed=True)} {band}".strip().replace("-", "−")
 
 
-def step_in_words(study: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+def step_in_words(records: Records, row: Mapping[str, Any]) -> str:
     """What a row of a path's ablation table compares: one step, or all so far together; "" for some of them."""
-    names = level_names(study)
-    taken = [found for found in candidates(study) if found.chosen]
+    taken = [found for found in candidates(records) if found.chosen]
     this = next((found for found in taken if found.cell == row["level"]), None)
     if this is None:
-        return f"{row['level']} against {row['baseline_level']}"
+        return comparison_label(row)
     if this.against == row["baseline_level"]:
-        return f"Step {this.step}, {this.factor} {' → '.join(names[this.factor][:2])}"
-    which = "All" if this.step == len(names) else "The first"
+        return f"Step {this.step}, {this.factor} {' → '.join(records.levels[this.factor][:2])}"
+    which = "All" if this.step == len(records.levels) else "The first"
     return f"{which} {this.step} steps together" if this.step == len(taken) else ""
-
-
-def how_chosen(study: Mapping[str, Any]) -> str:
-    """By what a path chose its steps, and what that does to them."""
-    metric = counterpart(str(study["metric"]), "val")
-    return (
-        f"each step took, of the factors that were left, the one that most seeds finished, of equals the one with the "
-        f"best mean {metric}, by the seeds and epochs of the time of choosing; its figures here hold these too, which "
-        "flatters it a little, most where many were left; path.csv has every candidate"
-    )

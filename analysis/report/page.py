@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
 from analysis.figures.gallery import Gallery
 from analysis.figures.theme import COMPOUND, CONFIG, Figure, javascript
@@ -83,23 +84,17 @@ def page(
     )
 
 
-def _text(name: str) -> Any:
-    from markupsafe import Markup
-
+def _text(name: str) -> Markup:
     return Markup((TEMPLATES / name).read_text(encoding="utf-8"))
 
 
-def _json(value: Any) -> Any:
+def _json(value: Any) -> Markup:
     """JSON for a script element, which no text in it can end."""
-    from markupsafe import Markup
-
     return Markup(json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"))
 
 
-def _library() -> Any:
+def _library() -> Markup:
     """The drawing library as the content of a script element, which `</script` in one of its strings would end."""
-    from markupsafe import Markup
-
     return Markup(javascript().replace("</script", "<\\/script").replace("<!--", "\\x3c!--"))
 
 

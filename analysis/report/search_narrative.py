@@ -1,8 +1,8 @@
 """Sentences on how far the best of a search can be believed."""
 
-import numpy as np
 import pandas as pd
 
+from analysis.statistics.hypothesis_tests import rounding
 from analysis.tables.formatting import number
 from analysis.tables.search.importance import importance_note
 from analysis.tables.search.results import TOP, SearchResults
@@ -63,7 +63,7 @@ def _measured(ranked: pd.DataFrame) -> str:
 def _flattery(tested: pd.DataFrame, metric: str) -> str:
     """How much further validation stands above test among the best than among the others."""
     top, others = (part["gap"].median() for part in (tested.head(TOP), tested.iloc[TOP:]))
-    noise = 16 * np.finfo("float64").eps * float(tested[["val_mean", "test_mean"]].abs().max().max())
+    noise = rounding(tested[["val_mean", "test_mean"]].to_numpy())
     top, others, apart = (0.0 if abs(gap) <= noise else gap for gap in (top, others, top - others))
     gap = "Validation minus test" if maximised(metric) else "Test minus validation"
     return (

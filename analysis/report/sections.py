@@ -15,6 +15,7 @@ from analysis.report import html_tables
 from analysis.report.html_tables import HtmlTable, capped
 from analysis.report.narrative import pareto_in_words, stopped_early
 from analysis.tables.confusion import MAXIMUM_CELLS
+from analysis.tables.formatting import capitalised
 from analysis.tables.gained_and_lost import MAXIMUM_COMPARISONS
 from analysis.tables.search.pareto import cell_objectives, measured
 
@@ -50,44 +51,6 @@ THEIRS = " “Theirs” is the figure of the study’s source, measured there, n
 
 
 @dataclass(frozen=True)
-class Listing:
-    """Where a table without a sheet of its own stands: section, heading, and what is to be known of it."""
-
-    section: str
-    heading: str
-    text: str = ""
-
-
-LISTED: dict[str, Listing] = {
-    "top": Listing(
-        "search",
-        "The best, and what test says of them",
-        "Test rank is the place that test gives among all configurations; gap is how much better validation is than "
-        "test.",
-    ),
-    "importance": Listing(
-        "search",
-        "Which settings matter",
-        "Either importance sums to 1 over the settings: fANOVA’s is, of what settings explain by themselves over the "
-        "whole space, the share of this one, and what they explain only together is not in it; PED-ANOVA’s is for "
-        "coming among the best. n configurations have the setting, of which fANOVA takes n fanova.",
-    ),
-    "rungs": Listing(
-        "search",
-        "Rungs",
-        "The epochs after which the trial scheduler stopped trials; the last row is the whole budget.",
-    ),
-    "path": Listing(
-        "ablation",
-        "Every candidate of every step",
-        "Each factor that was left, turned on beside the steps before; val delta is its change in validation, the "
-        "others speak of test data. The step was the one that most seeds finished, of equals the best in validation, "
-        "by the seeds and epochs of the time of choosing. Of several candidates the best is also the luckiest.",
-    ),
-}
-
-
-@dataclass(frozen=True)
 class Block:
     """A table with its heading, a paragraph before it and one behind."""
 
@@ -95,6 +58,35 @@ class Block:
     text: str = ""
     table: HtmlTable | None = None
     after: str = ""
+
+
+LISTED: dict[str, tuple[str, str, str]] = {  # of a table without a sheet of its own: section, heading, text
+    "top": (
+        "search",
+        "The best, and what test says of them",
+        "Test rank is the place that test gives among all configurations; gap is how much better validation is than "
+        "test.",
+    ),
+    "importance": (
+        "search",
+        "Which settings matter",
+        "Either importance sums to 1 over the settings: fANOVA’s is, of what settings explain by themselves over the "
+        "whole space, the share of this one, and what they explain only together is not in it; PED-ANOVA’s is for "
+        "coming among the best. n configurations have the setting, of which fANOVA takes n fanova.",
+    ),
+    "rungs": (
+        "search",
+        "Rungs",
+        "The epochs after which the trial scheduler stopped trials; the last row is the whole budget.",
+    ),
+    "path": (
+        "ablation",
+        "Every candidate of every step",
+        "Each factor that was left, turned on beside the steps before; val delta is its change in validation, the "
+        "others speak of test data. The step was the one that most seeds finished, of equals the best in validation, "
+        "by the seeds and epochs of the time of choosing. Of several candidates the best is also the luckiest.",
+    ),
+}
 
 
 @dataclass
@@ -109,7 +101,7 @@ class Section:
 
     @property
     def title(self) -> str:
-        return HEADINGS.get(self.anchor) or f"{self.anchor[:1].upper()}{self.anchor[1:]}"
+        return HEADINGS.get(self.anchor) or capitalised(self.anchor)
 
     @property
     def filled(self) -> bool:
@@ -147,12 +139,10 @@ def sections(
         made["classes"].blocks.append(Block(text=text, table=html_tables.per_class(tables["per_class"])))
     if trials.rows:
         made["trials"].blocks.append(Block(table=trials))
-    for name, listing in LISTED.items():
+    for name, (section, heading, text) in LISTED.items():
         if name in tables and len(tables[name]):
             table = capped(html_tables.plain(tables[name]), f"{name}.csv")
-            made.setdefault(listing.section, Section(listing.section)).blocks.append(
-                Block(listing.heading, listing.text, table)
-            )
+            made.setdefault(section, Section(section)).blocks.append(Block(heading, text, table))
     for figure in figures:
         made.setdefault(figure.section, Section(figure.section)).figures.append(figure)
     for gallery in galleries:

@@ -15,9 +15,7 @@ class FactorialGrid:
 
     def __init__(self, records: Records, metric: str) -> None:
         self.records = records
-        self.factors = {
-            factor["name"]: [level["name"] for level in factor["levels"]] for factor in records.study.get("factors", [])
-        }
+        self.factors = records.levels
         self.cells = {
             self._key(cell["levels"]): cell["name"]
             for cell in records.study.get("cells", [])
@@ -51,15 +49,15 @@ class FactorialGrid:
     def count(self, cells: Iterable[str], status: str) -> int:
         return sum(self.records.count(cell, status) for cell in cells)
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether every combination of levels has trials of its own."""
+        cells = {self.records.resolve(name) for name in self.cells.values()}
+        return 1 < len(cells) == np.prod([len(levels) for levels in self.factors.values()])
+
 
 SEED, RESIDUAL = "seed", "residual"
 WHOLE_FACTORIAL = 4
-
-
-def is_complete(grid: FactorialGrid, records: Records) -> bool:
-    """Whether every combination of levels has trials of its own."""
-    cells = {records.resolve(name) for name in grid.cells.values()}
-    return 1 < len(cells) == np.prod([len(levels) for levels in grid.factors.values()])
 
 
 def sums_of_squares(grid: FactorialGrid, values: pd.DataFrame) -> pd.DataFrame:
@@ -71,8 +69,8 @@ def sums_of_squares(grid: FactorialGrid, values: pd.DataFrame) -> pd.DataFrame:
     keys = {cell: key for key, cell in grid.cells.items()}
     rows = [
         {f"f{place}": level for place, level in enumerate(keys[cell])} | {"seed": str(seed), "value": value}
-        for cell in values
-        for seed, value in values[cell].items()
+        for cell, by_seed in values.items()
+        for seed, value in by_seed.items()
     ]
     order = len(names) if len(names) <= WHOLE_FACTORIAL else 2
     terms = [term for size in range(1, order + 1) for term in combinations(names, size)]

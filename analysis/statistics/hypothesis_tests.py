@@ -5,8 +5,9 @@ Differences that are equal up to the rounding of their operands count as equal: 
 p = 1e-30 where nothing but a constant was seen.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import comb
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,42 +56,32 @@ def paired(baseline: NDArray[np.float64], level: NDArray[np.float64]) -> Paired:
     n = len(level)
     if n == 0:
         return Paired()
-    scale = float(max(np.abs(level).max(), np.abs(baseline).max()))
-    differences, equal = _denoised(level - baseline, scale)
+    noise = rounding(baseline, level)
+    differences = np.where(np.abs(level - baseline) <= noise, 0.0, level - baseline)
+    equal = bool(np.ptp(differences) <= noise)
+    differences = np.full_like(differences, differences[0]) if equal else differences
     delta = float(differences.mean())
-    delta = 0.0 if abs(delta) <= _rounding(scale) else delta  # of differences that cancel
-    means = {"baseline_mean": float(baseline.mean()), "level_mean": float(level.mean()), "delta": delta}
+    delta = 0.0 if abs(delta) <= noise else delta  # of differences that cancel
+    seen = Paired(float(baseline.mean()), float(level.mean()), delta, n_pairs=n)
     if n < 2:
-        return Paired(n_pairs=n, **means)
+        return seen
     p_permutation = sign_flip_p(differences)
     if equal:
         p_value = 1.0 if delta == 0 else p_permutation
-        return Paired(n_pairs=n, **means, ci_low=delta, ci_high=delta, p_value=p_value, p_permutation=p_permutation)
-    test = stats.ttest_1samp(differences, 0.0)
+        return replace(seen, ci_low=delta, ci_high=delta, p_value=p_value, p_permutation=p_permutation)
+    effect_size = delta / float(differences.std(ddof=1))
+    tested = _t_test(stats.ttest_1samp(differences, 0.0))
+    return replace(seen, **tested, p_permutation=p_permutation, effect_size=effect_size)
+
+
+def _t_test(test: Any) -> dict[str, Any]:
     interval = test.confidence_interval(CONFIDENCE)
-    return Paired(
-        n_pairs=n,
-        **means,
-        ci_low=float(interval.low),
-        ci_high=float(interval.high),
-        p_value=float(test.pvalue),
-        p_permutation=p_permutation,
-        effect_size=delta / float(differences.std(ddof=1)),
-    )
+    return {"ci_low": float(interval.low), "ci_high": float(interval.high), "p_value": float(test.pvalue)}
 
 
-def _denoised(differences: NDArray[np.float64], scale: float) -> tuple[NDArray[np.float64], bool]:
-    """Differences with mere rounding taken out, and whether all of them are equal."""
-    noise = _rounding(scale)
-    clean = np.where(np.abs(differences) <= noise, 0.0, differences)
-    if np.ptp(clean) <= noise:
-        return np.full_like(clean, clean[0]), True
-    return clean, False
-
-
-def _rounding(scale: float) -> float:
+def rounding(*values: NDArray[np.float64]) -> float:
     """What values of this size may differ by although they are equal."""
-    return 16 * float(np.finfo(np.float64).eps) * scale
+    return 16 * float(np.finfo(np.float64).eps) * max(float(np.abs(part).max()) for part in values)
 
 
 def sign_flip_p(differences: NDArray[np.float64]) -> float:
@@ -120,27 +111,20 @@ def unpaired(baseline: NDArray[np.float64], level: NDArray[np.float64]) -> Diffe
     Where neither sample varies the test is undefined: the interval is then the point and the p-value that of the exact
     permutation test (1 when the samples are equal).
     """
-    means = {
-        "baseline_mean": float(baseline.mean()) if len(baseline) else None,
-        "level_mean": float(level.mean()) if len(level) else None,
-    }
+    seen = Difference(*(float(values.mean()) if len(values) else None for values in (baseline, level)))
     if not len(baseline) or not len(level):
-        return Difference(**means)
-    noise = _rounding(float(max(np.abs(baseline).max(), np.abs(level).max())))
+        return seen
+    noise = rounding(baseline, level)
     delta = float(level.mean() - baseline.mean())
     if min(len(baseline), len(level)) < 2:
-        return Difference(**means, delta=delta)
+        return replace(seen, delta=delta)
     if max(np.ptp(baseline), np.ptp(level)) <= noise:
         delta = 0.0 if abs(delta) <= noise else delta
         # Only the observed split of the pooled values is as extreme, and its mirror image where the sizes are equal.
         reached = 2 if len(baseline) == len(level) else 1
         p_value = reached / comb(len(baseline) + len(level), len(level)) if delta else 1.0
-        return Difference(**means, delta=delta, ci_low=delta, ci_high=delta, p_value=p_value)
-    test = stats.ttest_ind(level, baseline, equal_var=False)
-    interval = test.confidence_interval(CONFIDENCE)
-    return Difference(
-        **means, delta=delta, ci_low=float(interval.low), ci_high=float(interval.high), p_value=float(test.pvalue)
-    )
+        return replace(seen, delta=delta, ci_low=delta, ci_high=delta, p_value=p_value)
+    return replace(seen, delta=delta, **_t_test(stats.ttest_ind(level, baseline, equal_var=False)))
 
 
 def smallest_p(n_pairs: int) -> float:
@@ -151,5 +135,4 @@ def smallest_p(n_pairs: int) -> float:
 def half_width(std: pd.Series, n: pd.Series) -> pd.Series:
     """Half of the 95 % t interval of a mean, from the standard deviation (ddof 1) of n values; null for n < 2."""
     count = n.astype("float64").where(n >= 2)
-    quantile = stats.t.ppf(0.5 + CONFIDENCE / 2, count.to_numpy() - 1)
-    return pd.Series(quantile, index=std.index) * std / np.sqrt(count)
+    return stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1) * std / np.sqrt(count)

@@ -2,12 +2,13 @@
 test of two trials."""
 
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+
+from analysis.records.columns import read_parquet
 
 ECE_BINS = 15
 
@@ -36,44 +37,30 @@ Predictions = ClassPredictions | LandmarkErrors | None
 
 def read_predictions(path: Path) -> Predictions:
     """What a trial's predictions say, in the order of the examples; None where the file is missing or unreadable."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid):
+    table = read_parquet(path)
+    if table is None or not has_integers(table, "index"):
         return None
-    columns = {name: table.column(name).to_numpy() for name in table.column_names}
-    index = columns.get("index")
-    if index is None or not np.issubdtype(index.dtype, np.integer):
+    table = table.sort_values("index", kind="stable")
+    if "true_x0" in table:
+        return LandmarkErrors(table["index"].to_numpy("int64"), point_errors(table))
+    if not has_integers(table, "target", "prediction"):
         return None
-    order = np.argsort(index, kind="stable")
-    columns = {name: values[order] for name, values in columns.items()}
-    index = columns.pop("index").astype(np.int64)
-    if "true_x0" in columns:
-        return LandmarkErrors(index, point_errors(columns))
-    target, prediction = columns.get("target"), columns.get("prediction")
-    if target is None or prediction is None:
-        return None
-    if not (np.issubdtype(target.dtype, np.integer) and np.issubdtype(prediction.dtype, np.integer)):
-        return None
-    known = target >= 0
-    scores = [values for name, values in columns.items() if name.startswith("score_")]
-    right = (target == prediction)[known]
-    ece = None
-    if scores:
-        ece = calibration_error(reduce(np.maximum, scores)[known].astype(np.float64), right)
-    return ClassPredictions(
-        index[known], target[known].astype(np.int64), prediction[known].astype(np.int64), right, ece
-    )
+    table = table.loc[table["target"] >= 0]
+    index, target, prediction = (table[name].to_numpy("int64") for name in ("index", "target", "prediction"))
+    right = target == prediction
+    confidence = table.filter(regex="^score_").max(axis=1, skipna=False).to_numpy("float64")
+    return ClassPredictions(index, target, prediction, right, calibration_error(confidence, right))
 
 
-def point_errors(columns: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
+def has_integers(table: pd.DataFrame, *columns: str) -> bool:
+    return all(name in table and pd.api.types.is_integer_dtype(table[name]) for name in columns)
+
+
+def point_errors(table: pd.DataFrame) -> NDArray[np.float64]:
     """Mean over landmarks of the distance between (x_i, y_i) and (true_x_i, true_y_i), by example."""
-    count = sum(name.startswith("true_x") for name in columns)
     distances = [
-        np.hypot(columns[f"x{i}"] - columns[f"true_x{i}"], columns[f"y{i}"] - columns[f"true_y{i}"])
-        for i in range(count)
+        np.hypot(table[f"x{i}"] - table[f"true_x{i}"], table[f"y{i}"] - table[f"true_y{i}"])
+        for i in range(table.columns.str.startswith("true_x").sum())
     ]
     return np.mean(np.stack(distances).astype(np.float64), axis=0)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.records.columns import column, rows_of
+from analysis.records.columns import column, rows_of, within
 from analysis.records.run_records import Records
 from analysis.records.schema import DIVERGED, FAILED
 from analysis.records.store import read_records
@@ -37,7 +37,6 @@ from analysis.tables.run_differences import (
     same_data,
     text_of,
     whole,
-    within,
 )
 from core.errors import FaultError
 

@@ -13,8 +13,8 @@ import pandas as pd
 
 from analysis.records.run_records import Records
 from analysis.records.schema import DIVERGED, FAILED
-from analysis.statistics.factorial import FactorialGrid, is_complete, sums_of_squares
-from analysis.statistics.hypothesis_tests import Paired, paired
+from analysis.statistics.factorial import FactorialGrid, sums_of_squares
+from analysis.statistics.hypothesis_tests import Paired, paired, rounding
 from analysis.tables.ablation import table_with_verdicts
 
 INTERACTION_COLUMNS = (
@@ -31,10 +31,7 @@ def effects_table(records: Records, metric: str) -> pd.DataFrame:
         for level in levels:
             groups = grid.groups([{factor: level}, {factor: base}])
             cells, baselines = ([group[side] for group in groups] for side in (0, 1))
-            statistics = Paired()
-            if groups:
-                changed, unchanged = grid.means(groups)
-                statistics = paired(unchanged, changed)
+            statistics = paired(*reversed(grid.means(groups))) if groups else Paired()
             rows.append(
                 {
                     "factor": factor,
@@ -63,11 +60,9 @@ def interactions_table(records: Records, metric: str) -> pd.DataFrame:
             if groups:
                 both, only_a, only_b, neither = grid.means(groups)
                 statistics = paired(only_b - neither, both - only_a)
-            rows.append(
-                {"factor_a": factor_a, "level_a": level_a, "factor_b": factor_b, "level_b": level_b, "metric": metric}
-                | asdict(statistics)
-                | {"interaction": statistics.delta}
-            )
+            compared = (factor_a, level_a, factor_b, level_b, metric)
+            row = dict(zip(INTERACTION_COLUMNS[:5], compared, strict=True))
+            rows.append(row | asdict(statistics) | {"interaction": statistics.delta})
     table = pd.DataFrame(rows, columns=list(INTERACTION_COLUMNS))
     return table.astype(dict.fromkeys(INTERACTION_COLUMNS[6:], "float64") | {"n_pairs": "int64"})
 
@@ -85,32 +80,15 @@ def anova_table(records: Records, metric: str) -> pd.DataFrame:
     """
     grid = FactorialGrid(records, metric)
     values = grid.values.dropna()
-    if not is_complete(grid, records) or len(values) < 2:
-        return _typed([])
+    kinds = dict.fromkeys(ANOVA_COLUMNS[2:7], "float64") | {"df": "int64", "n": "int64"}
+    if not grid.is_complete or len(values) < 2:
+        return pd.DataFrame(columns=list(ANOVA_COLUMNS)).astype(kinds)
     spread = sums_of_squares(grid, values)
-    rest = spread.iloc[-1]
-    noise = values.size * (16 * np.finfo(np.float64).eps * float(values.abs().to_numpy().max())) ** 2
-    clear = rest["sum_sq"] > noise
-    rows = []
-    for place, (source, row) in enumerate(spread.iterrows(), 1):
-        tested = clear and place < len(spread)
-        rows.append(
-            {
-                "source": source,
-                "df": round(row["df"]),
-                "sum_sq": row["sum_sq"],
-                "mean_sq": row["sum_sq"] / row["df"],
-                "f": row["F"] if tested else None,
-                "p_value": row["PR(>F)"] if tested else None,
-                "eta_sq_partial": row["sum_sq"] / (row["sum_sq"] + rest["sum_sq"]) if tested else None,
-                "metric": metric,
-                "n": len(values),
-            }
-        )
-    return _typed(rows)
-
-
-def _typed(rows: list[dict[str, object]]) -> pd.DataFrame:
-    table = pd.DataFrame(rows, columns=list(ANOVA_COLUMNS))
-    numbers = ("sum_sq", "mean_sq", "f", "p_value", "eta_sq_partial")
-    return table.astype(dict.fromkeys(numbers, "float64") | {"df": "int64", "n": "int64"})
+    rest = spread["sum_sq"].iloc[-1]
+    table = spread.rename(columns={"F": "f", "PR(>F)": "p_value"}).rename_axis("source").reset_index()
+    table["mean_sq"] = table["sum_sq"] / table["df"]
+    table["df"] = table["df"].round()
+    table["eta_sq_partial"] = table["sum_sq"] / (table["sum_sq"] + rest)
+    clear = rest > values.size * rounding(values.to_numpy()) ** 2
+    table.loc[table.index[-1 if clear else 0 :], ["f", "p_value", "eta_sq_partial"]] = np.nan
+    return table.assign(metric=metric, n=len(values))[list(ANOVA_COLUMNS)].astype(kinds)

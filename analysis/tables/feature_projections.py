@@ -5,7 +5,7 @@ report, and a trial's rows are taken from the table of the report before as long
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.records.columns import read_parquet
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
-from analysis.tables.confusion import class_name
 from core.metrics import SPLITS
 
 COLUMNS = (
@@ -56,11 +56,10 @@ def projections_table(records: Records, run: RunDirectory, cells: Iterable[str])
     are equal.
     """
     known = _earlier(run.report / "projections.parquet")
-    names = records.class_names
     parts = []
     for cell in cells:
         trial = records.first_trial(cell, lambda name: (run.artifacts / name / "features.parquet").is_file())
-        part = _of_trial(run.artifacts / trial / "features.parquet", known, names) if trial else None
+        part = _of_trial(run.artifacts / trial / "features.parquet", known, records.class_name) if trial else None
         if part is not None:
             parts.append(part.assign(cell=cell, trial=trial)[list(COLUMNS)])
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
@@ -68,18 +67,15 @@ def projections_table(records: Records, run: RunDirectory, cells: Iterable[str])
 
 def _earlier(path: Path) -> dict[str, pd.DataFrame]:
     """Rows of the report before, by the digest of the features that they are of."""
-    try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError):
-        return {}
-    if tuple(table) != COLUMNS:
+    table = read_parquet(path)
+    if table is None or tuple(table) != COLUMNS:
         return {}
     # Trials whose features are equal have the same rows; one of them is enough.
     table = table.loc[table["trial"] == table.groupby("features")["trial"].transform("first")]
     return {str(digest): rows for digest, rows in table.groupby("features", sort=False)}
 
 
-def _of_trial(path: Path, known: Mapping[str, pd.DataFrame], names: list[str]) -> pd.DataFrame | None:
+def _of_trial(path: Path, known: Mapping[str, pd.DataFrame], class_name: Callable[[int], str]) -> pd.DataFrame | None:
     try:
         digest = hashlib.sha256(METHOD.encode() + path.read_bytes()).hexdigest()[:16]
     except OSError:
@@ -87,29 +83,27 @@ def _of_trial(path: Path, known: Mapping[str, pd.DataFrame], names: list[str]) -
     if digest in known:
         return known[digest]
     features = read_features(path)
-    return None if features is None else projected(features, names).assign(features=digest)
+    return None if features is None else projected(features, class_name).assign(features=digest)
 
 
 def read_features(path: Path) -> Features | None:
     """The finite rows of features.parquet; None where the file is unreadable or fewer than three rows are finite."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+    table = read_parquet(path, "split", "index", "label", "feature")
+    if table is None:
+        return None
     try:
-        table = pq.read_table(path, columns=["split", "index", "label", "feature"])
-        value = np.stack([np.asarray(row, dtype=np.float64) for row in table.column("feature").to_pylist()])
-        index, label = (table.column(name).to_numpy().astype(np.int64) for name in ("index", "label"))
-    except (OSError, pa.ArrowInvalid, KeyError, ValueError, TypeError):
+        value = np.array(table["feature"].tolist(), dtype=np.float64)
+        index, label = (table[name].to_numpy("int64") for name in ("index", "label"))
+    except (ValueError, TypeError):  # vectors of several lengths, or of no numbers
         return None
     if value.ndim != 2 or value.shape[1] == 0:
         return None
     finite = np.isfinite(value).all(axis=1)
-    split = np.array(table.column("split").to_pylist(), dtype=np.str_)
-    features = Features(split, index, label, value, int((~finite).sum())).rows(finite)
+    features = Features(table["split"].to_numpy(np.str_), index, label, value, int((~finite).sum())).rows(finite)
     return features if len(features.label) >= 3 else None
 
 
-def projected(features: Features, names: list[str]) -> pd.DataFrame:
+def projected(features: Features, class_name: Callable[[int], str]) -> pd.DataFrame:
     """COLUMNS without cell, trial and features, of points evenly spaced over each split."""
     train = features.value[features.split == "train"]
     fitted = train if len(train) >= 2 else features.value
@@ -118,12 +112,10 @@ def projected(features: Features, names: list[str]) -> pd.DataFrame:
     pca = (kept.value - fitted.mean(axis=0)) @ axes.T
     accuracy, majority = neighbours_accuracy(features)
     table = pd.DataFrame({"split": kept.split, "index": kept.index})
-    table["class"] = [class_name(names, label) for label in kept.label]
+    table["class"] = list(map(class_name, kept.label))
     for name, values in (("pca", pca), ("tsne", tsne(kept.value))):
-        for axis in (0, 1):
-            table[f"{name}_{axis + 1}"] = _rounded(values[:, axis])
-    for axis in (0, 1):
-        table[f"pca_share_{axis + 1}"] = shares[axis]
+        table[f"{name}_1"], table[f"{name}_2"] = map(_rounded, values.T)
+    table["pca_share_1"], table["pca_share_2"] = shares
     return table.assign(neighbours_accuracy=accuracy, majority_share=majority, left_out=features.left_out)
 
 
@@ -143,15 +135,13 @@ def principal_axes(value: NDArray[np.float64], count: int) -> tuple[NDArray[np.f
     Not standardised: a feature counts by its size, as it does for the layer behind it. The largest entry of an axis is
     positive. Axes beyond the rank are zero.
     """
-    centred = value - value.mean(axis=0)
-    _, singular, right = np.linalg.svd(centred, full_matrices=False)
+    _, singular, right = np.linalg.svd(value - value.mean(axis=0), full_matrices=False)
     axes, shares = np.zeros((count, value.shape[1])), np.zeros(count)
     variance = singular**2
-    for place in range(min(count, len(singular))):
-        if variance[place] > 1e-12 * max(float(variance.sum()), 1e-300):
-            axis = right[place]
-            axes[place] = axis * np.sign(axis[np.argmax(np.abs(axis))])
-            shares[place] = variance[place] / variance.sum()
+    for place in np.flatnonzero(variance > 1e-12 * max(float(variance.sum()), 1e-300))[:count]:
+        axis = right[place]
+        axes[place] = axis * np.sign(axis[np.argmax(np.abs(axis))])
+        shares[place] = variance[place] / variance.sum()
     return axes, shares
 
 

@@ -5,7 +5,6 @@ A pair counts where both trials finished and left predictions of the same exampl
 that turns one way with one seed and back with another is noise; it counts where one way prevails.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.records.columns import typed
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
 from analysis.statistics.prediction_errors import (
@@ -23,17 +23,25 @@ from analysis.statistics.prediction_errors import (
     mcnemar_p,
     read_predictions,
 )
-from analysis.tables.confusion import class_name
 
-PAIR_COLUMNS = ("factor", "level", "baseline_level", "n_pairs", "examples")
+COMPARED = ("factor", "level", "baseline_level")
+PAIR_COLUMNS = (*COMPARED, "n_pairs", "examples")
 CLASS_COLUMNS = (
     *PAIR_COLUMNS,
     *("gained", "lost", "p_mcnemar", "class_gain", "class_gain_delta", "class_loss", "class_loss_delta"),
     *("ece_baseline", "ece_level"),
 )
 POINT_COLUMNS = (*PAIR_COLUMNS, "share_better", "share_worse", "delta_px", "delta_px_median")
+CHANGED_COLUMNS = (*COMPARED, "index", "true", "turned", "seeds", "back", "n", "baseline_says", "level_says")
+TEXTS = {*COMPARED, "class_gain", "class_loss", "true", "turned", "baseline_says", "level_says"}
+COUNTS = {"n_pairs", "examples", "index", "seeds", "back", "n"}
+GAINED, LOST = "gained", "lost"
+MAXIMUM_EXAMPLES = 50  # of each comparison, either way
 KEPT_TRIALS = 256
 MAXIMUM_COMPARISONS = 300  # the first of a study: each has two files to read a seed
+
+Pair = tuple[ClassPredictions, ClassPredictions]
+"""A baseline's trial and a level's of the same seed."""
 
 
 def why_and_changed(records: Records, run: RunDirectory) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -48,25 +56,20 @@ def why_and_changed(records: Records, run: RunDirectory) -> tuple[pd.DataFrame, 
     changed.csv holds, of classes, the test examples that turn, as `changed_rows` finds them.
     """
     read = lru_cache(KEPT_TRIALS)(lambda trial: read_predictions(run.predictions / f"{trial}.parquet"))
-    names = records.class_names
     rows, turned = [], []
     comparisons = records.comparisons[:MAXIMUM_COMPARISONS]
     for comparison in comparisons if run.predictions.is_dir() else []:
         pairs = list(_pairs(records, comparison["baseline_cell"], comparison["cell"], read))
-        row = {name: comparison[name] for name in PAIR_COLUMNS[:3]} | {"n_pairs": len(pairs)}
+        row = {name: comparison[name] for name in COMPARED} | {"n_pairs": len(pairs)}
         classes = [(a, b) for a, b in pairs if isinstance(a, ClassPredictions) and isinstance(b, ClassPredictions)]
         points = [(a, b) for a, b in pairs if isinstance(a, LandmarkErrors) and isinstance(b, LandmarkErrors)]
         if classes:
-            rows.append(row | _classes(classes, names))
-            turned += changed_rows(comparison, classes, names)
+            rows.append(row | _classes(classes, records.class_name))
+            turned += changed_rows(comparison, classes, records.class_name)
         elif points:
             rows.append(row | _points(points))
     columns = POINT_COLUMNS if any("share_better" in row for row in rows) else CLASS_COLUMNS
-    table = pd.DataFrame(rows, columns=list(columns))
-    texts = {"factor", "level", "baseline_level", "class_gain", "class_loss"}
-    counts = {"n_pairs", "examples"}
-    kinds = {name: "str" if name in texts else "int64" if name in counts else "float64" for name in columns}
-    return table.astype(kinds), changed_table(turned)
+    return typed(rows, columns, TEXTS, COUNTS), typed(turned, CHANGED_COLUMNS, TEXTS, COUNTS)
 
 
 def _pairs(
@@ -76,22 +79,20 @@ def _pairs(
     first, second = (records.finished_trials(cell) for cell in (baseline, level))
     for seed in sorted(first.keys() & second.keys()):
         a, b = read(first[seed]), read(second[seed])
-        if a is None or b is None or type(a) is not type(b) or not np.array_equal(a.index, b.index) or not len(a.index):
-            continue
-        if (
-            isinstance(a, ClassPredictions)
-            and isinstance(b, ClassPredictions)
-            and not np.array_equal(a.target, b.target)
-        ):
-            continue
-        yield a, b
+        if a is not None and b is not None and len(a.index) and _of_same_examples(a, b):
+            yield a, b
 
 
-def _classes(pairs: list[tuple[ClassPredictions, ClassPredictions]], names: list[str]) -> dict[str, Any]:
+def _of_same_examples(a: ClassPredictions | LandmarkErrors, b: ClassPredictions | LandmarkErrors) -> bool:
+    if isinstance(a, ClassPredictions) and isinstance(b, ClassPredictions):
+        return np.array_equal(a.index, b.index) and np.array_equal(a.target, b.target)
+    return type(a) is type(b) and np.array_equal(a.index, b.index)
+
+
+def _classes(pairs: Sequence[Pair], class_name: Callable[[int], str]) -> dict[str, Any]:
     gained = [int((~a.right & b.right).sum()) for a, b in pairs]
     lost = [int((a.right & ~b.right).sum()) for a, b in pairs]
-    by_class = pd.concat([_by_class(b) - _by_class(a) for a, b in pairs], axis=1).mean(axis=1)
-    classes, change = by_class.index.to_numpy(), by_class.to_numpy("float64")
+    change = pd.concat([_by_class(b) - _by_class(a) for a, b in pairs], axis=1).mean(axis=1)
     row: dict[str, Any] = {
         "examples": len(pairs[0][0].index),
         "gained": np.mean(gained),
@@ -99,9 +100,9 @@ def _classes(pairs: list[tuple[ClassPredictions, ClassPredictions]], names: list
         "p_mcnemar": np.median([mcnemar_p(g, x) for g, x in zip(gained, lost, strict=True)]),
     }
     for name, sign in (("gain", 1), ("loss", -1)):
-        place = int(np.argmax(sign * change))
-        if sign * change[place] > 0:
-            row |= {f"class_{name}": class_name(names, int(classes[place])), f"class_{name}_delta": change[place]}
+        place = int((sign * change).argmax())
+        if sign * change.iloc[place] > 0:
+            row |= {f"class_{name}": class_name(change.index[place]), f"class_{name}_delta": change.iloc[place]}
     for name, side in (("baseline", 0), ("level", 1)):
         errors = [pair[side].ece for pair in pairs]
         row[f"ece_{name}"] = np.mean([error for error in errors if error is not None]) if None not in errors else None
@@ -124,16 +125,8 @@ def _points(pairs: list[tuple[LandmarkErrors, LandmarkErrors]]) -> dict[str, Any
     }
 
 
-CHANGED_COLUMNS = (
-    *("factor", "level", "baseline_level", "index", "true", "turned", "seeds", "back", "n"),
-    *("baseline_says", "level_says"),
-)
-GAINED, LOST = "gained", "lost"
-MAXIMUM_EXAMPLES = 50  # of each comparison, either way
-
-
 def changed_rows(
-    comparison: Mapping[str, Any], pairs: Sequence[tuple[ClassPredictions, ClassPredictions]], names: list[str]
+    comparison: Mapping[str, Any], pairs: Sequence[Pair], class_name: Callable[[int], str]
 ) -> list[dict[str, Any]]:
     """Examples of a comparison that turned right ("gained") and wrong ("lost") in more of the `n` pairs of equal seeds
     than they turned the other way.
@@ -144,42 +137,26 @@ def changed_rows(
     out.
     """
     first = pairs[0][0]
-    same = [(a, b) for a, b in pairs if np.array_equal(a.index, first.index) and np.array_equal(a.target, first.target)]
+    same = [(a, b) for a, b in pairs if _of_same_examples(a, first)]
     right = np.stack([[a.right, b.right] for a, b in same])
+    said = np.stack([[a.prediction, b.prediction] for a, b in same])
     turned = {GAINED: ~right[:, 0] & right[:, 1], LOST: right[:, 0] & ~right[:, 1]}
     rows = []
     for way, other in ((GAINED, LOST), (LOST, GAINED)):
         seeds, back = turned[way].sum(axis=0), turned[other].sum(axis=0)
         order = np.lexsort((first.index, back, -seeds))
         for place in order[(seeds > back)[order]][:MAXIMUM_EXAMPLES]:
-            said = [
-                (int(a.prediction[place]), int(b.prediction[place])) for a, b in _where(same, turned[way][:, place])
-            ]
+            baseline, level = (_most(classes) for classes in said[turned[way][:, place], :, place].T)
             rows.append(
-                {name: comparison[name] for name in ("factor", "level", "baseline_level")}
-                | {"index": int(first.index[place]), "true": class_name(names, int(first.target[place]))}
+                {name: comparison[name] for name in COMPARED}
+                | {"index": int(first.index[place]), "true": class_name(int(first.target[place]))}
                 | {"turned": way, "seeds": int(seeds[place]), "back": int(back[place]), "n": len(same)}
-                | {
-                    "baseline_says": _most(names, [a for a, _ in said]),
-                    "level_says": _most(names, [b for _, b in said]),
-                }
+                | {"baseline_says": class_name(baseline), "level_says": class_name(level)}
             )
     return rows
 
 
-def _where(
-    pairs: Sequence[tuple[ClassPredictions, ClassPredictions]], flags: NDArray[np.bool_]
-) -> list[tuple[ClassPredictions, ClassPredictions]]:
-    return [pair for pair, flag in zip(pairs, flags, strict=True) if flag]
-
-
-def _most(names: list[str], classes: list[int]) -> str:
+def _most(classes: NDArray[np.int64]) -> int:
     """The class named most often, the first one where two are equal."""
-    counts = Counter(classes)
-    return class_name(names, min(counts, key=lambda name: (-counts[name], name)))
-
-
-def changed_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    texts = dict.fromkeys(("factor", "level", "baseline_level", "true", "turned", "baseline_says", "level_says"), "str")
-    counts = dict.fromkeys(("index", "seeds", "back", "n"), "int64")
-    return pd.DataFrame(rows, columns=list(CHANGED_COLUMNS)).astype(texts | counts)
+    names, counts = np.unique(classes, return_counts=True)
+    return int(names[counts.argmax()])

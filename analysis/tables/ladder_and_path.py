@@ -1,12 +1,11 @@
 """Designs of steps: a ladder's rungs with what each gained, and every candidate of every step of a path."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 
 import pandas as pd
 
-from analysis.records.columns import rows_of
+from analysis.records.columns import rows_of, typed
 from analysis.records.run_records import Records
 from analysis.statistics.hypothesis_tests import paired_by_seed
 from analysis.tables.ablation import cell_summary
@@ -34,10 +33,8 @@ def ladder_table(records: Records, ablation: pd.DataFrame) -> pd.DataFrame:
             gains = compared.get((rung, other), {})
             row |= {f"{name}_{over}": gains.get(name) for name in GAINS}
         rows.append(row)
-    table = pd.DataFrame(rows, columns=list(LADDER_COLUMNS))
     texts = {"rung", "metric", "reference", *(f"verdict_{over}" for over in (BEFORE, FIRST))}
-    counts = {"n", "n_failed", "n_diverged"}
-    return table.astype({name: "int64" if name in counts else "str" if name in texts else "float64" for name in table})
+    return typed(rows, LADDER_COLUMNS, texts, {"n", "n_failed", "n_diverged"})
 
 
 PATH_COLUMNS = (
@@ -57,23 +54,19 @@ class Candidate:
     chosen: bool
 
 
-def candidates(study: Mapping[str, Any]) -> Iterator[Candidate]:
+def candidates(records: Records) -> Iterator[Candidate]:
     """Of every step that was chosen or is in progress, by the levels of the study's cells."""
-    first = {factor["name"]: factor["levels"][0]["name"] for factor in study.get("factors", [])}
-    cells = {_on(cell["levels"], first): cell["name"] for cell in study.get("cells", [])}
-    chosen, on = list(study.get("path", [])), frozenset[str]()
-    for step in range(1, len(first) + 1):
-        taken = chosen[step - 1] if step <= len(chosen) else None
+    first = {factor: levels[0] for factor, levels in records.levels.items()}
+    cells = {
+        frozenset(factor for factor, level in cell["levels"].items() if level != first.get(factor)): cell["name"]
+        for cell in records.study.get("cells", [])
+    }
+    on = frozenset[str]()
+    for step, taken in zip(range(1, len(first) + 1), [*records.study.get("path", []), None], strict=False):
         for factor in first:
             if factor not in on and on in cells and on | {factor} in cells:
                 yield Candidate(step, factor, cells[on | {factor}], cells[on], factor == taken)
-        if taken is None:
-            return
         on |= {taken}
-
-
-def _on(levels: Mapping[str, str], first: Mapping[str, str]) -> frozenset[str]:
-    return frozenset(factor for factor, level in levels.items() if level != first.get(factor))
 
 
 def path_table(records: Records) -> pd.DataFrame:
@@ -82,33 +75,17 @@ def path_table(records: Records) -> pd.DataFrame:
     that most seeds finished.
     """
     metric = records.metric
-    names = level_names(records.study)
     rows = []
-    for found in candidates(records.study):
+    for found in candidates(records):
         test, validation = (
             paired_by_seed(records, found.against, found.cell, name) for name in (metric, counterpart(metric, "val"))
         )
+        before, after = records.levels[found.factor][:2]
         rows.append(
-            {
-                "step": found.step,
-                "factor": found.factor,
-                "from": names[found.factor][0],
-                "to": names[found.factor][1],
-                "cell": found.cell,
-                "against": found.against,
-                "metric": metric,
-                "n_pairs": test.n_pairs,
-                **records.broken(found.cell),
-                "val_delta": validation.delta,
-                "delta": test.delta,
-                "ci_low": test.ci_low,
-                "ci_high": test.ci_high,
-                "chosen": found.chosen,
-            }
+            asdict(found)
+            | {"from": before, "to": after, "metric": metric, "val_delta": validation.delta}
+            | asdict(test)
+            | records.broken(found.cell)
         )
     numbers = dict.fromkeys(("val_delta", "delta", "ci_low", "ci_high"), "float64")
     return pd.DataFrame(rows, columns=list(PATH_COLUMNS)).astype(numbers)
-
-
-def level_names(study: Mapping[str, Any]) -> dict[str, list[str]]:
-    return {factor["name"]: [level["name"] for level in factor["levels"]] for factor in study.get("factors", [])}

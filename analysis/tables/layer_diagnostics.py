@@ -2,13 +2,14 @@
 layer and epoch. As rows, as a table of the last epoch, and as sentences where a stated rule finds a fault.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from analysis.records.columns import last_epochs, read_parquet
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
 from analysis.records.schema import DIVERGED
@@ -56,11 +57,8 @@ def _of_cell(records: Records, run: RunDirectory, cell: str) -> Iterator[pd.Data
 
 def read_diagnostics(path: Path) -> pd.DataFrame | None:
     """epoch, place, layer, kind and MEASURES; None where the file is missing or says something else."""
-    try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError):
-        return None
-    if not {"epoch", "layer", "kind", *MEASURES} <= set(table) or table.empty:
+    table = read_parquet(path)
+    if table is None or not {"epoch", "layer", "kind", *MEASURES} <= set(table) or table.empty:
         return None
     table["layer"] = table["layer"].astype("str").str.removesuffix(".layer")
     table["place"] = table.groupby("epoch").cumcount()
@@ -69,8 +67,7 @@ def read_diagnostics(path: Path) -> pd.DataFrame | None:
 
 def diagnostics_table(rows: pd.DataFrame) -> pd.DataFrame:
     """COLUMNS: each layer in its trial's last epoch, means over the `n` seeds; layers from the input on."""
-    last = rows.loc[rows["epoch"] == rows.groupby(["cell", "seed"])["epoch"].transform("max")]
-    grouped = last.groupby(["cell", "place", "layer", "kind"], sort=False)
+    grouped = rows.loc[last_epochs(rows, "cell", "seed")].groupby(["cell", "place", "layer", "kind"], sort=False)
     table = grouped.agg(epoch=("epoch", "max"), n=("seed", "nunique"), **{name: (name, "mean") for name in MEASURES})
     return table.reset_index()[list(COLUMNS)]
 
@@ -107,8 +104,11 @@ def _dead(own: pd.DataFrame) -> str:
         if all(epoch is not None for epoch in begun):
             since.setdefault(max(epoch for epoch in begun if epoch is not None), []).append(str(layer))
             share.append(float(part.loc[part["epoch"] == part["epoch"].max(), "dead"].min()))
+    if not since:
+        return ""
+    how_many = "100 %" if min(share) == 1 else f"more than {100 * DEAD:g} %"
     parts = [f"in {_named(names)} from epoch {epoch} on" for epoch, names in sorted(since.items())]
-    return f"{_percent(min(share))} of the units are dead {_joined(parts)}" if parts else ""
+    return f"{how_many} of the units are dead {', '.join(parts)}"
 
 
 def _since(flags: "pd.Series[bool]") -> int | None:
@@ -121,7 +121,7 @@ def _since(flags: "pd.Series[bool]") -> int | None:
 
 
 def _vanished(own: pd.DataFrame) -> str:
-    last = own.loc[own["epoch"] == own.groupby("seed")["epoch"].transform("max")].dropna(subset="gradient_norm")
+    last = own.loc[last_epochs(own, "seed")].dropna(subset="gradient_norm")
     worst = last.groupby("layer", sort=False)["gradient_norm"].max()
     layers = [str(layer) for layer in worst.index[worst < VANISHED]]
     return f"no gradient reaches {_named(layers)} in the last epoch" if layers else ""
@@ -144,11 +144,3 @@ def _cut_off(own: pd.DataFrame) -> str:
 def _named(layers: Sequence[str]) -> str:
     left = len(layers) - NAMED_LAYERS
     return ", ".join(layers[:NAMED_LAYERS]) + (f" and {left} more" if left > 0 else "")
-
-
-def _joined(parts: Iterable[str]) -> str:
-    return ", ".join(parts)
-
-
-def _percent(share: float) -> str:
-    return "100 %" if share == 1 else f"more than {100 * DEAD:g} %"

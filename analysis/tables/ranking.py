@@ -7,11 +7,13 @@ with trials that a scheduler stopped comes after those without: a value after 3 
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from analysis.records.columns import metric_values
+from analysis.records.columns import metric_values, within
 from analysis.records.run_records import Records
-from analysis.records.schema import CONFIG_PREFIX, DIVERGED, FAILED, FINISHED, STOPPED
+from analysis.records.schema import CONFIG_PREFIX, FINISHED, STOPPED
 from analysis.records.search_space import sampled_settings, settings_of
 from analysis.statistics.hypothesis_tests import half_width
 from core.metrics import counterpart, maximised
@@ -27,27 +29,24 @@ STOPPED_COLUMNS = ("n_stopped", "stopped_mean", "stopped_epochs")
 def ranking_table(records: Records) -> pd.DataFrame:
     """One row a cell, best first, then the levels of each factor (ablation) or the varied settings (search)."""
     metric = records.ranked_metric
-    own = records.trials
     cells = pd.Index(list(records.cells), dtype="str")
-    source = [records.resolve(cell) for cell in cells]
     table = pd.DataFrame({"cell": cells, "metric": metric})
-    for status, name in ((FAILED, "n_failed"), (DIVERGED, "n_diverged")):
-        table[name] = own.loc[own["status"] == status].groupby("cell").size().reindex(source, fill_value=0).to_numpy()
-    figures = _by_cell(records, metric, FINISHED, ["count", "mean", "std", "min", "max"]).reindex(source)
-    table["n"] = figures["count"].fillna(0).astype("int64").to_numpy()
-    for name in ("mean", "std", "min", "max"):
-        table[name] = figures[name].to_numpy()
+    broken = [list(records.broken(cell).values()) for cell in cells]
+    table[["n_failed", "n_diverged"]] = np.array(broken, dtype="int64").reshape(-1, 2)
+    figures = ["count", "mean", "std", "min", "max"]
+    table[["n", *figures[1:]]] = _by_cell(records, metric, FINISHED, figures)
+    table["n"] = table["n"].fillna(0).astype("int64")
     half = half_width(table["std"], table["n"])
     table["ci_low"], table["ci_high"] = table["mean"] - half, table["mean"] + half
     for split in ("val", "test"):
-        beside = _by_cell(records, counterpart(metric, split), FINISHED, ["mean", "std"]).reindex(source)
-        table[f"{split}_mean"], table[f"{split}_std"] = beside["mean"].to_numpy(), beside["std"].to_numpy()
+        beside = _by_cell(records, counterpart(metric, split), FINISHED, ["mean", "std"])
+        table[[f"{split}_mean", f"{split}_std"]] = beside
     seen = table["cell"].isin(records.seen_validation)
     if seen.any():
         table.loc[seen, ["val_mean", "val_std"]] = float("nan")
         table["note"] = seen.map({True: "validation was trained on", False: ""})
     table["reference"] = pd.Series([cell.get("reference") for cell in records.cells.values()], dtype="str")
-    stopped = _stopped(records, metric, source)
+    stopped = _stopped(records, metric)
     order = _order(table.join(stopped), maximised(metric))
     table = table.join(settings_columns(records))
     if stopped["n_stopped"].any():
@@ -57,45 +56,28 @@ def ranking_table(records: Records) -> pd.DataFrame:
     return table[[*COLUMNS, *(name for name in table if name not in COLUMNS)]]
 
 
-def _by_cell(records: Records, metric: str, status: str, figures: Sequence[str]) -> pd.DataFrame:
-    """Statistics of a metric over the trials of one status, by cell; empty where nobody recorded the metric."""
-    trials = records.trials
-    rows = trials.loc[trials["status"] == status]
+def _by_cell(records: Records, metric: str, status: str, figures: Sequence[str]) -> NDArray[np.float64]:
+    """Statistics of a metric over the trials of one status [cell, figure]; null where nobody recorded the metric."""
+    rows = records.of_status(status)
     by_cell = metric_values(rows, metric).groupby(rows["cell"])
-    return pd.DataFrame({figure: by_cell.agg(figure) for figure in figures})
+    table = pd.DataFrame({figure: by_cell.agg(figure) for figure in figures})
+    return table.reindex([records.resolve(cell) for cell in records.cells]).to_numpy("float64")
 
 
-def _stopped(records: Records, metric: str, cells: Sequence[str]) -> pd.DataFrame:
+def _stopped(records: Records, metric: str) -> pd.DataFrame:
     """How many trials of each cell were stopped, the mean of their metric and of the epochs that they trained."""
-    figures = _by_cell(records, metric, STOPPED, ["size", "mean"]).reindex(list(cells))
-    epochs = _by_cell(records, "epochs", STOPPED, ["mean"]).reindex(list(cells))
-    columns = (figures["size"].fillna(0).astype("int64"), figures["mean"], epochs["mean"])
-    return pd.DataFrame({name: column.to_numpy() for name, column in zip(STOPPED_COLUMNS, columns, strict=True)})
+    figures = _by_cell(records, metric, STOPPED, ["size", "mean"])
+    epochs = _by_cell(records, "epochs", STOPPED, ["mean"])
+    table = pd.DataFrame(np.hstack([figures, epochs]), columns=list(STOPPED_COLUMNS))
+    return table.assign(n_stopped=table["n_stopped"].fillna(0).astype("int64"))
 
 
 def _order(table: pd.DataFrame, maximise: bool) -> pd.Index:
     """Cells whose trials finished by mean, then those with some stopped, then those with all stopped, then the rest."""
-    sign = -1 if maximise else 1
-    keys = pd.DataFrame(
-        {
-            "nothing": table["mean"].isna(),
-            "cut": table["n_stopped"] > 0,
-            "mean": sign * table["mean"],
-            "stopped": sign * table["stopped_mean"],
-        }
-    )
-    keys.loc[keys["nothing"], "cut"] = False
-    return keys.sort_values(["nothing", "cut", "mean", "stopped"], na_position="last", kind="stable").index
-
-
-def _without_inactive(records: Records, settings: pd.DataFrame) -> pd.DataFrame:
-    """The settings by cell without those whose condition does not hold, which configurations show by their default."""
-    conditional = [setting.key for setting in settings_of(records) if setting.when]
-    if conditional:
-        there = sampled_settings(records, settings_of(records)).set_index("cell").notna().reindex(settings.index)
-        for key in conditional:
-            settings[key] = settings[key].where(there[key])
-    return settings
+    nothing = table["mean"].isna()
+    keys = pd.DataFrame({"nothing": nothing, "cut": (table["n_stopped"] > 0) & ~nothing})
+    keys[["mean", "stopped"]] = table[["mean", "stopped_mean"]] * (-1 if maximise else 1)
+    return keys.sort_values([*map(str, keys)], na_position="last", kind="stable").index
 
 
 def settings_columns(records: Records) -> pd.DataFrame:
@@ -105,19 +87,9 @@ def settings_columns(records: Records) -> pd.DataFrame:
     A factor that has the name of a column of the table is called `factor NAME`.
     """
     if records.is_search:
-        first = records.trials.drop_duplicates("cell").set_index("cell").reindex(list(records.cells))
-        varied = [domain["key"] for domain in records.study.get("space", [])]
-        names = [
-            name
-            for key in varied
-            for name in map(str, first)
-            if name == f"{CONFIG_PREFIX}{key}" or name.startswith(f"{CONFIG_PREFIX}{key}.")
-        ]
-        settings = first[list(dict.fromkeys(names))].rename(columns=lambda name: name.removeprefix(CONFIG_PREFIX))
-        return _without_inactive(records, settings).reset_index(drop=True)
+        return _varied_settings(records)
     levels = [cell.get("levels") or {} for cell in records.cells.values()]
-    named = [factor["name"] for factor in records.study.get("factors", [])]
-    names = list(dict.fromkeys([*named, *(name for row in levels for name in row)]))
+    names = dict.fromkeys([*records.levels, *(name for row in levels for name in row)])
     taken = {*COLUMNS, *STOPPED_COLUMNS, "note"}
     return pd.DataFrame(
         {
@@ -125,6 +97,26 @@ def settings_columns(records: Records) -> pd.DataFrame:
             for name in names
         }
     )
+
+
+def _varied_settings(records: Records) -> pd.DataFrame:
+    first = records.trials.drop_duplicates("cell").set_index("cell").reindex(list(records.cells))
+    configs = first.filter(regex=f"^{CONFIG_PREFIX}").rename(columns=lambda name: name.removeprefix(CONFIG_PREFIX))
+    varied = [domain["key"] for domain in records.study.get("space", [])]
+    names = dict.fromkeys(name for key in varied for name in map(str, configs) if within(name, [key]))
+    table = configs[list(names)]
+    # A configuration shows the default of a setting whose condition does not hold.
+    conditional = [setting for setting in settings_of(records) if setting.when]
+    if conditional:
+        there = sampled_settings(records, settings_of(records)).set_index("cell").notna().reindex(table.index)
+        for setting in conditional:
+            table[setting.key] = table[setting.key].where(there[setting.key])
+    return table.reset_index(drop=True)
+
+
+def settings_of_cells(ranking: pd.DataFrame) -> list[str]:
+    """The columns of a ranking that are settings or factors."""
+    return [str(name) for name in ranking if name not in (*COLUMNS, *STOPPED_COLUMNS)]
 
 
 def best_cell(records: Records, ranking: pd.DataFrame) -> str | None:

@@ -4,7 +4,7 @@ Columns of settings are typed run by run, so that 1 may be 1.0 or JSON text in a
 """
 
 import json
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.records.columns import metric_columns, rows_of
+from analysis.records.columns import metric_columns, rows_of, within
 from analysis.records.run_records import Records
 from analysis.records.schema import CONFIG_PREFIX
 from analysis.tables.formatting import progress_in_words, selection_in_words
@@ -91,11 +91,6 @@ def text_of(config: Mapping[str, Any], settings: Container[str]) -> str:
     return json.dumps(kept)
 
 
-def within(name: str, keys: Iterable[str]) -> bool:
-    """Whether a setting is one of `keys` or a part of one."""
-    return any(name == key or name.startswith(f"{key}.") for key in keys)
-
-
 def whole(value: Any) -> Any:
     """4 rather than 4.0, in lists too."""
     if isinstance(value, list):
@@ -160,21 +155,14 @@ def _facts(run: Run) -> dict[str, str]:
         "trials": progress_in_words(run.records),
         "device": ", ".join(sorted(set(run.records.trials["device"].dropna()))),
     }
-    facts |= {f"levels of {factor['name']}": _levels(factor) for factor in study.get("factors", [])}
-    facts |= {f"space of {domain['key']}": _domain(domain) for domain in study.get("space", [])}
+    facts |= {f"levels of {name}": ", ".join(map(str, levels)) for name, levels in run.records.levels.items()}
+    for domain in study.get("space", []):
+        facts[f"space of {domain['key']}"] = {name: value for name, value in domain.items() if name != "key"}
     facts |= {f"option {name}": value for name, value in options.items() if name not in SILENT_OPTIONS}
     facts |= {f"data {name}": value for name, value in (study.get("data") or {}).items() if name != "classes"}
     for group, prefix in (("versions", "version"), ("git", "git"), ("machine", "machine")):
         facts |= {f"{prefix} {name}": value for name, value in (study.get(group) or {}).items()}
     return {name: _in_words(value) for name, value in facts.items()}
-
-
-def _levels(factor: Mapping[str, Any]) -> str:
-    return ", ".join(str(level["name"]) for level in factor["levels"])
-
-
-def _domain(domain: Mapping[str, Any]) -> str:
-    return json.dumps({name: value for name, value in domain.items() if name != "key"})
 
 
 def _in_words(value: Any) -> str:

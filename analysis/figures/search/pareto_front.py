@@ -1,7 +1,7 @@
 """The Pareto front of a search with several objectives, in the plane of the first two."""
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -11,9 +11,6 @@ from analysis.figures.search.axes import axis_title
 from analysis.figures.theme import COLOURS, INK, MAXIMUM_MARKS, NEUTRAL, WIDTH, Figure, inline, spans_decades
 from analysis.tables.formatting import number
 from core.metrics import maximised
-
-Channel = TypeVar("Channel", alt.X, alt.Y)
-
 
 MAXIMUM_NAMES = 12
 AHEAD, REST = "not dominated", "other cells"
@@ -79,12 +76,11 @@ def outline(front: pd.DataFrame, across: str) -> pd.DataFrame:
     return pd.DataFrame(corners, columns=["x", "y"]).assign(place=range(len(corners)))
 
 
-def _axis(channel: Channel, metric: str, cells: pd.DataFrame) -> Channel:
+def _axis(channel: Any, metric: str, cells: pd.DataFrame) -> Any:
     """Logarithmic where smaller is better and the values span more than a decade."""
     logarithmic = not maximised(metric) and spans_decades(cells[metric])
-    return (
-        channel.title(axis_title(metric)).scale(type="log" if logarithmic else "linear", zero=False).axis(tickCount=6)
-    )
+    scaled = channel.title(axis_title(metric)).scale(type="log" if logarithmic else "linear", zero=False)
+    return scaled.axis(tickCount=6)
 
 
 def _caption(objectives: Sequence[str], left: int) -> str:

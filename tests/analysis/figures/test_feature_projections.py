@@ -136,7 +136,7 @@ def test_points_are_data_for_programs_and_the_manifest_knows_their_files(run):
 def test_many_points_are_thinned_evenly_over_each_split(run):
     splits = {"train": 900, "val": 300, "test": 600}
     values, labels = blobs(6, splits=splits)
-    found = projected(read_features(outputs.features(run, "baseline", 0, values, labels)), NAMES)
+    found = projected(read_features(outputs.features(run, "baseline", 0, values, labels)), NAMES.__getitem__)
     assert len(found) <= MAXIMUM_POINTS
     assert found["split"].value_counts().to_dict() == {"train": 500, "test": 333, "val": 166}
     for _, own in found.groupby("split"):
