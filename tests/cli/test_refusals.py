@@ -152,13 +152,17 @@ def test_another_package_named_datasets_is_noticed(tmp_path: Path) -> None:
 @pytest.mark.alone
 @pytest.mark.parametrize("arguments", [("--help",), ("list",), ("list", "workloads"), ("list", "datasets", "--json")])
 def test_help_and_lists_take_under_six_tenths_of_a_cpu_second(arguments: tuple[str, ...]) -> None:
-    seconds = []
-    for _ in range(3):
-        before = os.times()
-        subprocess.run([sys.executable, "run_search.py", *arguments], cwd=ROOT, check=True, capture_output=True)
-        after = os.times()
-        seconds.append(after.children_user - before.children_user + after.children_system - before.children_system)
-    assert min(seconds) < 0.6
+    """On a slow or busy machine: under four times what it takes to import what they rest on."""
+    ours = [cpu_seconds("run_search.py", *arguments) for _ in range(3)]
+    libraries = [cpu_seconds("-c", "import click, numpy, pydantic, yaml") for _ in range(3)]
+    assert min(ours) < max(0.6, 4 * min(libraries))
+
+
+def cpu_seconds(*arguments: str) -> float:
+    before = os.times()
+    subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True)
+    after = os.times()
+    return after.children_user - before.children_user + after.children_system - before.children_system
 
 
 def test_a_refusal_for_a_name_needs_no_heavy_import() -> None:
