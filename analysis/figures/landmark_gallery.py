@@ -69,7 +69,7 @@ def read_landmarks(path: Path) -> Landmarks | None:
     table = read_parquet(path)
     if table is None:
         return None
-    count = table.columns.str.startswith("true_x").sum()
+    count = sum(str(name).startswith("true_x") for name in table)
     true, found = ([f"{side}{axis}{i}" for i in range(count) for axis in "xy"] for side in ("true_", ""))
     if not count or not {"index", *true, *found} <= set(table):
         return None
