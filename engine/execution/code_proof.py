@@ -12,7 +12,7 @@ from typing import Any
 
 from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import FINISHED, PROOF
-from core.errors import PlanError
+from core.errors import PlanError, first_line
 from datasets.base import DataError
 from engine.execution.replay import Replay, compare
 from engine.planning.plan import Plan, make_plan
@@ -86,7 +86,7 @@ def _begun_by_other_code(factory: TrialFactory, history: History, record: Event)
         content, own = factory.content_key(config, event["seed"]), code_version(config)
         if key_of(content, own) == event["trial"]:
             ours.add(content)
-        else:
+        elif event.get("code") != own:  # else it is this code's, and another trial: of a population of another size
             version = history.codes[event["trial"]] or f"unrecorded, {_components(config)}"
             found[content] = Begun(event, version, own)
     yield from ((content, begun) for content, begun in found.items() if content not in ours)
@@ -121,7 +121,10 @@ def _prove(
         f"{who} was trained by other code; it is trained once more, to see whether this code comes to the same numbers."
     )
     with tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch:
-        kind, differences = compare(Replay(factory, history, Path(scratch)), chosen.trial, brief=True)
+        try:
+            kind, differences = compare(Replay(factory, history, Path(scratch)), chosen.trial, brief=True)
+        except RuntimeError as error:  # a population of another size has other parts
+            kind, differences = "", [f"it cannot be trained again ({first_line(error)})"]
     if differences:
         commits = (record.get("git", {}).get("commit"), git_state()["commit"])
         raise PlanError(

@@ -8,7 +8,7 @@ from pathlib import Path
 DEAF = """
 import signal, sys, time
 from pathlib import Path
-from engine import watch
+from engine.execution import ray_watchdog as watch
 
 watch.GRACE = 1.0
 watch.lost_processes = lambda: ["gcs_server"]
