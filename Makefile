@@ -35,7 +35,7 @@ test-all: test test-rest
 # The long form of what `test-rest` does briefly; its figures are in README.md.
 test-long: $(STAMP)
 	$(BIN)/python -m tests.cli.kill_often --kills 50
-	REPORT_TRIALS=10000 $(BIN)/python -m pytest -s tests/analysis/test_scale.py
+	REPORT_TRIALS=10000 $(BIN)/python -m pytest -s tests/analysis/report/test_scale.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
