@@ -152,10 +152,10 @@ def test_another_package_named_datasets_is_noticed(tmp_path: Path) -> None:
 @pytest.mark.alone
 @pytest.mark.parametrize("arguments", [("--help",), ("list",), ("list", "workloads"), ("list", "datasets", "--json")])
 def test_help_and_lists_take_under_six_tenths_of_a_cpu_second(arguments: tuple[str, ...]) -> None:
-    """On a slow or busy machine: under four times what it takes to import what they rest on."""
+    """On a slow or busy machine: under five times what it takes to import what they rest on."""
     ours = [cpu_seconds("run_search.py", *arguments) for _ in range(3)]
     libraries = [cpu_seconds("-c", "import click, numpy, pydantic, yaml") for _ in range(3)]
-    assert min(ours) < max(0.6, 4 * min(libraries))
+    assert min(ours) < max(0.6, 5 * min(libraries))
 
 
 def cpu_seconds(*arguments: str) -> float:
