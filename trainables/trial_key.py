@@ -84,8 +84,9 @@ def code_version(config: TrialConfig) -> str:
     A data set's own class is not counted: it decodes, and the fingerprint covers what that comes to.
     """
     chosen = {type(component) for component in _components(value for name, value in config if name != "dataset")}
+    # By their names, as the order of the definitions counts and where a module lies does not.
     return _code_version(
-        tuple(sorted((str(Path(inspect.getfile(each)).resolve()), each.__qualname__) for each in chosen))
+        tuple(sorted((each.__qualname__, str(Path(inspect.getfile(each)).resolve())) for each in chosen))
     )
 
 
@@ -101,7 +102,7 @@ def _components(values: Any) -> Iterator[Component]:
 @cache
 def _code_version(components: tuple[tuple[str, str], ...]) -> str:
     entries = [Ref(module_file(name), own) for name, own in ENTRIES]
-    entries += [Ref(Path(file), name) for file, name in components]
+    entries += [Ref(Path(file), name) for name, file in components]
     uncounted = {Ref(module_file(name), own) for name, own in UNCOUNTED_CODE}
     collecting = gc.isenabled()
     gc.disable()  # which would look at half a million nodes of syntax time and again

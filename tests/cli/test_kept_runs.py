@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from run_search import main
+from tests import records
 from tests.conftest import ROOT
 from trainables.training.learner import Learner
 
@@ -28,16 +29,14 @@ def call(*arguments: object) -> Result:
 
 
 def edited(run: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    events = [json.loads(line) for line in lines]
-    for event in events:
+    changed = records.events(run)
+    for event in changed:
         change(event)
-    (run / "log.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
+    (run / "log.jsonl").write_text("".join(json.dumps(event) + "\n" for event in changed), encoding="utf-8")
 
 
 def events(run: Path, kind: str) -> list[dict[str, Any]]:
-    lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    return [event for event in map(json.loads, lines) if event["event"] == kind]
+    return [event for event in records.events(run) if event["event"] == kind]
 
 
 def by_other_code(event: dict[str, Any]) -> None:

@@ -164,6 +164,15 @@ def test_a_module_may_be_moved_and_a_helper_renamed(copied: Path) -> None:
     assert version(copied) == before
 
 
+def test_a_component_s_module_may_be_moved_behind_all_others(copied: Path) -> None:
+    before = version(copied)
+    (copied / "trainables" / "losses.py").rename(copied / "trainables" / "zeta.py")
+    for file in copied.rglob("*.py"):
+        text = file.read_text(encoding="utf-8").replace("trainables.losses", "trainables.zeta")
+        file.write_text(text, encoding="utf-8")
+    assert version(copied) == before
+
+
 def test_a_plan_s_versions_are_there_at_once() -> None:
     code = "import sys, time; from trainables.config import resolve; from trainables.trial_key import code_version; "
     code += f"config = resolve({DIGITS!r}); began = time.process_time(); code_version(config); "
