@@ -13,14 +13,15 @@ BETTER, WORSE, UNCLEAR = "better", "worse", "no clear difference"
 
 
 def holm(p_values: "Iterable[float | None] | pd.Series[float]") -> "pd.Series[float]":
-    """Holm's correction over the entries that are not null; the others stay null."""
-    from statsmodels.stats.multitest import multipletests
+    """Holm's correction over the entries that are not null; the others stay null.
 
-    known = pd.Series(p_values, dtype="float64")
-    corrected = pd.Series(np.nan, index=known.index, dtype="float64")
-    known = known.dropna()
-    if len(known):
-        corrected[known.index] = multipletests(known.to_numpy(), method="holm")[1]
+    Equal to statsmodels' multipletests, which collects the garbage of the whole process in every call: 0.3 s each
+    beside torch.
+    """
+    corrected = pd.Series(p_values, dtype="float64")
+    ascending = corrected.dropna().sort_values()
+    steps = np.maximum.accumulate(ascending.to_numpy() * np.arange(len(ascending), 0, -1))
+    corrected[ascending.index] = np.minimum(steps, 1)
     return corrected
 
 
