@@ -87,7 +87,8 @@ def _measured(name: str, kind: TrialKind, lanes: tuple[int, ...], runs: int) -> 
     """By number of lanes, of the quicker kernel where there are several, and for `auto`, how it compares."""
     measured = Measurements()
     chosen, alone = best_mode(kind, TRIALS, "auto", measured), best_mode(kind, TRIALS, 1, measured)
-    kernels: tuple[Kernel, ...] = ("graphs", "grouped graph") if alone.uses_cuda_graphs else ("grouped",)
+    graphs = alone.kernel == "graphs"
+    kernels: tuple[Kernel, ...] = ("graphs", "grouped") if kind.device.type == "cuda" else ("grouped",)
     one, found = Probe(kind, alone), Cases()
     step = measured.seconds.get(alone) or seconds_a_step(kind, alone)
     batches = _batches(kind, step)
@@ -100,7 +101,7 @@ def _measured(name: str, kind: TrialKind, lanes: tuple[int, ...], runs: int) -> 
             found["auto"] = case | {"name": f"{name}, auto: {mode.lanes} lanes, {mode.kernel}"}
         if mode.lanes not in found or case["ratio"] > found[mode.lanes]["ratio"]:
             found[mode.lanes] = case
-    if alone.uses_cuda_graphs:
+    if graphs:
         case = compare(
             f"{name}, alone, as a graph", *_sides(kind, alone, Probe(kind, ExecutionMode()), batches), "eager", runs
         )

@@ -69,7 +69,7 @@ resource_options = _all_of(
     click.option("--cpus-per-trial", type=float, help="CPUs of a trial, and its torch threads (default 1)."),
     click.option("--gpus-per-trial", metavar="X|auto", help="GPUs of a trial (default: 1 if there is one)."),
     click.option("--max-concurrent", type=int, help="Trials at a time (default: as many as fit)."),
-    click.option("--fuse", metavar="off|auto|K", help="Trials trained side by side (searches: auto, else off)."),
+    click.option("--fuse", metavar="off|auto|K", help="Trials trained side by side (default: off)."),
     click.option("--address", help="auto or HOST:PORT of a Ray cluster (default: local, a private Ray)."),
 )
 # of plan and run: a study that is begun around a search's winner keeps what it took from it

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from trainables.config import from_tree
+from trainables.fused.programs import Graphs, LaneError
 from trainables.training.learner import Learner
 from trainables.trial.spec import TrialSpec
 from trainables.trial.trial import dataset_of
@@ -60,9 +61,10 @@ def peak_memory(spec: dict[str, Any]) -> Memory | None:
     dataset = dataset_of(TrialSpec(**spec), config)
     learner = Learner(config, dataset, spec["seed"], torch.device("cuda"))
     learner.train_epoch(STEPS)
-    learner.use_cuda_graph = True
-    with contextlib.suppress(RuntimeError, AssertionError):  # where steps cannot be captured, they take no more
-        learner.train_epoch(STEPS)
+    graphs = Graphs()
+    graphs.enter(0, learner, capture=True)
+    with contextlib.suppress(RuntimeError, AssertionError, LaneError):  # steps that cannot be captured take no more
+        graphs.train({0: learner}, STEPS)
     with torch.no_grad():
         next(learner.outputs("test"))
     return Memory(torch.cuda.max_memory_reserved() + CONTEXT, free + CONTEXT)

@@ -59,7 +59,7 @@ class Plan:
     @property
     def fuse(self) -> int | Literal["auto"]:
         """How many trials of one kind are trained as one program; 1 for none."""
-        asked = self.options.fuse or ("auto" if isinstance(self.study, SearchStudy) else "off")
+        asked = self.options.fuse or 1
         return asked if isinstance(asked, int) else "auto" if asked == "auto" else 1
 
     @property

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from ray.tune.search import Searcher
 
 from trainables.fused.autotune import MOST
-from trainables.fused.joint_training import fusion_key
+from trainables.fused.programs import fusion_key
 from trainables.trial.spec import TrialSpec
 
 BUNDLE_SECONDS = 5.0  # of work that one of Ray's trials carries: its few hundredths of a second vanish beside that

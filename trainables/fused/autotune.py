@@ -1,7 +1,7 @@
-"""Chooses the quickest mode to train trials of one kind in one process: how many side by side, and by which kernel.
+"""Chooses the quickest way to train trials of one kind in one process that changes none of their numbers.
 
-It times a few steps on real data. Only `--fuse auto` lets their time decide a number that is reported: a CUDA graph is
-used where its results equal those of plain steps to the bit, or as nearly as two runs of plain steps agree.
+On a GPU a few steps on real data are timed, and a CUDA graph is used where its results equal those of plain steps to
+the bit, or as nearly as two runs of plain steps agree.
 """
 
 import json
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from trainables.config import flatten
 from trainables.fused.cuda_graphs import FEWEST
-from trainables.fused.joint_training import Grouped, LaneError, Program, Streams, train_together
-from trainables.fused.stacked_model import UnfusableError, check, distance, near
+from trainables.fused.programs import Graphs, Grouped, LaneError, Program
+from trainables.fused.stacked_model import distance, near
 from trainables.schedules import Constant
 from trainables.training.learner import Learner
 
@@ -28,38 +28,27 @@ MOST = 16  # lanes that `auto` tries
 GAIN = 1.05  # times as many trials a second that `auto` asks of one more doubling
 ROUNDS, STEPS, SECONDS = 3, 9, 0.1  # each mode is timed in rounds of so many steps, or of fewer that take as long
 WORTH = 300  # steps that a bundle needs at least for timing to pay
-CALLS = 0.02  # seconds of a step on a CPU above which its work outweighs its calls, and stacking gains nothing
 COMPARED = 12  # steps, in each of two epochs, after which a graph's numbers are compared
 SLACK = 4  # a graph may differ by so many times what two runs of plain steps differ by
 
-Kernel = Literal["eager", "graph", "grouped", "grouped graph", "graphs"]
-"""One trial by plain steps, or as a CUDA graph; several stacked into one network, by plain steps or as a graph; several
-as a graph each, on CUDA streams of their own"""
-PLAIN = {"graph": "eager", "graphs": "turns", "grouped graph": "grouped"}
-"""the kernel that a graph's is recorded as where steps cannot be captured"""
+Kernel = Literal["eager", "graphs", "grouped"]
 
 
 class ExecutionMode(NamedTuple):
-    """How trials are trained: `lanes` at a time, by this kernel."""
+    """How trials are trained: `lanes` at a time, by this kernel: plain steps, a CUDA graph each, or stacked into one
+    network."""
 
     lanes: int = 1
     kernel: Kernel = "eager"
 
-    @property
-    def uses_cuda_graphs(self) -> bool:
-        """Whether steps are captured as CUDA graphs."""
-        return self.kernel in PLAIN
-
-    @property
-    def stacked(self) -> bool:
-        """Whether the networks are stacked into one."""
-        return self.kernel.startswith("grouped")
-
-    def program(self, template: nn.Module) -> Program | None:
-        """A program of empty lanes for networks like `template`; None for one trial."""
-        if self.lanes == 1:
-            return None
-        return Grouped(template, self.lanes) if self.stacked else Streams()
+    def program(self, template: nn.Module) -> Program:
+        """A program of empty lanes for networks like `template`."""
+        match self.kernel:
+            case "graphs":
+                return Graphs()
+            case "grouped":
+                return Grouped(template, self.lanes)
+        return Program()
 
 
 class TrialKind(NamedTuple):
@@ -76,8 +65,8 @@ class Measurements:
 
     seconds: dict[ExecutionMode, float] = field(default_factory=dict)
     """of one trial's step in each mode"""
-    sound: dict[tuple[ExecutionMode, str], bool] = field(default_factory=dict)
-    """whether a mode may be used, by which settings are on"""
+    sound: dict[tuple[int, str], bool] = field(default_factory=dict)
+    """whether graphs of one learner, or of two at once, give its numbers, by which settings are on"""
 
 
 class Probe:
@@ -88,16 +77,11 @@ class Probe:
         self.learners = {lane: Learner(config, dataset, first + lane, device) for lane in range(mode.lanes)}
         self.program = mode.program(self.learners[0].network)
         for lane, learner in self.learners.items():
-            learner.use_cuda_graph = mode.uses_cuda_graphs
-            if self.program is not None:
-                self.program.enter(lane, learner.network)
+            self.program.enter(lane, learner, capture=True)
 
     def __call__(self, batches: int) -> None:
         """Train on the first few batches of one more epoch."""
-        if self.program is None:
-            self.learners[0].train_epoch(batches)
-        else:
-            train_together(self.learners, self.program, batches)
+        self.program.train(self.learners, batches)
 
     def results(self) -> list[Tensor]:
         """Copies of the learners' weights, averages, totals and gradient norms."""
@@ -111,43 +95,30 @@ class Probe:
 def best_mode(kind: TrialKind, trials: int, wanted: int | Literal["auto"], measured: Measurements) -> ExecutionMode:
     """The mode for so many trials: `wanted` at a time, or as many as train most of them a second.
 
-    By `auto` each doubling is timed, and the search ends with the first that gains nothing. Nothing is timed for trials
-    that are over before it is known.
+    Nothing is timed where there is no choice, and for trials that are over before it is known.
     """
     cuda, batches = kind.device.type == "cuda", whole_batches(kind)
-    brief = trials * kind.config.training.epochs * batches < WORTH
-    if wanted in (1, "auto") and (brief or (not cuda and 1 in (wanted, trials))):
-        return ExecutionMode()
     if isinstance(wanted, int) and wanted > 1:
         return ExecutionMode(wanted, "graphs" if cuda else "grouped")
-    graphs = cuda and batches > FEWEST and sound(kind, ExecutionMode(1, "graph"), measured)
-    alone = min(
-        [ExecutionMode(), ExecutionMode(1, "graph")] if graphs else [ExecutionMode()],
-        key=lambda mode: _seconds(kind, mode, measured),
-    )
-    if 1 in (wanted, trials) or (not cuda and _seconds(kind, alone, measured) > CALLS):
-        return alone
-    kernels: tuple[Kernel, ...] = ("graphs", "grouped graph") if graphs else ("grouped",)
-    found = [_doubled(kind, alone, kernel, trials, measured) for kernel in kernels]
-    return min(found, key=lambda mode: _seconds(kind, mode, measured))
+    brief = batches <= FEWEST or trials * kind.config.training.epochs * batches < WORTH
+    return ExecutionMode() if brief or not cuda else best_graphs(kind, 1 if wanted == 1 else trials, measured)
+
+
+def best_graphs(kind: TrialKind, trials: int, measured: Measurements) -> ExecutionMode:
+    """Plain steps, or graphs of as many trials as train most of them a second; the first doubling that gains nothing
+    ends the search."""
+    best, lanes = ExecutionMode(), 1
+    while lanes <= min(trials, MOST) and sound(kind, lanes, measured):
+        mode = ExecutionMode(lanes, "graphs")
+        if _seconds(kind, best, measured) < (GAIN if lanes > 1 else 1) * _seconds(kind, mode, measured):
+            break
+        best, lanes = mode, 2 * lanes
+    return best
 
 
 def whole_batches(kind: TrialKind) -> int:
     """How many full batches an epoch has, at least one."""
     return max(1, len(kind.dataset.splits["train"].labels) // kind.config.training.batch_size)
-
-
-def _doubled(
-    kind: TrialKind, alone: ExecutionMode, kernel: Kernel, trials: int, measured: Measurements
-) -> ExecutionMode:
-    """The mode of this kernel after which doubling the lanes gains nothing; `alone` where two lanes gain nothing."""
-    best, lanes = alone, 2
-    while lanes <= min(trials, MOST):
-        mode = ExecutionMode(lanes, kernel)
-        if not sound(kind, mode, measured) or _seconds(kind, best, measured) < GAIN * _seconds(kind, mode, measured):
-            break
-        best, lanes = mode, 2 * lanes
-    return best
 
 
 def _seconds(kind: TrialKind, mode: ExecutionMode, measured: Measurements) -> float:
@@ -159,13 +130,14 @@ def _seconds(kind: TrialKind, mode: ExecutionMode, measured: Measurements) -> fl
 def seconds_a_step(kind: TrialKind, mode: ExecutionMode) -> float:
     """Seconds of one trial's step in a mode, at a constant learning rate; infinite where memory does not suffice."""
     took: list[float] = []
-    batches = STEPS if mode.uses_cuda_graphs else 1
+    graphs = mode.kernel == "graphs"
+    batches = STEPS if graphs else 1
     try:
         probe = Probe(kind._replace(config=kind.config.model_copy(update={"schedule": Constant()})), mode)
         for _ in range(2):  # in the first epoch memory is taken, and a step captured
             began = time.perf_counter()
             probe(batches)
-        if not mode.uses_cuda_graphs:  # the same for any number of lanes, as an epoch's beginning and end are timed too
+        if not graphs:  # the same for any number of lanes, as an epoch's beginning and end are timed too
             batches = max(1, min(STEPS, int(SECONDS * mode.lanes / (time.perf_counter() - began))))
         while len(took) < ROUNDS:
             began = time.perf_counter()
@@ -176,13 +148,12 @@ def seconds_a_step(kind: TrialKind, mode: ExecutionMode) -> float:
     return median(took) / mode.lanes
 
 
-def sound(kind: TrialKind, mode: ExecutionMode, measured: Measurements) -> bool:
-    """Whether trials can be trained in a mode, tried with two lanes at most; graphs are compared with plain steps."""
-    mode = mode._replace(lanes=min(2, mode.lanes))
-    key = (mode, json.dumps({name: _kept(value) for name, value in flatten(kind.config).items()}, default=str))
+def sound(kind: TrialKind, lanes: int, measured: Measurements) -> bool:
+    """Whether graphs of so many trials at once give the numbers of plain steps, tried with two at most."""
+    lanes = min(2, lanes)
+    key = (lanes, json.dumps({name: _kept(value) for name, value in flatten(kind.config).items()}, default=str))
     if key not in measured.sound:
-        fusable = not mode.stacked or _fusable(kind)
-        measured.sound[key] = fusable and (not mode.uses_cuda_graphs or graphs_agree(kind, mode))
+        measured.sound[key] = graphs_agree(kind, lanes)
     return measured.sound[key]
 
 
@@ -191,34 +162,19 @@ def _kept(value: Any) -> Any:
     return bool(value) if isinstance(value, int | float) else value
 
 
-def _fusable(kind: TrialKind) -> bool:
-    config, dataset, device = kind
-    try:
-        check(Learner(config, dataset, 0, device).network, dataset.info.input_shape)
-    except UnfusableError:
-        return False
-    return True
-
-
-def graphs_agree(kind: TrialKind, mode: ExecutionMode) -> bool:
+def graphs_agree(kind: TrialKind, lanes: int) -> bool:
     """Whether graphs give the results of plain steps: to the bit, where two runs of plain steps do."""
     try:
-        found = _trained(kind, mode)
-        first, second = (_by_plain_steps(kind, mode) for _ in range(2))
+        found = _trained(kind, ExecutionMode(lanes, "graphs"))
+        first, second = (_trained(kind, ExecutionMode(lanes)) for _ in range(2))
     except (RuntimeError, AssertionError, LaneError):  # a step cannot be captured, or memory does not hold them
         return False
     return all(map(_agree, found, first, second))
 
 
-def _by_plain_steps(kind: TrialKind, mode: ExecutionMode) -> list[Tensor]:
-    if mode.stacked:
-        return _trained(kind, ExecutionMode(mode.lanes, "grouped"))
-    return [value for lane in range(mode.lanes) for value in _trained(kind, ExecutionMode(), lane)]
-
-
-def _trained(kind: TrialKind, mode: ExecutionMode, first: int = 0) -> list[Tensor]:
+def _trained(kind: TrialKind, mode: ExecutionMode) -> list[Tensor]:
     """The results of some steps of two epochs."""
-    probe = Probe(kind, mode, first)
+    probe = Probe(kind, mode)
     for _ in range(2):
         probe(COMPARED)
     return probe.results()

@@ -1,48 +1,28 @@
-"""Runs the steps of an epoch by Python, or captures one as a CUDA graph and replays it.
+"""Runs a learner's steps as replays of a CUDA graph, captured from one of them.
 
 Python decisions are baked into a graph, so it is captured again where any of them changes; what changes from batch to
 batch, and every number, is read on the device. See "CUDA Graphs" in torch's notes on CUDA semantics.
 """
 
 import contextlib
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from itertools import takewhile
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from trainables.training.batch_draws import BatchDraws, EpochDraws
+from trainables.training.learner import Learner
 
 FEWEST = 8  # steps left in an epoch for which a capture pays: it stops the device, and takes as long as a few
-
-
-@dataclass(frozen=True)
-class Step:
-    """`call` trains on one batch, given its draws by lane.
-
-    `on_replay` is called after a replay, to count what `call` counts in Python. `capture_key` is the Python state baked
-    into a graph of `call`, compared by `==`; None captures nothing. `generators` are the RNGs that `call` draws from
-    besides torch's default.
-    """
-
-    call: Callable[[Mapping[int, BatchDraws]], object]
-    on_replay: Callable[[], None]
-    capture_key: Any = None
-    generators: Iterable[torch.Generator] = ()
 
 
 class CapturedGraph:
     """A call recorded on the CUDA device without being executed; each `replay` executes it."""
 
-    def __init__(
-        self, call: Callable[[], None], stream: torch.cuda.Stream | None, generators: Iterable[torch.Generator]
-    ) -> None:
+    def __init__(self, call: Callable[[], None], stream: torch.cuda.Stream | None) -> None:
         self.graph = torch.cuda.CUDAGraph()
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*register_generator_state.*")  # newer torch finds them by itself
-            for generator in generators:
-                self.graph.register_generator_state(generator)
         with torch.cuda.graph(self.graph, stream=stream):
             call()
 
@@ -50,68 +30,90 @@ class CapturedGraph:
         self.graph.replay()
 
 
-class Steps:
-    """Runs epochs, on a stream of its own where steps are captured; the graph is kept for the next epochs.
+class GraphSteps:
+    """Runs a learner's epochs on a stream of its own; the graph is kept for the next epochs.
 
-    It holds no step: a learner that holds this would hold itself, and what it has of the device, until garbage is
-    collected, which may be amid another's capture.
+    A learner does not know it: one that held its graph would hold itself, and what it has of the device, until garbage
+    is collected, which may be amid another's capture.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, learner: Learner) -> None:
+        device = learner.device
+        self.learner = learner
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.number = torch.zeros(1, dtype=torch.int64, device=device)
-        self.draws: dict[int, EpochDraws] = {}
+        self.draws: EpochDraws | None = None
         self.captured: CapturedGraph | None = None
         self.capture_key: Any = None
 
-    def run(self, draws: Mapping[int, EpochDraws], step: Step) -> Iterator[None]:
-        """An epoch, by each lane's draws; at each yield one more step is done, or queued on the device.
+    def run(self, draws: EpochDraws) -> Iterator[None]:
+        """The steps of an epoch begun; at each yield one more is queued on the device.
 
         The first step after the capture key changed is never a replay: optimizers make their state in it.
         """
-        if len({tuple(each.sizes) for each in draws.values()}) > 1:
-            raise ValueError("lanes step together, and their epochs are cut into batches of other sizes")
-        if step.capture_key is None:
-            for number in range(len(next(iter(draws.values())))):
-                step.call({lane: each.batch(number) for lane, each in draws.items()})
-                yield
-            return
-        self._begin(draws, step.capture_key)
+        own = self._begin(draws)
+        equal = len(list(takewhile(lambda size: size == own.sizes[0], own.sizes)))
         try:
-            for number in range(len(next(iter(self.draws.values())))):
+            for number in range(len(own)):
                 with self._streamed():
-                    self._next(number, step)
+                    self._step(own, number, equal)
                 yield
         finally:
             if self.stream is not None:
                 torch.cuda.current_stream(self.stream.device).wait_stream(self.stream)
 
-    def _begin(self, draws: Mapping[int, EpochDraws], capture_key: Any) -> None:
-        """Copy the draws to where the graph reads them, or drop the graph."""
-        same = capture_key == self.capture_key and draws.keys() == self.draws.keys()
-        if not (same and all(own.copy_from(draws[lane]) for lane, own in self.draws.items())):
-            self.captured, self.capture_key, self.draws = None, capture_key, dict(draws)
+    def _begin(self, draws: EpochDraws) -> EpochDraws:
+        """Copy the draws to where the graph reads them, or drop the graph; where they are."""
+        capture_key = (self.learner.optimizer, self.learner.lr)  # Python state that a graph of a step is made of
+        if self.draws is None or capture_key != self.capture_key or not _copied(draws, self.draws):
+            self.captured, self.capture_key, self.draws = None, capture_key, draws
         self.number.zero_()
         if self.stream is not None:
             self.stream.wait_stream(torch.cuda.current_stream(self.stream.device))
+        return self.draws
 
-    def _next(self, number: int, step: Step) -> None:
-        equal = next(iter(self.draws.values())).equal
+    def _step(self, draws: EpochDraws, number: int, equal: int) -> None:
+        """Take the step of batch `number`, of which the first `equal` are of one size."""
+        learner = self.learner
 
         def capturable() -> None:
-            step.call({lane: each.batch_at(self.number) for lane, each in self.draws.items()})
+            learner.step(_batch_at(draws, self.number, equal), learner.totals)
             self.number += 1
 
         if number >= equal:
-            step.call({lane: each.batch(number) for lane, each in self.draws.items()})
+            learner.step(draws.batch(number), learner.totals)
         elif self.captured is not None:
             self.captured.replay()
-            step.on_replay()
+            _count(learner)
         elif number == 0 or equal - number < FEWEST:
             capturable()
         else:
-            self.captured = CapturedGraph(capturable, self.stream, step.generators)
+            self.captured = CapturedGraph(capturable, self.stream)
             self.captured.replay()  # what Python counts was counted at the capture
 
     def _streamed(self) -> contextlib.AbstractContextManager[Any]:
         return contextlib.nullcontext() if self.stream is None else torch.cuda.stream(self.stream)
+
+
+def _count(learner: Learner) -> None:
+    """Count a replayed step, as `Learner.optimizer_step` counts one that Python did."""
+    if learner.clip is not None:
+        learner.clip.steps += 1
+    if learner.average is not None:
+        learner.average.n_averaged += 1
+
+
+def _batch_at(draws: EpochDraws, number: Tensor, equal: int) -> BatchDraws:
+    """One of the first `equal` batches, by its `number` (1,) int64, which is read on the device alone."""
+    size = draws.sizes[0]
+    blocks = {name: values[: equal * size].unflatten(0, (equal, size)) for name, values in draws.values.items()}
+    return {name: block.index_select(0, number)[0] for name, block in blocks.items()}
+
+
+def _copied(draws: EpochDraws, own: EpochDraws) -> bool:
+    """Whether the draws could be copied in place, as a graph keeps addresses: where sizes and names agree."""
+    if own.sizes != draws.sizes or own.values.keys() != draws.values.keys():
+        return False
+    for name, values in own.values.items():
+        values.copy_(draws.values[name])
+    return True

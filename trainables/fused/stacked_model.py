@@ -69,12 +69,6 @@ class StackedModel:
             if isinstance(layer, _Dropout):
                 layer.generators = generators
 
-    @property
-    def generators(self) -> list[torch.Generator]:
-        """RNGs that dropout draws from."""
-        found = [layer.generators for layer in self.layers.values() if isinstance(layer, _Dropout)]
-        return [generator for generator in found[0] if generator] if found else []
-
 
 def check(
     template: nn.Module,

@@ -5,7 +5,7 @@ A GPU waits for the drawing itself meanwhile, 0.16 ms a batch of 64 for a rotati
 """
 
 from collections.abc import Sequence
-from itertools import accumulate, takewhile
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -20,8 +20,6 @@ class EpochDraws:
     def __init__(self, batches: Sequence[BatchDraws], device: torch.device) -> None:
         self.sizes = [len(batch["rows"]) for batch in batches]
         self.starts = [0, *accumulate(self.sizes)]
-        self.equal = len(list(takewhile(lambda size: size == self.sizes[0], self.sizes)))
-        """how many batches at the beginning are of one size"""
         self.values = {name: torch.cat([batch[name] for batch in batches]).to(device) for name in batches[0]}
 
     def __len__(self) -> int:
@@ -30,17 +28,3 @@ class EpochDraws:
     def batch(self, number: int) -> BatchDraws:
         start, stop = self.starts[number : number + 2]
         return {name: values[start:stop] for name, values in self.values.items()}
-
-    def batch_at(self, number: Tensor) -> BatchDraws:
-        """One of the first `equal` batches, by its `number` (1,) int64, which is read on the device alone."""
-        count, size = self.equal, self.sizes[0]
-        blocks = {name: values[: count * size].unflatten(0, (count, size)) for name, values in self.values.items()}
-        return {name: block.index_select(0, number)[0] for name, block in blocks.items()}
-
-    def copy_from(self, other: "EpochDraws") -> bool:
-        """Copy another epoch's values in place (a CUDA graph keeps addresses); False if batch sizes or names differ."""
-        if self.sizes != other.sizes or self.values.keys() != other.values.keys():
-            return False
-        for name, values in self.values.items():
-            values.copy_(other.values[name])
-        return True

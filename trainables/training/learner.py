@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from core.seeds import derive_seed
-from trainables.fused.cuda_graphs import Step, Steps
 from trainables.models.build import build_network
 from trainables.tasks.base import Batch, Terms, Totals
 from trainables.tasks.registry import TASKS
@@ -49,7 +48,7 @@ class Learner:
         self.clip = GradientClip(clip_norm, device) if clip_norm else None
         self.average = Averaged(self.network, ema) if ema else None
         self.totals = self.task.totals()  # of the epoch in progress
-        self.steps, self.rng, self.use_cuda_graph = Steps(device), RngContext(device), False
+        self.rng = RngContext(device)
         self.epoch = 0
         self.first_loss: float | None = None
         self.sampled = torch.zeros(len(self.info.classes), dtype=torch.int64)  # training rows drawn of each class
@@ -69,8 +68,8 @@ class Learner:
         weights moving)."""
         draws = self.begin_epoch(most)
         with self.rng:
-            for _ in self.run(draws):
-                pass
+            for number in range(len(draws)):
+                self.step(draws.batch(number), self.totals)
         return self.task.metrics(self.totals)
 
     def begin_epoch(self, most: int | None = None) -> EpochDraws:
@@ -87,44 +86,16 @@ class Learner:
         parts = batches(order, self.config.training.batch_size)[:most]
         return EpochDraws([self._draw(rows, number) for number, rows in enumerate(parts)], self.device)
 
-    def run(self, draws: EpochDraws) -> Iterator[None]:
-        """The steps of an epoch begun, one at each yield: done, or with `use_cuda_graph` queued on the device."""
-        capture_key = self.capture_key if self.use_cuda_graph else None
-        step = Step(lambda each: self.step(each[0], self.totals), self.on_replay, capture_key)
-        return self.steps.run({0: draws}, step)
-
-    @property
-    def capture_key(self) -> tuple[Any, ...]:
-        """Python state baked into a CUDA graph of a step; a change forces another capture."""
-        return (self.optimizer, self.lr)
-
-    def on_replay(self) -> None:
-        """Count a replayed step, as `optimizer_step` counts one that Python did."""
-        if self.clip is not None:
-            self.clip.steps += 1
-        if self.average is not None:
-            self.average.n_averaged += 1
-
     def step(self, draws: BatchDraws, totals: Totals) -> Tensor:
         """Train on a batch; the loss before the step."""
-        batch = self.batch(draws)
+        batch = self.data.for_training(draws)
         outputs = self.forward(self.network, batch.images)
         terms, loss = self.compute_loss(outputs, batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        self.optimizer_step(terms, outputs, batch, totals)
+        self.optimizer_step()
+        self.task.add(totals, terms, outputs, batch)
         return loss.detach()
-
-    def batch(self, draws: BatchDraws) -> Batch:
-        """A training batch as the network takes it."""
-        return self.data.for_training(draws)
-
-    def draw_batch(self, rows: Tensor, number: int) -> BatchDraws:
-        """The draws of the epoch's batch `number` if it has these rows (B,), on the device."""
-        return EpochDraws([self._draw(rows.cpu(), number)], self.device).batch(0)
-
-    def _draw(self, rows: Tensor, number: int) -> BatchDraws:
-        return self.data.draw(rows, self._seed("augmentation", number))
 
     def compute_loss(self, outputs: Any, batch: Batch) -> tuple[Terms, Tensor]:
         """The criterion's parts, and their sum, which is minimised."""
@@ -134,14 +105,20 @@ class Learner:
             self.first_loss = float(loss.detach())
         return terms, loss
 
-    def optimizer_step(self, terms: Terms, outputs: Any, batch: Batch, totals: Totals) -> None:
-        """Move the weights along their gradients, and account for the batch."""
+    def optimizer_step(self) -> None:
+        """Clip the gradients, move the weights along them, and average the weights."""
         if self.clip is not None:
             self.clip(self.network.parameters())
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.network)
-        self.task.add(totals, terms, outputs, batch)
+
+    def draw_batch(self, rows: Tensor, number: int) -> BatchDraws:
+        """The draws of the epoch's batch `number` if it has these rows (B,), on the device."""
+        return EpochDraws([self._draw(rows.cpu(), number)], self.device).batch(0)
+
+    def _draw(self, rows: Tensor, number: int) -> BatchDraws:
+        return self.data.draw(rows, self._seed("augmentation", number))
 
     @property
     def dropout_seed(self) -> int:
@@ -163,7 +140,7 @@ class Learner:
         """Images as the network sees them, (B, C, H, W) float32; augmented with batch `batch`'s draws if given."""
         if batch is None:
             return self.data.for_evaluation(split, rows).images
-        return self.batch(self.draw_batch(rows, batch)).images
+        return self.data.for_training(self.draw_batch(rows, batch)).images
 
     @torch.no_grad()
     def evaluate(self, split: str, limit: int | None = None) -> dict[str, float]:
@@ -253,7 +230,6 @@ class Learner:
         # Its state is the checkpoint's, its settings are the configuration's: those of a fork, or of a GPU, differ.
         settings = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({**state["optimizer"], "param_groups": settings})
-        self.steps.captured = None
         if self.clip is not None and state["clip"] is not None:
             self.clip.load_state_dict(state["clip"])
         if self.average is not None:

@@ -8,8 +8,7 @@ import torch
 class RngContext:
     """In `with` blocks, `device`'s default generator draws on from this one's state; draws outside are unchanged.
 
-    On a CUDA device the generator's state object itself is exchanged, as a captured graph draws from the one that it
-    was captured with.
+    On a CUDA device the generator's state object itself is exchanged: what keeps the object draws on from it later.
     """
 
     def __init__(self, device: torch.device, seed: int = 0) -> None:

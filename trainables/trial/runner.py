@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from core.errors import disk_fault, first_line
-from trainables.fused.autotune import PLAIN, ExecutionMode, Measurements, TrialKind, best_mode, sound
-from trainables.fused.joint_training import Grouped, LaneError, Program, fusion_key, train_together
+from trainables.fused.autotune import Measurements, TrialKind, best_mode, sound
+from trainables.fused.programs import Graphs, Grouped, LaneError, Program, fusion_key
 from trainables.fused.stacked_model import UnfusableError, check
 from trainables.trial.spec import TrialSpec
 from trainables.trial.trial import Trial, failure
@@ -24,23 +24,24 @@ _MEASURED: dict[str, Measurements] = {}  # by `fusion_key`
 class TrialRunner:
     """Runs the trials of a queue, `wanted` at a time; 1 runs one after the other.
 
-    `auto` times a few steps of the first trial, and takes as many lanes as train most trials a second. Trials that
-    cannot be trained side by side are trained alone, and their ends say so where a number was asked for.
+    `auto` takes as many lanes as train most trials a second without changing a number: on a GPU it times a few steps of
+    the first trial. Trials that cannot be trained side by side are trained alone, and their ends say so where a number
+    was asked for.
     """
 
     def __init__(self, begin: Callable[[TrialSpec], Trial], wanted: int | Literal["auto"] = 1) -> None:
         self.begin, self.wanted = begin, wanted
         self.queue: deque[dict[str, Any]] = deque()
         self.trials: list[Trial | None] = [None]
-        self.mode: ExecutionMode | None = None
-        """how the trials are trained, once that is chosen"""
-        self.program: Program | None = None
+        self.chosen = False
+        """whether it is chosen how the trials are trained"""
+        self.program: Program = Program()
         self.note: str | None = None
         """why the trials are trained alone although another number was asked for"""
 
     def put(self, specs: list[dict[str, Any]]) -> None:
         self.queue = deque(specs)
-        self.trials, self.mode, self.program, self.note = [None], None, None, None
+        self.trials, self.chosen, self.program, self.note = [None], False, Program(), None
 
     @property
     def busy(self) -> bool:
@@ -62,7 +63,7 @@ class TrialRunner:
             self._requeue()
             return reports
         except Exception as error:
-            if self.program is None:
+            if len(self.trials) == 1:
                 return [*reports, *(self._failed(lane, error) for lane in running)]
             self._requeue()
             self._train_alone(f"together they failed: {first_line(error)}")
@@ -70,7 +71,7 @@ class TrialRunner:
         for lane, trial in (restored or running).items():
             try:
                 if lane in trained:
-                    trial.end_epoch(*trained[lane], lanes=self._stacked_lanes)
+                    trial.end_epoch(*trained[lane], lanes=self.program.stacked)
                 result = trial.report()
             except Exception as error:
                 reports.append(self._failed(lane, error))
@@ -89,9 +90,10 @@ class TrialRunner:
             spec = self.queue.popleft()
             try:
                 trial = self.begin(TrialSpec(**spec))
-                if self.mode is None or self.wanted == 1:
+                if not self.chosen or self.wanted == 1:
                     self._choose_mode(trial)
-                self._enter(lane, trial)
+                capture = isinstance(self.program, Graphs) and sound(_kind(trial), len(self.trials), _measured(trial))
+                self.program.enter(lane, trial.learner, capture)
             except Exception as error:
                 reports.append(_fault(spec["trial"], error))
             else:
@@ -106,36 +108,20 @@ class TrialRunner:
     def _train_alone(self, why: str) -> None:
         """Train the trials that are left one after the other."""
         self.note = f"--fuse {self.wanted}: trained alone, as {why}"
-        self.mode, self.program, self.trials = ExecutionMode(), None, [None]
+        self.chosen, self.program, self.trials = True, Program(), [None]
 
     def _choose_mode(self, trial: Trial) -> None:
         """The mode of this trial, while none is running; if several are wanted, also that of all that follow."""
-        if self.wanted == 1 and trial.device.type == "cpu":
-            self.mode = ExecutionMode()
-            return
         trials = 1 if self.wanted == 1 else 1 + len(self.queue)
-        self.mode = best_mode(_kind(trial), trials, self.wanted, _measured(trial))
+        mode = best_mode(_kind(trial), trials, self.wanted, _measured(trial))
         network, batch = trial.learner.network, trial.config.training.batch_size
         try:
-            if self.mode.stacked:
-                check(network, trial.dataset.info.input_shape, self.mode.lanes, batch, trial.learner.autocast)
+            if mode.kernel == "grouped":
+                check(network, trial.dataset.info.input_shape, mode.lanes, batch, trial.learner.autocast)
         except UnfusableError as error:
             self._train_alone(f"{trial.config.model.name} has no fused form: {error}")
             return
-        self.program = self.mode.program(network)
-        self.trials = [None] * self.mode.lanes
-
-    def _enter(self, lane: int, trial: Trial) -> None:
-        assert self.mode is not None
-        if self.mode.uses_cuda_graphs:
-            trial.learner.use_cuda_graph = sound(_kind(trial), self.mode, _measured(trial))
-        if self.program is not None:
-            self.program.enter(lane, trial.learner.network)
-
-    @property
-    def _stacked_lanes(self) -> int:
-        """How many lanes are stacked, on which their numbers depend."""
-        return len(self.trials) if isinstance(self.program, Grouped) else 1
+        self.chosen, self.program, self.trials = True, mode.program(network), [None] * mode.lanes
 
     def _train(self, running: Mapping[int, Trial]) -> dict[int, tuple[dict[str, float], float]]:
         """Each lane's training metrics of one epoch, and its share of the seconds."""
@@ -143,20 +129,14 @@ class TrialRunner:
             trial.begin_epoch()
         began = time.perf_counter()
         learners = {lane: trial.learner for lane, trial in running.items()}
-        if self.program is None:
-            metrics = {lane: learner.train_epoch() for lane, learner in learners.items()}
-        else:
-            metrics = train_together(learners, self.program)
+        metrics = self.program.train(learners)
         seconds = (time.perf_counter() - began) / max(1, len(running))
         return {lane: (found, seconds) for lane, found in metrics.items()}
 
     def _report(self, lane: int, trial: Trial, result: Report) -> Report:
         if end := result["end"]:
-            if self.mode is not None and self.mode.lanes > 1:
-                kernel = (
-                    self.mode.kernel if trial.learner.use_cuda_graph else PLAIN.get(self.mode.kernel, self.mode.kernel)
-                )
-                end["fused"] = {"lanes": self.mode.lanes, "lane": lane, "kernel": kernel}
+            if len(self.trials) > 1:
+                end["fused"] = {"lanes": len(self.trials), "lane": lane, "kernel": self.program.kernel(lane)}
             elif self.note and self.wanted != "auto":
                 end["notes"].append(self.note)
             self._free(lane)
@@ -169,8 +149,7 @@ class TrialRunner:
     def _free(self, lane: int) -> Trial:
         trial = self.trials[lane]
         assert trial is not None
-        if self.program is not None:
-            self.program.leave(lane, trial.learner.network)
+        self.program.leave(lane, trial.learner)
         self.trials[lane] = None
         return trial
 
@@ -196,9 +175,9 @@ def replay_epoch(trial: Trial, lanes: int) -> Report:
 
     def train() -> dict[str, float]:
         learner, program = trial.learner, Grouped(trial.learner.network, lanes)
-        program.enter(0, learner.network)
-        metrics = train_together({0: learner}, program)[0]
-        program.leave(0, learner.network)
+        program.enter(0, learner)
+        metrics = program.train({0: learner})[0]
+        program.leave(0, learner)
         return metrics
 
     return trial.advance(train, lanes) if lanes > 1 else trial.advance()

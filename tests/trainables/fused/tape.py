@@ -87,10 +87,9 @@ class Tape:
     taken = 0
     replayed = 0
 
-    def __init__(self, call: Callable[[], None], stream: object, generators: Iterable[torch.Generator]) -> None:
+    def __init__(self, call: Callable[[], None], stream: object) -> None:
         assert stream is None
-        every = [torch.default_generator, *generators]
-        states = [generator.get_state() for generator in every]
+        state = torch.default_generator.get_state()
         with contextlib.ExitStack() as stack:
             for name in METHODS:
                 stack.enter_context(patch.object(Tensor, name, self.refuse))
@@ -99,8 +98,7 @@ class Tape:
         with torch.no_grad():
             for whole, old in recorder.before.values():
                 whole.copy_(old)
-        for generator, state in zip(every, states, strict=True):
-            generator.set_state(state)
+        torch.default_generator.set_state(state)
         self.calls = recorder.calls
         type(self).taken += 1
 

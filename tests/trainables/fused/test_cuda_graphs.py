@@ -19,16 +19,9 @@ from tests.trainables.fused.tape import Tape
 from tests.trainables.small_trials import EVERYTHING, finish, small_config, small_dataset, small_learner, small_spec
 from trainables.config import resolve
 from trainables.fused import autotune as probe
-from trainables.fused.autotune import (
-    ExecutionMode,
-    Kernel,
-    Measurements,
-    Probe,
-    TrialKind,
-    best_mode,
-    graphs_agree,
-    sound,
-)
+from trainables.fused.autotune import ExecutionMode, Measurements, Probe, TrialKind, best_mode, graphs_agree, sound
+from trainables.fused.cuda_graphs import _batch_at, _copied
+from trainables.fused.programs import Graphs, LaneError
 from trainables.registry import LOSSES, OPTIMIZERS
 from trainables.training.averaging import Averaged
 from trainables.training.batch_draws import EpochDraws
@@ -72,6 +65,13 @@ def state(learner: Learner) -> dict[str, Any]:
     return {**own["model"], **(own["average"] or {}), **(own["clip"] or {}), "first_loss": own["first_loss"]}
 
 
+def repeating(learner: Learner) -> Callable[[], dict[str, float]]:
+    """`learner.train_epoch` by replays."""
+    program = Graphs()
+    program.enter(0, learner, capture=True)
+    return lambda: program.train({0: learner})[0]
+
+
 def same(mine: dict[str, Any], theirs: dict[str, Any]) -> bool:
     return mine.keys() == theirs.keys() and all(
         value.equal(theirs[name]) if isinstance(value, torch.Tensor) else value == theirs[name]
@@ -82,27 +82,25 @@ def same(mine: dict[str, Any], theirs: dict[str, Any]) -> bool:
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 def test_repeated_steps_come_to_the_numbers_of_pythons(settings: dict[str, Any]) -> None:
     by_python, repeated = small_learner(settings), small_learner(settings)
-    repeated.use_cuda_graph = True
+    train_epoch = repeating(repeated)
     if repeated.average is not None:
         Tape.host = [repeated.average.n_averaged]
     for _ in range(3):
-        assert repeated.train_epoch() == by_python.train_epoch()
+        assert train_epoch() == by_python.train_epoch()
         assert repeated.evaluate("val") == by_python.evaluate("val")
         assert same(state(repeated), state(by_python))
     assert Tape.replayed > 20
 
 
 def test_a_step_is_captured_once_until_python_decides_otherwise() -> None:
-    constant = small_learner(SETTINGS["constant rate"])
-    constant.use_cuda_graph = True
+    train_epoch = repeating(small_learner(SETTINGS["constant rate"]))
     for _ in range(3):
-        constant.train_epoch()
+        train_epoch()
     assert (Tape.taken, Tape.replayed) == (1, 12 + 13 + 13), "the first step of all makes the optimizer's state"
     Tape.taken = 0
-    falling = small_learner(SETTINGS["everything"])
-    falling.use_cuda_graph = True
+    train_epoch = repeating(small_learner(SETTINGS["everything"]))
     for _ in range(3):
-        falling.train_epoch()
+        train_epoch()
     assert Tape.taken == 3, "each epoch has its own rate"
 
 
@@ -124,9 +122,7 @@ PARTS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("settings", PARTS, ids=lambda settings: " ".join(map(str, settings.values())))
 def test_every_part_of_a_step_can_be_repeated(settings: dict[str, Any]) -> None:
-    learner = small_learner({**CUT, **settings})
-    learner.use_cuda_graph = True
-    learner.train_epoch()
+    repeating(small_learner({**CUT, **settings}))()
     assert Tape.replayed == 12
 
 
@@ -144,34 +140,34 @@ WAITING: dict[str, Callable[[torch.Tensor], object]] = {
 def test_what_reads_a_number_back_cannot_be_repeated(
     wait: Callable[[torch.Tensor], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    learner, learn = small_learner(CUT), Learner.optimizer_step
-    learner.use_cuda_graph = True
-    monkeypatch.setattr(Learner, "optimizer_step", lambda self, *rest: [wait(rest[1]), learn(self, *rest)][1])
-    with pytest.raises(RuntimeError, match="reads a number back"):
-        learner.train_epoch()
+    compute_loss = Learner.compute_loss
+    monkeypatch.setattr(Learner, "compute_loss", lambda self, *rest: [wait(rest[0]), compute_loss(self, *rest)][1])
+    with pytest.raises(LaneError) as raised:
+        repeating(small_learner(CUT))()
+    assert "reads a number back" in str(raised.value.error)
 
 
 def kind(settings: dict[str, Any]) -> TrialKind:
     return TrialKind(small_config(settings), small_dataset(settings), torch.device("cpu"))
 
 
-@pytest.mark.parametrize(("kernel", "lanes"), [("graph", 1), ("graphs", 3), ("grouped graph", 4)])
-def test_every_kernel_repeats_what_python_does(kernel: Kernel, lanes: int) -> None:
-    assert graphs_agree(kind(SETTINGS["everything"]), ExecutionMode(lanes, kernel))
-    assert Tape.replayed > 20 * (lanes if kernel == "graphs" else 1)
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_graphs_repeat_what_python_does(lanes: int) -> None:
+    assert graphs_agree(kind(SETTINGS["everything"]), lanes)
+    assert Tape.replayed > 20 * lanes
 
 
 def test_a_graph_that_comes_to_other_numbers_or_to_none_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     some = kind(SETTINGS["momentum"])
     replay = Tape.replay
     monkeypatch.setattr(Tape, "replay", lambda self: None if Tape.replayed % 5 == 3 else replay(self))
-    assert not graphs_agree(some, ExecutionMode(1, "graph"))
+    assert not graphs_agree(some, 1)
 
     def refuse(*_: object) -> None:
         raise RuntimeError("operation not permitted when stream is capturing")
 
     monkeypatch.setattr(Tape, "__init__", refuse)
-    assert not graphs_agree(some, ExecutionMode(1, "graph"))
+    assert not graphs_agree(some, 1)
 
 
 def test_where_pythons_own_last_bits_vary_those_of_a_graph_may(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +178,7 @@ def test_where_pythons_own_last_bits_vary_those_of_a_graph_may(monkeypatch: pyte
         return [value * (1 + 1e-6 * len(calls)) for value in results(self)]
 
     monkeypatch.setattr(Probe, "results", unsure)
-    assert graphs_agree(some, ExecutionMode(1, "graph"))
+    assert graphs_agree(some, 1)
 
 
 def run(
@@ -202,7 +198,7 @@ def run(
     return rows, ends
 
 
-@pytest.mark.parametrize("mode", [ExecutionMode(1, "graph"), ExecutionMode(3, "graphs")], ids=lambda mode: mode.kernel)
+@pytest.mark.parametrize("mode", [ExecutionMode(1, "graphs"), ExecutionMode(3, "graphs")], ids=lambda mode: mode.lanes)
 def test_trials_as_graphs_are_the_trials_alone(
     mode: ExecutionMode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,7 +207,7 @@ def test_trials_as_graphs_are_the_trials_alone(
     for seed in range(4):
         alone = finish(small_spec(tmp_path / f"alone {seed}", SETTINGS["everything"], seed))
         assert [{**row, "seconds": None} for row in alone.rows] == rows[str(seed)]
-        fused = ends[str(seed)].get("fused", {"lanes": 1, "kernel": "graph"})
+        fused = ends[str(seed)].get("fused", {"lanes": 1, "kernel": "graphs"})
         assert (fused["lanes"], fused["kernel"]) == mode
         assert ends[str(seed)]["verified"]
     assert Tape.replayed
@@ -232,25 +228,15 @@ def test_several_whose_steps_cannot_be_captured_take_turns(tmp_path: Path, monke
     assert found == rows["2"]
 
 
-def test_a_grouped_graph_is_the_grouped_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    graphs, ends = run(tmp_path / "graph", ExecutionMode(4, "grouped graph"), 5, monkeypatch)
-    assert Tape.replayed
-    by_python, _ = run(tmp_path / "python", ExecutionMode(4, "grouped"), 5, monkeypatch)
-    assert graphs == by_python
-    assert {row["lanes"] for rows in graphs.values() for row in rows} == {4}
-    assert ends["0"]["fused"]["kernel"] == "grouped graph"
-
-
 @pytest.fixture
 def on_cuda(monkeypatch: pytest.MonkeyPatch) -> TrialKind:
     """A kind on a GPU, of which nothing is tried in earnest; graphs are sound."""
-    monkeypatch.setattr(probe, "graphs_agree", lambda kind, mode: True)
-    monkeypatch.setattr(probe, "_fusable", lambda kind: True)
+    monkeypatch.setattr(probe, "graphs_agree", lambda kind, lanes: True)
     settings = {**CUT, "training.epochs": 300}
     return TrialKind(small_config(settings), small_dataset(settings), torch.device("cuda"))
 
 
-Times = dict[Kernel, dict[int, float]]
+Times = dict[str, dict[int, float]]
 
 
 def timed(monkeypatch: pytest.MonkeyPatch, took: Times) -> None:
@@ -258,44 +244,46 @@ def timed(monkeypatch: pytest.MonkeyPatch, took: Times) -> None:
 
 
 def test_a_gpu_trains_by_graphs_where_they_are_sound(on_cuda: TrialKind, monkeypatch: pytest.MonkeyPatch) -> None:
-    timed(monkeypatch, {"eager": {1: 1.0}, "graph": {1: 0.1}})
-    assert best_mode(on_cuda, 8, 1, Measurements()) == ExecutionMode(1, "graph")
+    timed(monkeypatch, {"eager": {1: 1.0}, "graphs": {1: 0.1}})
+    assert best_mode(on_cuda, 8, 1, Measurements()) == ExecutionMode(1, "graphs")
     assert best_mode(on_cuda, 8, 4, Measurements()) == ExecutionMode(4, "graphs"), (
         "a number asked for is never a matter of time"
     )
-    monkeypatch.setattr(probe, "graphs_agree", lambda kind, mode: False)
+    monkeypatch.setattr(probe, "graphs_agree", lambda kind, lanes: False)
     assert best_mode(on_cuda, 8, 1, Measurements()) == ExecutionMode()
     assert best_mode(on_cuda, 8, 4, Measurements()) == ExecutionMode(4, "graphs"), "nor of whether they can be captured"
 
 
 def test_epochs_too_short_for_a_capture_are_pythons(on_cuda: TrialKind, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three batches of 32 an epoch."""
-    timed(monkeypatch, {"eager": {1: 1.0}, "graph": {1: 0.1}})
+    timed(monkeypatch, {"eager": {1: 1.0}, "graphs": {1: 0.1}})
     training = small_config({"training.epochs": 300}).training
     short = on_cuda._replace(config=on_cuda.config.model_copy(update={"training": training}))
     assert best_mode(short, 8, 1, Measurements()) == ExecutionMode()
 
 
-def test_auto_takes_the_kernel_that_measures_best_on_a_gpu(on_cuda: TrialKind, monkeypatch: pytest.MonkeyPatch) -> None:
-    took: Times = {"eager": {1: 9.0}, "graph": {1: 1.0}, "graphs": {2: 0.6, 4: 0.4, 8: 0.39}}
-    took["grouped graph"] = {2: 0.7, 4: 0.3, 8: 0.2, 16: 0.2}
+def test_auto_takes_the_number_of_lanes_that_measures_best_on_a_gpu(
+    on_cuda: TrialKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    took: Times = {"eager": {1: 9.0}, "graphs": {1: 1.0, 2: 0.6, 4: 0.4, 8: 0.39, 16: 0.1}}
     timed(monkeypatch, took)
-    assert best_mode(on_cuda, 20, "auto", Measurements()) == ExecutionMode(8, "grouped graph")
-    took["grouped graph"] = {2: 2.0}
-    assert best_mode(on_cuda, 20, "auto", Measurements()) == ExecutionMode(4, "graphs")
-    took["graphs"] = {2: 2.0}
-    assert best_mode(on_cuda, 20, "auto", Measurements()) == ExecutionMode(1, "graph")
+    measured = Measurements()
+    assert [best_mode(on_cuda, n, "auto", Measurements()).lanes for n in (1, 3, 4, 20)] == [1, 2, 4, 4]
+    assert best_mode(on_cuda, 20, "auto", measured) == ExecutionMode(4, "graphs")
+    assert {mode.lanes for mode in measured.seconds} == {1, 2, 4, 8}, "the first doubling without a gain is the last"
+    took["graphs"] = {1: 1.0, 2: 2.0}
+    assert best_mode(on_cuda, 20, "auto", Measurements()) == ExecutionMode(1, "graphs")
     took["eager"] = {1: 0.5}
     assert best_mode(on_cuda, 20, "auto", Measurements()) == ExecutionMode()
 
 
 def test_each_set_of_operations_has_to_prove_itself(on_cuda: TrialKind, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = list[str]()
-    monkeypatch.setattr(probe, "graphs_agree", lambda kind, mode: asked.append(kind.config.optimizer.name) or True)
+    monkeypatch.setattr(probe, "graphs_agree", lambda kind, lanes: asked.append(kind.config.optimizer.name) or True)
     measured = Measurements()
     other: list[dict[str, Any]] = [{}, {"optimizer.lr": 0.5}, {"optimizer.name": "adam"}, {"training.ema": 0.9}]
     for settings in other:
-        assert sound(on_cuda._replace(config=small_config(settings)), ExecutionMode(1, "graph"), measured)
+        assert sound(on_cuda._replace(config=small_config(settings)), 1, measured)
     assert asked == ["sgd", "adam", "sgd"], "not another for another rate"
 
 
@@ -311,20 +299,22 @@ def test_an_average_that_a_graph_does_not_move_is_seen(monkeypatch: pytest.Monke
         Tape.host = [*Tape.host, self.n_averaged]
 
     monkeypatch.setattr(Averaged, "__init__", begun)
-    assert graphs_agree(some, ExecutionMode(1, "graph"))
+    assert graphs_agree(some, 1)
     idle = lambda self, network: None if _get_current_dispatch_mode() else update(self, network)  # noqa: E731
     monkeypatch.setattr(Averaged, "update_parameters", idle)
-    assert not graphs_agree(some, ExecutionMode(1, "graph"))
+    assert not graphs_agree(some, 1)
 
 
 def test_a_dropped_learner_is_gone_at_once() -> None:
     """A graph that garbage collection finds amid another's capture would spoil that."""
-    learner = small_learner(SETTINGS["everything"])
-    learner.use_cuda_graph = True
-    learner.train_epoch()
+    learner, program = small_learner(SETTINGS["everything"]), Graphs()
+    program.enter(0, learner, capture=True)
+    program.train({0: learner})
+    program.graphs[0].captured = None  # a tape keeps the call, as no real graph does
     gone = weakref.ref(learner)
     gc.disable()
     try:
+        program.leave(0, learner)
         del learner
         assert gone() is None
     finally:
@@ -334,23 +324,21 @@ def test_a_dropped_learner_is_gone_at_once() -> None:
 def test_an_epoch_s_draws_give_the_same_batch_by_either_number() -> None:
     rows = torch.randperm(10, generator=torch.Generator().manual_seed(0))
     draws = EpochDraws([{"rows": part, "share": part / 7} for part in rows.split(4)], torch.device("cpu"))
-    assert (len(draws), draws.equal) == (3, 2)
+    assert len(draws) == 3
     for number in range(2):
-        by_python, by_device = draws.batch(number), draws.batch_at(torch.tensor([number]))
+        by_python, by_device = draws.batch(number), _batch_at(draws, torch.tensor([number]), 2)
         assert by_python.keys() == by_device.keys()
         assert all(map(torch.equal, by_python.values(), by_device.values()))
     assert draws.batch(2)["rows"].equal(rows[8:])
-    assert not draws.copy_from(EpochDraws([{"rows": rows, "share": rows / 7}], torch.device("cpu")))
+    assert not _copied(EpochDraws([{"rows": rows, "share": rows / 7}], torch.device("cpu")), draws)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-@pytest.mark.parametrize(("kernel", "lanes"), [("graph", 1), ("graphs", 3), ("grouped graph", 4)])
-def test_a_gpu_repeats_what_python_does(kernel: Kernel, lanes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_a_gpu_repeats_what_python_does(lanes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     settings = SETTINGS["everything"]
-    assert graphs_agree(
-        TrialKind(small_config(settings), small_dataset(settings), torch.device("cuda")), ExecutionMode(lanes, kernel)
-    )
+    assert graphs_agree(TrialKind(small_config(settings), small_dataset(settings), torch.device("cuda")), lanes)
 
 
 TASKS: list[dict[str, Any]] = [
@@ -380,5 +368,5 @@ def test_steps_of_faces_and_their_landmarks_are_repeated_too(
     }
     config = resolve(settings)
     dataset = open_or_prepare(config.dataset, prepare(config.dataset, None, cache_dir).path)
-    assert graphs_agree(TrialKind(config, dataset, torch.device("cpu")), ExecutionMode(1, "graph"))
+    assert graphs_agree(TrialKind(config, dataset, torch.device("cpu")), 1)
     assert Tape.replayed

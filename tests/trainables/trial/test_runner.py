@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from tests.trainables.small_trials import EVERYTHING, finish, small_config, small_dataset, small_spec, timeless
-from trainables.fused import autotune as probe
 from trainables.fused.autotune import ExecutionMode, Measurements, Probe, TrialKind, best_mode, seconds_a_step
-from trainables.fused.joint_training import fusion_key
+from trainables.fused.programs import fusion_key
 from trainables.trial.runner import TrialRunner, replay_epoch
 from trainables.trial.spec import TrialSpec
 from trainables.trial.trial import Trial
@@ -80,7 +79,7 @@ def test_a_lane_that_diverges_or_fails_leaves_the_bits_of_the_others(tmp_path: P
         assert ends[trial]["status"] == "finished"
 
 
-@pytest.mark.parametrize("part", ["batch", "compute_loss", "optimizer_step"])
+@pytest.mark.parametrize("part", ["compute_loss", "optimizer_step"])
 def test_what_one_lane_raises_fails_its_trial_alone(tmp_path: Path, part: str) -> None:
     """In the second step of its second epoch: the others go on from their checkpoints, and end as if undisturbed."""
     calls = 0
@@ -174,28 +173,18 @@ def kind(settings: dict[str, Any]) -> TrialKind:
     return TrialKind(small_config(settings), small_dataset(settings), torch.device("cpu"))
 
 
-def test_auto_takes_the_number_of_lanes_that_measures_best(monkeypatch: pytest.MonkeyPatch) -> None:
-    some = kind({"training.epochs": 300})
-    took = {1: 1.0, 2: 0.7, 4: 0.5, 8: 0.49, 16: 0.1}
-    monkeypatch.setattr(probe, "seconds_a_step", lambda kind, mode: 1e-3 * took[mode.lanes])
-    assert [best_mode(some, trials, "auto", Measurements()).lanes for trials in (1, 3, 4, 20)] == [1, 2, 4, 4]
-    measured = Measurements()
-    assert best_mode(some, 1, "auto", measured) == ExecutionMode()
-    assert not measured.seconds, "nothing is timed where there is no choice"
-    assert best_mode(some, 20, "auto", measured) == best_mode(some, 20, "auto", measured) == ExecutionMode(4, "grouped")
-    assert {mode.lanes for mode in measured.seconds} == {1, 2, 4, 8}, (
-        "the first doubling that gains nothing is the last"
-    )
-    assert best_mode(kind({"training.epochs": 1}), 20, "auto", Measurements()) == ExecutionMode(), (
-        "over before it is known"
-    )
-    monkeypatch.setattr(probe, "seconds_a_step", lambda kind, mode: 1.0 / mode.lanes)
-    assert best_mode(some, 20, "auto", Measurements()) == ExecutionMode(), (
-        "a step that is work and not calls is not tried"
-    )
+def test_auto_changes_no_number_so_that_on_a_cpu_nothing_is_grouped_or_timed(tmp_path: Path) -> None:
+    some, measured = kind({"training.epochs": 300}), Measurements()
+    assert best_mode(some, 20, "auto", measured) == ExecutionMode()
+    assert best_mode(some, 20, 4, measured) == ExecutionMode(4, "grouped"), "what is asked for is done"
+    assert not measured.seconds
+    rows, ends = run(specs_of(tmp_path / "auto", DIFFERENT[:2]), "auto")
+    for spec in specs_of(tmp_path / "alone", DIFFERENT[:2]):
+        assert rows[spec.trial] == finish(spec).rows
+        assert "fused" not in ends[spec.trial]
 
 
-def test_auto_measures_steps_of_every_lane() -> None:
+def test_a_probe_takes_steps_of_every_lane() -> None:
     some = kind(EVERYTHING)
     assert 0 < seconds_a_step(some, ExecutionMode(2, "grouped")) < 10
     steps = Probe(some, ExecutionMode(2, "grouped"))
