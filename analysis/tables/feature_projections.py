@@ -130,18 +130,20 @@ def evenly(split: NDArray[np.str_], most: int) -> NDArray[np.int64]:
 
 
 def principal_axes(value: NDArray[np.float64], count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(count, D) orthonormal axes of the largest variance of `value` (N, D), and the share of variance on each.
+    """(count, D) orthonormal axes of the largest variance of `value` (N, D), and the share of variance on each
+    (scikit-learn's PCA).
 
     Not standardised: a feature counts by its size, as it does for the layer behind it. The largest entry of an axis is
     positive. Axes beyond the rank are zero.
     """
-    _, singular, right = np.linalg.svd(value - value.mean(axis=0), full_matrices=False)
+    from sklearn.decomposition import PCA
+
     axes, shares = np.zeros((count, value.shape[1])), np.zeros(count)
-    variance = singular**2
-    for place in np.flatnonzero(variance > 1e-12 * max(float(variance.sum()), 1e-300))[:count]:
-        axis = right[place]
-        axes[place] = axis * np.sign(axis[np.argmax(np.abs(axis))])
-        shares[place] = variance[place] / variance.sum()
+    if value.std(axis=0).any():
+        found = PCA(min(count, *value.shape), svd_solver="full").fit(value)
+        kept = found.explained_variance_ratio_ > 1e-12
+        axes[: len(kept)][kept] = found.components_[kept]
+        shares[: len(kept)][kept] = found.explained_variance_ratio_[kept]
     return axes, shares
 
 
@@ -168,16 +170,15 @@ def tsne(value: NDArray[np.float64]) -> NDArray[np.float64]:
 def neighbours_accuracy(features: Features) -> tuple[float, float]:
     """(accuracy, share of the most frequent class) of test rows that take the class most frequent among the NEIGHBOURS
     nearest training rows (Euclidean), the first class where two are equal; NaN without two classes or a split."""
+    from sklearn.neighbors import KNeighborsClassifier
+
     train, test = (features.rows(features.split == name) for name in ("train", "test"))
     if not len(train.label) or not len(test.label) or len(np.unique(features.label)) < 2:
         return float("nan"), float("nan")
-    squares = (test.value**2).sum(1)[:, None] - 2 * test.value @ train.value.T + (train.value**2).sum(1)
-    nearest = np.argsort(squares, axis=1, kind="stable")[:, :NEIGHBOURS]
-    classes, codes = np.unique(train.label, return_inverse=True)
-    votes = np.stack([np.bincount(row, minlength=len(classes)) for row in codes[nearest]])
-    voted = classes[votes.argmax(axis=1)]
+    neighbours = KNeighborsClassifier(min(NEIGHBOURS, len(train.label)), algorithm="brute")
+    neighbours.fit(train.value, train.label)
     majority = np.unique(test.label, return_counts=True)[1].max() / len(test.label)
-    return float((voted == test.label).mean()), float(majority)
+    return float(neighbours.score(test.value, test.label)), float(majority)
 
 
 def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:

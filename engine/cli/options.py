@@ -138,6 +138,9 @@ def _absolute(path: str | Path) -> str:
     return str(Path(path).expanduser().resolve())
 
 
+NO_AMOUNT = "not an amount such as 20GB, 1.5GiB or 800MB"
+
+
 def parsed_options(raw: dict[str, Any]) -> "Options":
     """The options of a command; PlanError lists every one that cannot be."""
     from pydantic import ValidationError
@@ -149,7 +152,8 @@ def parsed_options(raw: dict[str, Any]) -> "Options":
         return Options(**given_options(raw))
     except ValidationError as error:
         faults = [
-            f"--{str(fault['loc'][0]).replace('_', '-')}: {fault['msg'].removeprefix('Value error, ')} "
+            f"--{str(fault['loc'][0]).replace('_', '-')}: "
+            f"{NO_AMOUNT if fault['type'].startswith('byte_size') else fault['msg'].removeprefix('Value error, ')} "
             f"(got {fault['input']!r})"
             for fault in error.errors()
         ]

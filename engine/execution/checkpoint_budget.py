@@ -2,12 +2,13 @@
 
 import re
 
+from rich.filesize import decimal
+
 from analysis.records.run_directory import RunDirectory
 from core.errors import Interrupted
 from engine.planning.disk_estimate import size_on_disk
 from engine.planning.plan import Plan
 from engine.planning.remaining_work import RemainingWork
-from engine.planning.run_options import size_text
 from engine.runlog.history import History
 
 TEMPORARY = re.compile(r"\..+\.(pt|parquet|png|json)\.\d+")  # the names of `core.files.write_atomically`
@@ -37,7 +38,7 @@ class CheckpointBudget:
                 held -= self._trim(old)
         if held > self.limit:
             raise Interrupted(
-                f"the checkpoints hold {size_text(held)}, more than --disk-budget {size_text(self.limit)}, and nothing "
+                f"the checkpoints hold {decimal(held)}, more than --disk-budget {decimal(self.limit)}, and nothing "
                 f"more may be deleted: give `resume` a larger one"
             )
 

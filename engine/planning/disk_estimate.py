@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.filesize import decimal
+
 from analysis.records.run_directory import RunDirectory
 from core.errors import PlanError
 from engine.planning.plan import Plan
 from engine.planning.remaining_work import RemainingWork
-from engine.planning.run_options import size_text
 from engine.runlog.history import History
 from trainables.config import TrialConfig
 
@@ -127,16 +128,16 @@ def refuse_too_large(plan: Plan, now: RemainingWork, history: History, concurren
         )
         if models + at_work > budget:
             faults.append(
-                f"--disk-budget {size_text(budget)}: the models of all trials need {size_text(models)}, and the last "
-                f"states of those at work {size_text(at_work)}; allowed: {size_text(models + at_work)} or more"
+                f"--disk-budget {decimal(budget)}: the models of all trials need {decimal(models)}, and the last "
+                f"states of those at work {decimal(at_work)}; allowed: {decimal(models + at_work)} or more"
             )
         checkpoints = min(checkpoints, int(budget) - held)
     needed, free = max(0, checkpoints) + outputs, shutil.disk_usage(plan.directory).free
     if needed > free:
         faults.append(
-            f"--out {plan.directory}: {len(left)} trials need {size_text(needed)} of disk "
-            f"({size_text(max(0, checkpoints))} of checkpoints, {size_text(outputs)} of predictions and records), and "
-            f"{size_text(free)} are free; make room, choose another folder, or give a --disk-budget"
+            f"--out {plan.directory}: {len(left)} trials need {decimal(needed)} of disk "
+            f"({decimal(max(0, checkpoints))} of checkpoints, {decimal(outputs)} of predictions and records), and "
+            f"{decimal(free)} are free; make room, choose another folder, or give a --disk-budget"
         )
     if faults:
         raise PlanError(faults)

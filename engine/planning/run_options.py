@@ -4,7 +4,7 @@ import re
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import ByteSize, Field, field_validator
 
 from core.component import Component, did_you_mean
 from search_spaces.factors import Factor, Level
@@ -20,23 +20,6 @@ def seconds_of(text: str) -> float:
     if not re.fullmatch(r"(\d+(\.\d+)?[dhms])+", text):
         raise ValueError("not a duration such as 8h, 90m, 1h30m or 45s")
     return sum(float(number) * UNITS[unit] for number, unit in re.findall(r"([\d.]+)([dhms])", text))
-
-
-def bytes_of(text: str) -> int:
-    """Bytes of an amount as people write it: 20GB, 1.5GiB, 800MB; a number alone is bytes."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(?:([KMGT])(i?)B|B?)", text, re.IGNORECASE)
-    if not found:
-        raise ValueError("not an amount such as 20GB, 1.5GiB or 800MB")
-    power = "KMGT".index(found[2].upper()) + 1 if found[2] else 0
-    return int(float(found[1]) * (1024 if found[3] else 1000) ** power)
-
-
-def size_text(amount: float) -> str:
-    """An amount of bytes as people read it."""
-    units = ["B", "kB", "MB", "GB", "TB"]
-    while amount >= 1000 and len(units) > 1:
-        amount, units = amount / 1000, units[1:]
-    return f"{amount:.3g} {units[0]}"
 
 
 class Options(Component):
@@ -59,7 +42,7 @@ class Options(Component):
     """seconds"""
     checkpoint_every: Annotated[float, Field(ge=0)] = 1.0
     """seconds of work that a lost process may take with it: so long after a checkpoint, the next epoch's end has one"""
-    disk_budget: Annotated[int, Field(gt=0)] | None = None
+    disk_budget: Annotated[ByteSize, Field(gt=0)] | None = None
     """bytes that checkpoints/ may hold"""
     cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
     gpus_per_trial: Annotated[float, Field(ge=0)] | Literal["auto"] | None = None
@@ -111,11 +94,6 @@ class Options(Component):
             return float(value)
         except ValueError:
             raise ValueError("neither a number nor auto") from None
-
-    @field_validator("disk_budget", mode="before")
-    @classmethod
-    def _bytes(cls, value: Any) -> Any:
-        return bytes_of(value) if isinstance(value, str) else value
 
     @property
     def threads(self) -> int:

@@ -13,7 +13,7 @@ from core.errors import Interrupted
 from engine.execution.checkpoint_budget import CheckpointBudget, tidy
 from engine.planning.config_checks import meta_network
 from engine.planning.disk_estimate import Footprint, footprint
-from engine.planning.run_options import Options, bytes_of, size_text
+from engine.planning.run_options import Options
 from engine.runlog.history import History
 from engine.runlog.run_log import RunLog
 from tests.cli.runs import disk, fill, whole
@@ -68,7 +68,6 @@ def test_predictions_and_features_are_estimated_for_every_network_of_the_digits(
     ("text", "amount"), [("20GB", 20e9), ("1.5GiB", 1.5 * 2**30), ("800 mb", 8e8), ("5TB", 5e12), ("77", 77)]
 )
 def test_amounts_are_read_as_people_write_them(text: str, amount: float) -> None:
-    assert bytes_of(text) == amount
     assert Options(disk_budget=text).disk_budget == amount  # type: ignore[arg-type]
 
 
@@ -76,11 +75,6 @@ def test_amounts_are_read_as_people_write_them(text: str, amount: float) -> None
 def test_other_amounts_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="disk_budget"):
         Options(disk_budget=text)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(("amount", "text"), [(999, "999 B"), (12345, "12.3 kB"), (2e9, "2 GB"), (3e15, "3e+03 TB")])
-def test_amounts_are_printed_with_three_digits(amount: float, text: str) -> None:
-    assert size_text(amount) == text
 
 
 def budget_of(folder: Path, limit: int, *ended: str, continues: str | None = None) -> CheckpointBudget:
