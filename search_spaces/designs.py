@@ -1,14 +1,15 @@
 """Designs: which cells a study holds, and which pairs of cells its ablation table compares.
 
-A design is a function from factors to a `Layout`. The tables follow from `comparisons` alone, so that a new design
-needs no change in the analysis.
+A design lays factors out into a `Layout` and says how its rows are read (`core.designs`). The tables follow from both,
+so that a new design is one registered class and needs no change elsewhere.
 """
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
+from core.designs import DesignTraits
 from search_spaces.factors import Factor, Level
 
 
@@ -38,83 +39,130 @@ class Layout:
     comparisons: tuple[Comparison, ...]
 
 
-Design = Callable[[Sequence[Factor]], Layout]
+class Design:
+    """A design by its `name`; with the question "steps" it lays out a path, whose `chosen` factors come while it runs."""
+
+    name: ClassVar[str]
+    traits: ClassVar[DesignTraits] = DesignTraits()
+
+    def layout(self, factors: Sequence[Factor], chosen: Sequence[str] = ()) -> Layout:
+        """The cells and comparisons of these factors; ValueError where the design does not fit them."""
+        raise NotImplementedError
 
 
-def one_at_a_time(factors: Sequence[Factor]) -> Layout:
+DESIGNS: dict[str, Design] = {}
+
+
+def register(design: type[Design]) -> type[Design]:
+    """Have a design in studies and on the command line; ValueError where its name is taken."""
+    if design.name in DESIGNS:
+        raise ValueError(f"design {design.name!r} is registered already")
+    DESIGNS[design.name] = design()
+    return design
+
+
+@register
+class OneAtATime(Design):
     """The baseline, and every other level of every factor alone."""
-    base = [factor.levels[0] for factor in factors]
-    cells, comparisons = [_cell("baseline", factors, base)], []
-    for i, factor in enumerate(factors):
-        for level in factor.levels[1:]:
-            name = f"{factor.name}={level.name}"
-            cells.append(_cell(name, factors, [*base[:i], level, *base[i + 1 :]]))
-            comparisons.append(Comparison(factor.name, level.name, base[i].name, name, "baseline"))
-    return Layout(tuple(cells), tuple(comparisons))
+
+    name = "one_at_a_time"
+
+    def layout(self, factors: Sequence[Factor], chosen: Sequence[str] = ()) -> Layout:
+        base = [factor.levels[0] for factor in factors]
+        cells, comparisons = [_cell("baseline", factors, base)], []
+        for i, factor in enumerate(factors):
+            for level in factor.levels[1:]:
+                name = f"{factor.name}={level.name}"
+                cells.append(_cell(name, factors, [*base[:i], level, *base[i + 1 :]]))
+                comparisons.append(Comparison(factor.name, level.name, base[i].name, name, "baseline"))
+        return Layout(tuple(cells), tuple(comparisons))
 
 
-def leave_one_out(factors: Sequence[Factor]) -> Layout:
+@register
+class LeaveOneOut(Design):
     """Everything on (second levels), and each factor alone put back to its first level."""
-    _need_two_levels("leave_one_out", factors)
-    full = [factor.levels[1] for factor in factors]
-    cells, comparisons = [_cell("full", factors, full)], []
-    for i, factor in enumerate(factors):
-        name = f"without {factor.name}"
-        off = factor.levels[0]
-        cells.append(_cell(name, factors, [*full[:i], off, *full[i + 1 :]]))
-        comparisons.append(Comparison(factor.name, off.name, full[i].name, name, "full"))
-    return Layout(tuple(cells), tuple(comparisons))
+
+    name = "leave_one_out"
+
+    def layout(self, factors: Sequence[Factor], chosen: Sequence[str] = ()) -> Layout:
+        _need_two_levels("leave_one_out", factors)
+        full = [factor.levels[1] for factor in factors]
+        cells, comparisons = [_cell("full", factors, full)], []
+        for i, factor in enumerate(factors):
+            name = f"without {factor.name}"
+            off = factor.levels[0]
+            cells.append(_cell(name, factors, [*full[:i], off, *full[i + 1 :]]))
+            comparisons.append(Comparison(factor.name, off.name, full[i].name, name, "full"))
+        return Layout(tuple(cells), tuple(comparisons))
 
 
-def ladder(factors: Sequence[Factor]) -> Layout:
+@register
+class Ladder(Design):
     """Rung 0 has every factor at its first level; each rung turns the next factor on and keeps those before it."""
-    _need_two_levels("ladder", factors)
-    names = ["0 baseline", *(f"{i} + {factor.name}" for i, factor in enumerate(factors, 1))]
-    cells, comparisons = [], []
-    for rung, name in enumerate(names):
-        cells.append(_cell(name, factors, [factor.levels[i < rung] for i, factor in enumerate(factors)]))
-        for before in sorted({rung - 1, 0} - {rung, -1}, reverse=True):
-            comparisons.append(Comparison("ladder", name, names[before], name, names[before]))
-    return Layout(tuple(cells), tuple(comparisons))
+
+    name = "ladder"
+    traits = DesignTraits("cells", "previous", "rungs")
+
+    def layout(self, factors: Sequence[Factor], chosen: Sequence[str] = ()) -> Layout:
+        _need_two_levels("ladder", factors)
+        names = ["0 baseline", *(f"{i} + {factor.name}" for i, factor in enumerate(factors, 1))]
+        cells, comparisons = [], []
+        for rung, name in enumerate(names):
+            cells.append(_cell(name, factors, [factor.levels[i < rung] for i, factor in enumerate(factors)]))
+            for before in sorted({rung - 1, 0} - {rung, -1}, reverse=True):
+                comparisons.append(Comparison("ladder", name, names[before], name, names[before]))
+        return Layout(tuple(cells), tuple(comparisons))
 
 
-def factorial(factors: Sequence[Factor]) -> Layout:
+@register
+class Factorial(Design):
     """Every combination of levels, each against the cell of all first levels."""
-    base = tuple(factor.levels[0] for factor in factors)
-    cells, comparisons = [], []
-    for levels in itertools.product(*(factor.levels for factor in factors)):
-        changed = [
-            (factor.name, level.name, first.name)
-            for factor, level, first in zip(factors, levels, base, strict=True)
-            if level is not first
-        ]
-        name = " + ".join(f"{factor}={level}" for factor, level, _ in changed) or "baseline"
-        cells.append(_cell(name, factors, levels))
-        if changed:
-            joined = [" + ".join(part) for part in zip(*changed, strict=True)]
-            comparisons.append(Comparison(joined[0], joined[1], joined[2], name, "baseline"))
-    return Layout(tuple(cells), tuple(comparisons))
+
+    name = "factorial"
+    traits = DesignTraits(question="effects")
+
+    def layout(self, factors: Sequence[Factor], chosen: Sequence[str] = ()) -> Layout:
+        base = tuple(factor.levels[0] for factor in factors)
+        cells, comparisons = [], []
+        for levels in itertools.product(*(factor.levels for factor in factors)):
+            changed = [
+                (factor.name, level.name, first.name)
+                for factor, level, first in zip(factors, levels, base, strict=True)
+                if level is not first
+            ]
+            name = " + ".join(f"{factor}={level}" for factor, level, _ in changed) or "baseline"
+            cells.append(_cell(name, factors, levels))
+            if changed:
+                joined = [" + ".join(part) for part in zip(*changed, strict=True)]
+                comparisons.append(Comparison(joined[0], joined[1], joined[2], name, "baseline"))
+        return Layout(tuple(cells), tuple(comparisons))
 
 
-def path(factors: Sequence[Factor], chosen: Sequence[str] = ()) -> Layout:
+@register
+class Path(Design):
     """From all first levels to all second ones, a factor at a time, each step the best of all that are left.
 
     `chosen` names the factors of the steps taken so far. Cells are the default, then by step every factor that was
     left, on top of the steps before; the last of these steps is the one in progress. Rows compare the steps taken.
     """
-    _need_two_levels("path", factors)
-    by_name = {factor.name: factor for factor in factors}
-    on: list[str] = []
-    steps = ["0 default"]
-    cells, comparisons = [_step(steps[0], factors, on)], []
-    for number in range(1, min(len(chosen) + 1, len(factors)) + 1):
-        cells += [_step(step_cell(number, name), factors, [*on, name]) for name in by_name if name not in on]
-        if number <= len(chosen):
-            on.append(by_name[chosen[number - 1]].name)
-            steps.append(step_cell(number, on[-1]))
-            for before in sorted({number - 1, 0}, reverse=True):
-                comparisons.append(Comparison("path", steps[-1], steps[before], steps[-1], steps[before]))
-    return Layout(tuple(cells), tuple(comparisons))
+
+    name = "path"
+    traits = DesignTraits("cells", "previous", "steps")
+
+    def layout(self, factors: Sequence[Factor], chosen: Sequence[str] = ()) -> Layout:
+        _need_two_levels("path", factors)
+        by_name = {factor.name: factor for factor in factors}
+        on: list[str] = []
+        steps = ["0 default"]
+        cells, comparisons = [_step(steps[0], factors, on)], []
+        for number in range(1, min(len(chosen) + 1, len(factors)) + 1):
+            cells += [_step(step_cell(number, name), factors, [*on, name]) for name in by_name if name not in on]
+            if number <= len(chosen):
+                on.append(by_name[chosen[number - 1]].name)
+                steps.append(step_cell(number, on[-1]))
+                for before in sorted({number - 1, 0}, reverse=True):
+                    comparisons.append(Comparison("path", steps[-1], steps[before], steps[-1], steps[before]))
+        return Layout(tuple(cells), tuple(comparisons))
 
 
 def step_cell(number: int, factor: str) -> str:
@@ -128,27 +176,23 @@ def cells_ahead(factors: Sequence[Factor], chosen: Sequence[str]) -> int:
     return left * (left - 1) // 2
 
 
-def confirm(factors: Sequence[Factor]) -> Layout:
+@register
+class Confirm(Design):
     """Configurations, the levels of one factor: each against the first, and the second, the winner, against others."""
-    if len(factors) != 1:
-        raise ValueError(f"design confirm takes one factor, whose levels are configurations; there are {len(factors)}")
-    (factor,) = factors
-    first, *others = factor.levels
-    pairs = [*((level, first) for level in others), *((others[0], level) for level in others[1:])]
-    return Layout(
-        tuple(_cell(level.name, factors, [level]) for level in factor.levels),
-        tuple(Comparison(factor.name, a.name, b.name, a.name, b.name) for a, b in pairs),
-    )
 
+    name = "confirm"
+    traits = DesignTraits("cells", "first")
 
-DESIGNS: dict[str, Design] = {
-    "one_at_a_time": one_at_a_time,
-    "leave_one_out": leave_one_out,
-    "ladder": ladder,
-    "factorial": factorial,
-    "path": path,
-    "confirm": confirm,
-}
+    def layout(self, factors: Sequence[Factor], chosen: Sequence[str] = ()) -> Layout:
+        if len(factors) != 1:
+            raise ValueError(f"design confirm takes one factor, of configurations; there are {len(factors)}")
+        (factor,) = factors
+        first, *others = factor.levels
+        pairs = [*((level, first) for level in others), *((others[0], level) for level in others[1:])]
+        return Layout(
+            tuple(_cell(level.name, factors, [level]) for level in factor.levels),
+            tuple(Comparison(factor.name, a.name, b.name, a.name, b.name) for a, b in pairs),
+        )
 
 
 def _step(name: str, factors: Sequence[Factor], on: Sequence[str]) -> Cell:

@@ -12,9 +12,9 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from core.component import Component, did_you_mean
+from core.designs import DesignTraits
 from core.errors import FaultError
 from search_spaces.designs import DESIGNS, Layout, cells_ahead
-from search_spaces.designs import path as path_layout
 from search_spaces.factors import Factor, Level
 from search_spaces.spaces import AnyParameter, Choice, Number, mutable, order_faults, point_faults, size
 from search_spaces.trial_schedulers import PBT, AnyTrialScheduler, NoScheduler
@@ -77,7 +77,7 @@ class AblationStudy(Study):
         names = [factor.name for factor in self.factors]
         if len(set(names)) < len(names):
             raise ValueError(f"a factor stands twice: {', '.join(names)}")
-        if self.path and self.design != "path":
+        if self.path and not self.is_path:
             raise ValueError(f"path: belongs to design path, and the design is {self.design}")
         if unknown := [name for name in self.path if name not in names]:
             raise ValueError(f"path: {unknown[0]!r} is no factor; {did_you_mean(unknown[0], names)}")
@@ -89,13 +89,23 @@ class AblationStudy(Study):
         return self
 
     def layout(self) -> Layout:
-        return path_layout(self.factors, self.steps) if self.design == "path" else DESIGNS[self.design](self.factors)
+        return DESIGNS[self.design].layout(self.factors, self.steps)
+
+    @property
+    def traits(self) -> DesignTraits:
+        """How the design's rows are read."""
+        return DESIGNS[self.design].traits
+
+    @property
+    def is_path(self) -> bool:
+        """Whether the design chooses its steps while it runs."""
+        return self.traits.question == "steps"
 
     @property
     def steps(self) -> tuple[str, ...]:
         """The path as far as it is known: once a single factor is left, there is nothing to choose."""
         left = [factor.name for factor in self.factors if factor.name not in self.path]
-        return (*self.path, *left) if self.design == "path" and len(left) == 1 else self.path
+        return (*self.path, *left) if self.is_path and len(left) == 1 else self.path
 
     @property
     def replicates(self) -> range:
@@ -104,7 +114,7 @@ class AblationStudy(Study):
     @property
     def ahead(self) -> int:
         """How many trials there may be beside those of the layout: of a path's later steps."""
-        return cells_ahead(self.factors, self.path) * self.seeds if self.design == "path" else 0
+        return cells_ahead(self.factors, self.path) * self.seeds if self.is_path else 0
 
     @property
     def varied(self) -> set[str]:

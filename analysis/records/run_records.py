@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis.records.columns import metric_values
 from analysis.records.schema import DIVERGED, FAILED, FINISHED, RUNNING
+from core.designs import DesignTraits, traits_of
 from core.metrics import counterpart
 
 
@@ -29,6 +30,16 @@ class Records:
     def design(self) -> str | None:
         """An ablation's design, such as "ladder"; None for a search."""
         return self.study.get("design")
+
+    @property
+    def traits(self) -> DesignTraits:
+        """How the design's rows are read."""
+        return traits_of(self.study)
+
+    @property
+    def compares_cells(self) -> bool:
+        """Whether rows compare whole cells, each with a baseline of its own."""
+        return self.traits.rows == "cells"
 
     @property
     def metric(self) -> str:

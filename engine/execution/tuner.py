@@ -121,7 +121,7 @@ class Tuning:
         queue: TrialQueue
         if not isinstance(study, SearchStudy):
             queue = TrialQueue(self.left.todo)
-            if study.design == "path":
+            if study.is_path:
                 told = self.progress.say, self.progress.replanned
                 queue = PathQueue(self.plan, self.log, self.left.todo, *told)
         elif study.population:

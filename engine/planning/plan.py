@@ -17,7 +17,7 @@ from engine.planning.config_checks import (
 )
 from engine.planning.run_options import Options, apply
 from engine.planning.trial_factory import TrialFactory
-from search_spaces.designs import Cell, Comparison, leave_one_out, step_cell
+from search_spaces.designs import DESIGNS, Cell, Comparison, step_cell
 from search_spaces.spaces import random_points
 from search_spaces.study import AblationStudy, AnyStudy, SearchStudy, StudyError
 from trainables.config import UNCOUNTED, ConfigError, TrialConfig
@@ -70,7 +70,7 @@ class Plan:
     def in_progress(self) -> dict[str, PlannedCell]:
         """The cells that a path's next step is chosen of, by the factor that each turns on."""
         study = self.study
-        if not isinstance(study, AblationStudy) or study.design != "path":
+        if not isinstance(study, AblationStudy) or not study.is_path:
             return {}
         names = {step_cell(len(study.steps) + 1, factor.name): factor.name for factor in study.factors}
         return {names[item.cell.name]: item for item in self.cells if item.cell.name in names}
@@ -105,7 +105,7 @@ def make_plan(study: AnyStudy, options: Options, directory: Path, factory: Trial
         layout = study.layout()
         cells, faults = _checked_cells(study, factory, layout.cells)
         baseline, comparisons = cells[0].config, layout.comparisons
-        faults += _path_faults(study, factory, cells) if study.design == "path" else []
+        faults += _path_faults(study, factory, cells) if study.is_path else []
     if baseline is not None:
         faults += metric_faults(study, baseline) + varied_faults(study)
     if isinstance(options.fuse, int) and study.adaptive:
@@ -139,7 +139,7 @@ def _checked_cells(
         try:
             config = factory.config(cell.settings)
         except ConfigError as error:
-            if planned and study.design == "path":  # a candidate that cannot be is none; where it ends is checked apart
+            if planned and study.is_path:  # a candidate that cannot be is none; where it ends is checked apart
                 planned.append(PlannedCell(cell, None, invalid="; ".join(error.faults), reference=reference))
                 continue
             faults += [f"{cell.name}: {fault}" if planned else fault for fault in error.faults if fault not in faults]
@@ -169,7 +169,7 @@ def _checked_cells(
 def _path_faults(study: AblationStudy, factory: TrialFactory, cells: list[PlannedCell]) -> list[str]:
     """What keeps a path from its end, where every factor is on, and from choosing its steps by validation."""
     try:
-        end = factory.config(leave_one_out(study.factors).cells[0].settings)
+        end = factory.config(DESIGNS["leave_one_out"].layout(study.factors).cells[0].settings)
         faults = [f"the end of the path: {fault}" for fault in factory.faults(end)]
     except ConfigError as error:
         return [f"the end of the path: {fault}" for fault in error.faults]

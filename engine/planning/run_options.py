@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import ByteSize, Field, field_validator
 
 from core.component import Component, did_you_mean
+from search_spaces.designs import DESIGNS
 from search_spaces.factors import Factor, Level
 from search_spaces.study import AblationStudy, AnyStudy, StudyError, parse_study
 from search_spaces.trial_schedulers import TRIAL_SCHEDULERS
@@ -138,7 +139,7 @@ def apply(study: AnyStudy, options: Options) -> AnyStudy:
         tree["factors"] = [factor.model_dump(mode="json") for factor in factors]
         if options.design or options.levels:
             tree["references"] = {}  # they name cells of the study's own layout
-        if tree["design"] != "path":
+        if not ((design := DESIGNS.get(tree["design"])) and design.traits.question == "steps"):
             tree["path"] = []
     elif options.levels:
         faults.append(f"--levels: {study.name} is a search, which has a space and no factors")

@@ -4,6 +4,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
@@ -31,6 +32,7 @@ def study_record(plan: Plan, command: list[str]) -> dict[str, Any]:
         "question": study.question,
         "kind": study.kind,
         "design": study.design if isinstance(study, AblationStudy) else None,
+        **({"traits": asdict(study.traits)} if isinstance(study, AblationStudy) else {}),
         "workload": study.workload,
         "baseline": dict(study.baseline),
         "factors": study.model_dump(mode="json").get("factors", []),
@@ -75,7 +77,7 @@ def study_record(plan: Plan, command: list[str]) -> dict[str, Any]:
 def _path_record(plan: Plan) -> dict[str, Any]:
     """The steps chosen so far, and how many trials those to come may have at most."""
     study = plan.study
-    if not isinstance(study, AblationStudy) or study.design != "path":
+    if not isinstance(study, AblationStudy) or not study.is_path:
         return {}
     return {"path": list(study.steps), "trials_ahead": plan.ahead}
 

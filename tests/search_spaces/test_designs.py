@@ -2,18 +2,12 @@
 
 import pytest
 
-from search_spaces.designs import (
-    DESIGNS,
-    Layout,
-    cells_ahead,
-    confirm,
-    factorial,
-    ladder,
-    leave_one_out,
-    one_at_a_time,
-    path,
-)
+from search_spaces.designs import DESIGNS, Layout, cells_ahead
 from search_spaces.factors import Factor
+
+one_at_a_time, leave_one_out, ladder, factorial, path, confirm = (
+    DESIGNS[name].layout for name in ("one_at_a_time", "leave_one_out", "ladder", "factorial", "path", "confirm")
+)
 
 BN = Factor.of("bn", {"off": {}, "on": {"model.bn_after": ["conv1"]}})
 LR = Factor.of("lr", {"0.01": {"optimizer.lr": 0.01}, "0.1": {"optimizer.lr": 0.1}, "1": {"optimizer.lr": 1.0}})
@@ -155,7 +149,11 @@ def taken(name: str, factors: list[Factor]) -> list[Factor]:
 
 def whole(name: str, factors: list[Factor]) -> Layout:
     """Of a path all steps, in the order of the factors."""
-    return path(factors, [factor.name for factor in factors]) if name == "path" else DESIGNS[name](taken(name, factors))
+    return (
+        path(factors, [factor.name for factor in factors])
+        if name == "path"
+        else DESIGNS[name].layout(taken(name, factors))
+    )
 
 
 @pytest.mark.parametrize("name", DESIGNS)
