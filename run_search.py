@@ -205,7 +205,8 @@ def _report(directory: Path) -> int:
 
         fetch_outputs(directory)
     made = make_report(directory)
-    _console().print(console_table(made.tables["ablation" if "ablation" in made.tables else "ranking"]))
+    first = "ablation" if "ablation" in made.tables else "ranking"
+    _console().print(console_table(first, made.tables[first]))
     click.echo(f"report: {made.index}")
     failed = int((made.records.trials["status"] == "failed").sum())
     if failed:
@@ -270,8 +271,8 @@ def compare(run_a: str, run_b: str, out: Path | None) -> None:
     comparison = compare_runs(local(run_a), local(run_b))
     for name, run_dir in (("A", run_a), ("B", run_b)):
         click.echo(f"{name}: {run_dir}")
-    for table in comparison.tables.values():
-        _console().print(console_table(table))
+    for name, table in comparison.tables.items():
+        _console().print(console_table(name, table))
     for note in comparison.notes:
         click.echo(note)
     if out:

@@ -40,7 +40,7 @@ class Layout:
 
 
 class Design:
-    """A design by its `name`; with the question "steps" it lays out a path, whose `chosen` factors come while it runs."""
+    """A design by its `name`. One with the question "steps" is laid out anew with each factor that was `chosen`."""
 
     name: ClassVar[str]
     traits: ClassVar[DesignTraits] = DesignTraits()

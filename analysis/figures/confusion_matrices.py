@@ -17,7 +17,7 @@ from analysis.figures.theme import INK, MAXIMUM_MARKS, NEUTRAL, Figure, inline
 from analysis.records.columns import rows_of
 from analysis.records.run_records import Records
 from analysis.statistics.multiple_comparisons import BETTER, WORSE
-from analysis.tables.ablation import MANY_BASELINES, is_step
+from analysis.tables.ablation import is_step
 from analysis.tables.ranking import best_cell, best_word
 
 MAXIMUM_CLASSES = 50  # of one matrix; of more, those that are confused most
@@ -83,7 +83,6 @@ def differences(records: Records, tables: Mapping[str, pd.DataFrame]) -> dict[st
     the study has several."""
     baseline, best = records.baseline_cell, best_cell(records, tables["ranking"])
     comparisons, step = records.comparisons, is_step(records)
-    several = any(comparison["factor"] in MANY_BASELINES for comparison in comparisons)
     found: dict[tuple[str, str], str] = {}
     if baseline is not None and best is not None and best != baseline:
         found[baseline, best] = ""
@@ -97,7 +96,7 @@ def differences(records: Records, tables: Mapping[str, pd.DataFrame]) -> dict[st
     called = labels(cell for pair in found for cell in reversed(pair))
     titles = {}
     for pair, verdict in found.items():
-        against = f" against {called[pair[0]]}" if several or pair[0] != baseline else ""
+        against = f" against {called[pair[0]]}" if records.compares_cells or pair[0] != baseline else ""
         titles[pair] = called[pair[1]] + (f"{against}, {verdict}" if verdict else f" ({best_word(records)}){against}")
     return {title: pair for pair, title in unique(titles).items()}
 

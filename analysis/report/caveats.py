@@ -36,7 +36,7 @@ def _of_a_search(records: Records) -> list[str]:
 
 
 def _of_an_ablation(records: Records) -> list[str]:
-    if not records.study.get("comparisons") and records.design == "path":
+    if not records.study.get("comparisons") and records.traits.question == "steps":
         return ["No step of the path is chosen yet: one is when every seed of all its candidates has ended."]
     if not records.study.get("comparisons"):
         return [

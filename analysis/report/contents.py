@@ -42,13 +42,14 @@ def report_tables(records: Records, search: SearchResults | None = None) -> dict
     tables["ablation"] = ablation_table(records, metric)
     for further in records.study.get("further_metrics", []):
         tables[f"ablation_{further}"] = ablation_table(records, further)
-    if records.design == "factorial":
+    question = records.traits.question
+    if question == "effects":
         tables["effects"] = effects_table(records, metric)
         tables["interactions"] = interactions_table(records, metric)
         tables["anova"] = anova_table(records, metric)
-    if records.design == "ladder":
+    if question == "rungs":
         tables["ladder"] = ladder_table(records, tables["ablation"])
-    if records.design == "path":
+    if question == "steps":
         tables["path"] = path_table(records)
     return tables | factor_tables(records, tables["ablation"])
 

@@ -12,14 +12,12 @@ from analysis.records.run_records import Records
 from analysis.records.schema import DIVERGED, FAILED, STOPPED
 from analysis.statistics.hypothesis_tests import EXACT_PAIRS, MINIMUM_PAIRS, SIGNIFICANCE, smallest_p
 from analysis.statistics.multiple_comparisons import BETTER, IDENTICAL, TOO_FEW, UNCLEAR, UNSTABLE, WORSE
-from analysis.tables.ablation import MANY_BASELINES, comparison_label
+from analysis.tables.ablation import SENTENCE_DIGITS, comparison_label, unclear
 from analysis.tables.formatting import capitalised, counts_in_words, interval, number, p_text, plural, setting_text
 from analysis.tables.ladder_and_path import candidates
 from analysis.tables.ranking import settings_of_cells
 from core.metrics import counterpart, maximised, metric_label
 
-SENTENCE_DIGITS = 2
-MANY_SEEDS = 1000
 INTERACTING, NOT_INTERACTING = "they interact", "no clear interaction"
 CLEARNESS = ((BETTER,), (WORSE, INTERACTING), (UNSTABLE,), (UNCLEAR, NOT_INTERACTING, IDENTICAL), (TOO_FEW,), ("",))
 GLANCE = 5
@@ -61,7 +59,7 @@ def answers(records: Records, tables: Mapping[str, pd.DataFrame]) -> list[Answer
         effects = [_comparison(records, row, averaged=True) for row in rows_of(tables["effects"])]
         interacting = any(answer.verdict == INTERACTING for answer in interactions)
         comparisons = [*(comparisons if interacting else effects), *interactions]
-    if comparisons and records.design == "path":
+    if comparisons and records.traits.question == "steps":
         comparisons = [answer for answer in comparisons if answer.subject]
         chosen = HOW_CHOSEN.format(metric=counterpart(records.metric, "val"))
         comparisons.append(Answer("How the steps were chosen", chosen))
@@ -83,7 +81,8 @@ def tally(found: Iterable[Answer]) -> str:
 
 
 def _comparison(records: Records, row: Mapping[str, Any], averaged: bool = False) -> Answer:
-    subject = step_in_words(records, row) if row["factor"] == "path" else comparison_label(row)
+    steps = records.traits.question == "steps"
+    subject = step_in_words(records, row) if steps else comparison_label(row, records.compares_cells)
     if row["verdict"] == IDENTICAL:
         return Answer(subject, _same_as(records, row), IDENTICAL)
     broken = counts_in_words({DIVERGED: row["n_diverged"], FAILED: row["n_failed"]})
@@ -93,29 +92,13 @@ def _comparison(records: Records, row: Mapping[str, Any], averaged: bool = False
     seen = f"{metric_label(row['metric'])} {_difference(row, 'delta')} over {plural(row['n_pairs'], 'seed')}"
     if averaged:
         seen += ", averaged over the other factors"
-    if row["factor"] not in MANY_BASELINES:
+    if not records.compares_cells:
         seen += f", against {row['baseline_level']}"
     if row["verdict"] in (TOO_FEW, UNSTABLE):
         return Answer(subject, seen, row["verdict"], broken)
     note = ", ".join(filter(None, [f"p_holm {p_text(row['p_holm'])}", broken]))
     more = capitalised(unclear(row))
     return Answer(subject, seen, row["verdict"], note, f"{more}." if more else "")
-
-
-def unclear(row: Mapping[str, Any]) -> str:
-    """What a comparison without a clear difference rules out, and what would settle it; empty for any other."""
-    if row["verdict"] != UNCLEAR:
-        return ""
-    said = []
-    if pd.notna(row["equivalent_within"]):
-        said.append(f"no difference larger than ±{number(row['equivalent_within'], SENTENCE_DIGITS)} (90 %)")
-    needed = row["seeds_needed"]
-    if pd.notna(needed) and needed > row["n_pairs"]:
-        seeds = f"more than {MANY_SEEDS:,}" if needed > MANY_SEEDS else f"about {needed}"
-        said.append(f"{seeds} seeds would settle it")
-    elif pd.notna(needed):
-        said.append(f"p {p_text(row['p_value'])} by itself, which Holm's correction takes back")
-    return "; ".join(said)
 
 
 def _same_as(records: Records, row: Mapping[str, Any]) -> str:
@@ -199,7 +182,7 @@ def step_in_words(records: Records, row: Mapping[str, Any]) -> str:
     taken = [found for found in candidates(records) if found.chosen]
     this = next((found for found in taken if found.cell == row["level"]), None)
     if this is None:
-        return comparison_label(row)
+        return comparison_label(row, of_cells=True)
     if this.against == row["baseline_level"]:
         return f"Step {this.step}, {this.factor} {' → '.join(records.levels[this.factor][:2])}"
     which = "All" if this.step == len(records.levels) else "The first"

@@ -11,13 +11,14 @@ import pandas as pd
 from analysis.figures.gallery import Gallery
 from analysis.figures.theme import Figure
 from analysis.records.run_records import Records
-from analysis.report import html_tables
-from analysis.report.html_tables import HtmlTable, capped
+from analysis.report.html_tables import RANKING_ROWS, HtmlTable, capped, html_table, per_class, trials_table
 from analysis.report.narrative import pareto_in_words, stopped_early
+from analysis.statistics.hypothesis_tests import half_width
 from analysis.tables.confusion import MAXIMUM_CELLS
 from analysis.tables.formatting import capitalised
 from analysis.tables.gained_and_lost import MAXIMUM_COMPARISONS
-from analysis.tables.search.pareto import cell_objectives, measured
+from analysis.tables.search.pareto import cell_objectives
+from analysis.tables.spec import spec_of
 
 HEADINGS = {
     "ablation": "Ablation",
@@ -60,35 +61,6 @@ class Block:
     after: str = ""
 
 
-LISTED: dict[str, tuple[str, str, str]] = {  # of a table without a sheet of its own: section, heading, text
-    "top": (
-        "search",
-        "The best, and what test says of them",
-        "Test rank is the place that test gives among all configurations; gap is how much better validation is than "
-        "test.",
-    ),
-    "importance": (
-        "search",
-        "Which settings matter",
-        "Either importance sums to 1 over the settings: fANOVA’s is, of what settings explain by themselves over the "
-        "whole space, the share of this one, and what they explain only together is not in it; PED-ANOVA’s is for "
-        "coming among the best. n configurations have the setting, of which fANOVA takes n fanova.",
-    ),
-    "rungs": (
-        "search",
-        "Rungs",
-        "The epochs after which the trial scheduler stopped trials; the last row is the whole budget.",
-    ),
-    "path": (
-        "ablation",
-        "Every candidate of every step",
-        "Each factor that was left, turned on beside the steps before; val delta is its change in validation, the "
-        "others speak of test data. The step was the one that most seeds finished, of equals the best in validation, "
-        "by the seeds and epochs of the time of choosing. Of several candidates the best is also the luckiest.",
-    ),
-}
-
-
 @dataclass
 class Section:
     """A part of the page: figures and galleries, then blocks. `anchor` is its id and the name that figures use."""
@@ -119,30 +91,31 @@ def sections(
 
     `notes` are the sentences before a search's tables.
     """
-    trials, anchors = html_tables.trials(records, records.metric)
+    trials, anchors = trials_table(records, records.metric)
     made = {name: Section(name) for name in HEADINGS}
     made["ablation"] = _ablation(records, tables, anchors)
     made["search"] = _search(records, tables, notes)
     if "stability" in tables and len(tables["stability"]):
-        table = capped(html_tables.stability(tables["stability"]), "stability.csv")
+        table = _table("stability", tables["stability"])
         text = _not_in_stability(records, tables["stability"])
         made["curves"].blocks.append(Block("Roughness and jumps of each cell", text, table))
     if "why" in tables:
         text = CHANGED_POINTS if "share_better" in tables["why"] else CHANGED_CLASSES
         if len(records.comparisons) > MAXIMUM_COMPARISONS:
             text += f" Of the study's first {MAXIMUM_COMPARISONS} comparisons; predictions of others were not read."
-        made["why"].blocks.append(Block(text=text, table=capped(html_tables.why(tables["why"]), "why.csv")))
+        made["why"].blocks.append(Block(text=text, table=_table("why", tables["why"])))
     if "per_class" in tables:
         text = "Test accuracy, mean over seeds; the best of each class in bold. Confusion counts are in confusion.csv."
         if not records.is_search and records.trials["cell"].nunique() > MAXIMUM_CELLS:
             text += f" Of the best {MAXIMUM_CELLS} cells and the baseline; predictions of others were not read."
-        made["classes"].blocks.append(Block(text=text, table=html_tables.per_class(tables["per_class"])))
+        made["classes"].blocks.append(Block(text=text, table=per_class(tables["per_class"])))
     if trials.rows:
         made["trials"].blocks.append(Block(table=trials))
-    for name, (section, heading, text) in LISTED.items():
-        if name in tables and len(tables[name]):
-            table = capped(html_tables.plain(tables[name]), f"{name}.csv")
-            made.setdefault(section, Section(section)).blocks.append(Block(heading, text, table))
+    for name, table in tables.items():
+        spec = spec_of(name)
+        if spec.section and len(table):
+            block = Block(spec.heading, spec.text, _table(name, table))
+            made.setdefault(spec.section, Section(spec.section)).blocks.append(block)
     for figure in figures:
         made.setdefault(figure.section, Section(figure.section)).figures.append(figure)
     for gallery in galleries:
@@ -161,10 +134,13 @@ def _ablation(records: Records, tables: Mapping[str, pd.DataFrame], anchors: Map
             "A mean stands with half of its 95 % interval over seeds; what a rung gains is paired by seed, with its "
             f"95 % interval below. Every statistic of each step is in ablation.csv.{theirs}"
         )
-        blocks.append(Block(metric, table=html_tables.ladder(tables["ladder"], tables["ablation"]), after=after))
+        ladder = tables["ladder"]
+        ladder = ladder.assign(half_width=half_width(ladder["std"], ladder["n"]))
+        blocks.append(Block(metric, table=_table("ladder", ladder), after=after))
     factors = [name for name in tables if name.startswith("factor_")]
     for name in factors:
-        table = capped(html_tables.levels(tables[name], anchors), f"{name}.csv")
+        links = {"trials": [anchors.get(cell, "") for cell in tables[name].attrs["cells"]]}
+        table = _table(name, tables[name], links)
         after = f"A mean stands with half of its 95 % interval over seeds, the best in bold.{theirs}"
         blocks.append(Block(_question(tables[name]), table=table, after=after if name == factors[-1] else ""))
     compared = [name for name in tables if name.startswith("ablation") and len(tables[name])]
@@ -172,28 +148,13 @@ def _ablation(records: Records, tables: Mapping[str, pd.DataFrame], anchors: Map
     for name in compared:
         title = metric if name == "ablation" else name.removeprefix("ablation_")
         title = f"Every comparison, {title}" if blocks or len(compared) > 1 else title
-        blocks.append(Block(title, table=capped(html_tables.comparisons(tables[name]), f"{name}.csv")))
+        blocks.append(Block(title, table=_table(name, tables[name])))
     text = PAIRED if compared or blocks else ""
-    return Section("ablation", text, [*blocks, *_factorial(tables), *_ranking(records, tables)])
+    return Section("ablation", text, [*blocks, *_ranking(records, tables)])
 
 
-def _factorial(tables: Mapping[str, pd.DataFrame]) -> list[Block]:
-    blocks = []
-    if "effects" in tables:
-        text = "Each level against its factor's first, averaged over the other factors within each seed."
-        blocks.append(Block("Main effects", text, capped(html_tables.comparisons(tables["effects"]), "effects.csv")))
-    if "interactions" in tables and len(tables["interactions"]):
-        text = "How much two levels together differ from the sum of their separate effects. Not corrected for the "
-        text += "number of rows."
-        table = capped(html_tables.interactions(tables["interactions"]), "interactions.csv")
-        blocks.append(Block("Interactions", text, table))
-    if "anova" in tables and len(tables["anova"]):
-        text = (
-            "Type II, with the seed as a block, over seeds that finished every cell; partial η² is the share of what "
-            "the other sources leave."
-        )
-        blocks.append(Block("Analysis of variance", text, html_tables.anova(tables["anova"])))
-    return blocks
+def _table(name: str, table: pd.DataFrame, links: Mapping[str, Sequence[str]] | None = None) -> HtmlTable:
+    return capped(html_table(spec_of(name), table, links), f"{name}.csv")
 
 
 def _search(records: Records, tables: Mapping[str, pd.DataFrame], notes: Sequence[str]) -> Section:
@@ -202,10 +163,9 @@ def _search(records: Records, tables: Mapping[str, pd.DataFrame], notes: Sequenc
         return section
     if "pareto" in tables:
         text = pareto_in_words(tables["pareto"], records.objectives, len(cell_objectives(records)))
-        left = len(tables["pareto"]) - html_tables.RANKING_ROWS
-        text += f" {left} more are in pareto.csv." if left > 0 else ""
-        table = html_tables.pareto(tables["pareto"], measured(records)) if len(tables["pareto"]) else None
-        section.blocks.append(Block("Pareto front", text, table))
+        table = tables["pareto"]
+        made = capped(html_table(spec_of("pareto"), table), "pareto.csv", RANKING_ROWS) if len(table) else None
+        section.blocks.append(Block("Pareto front", text, made))
     section.blocks += _ranking(records, tables)
     section.text = " ".join(notes)
     return section
@@ -219,11 +179,9 @@ def _ranking(records: Records, tables: Mapping[str, pd.DataFrame]) -> list[Block
         text = "By validation; test stands beside it and chooses nothing."
     else:
         text = f"By {records.metric}, mean over the seeds that finished."
-    left = len(table) - html_tables.RANKING_ROWS
-    text += f" The best {html_tables.RANKING_ROWS}; {left} more are in ranking.csv." if left > 0 else ""
     stopped = stopped_early(records)
     text += f" {stopped}" if stopped else ""
-    return [Block("Ranking", text, html_tables.ranking(table, "test" if records.is_search else "validation"))]
+    return [Block("Ranking", text, capped(html_table(spec_of("ranking"), table), "ranking.csv", RANKING_ROWS))]
 
 
 def _not_in_stability(records: Records, table: pd.DataFrame) -> str:

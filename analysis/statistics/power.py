@@ -12,7 +12,6 @@ from analysis.statistics.hypothesis_tests import CONFIDENCE, MINIMUM_PAIRS, SIGN
 
 POWER = 0.8
 MOST_SEEDS = 1_000_000
-POWER_COLUMNS = ("seeds_needed", "equivalent_within", "p_smallest")
 
 
 def power_columns(statistics: Paired) -> dict[str, float | int | None]:

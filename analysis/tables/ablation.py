@@ -12,18 +12,52 @@ import pandas as pd
 from analysis.records.run_records import Records
 from analysis.records.schema import DIVERGED
 from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS, Paired, paired_by_seed
-from analysis.statistics.multiple_comparisons import IDENTICAL, TOO_FEW, UNSTABLE, holm, verdict_of
-from analysis.statistics.power import POWER_COLUMNS, power_columns
+from analysis.statistics.multiple_comparisons import IDENTICAL, TOO_FEW, UNCLEAR, UNSTABLE, holm, verdict_of
+from analysis.statistics.power import power_columns
+from analysis.tables.formatting import number, p_text
+from analysis.tables.spec import BROKEN, METRIC, PAGE, REFERENCE, Column, TableSpec, interval_column, register
 
-# Factors whose rows have different baselines: a ladder's rungs, a path's steps, the winners of a search.
-MANY_BASELINES = {"ladder", "path", "configuration"}
-STEPWISE = {"ladder", "path"}  # designs that also compare each cell with the one before
-COLUMNS = (
-    *("factor", "level", "baseline_level", "metric", "n_pairs", "n_failed", "n_diverged", "baseline_mean"),
-    *("level_mean", "delta", "ci_low", "ci_high", "p_value", "p_holm", "p_permutation", "effect_size"),
-    *("verdict", "reference"),
-    *POWER_COLUMNS,
+SENTENCE_DIGITS = 2
+MANY_SEEDS = 1000
+ROWS = "rows"  # attribute of a table: what its rows compare, as in `core.designs`
+PAIRED = (
+    "differences are paired by seed ({n}), intervals are 95 % paired t intervals, p is the two-sided paired t-test's "
+    "after Holm's correction over {family}"
 )
+
+
+def compares_levels(table: pd.DataFrame) -> bool:
+    """Whether rows compare levels of factors, and not whole cells whose baselines differ."""
+    return table.attrs.get(ROWS) != "cells"
+
+
+COMPARED = (
+    Column("factor", "text", terminal="factor", when=compares_levels),
+    Column("level", "text", terminal="level"),
+    Column(
+        "baseline_level", "text", "against", terminal="against", terminal_when=lambda table: not compares_levels(table)
+    ),
+)
+COMPARISON = (
+    *COMPARED,
+    METRIC,
+    Column("n_pairs", "count", "n", terminal="n"),
+    *BROKEN,
+    Column("baseline_mean", head="baseline", terminal="baseline"),
+    Column("level_mean", head="level", terminal="mean"),
+    Column("delta", head="difference", terminal="delta [95 %]", signed=True, css="num strong", band=True),
+    *interval_column(),
+    Column("p_value", "p", shown=()),
+    Column("p_holm", "p", "p (Holm)", terminal="p_holm"),
+    Column("p_permutation", "p", "p (perm.)", shown=(PAGE,)),
+    Column("effect_size", head="effect", shown=(PAGE,), signed=True, digits=2),
+    Column("verdict", "verdict", terminal="verdict", note=lambda row: unclear(row)),
+    REFERENCE,
+    Column("seeds_needed", dtype="Int64", shown=()),
+    Column("equivalent_within", shown=()),
+    Column("p_smallest", shown=()),
+)
+ABLATION = register(TableSpec("ablation", COMPARISON, f"{{metric}} of each level against its baseline: {PAIRED}."))
 
 
 def ablation_table(records: Records, metric: str) -> pd.DataFrame:
@@ -33,7 +67,9 @@ def ablation_table(records: Records, metric: str) -> pd.DataFrame:
     cell's trials.
     """
     rows = [_comparison(records, comparison, metric) for comparison in records.comparisons]
-    return table_with_verdicts(rows, metric)
+    table = table_with_verdicts(rows, metric)
+    table.attrs[ROWS] = records.traits.rows
+    return table
 
 
 def _comparison(records: Records, comparison: dict[str, Any], metric: str) -> dict[str, Any]:
@@ -53,19 +89,13 @@ def _comparison(records: Records, comparison: dict[str, Any], metric: str) -> di
 def table_with_verdicts(rows: list[dict[str, Any]], metric: str) -> pd.DataFrame:
     """Rows with their statistics spread out, Holm's correction over all of them, and a verdict each."""
     p_holm = holm(row["statistics"].p_value for row in rows)
-    table = pd.DataFrame(
-        [
-            row
-            | asdict(row["statistics"])
-            | power_columns(row["statistics"])
-            | {"metric": metric, "p_holm": p, "verdict": _verdict(row, p, metric)}
-            for row, p in zip(rows, p_holm, strict=True)
-        ],
-        columns=list(COLUMNS),
+    return ABLATION.frame(
+        row
+        | asdict(row["statistics"])
+        | power_columns(row["statistics"])
+        | {"metric": metric, "p_holm": p, "verdict": _verdict(row, p, metric)}
+        for row, p in zip(rows, p_holm, strict=True)
     )
-    numbers = COLUMNS[COLUMNS.index("baseline_mean") : COLUMNS.index("verdict")]
-    kinds = dict.fromkeys((*numbers, *POWER_COLUMNS), "float64") | {"n_pairs": "int64", "seeds_needed": "Int64"}
-    return table.astype(kinds)
 
 
 def _verdict(row: dict[str, Any], p_holm: float, metric: str) -> str:
@@ -92,9 +122,25 @@ def cell_summary(records: Records, cell: str, metric: str) -> dict[str, Any]:
     }
 
 
-def comparison_label(row: Mapping[str, Any]) -> str:
-    """What a row compares: `loss = focal`, or where the baseline changes, as in a ladder, `+ dropout against + BN`."""
-    if row["factor"] in MANY_BASELINES:
+def unclear(row: Mapping[str, Any]) -> str:
+    """What a comparison without a clear difference rules out, and what would settle it; empty for any other."""
+    if row["verdict"] != UNCLEAR:
+        return ""
+    said = []
+    if pd.notna(row["equivalent_within"]):
+        said.append(f"no difference larger than ±{number(row['equivalent_within'], SENTENCE_DIGITS)} (90 %)")
+    needed = row["seeds_needed"]
+    if pd.notna(needed) and needed > row["n_pairs"]:
+        seeds = f"more than {MANY_SEEDS:,}" if needed > MANY_SEEDS else f"about {needed}"
+        said.append(f"{seeds} seeds would settle it")
+    elif pd.notna(needed):
+        said.append(f"p {p_text(row['p_value'])} by itself, which Holm's correction takes back")
+    return "; ".join(said)
+
+
+def comparison_label(row: Mapping[str, Any], of_cells: bool) -> str:
+    """What a row compares: `loss = focal`, or of cells, as in a ladder, `+ dropout against + BN`."""
+    if of_cells:
         return f"{row['level']} against {row['baseline_level']}"
     factors, levels = row["factor"].split(" + "), row["level"].split(" + ")
     if len(factors) != len(levels):
@@ -103,8 +149,8 @@ def comparison_label(row: Mapping[str, Any]) -> str:
 
 
 def is_step(records: Records) -> Callable[[Mapping[str, Any]], bool]:
-    """Whether a comparison is, in a ladder or a path, of a cell with the one before; true of any in other designs."""
-    if records.design not in STEPWISE:
+    """Whether a comparison is of a cell with the one before; true of any in a design that compares with others."""
+    if records.traits.against != "previous":
         return lambda comparison: True
     comparisons = records.comparisons
     cells = list(

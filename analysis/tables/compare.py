@@ -6,7 +6,7 @@ seeds are compared, else two independent samples.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from analysis.statistics.multiple_comparisons import (
     holm,
     verdict_of,
 )
-from analysis.tables.ablation import ablation_table
+from analysis.tables.ablation import COMPARED, ROWS, ablation_table
 from analysis.tables.ranking import ranking_table
 from analysis.tables.run_differences import (
     Run,
@@ -38,20 +38,71 @@ from analysis.tables.run_differences import (
     text_of,
     whole,
 )
+from analysis.tables.spec import METRIC, TERMINAL_ROWS, Column, Row, TableSpec, interval_column, register
 from core.errors import FaultError
 
-CELL_COLUMNS = (
-    *("cell", "metric", "test", "n_pairs", "n_a", "n_b", "n_failed_a", "n_failed_b", "n_diverged_a"),
-    *("n_diverged_b", "mean_a", "mean_b", "delta", "ci_low", "ci_high", "p_value", "p_holm", "verdict"),
-)
-ABLATION_COLUMNS = (
-    *("factor", "level", "baseline_level", "metric", "n_pairs_a", "n_pairs_b", "delta_a", "delta_b"),
-    *("p_holm_a", "p_holm_b", "verdict_a", "verdict_b", "agree"),
-)
 PAIRED, UNPAIRED = "paired", "unpaired"
 A_UNSTABLE, B_UNSTABLE = f"A {UNSTABLE}", f"B {UNSTABLE}"
 ONLY_A, ONLY_B = "only in A", "only in B"
 AGREE, PARTLY, DISAGREE, UNKNOWN = "yes", "partly", "no", "unknown"
+
+
+def _counted(row: Row) -> str:
+    return str(row["n_pairs"]) if row["test"] == PAIRED else f"{row['n_a']}, {row['n_b']}"
+
+
+COMPARE = register(
+    TableSpec(
+        "compare",
+        (
+            Column("cell", "text", terminal="cell"),
+            METRIC,
+            Column("test", "text"),
+            Column("n_pairs", "count", "n", terminal="n", text=_counted),
+            *(Column(f"{name}_{side}", "count") for name in ("n", "n_failed", "n_diverged") for side in "ab"),
+            Column("mean_a", terminal="A"),
+            Column("mean_b", terminal="B"),
+            Column("delta", terminal="B − A [95 %]", signed=True, band=True),
+            *interval_column(),
+            Column("p_value", "p", shown=()),
+            Column("p_holm", "p", "p (Holm)", terminal="p_holm"),
+            Column("verdict", "verdict", terminal="verdict"),
+        ),
+        "{metric} of each cell in run A and run B, B minus A: paired or Welch's t-test as stated, 95 % intervals, "
+        "Holm's correction over the rows.",
+        footnote=lambda table: (
+            f"{len(table) - TERMINAL_ROWS} more rows; --out DIR writes them all" if len(table) > TERMINAL_ROWS else ""
+        ),
+    )
+)
+
+
+EFFECTS = register(
+    TableSpec(
+        "compare_ablation",
+        (
+            *COMPARED,
+            replace(METRIC, terminal="metric"),
+            *(Column(f"n_pairs_{side}", "count") for side in "ab"),
+            *(Column(f"delta_{side}", terminal=f"delta {side.upper()}", signed=True) for side in "ab"),
+            *(Column(f"p_holm_{side}", "p", f"p (Holm) {side.upper()}") for side in "ab"),
+            *(
+                Column(
+                    f"verdict_{side}",
+                    "verdict",
+                    terminal=f"verdict in {side.upper()}",
+                    text=lambda row, side=side: row[f"verdict_{side}"] or "not there",
+                )
+                for side in "ab"
+            ),
+            Column("agree", "text", terminal="agree"),
+        ),
+        "The ablations of run A and run B side by side.",
+        title=lambda table: (
+            "effects in both runs" + (f" on {table['metric'].iloc[0]}" if table["metric"].nunique() == 1 else "")
+        ),
+    )
+)
 
 
 class CompareError(FaultError, ValueError):
@@ -134,11 +185,9 @@ def cells_table(a: Run, b: Run) -> pd.DataFrame:
     matched = match_cells(a, b)
     rows = [_row(a, b, match, metric) for match in matched]
     p_holm = holm(row["p_value"] for row in rows)
-    judged = [row | {"p_holm": p, "verdict": _verdict(row, p, metric)} for row, p in zip(rows, p_holm, strict=True)]
-    table = pd.DataFrame(judged, columns=list(CELL_COLUMNS))
-    numbers = CELL_COLUMNS[CELL_COLUMNS.index("mean_a") : CELL_COLUMNS.index("verdict")]
-    counts = [name for name in CELL_COLUMNS if name.startswith("n_")]
-    table = table.astype(dict.fromkeys(numbers, "float64") | dict.fromkeys(counts, "int64"))
+    table = COMPARE.frame(
+        row | {"p_holm": p, "verdict": _verdict(row, p, metric)} for row, p in zip(rows, p_holm, strict=True)
+    )
     if any(cell_a and cell_b and cell_a != cell_b for cell_a, cell_b in matched):
         table.insert(1, "cell_b", pd.Series([cell_b for _, cell_b in matched], dtype="str"))
     if a.records.is_search or b.records.is_search:
@@ -224,8 +273,9 @@ def ablations_table(a: Run, b: Run) -> pd.DataFrame:
     further = [name for name in a.records.study.get("further_metrics", []) if name in further_b]
     metrics = dict.fromkeys([a.records.metric, *further])
     rows = [row for metric in metrics for row in _side_by_side(a, b, metric)]
-    table = pd.DataFrame(rows, columns=list(ABLATION_COLUMNS))
-    return table.astype({f"{name}_{side}": "float64" for name in ("delta", "p_holm") for side in "ab"})
+    table = EFFECTS.frame(rows)
+    table.attrs[ROWS] = a.records.traits.rows
+    return table
 
 
 def _side_by_side(a: Run, b: Run, metric: str) -> list[dict[str, Any]]:

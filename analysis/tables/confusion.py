@@ -12,7 +12,10 @@ from analysis.records.columns import read_parquet
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
 from analysis.statistics.prediction_errors import has_integers
+from analysis.tables.spec import TableSpec, register
 
+register(TableSpec("per_class", caption="Test accuracy by class, mean over seeds ({n})."))
+register(TableSpec("confusion", caption="Test examples by true and predicted class, summed over seeds."))
 CONFUSION_COLUMNS = ("cell", "target", "prediction", "count")
 MAXIMUM_CELLS = 300  # each has a file to read a seed
 PER_CLASS_COLUMNS = ("cell", "class", "n", "accuracy", "std", "examples")

@@ -9,12 +9,49 @@ from analysis.records.columns import rows_of
 from analysis.records.run_records import Records
 from analysis.statistics.hypothesis_tests import half_width
 from analysis.tables.ablation import cell_summary
+from analysis.tables.formatting import plural
+from analysis.tables.spec import (
+    BROKEN,
+    METRIC,
+    PAGE,
+    PAPER,
+    REFERENCE,
+    Column,
+    TableSpec,
+    interval_column,
+    register,
+)
 from core.metrics import maximised
 
-DESIGNS = ("one_at_a_time", "leave_one_out", "confirm")
-COLUMNS = (
-    *("level", "is_baseline", "metric", "n", "n_failed", "n_diverged", "mean", "half_width", "std", "best", "delta"),
-    *("ci_low", "ci_high", "p_holm", "verdict", "reference", "trials"),
+FACTOR = register(
+    TableSpec(
+        "factor",
+        (
+            Column("level", "text", note=lambda row: "baseline" if row["is_baseline"] else ""),
+            Column("is_baseline", "flag", dtype="bool", part=True),
+            METRIC,
+            Column("n", "count"),
+            *BROKEN,
+            Column("mean"),
+            Column("half_width", part=True),
+            Column("std", shown=(PAPER,)),
+            Column("best", "flag", dtype="bool", part=True),
+            Column("delta", head="difference", signed=True, css="num strong"),
+            *interval_column(),
+            Column("p_holm", "p", "p (Holm)"),
+            Column("verdict", "verdict"),
+            REFERENCE,
+            Column(
+                "trials",
+                "text",
+                css="text nowrap",
+                shown=(PAGE,),
+                text=lambda row: plural(len(row["trials"].split()), "trial"),
+            ),
+        ),
+        "{metric} by level: mean with half of its 95 % t interval over seeds ({n}); the best mean is bold. The p-value "
+        "is the two-sided paired t-test's against the baseline after Holm's correction over all comparisons.",
+    )
 )
 LONGEST_SLUG = 60
 
@@ -26,7 +63,7 @@ def factor_tables(records: Records, ablation: pd.DataFrame) -> dict[str, pd.Data
     interval; `best` marks the best mean; delta to verdict are those of `ablation`, the table of the primary metric, and
     null for the baseline; `trials` lists the cell's trials.
     """
-    if records.design not in DESIGNS:
+    if records.traits.question != "factors":
         return {}
     metric, compared = records.metric, rows_of(ablation)
     tables: dict[str, pd.DataFrame] = {}
@@ -53,12 +90,12 @@ def _level(records: Records, metric: str, row: dict[str, object]) -> dict[str, o
 
 
 def _table(rows: list[dict[str, object]], metric: str) -> pd.DataFrame:
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    numbers = ("mean", "std", "delta", "ci_low", "ci_high", "p_holm")
-    table = table.astype(dict.fromkeys(numbers, "float64"))
-    table["half_width"] = half_width(table["std"], table["n"])
-    table["best"] = table["mean"] == (table["mean"].max() if maximised(metric) else table["mean"].min())
-    return table.astype(dict.fromkeys(("level", "verdict", "reference", "trials"), "str"))
+    mean = pd.Series([row["mean"] for row in rows])
+    half = half_width(pd.Series([row["std"] for row in rows]), pd.Series([row["n"] for row in rows]))
+    best = mean == (mean.max() if maximised(metric) else mean.min())
+    return FACTOR.frame(
+        row | {"half_width": wide, "best": leads} for row, wide, leads in zip(rows, half, best, strict=True)
+    )
 
 
 def slug(text: str) -> str:

@@ -11,15 +11,66 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from analysis.records.columns import rows_of
 from analysis.records.run_records import Records
 from analysis.records.schema import DIVERGED, FAILED
 from analysis.statistics.factorial import FactorialGrid, sums_of_squares
 from analysis.statistics.hypothesis_tests import Paired, paired, rounding
-from analysis.tables.ablation import table_with_verdicts
+from analysis.tables.ablation import COMPARISON, PAIRED, table_with_verdicts
+from analysis.tables.spec import METRIC, PAPER, Column, TableSpec, interval_column, register
 
-INTERACTION_COLUMNS = (
-    *("factor_a", "level_a", "factor_b", "level_b", "metric", "n_pairs", "interaction", "ci_low"),
-    *("ci_high", "p_value"),
+EFFECTS = register(
+    TableSpec(
+        "effects",
+        COMPARISON,
+        f"{{metric}}, main effects: levels averaged over the other factors within each seed; {PAIRED}.",
+        "ablation",
+        "Main effects",
+        "Each level against its factor's first, averaged over the other factors within each seed.",
+    )
+)
+INTERACTIONS = register(
+    TableSpec(
+        "interactions",
+        (
+            Column("factor_a", "text", "factor"),
+            Column("level_a", "text", "level"),
+            Column("factor_b", "text", "with"),
+            Column("level_b", "text", "level"),
+            METRIC,
+            Column("n_pairs", "count", "n"),
+            Column("interaction", signed=True, css="num strong"),
+            *interval_column(),
+            Column("p_value", "p", "p"),
+        ),
+        "{metric}: how far two levels together differ from the sum of their separate effects, paired by seed ({n}); 95 "
+        "% paired t intervals, two-sided paired t-test, not corrected.",
+        "ablation",
+        "Interactions",
+        "How much two levels together differ from the sum of their separate effects. Not corrected for the number of "
+        "rows.",
+    )
+)
+ANOVA = register(
+    TableSpec(
+        "anova",
+        (
+            Column("source", "text"),
+            Column("df", "count"),
+            Column("sum_sq", head="sum of squares", significant=3),
+            Column("mean_sq", head="mean square", significant=3),
+            Column("f", head="F", significant=3),
+            Column("p_value", "p", "p"),
+            Column("eta_sq_partial", head="partial η²", digits=2, css="num strong"),
+            METRIC,
+            Column("n", "count", shown=(PAPER,)),
+        ),
+        "{metric}: analysis of variance of type II with the seed as a block ({n}); F tests, not corrected.",
+        "ablation",
+        "Analysis of variance",
+        "Type II, with the seed as a block, over seeds that finished every cell; partial η² is the share of what the "
+        "other sources leave.",
+    )
 )
 
 
@@ -60,14 +111,9 @@ def interactions_table(records: Records, metric: str) -> pd.DataFrame:
             if groups:
                 both, only_a, only_b, neither = grid.means(groups)
                 statistics = paired(only_b - neither, both - only_a)
-            compared = (factor_a, level_a, factor_b, level_b, metric)
-            row = dict(zip(INTERACTION_COLUMNS[:5], compared, strict=True))
-            rows.append(row | asdict(statistics) | {"interaction": statistics.delta})
-    table = pd.DataFrame(rows, columns=list(INTERACTION_COLUMNS))
-    return table.astype(dict.fromkeys(INTERACTION_COLUMNS[6:], "float64") | {"n_pairs": "int64"})
-
-
-ANOVA_COLUMNS = ("source", "df", "sum_sq", "mean_sq", "f", "p_value", "eta_sq_partial", "metric", "n")
+            row = {"factor_a": factor_a, "level_a": level_a, "factor_b": factor_b, "level_b": level_b}
+            rows.append(row | asdict(statistics) | {"metric": metric, "interaction": statistics.delta})
+    return INTERACTIONS.frame(rows)
 
 
 def anova_table(records: Records, metric: str) -> pd.DataFrame:
@@ -80,9 +126,8 @@ def anova_table(records: Records, metric: str) -> pd.DataFrame:
     """
     grid = FactorialGrid(records, metric)
     values = grid.values.dropna()
-    kinds = dict.fromkeys(ANOVA_COLUMNS[2:7], "float64") | {"df": "int64", "n": "int64"}
     if not grid.is_complete or len(values) < 2:
-        return pd.DataFrame(columns=list(ANOVA_COLUMNS)).astype(kinds)
+        return ANOVA.frame([])
     spread = sums_of_squares(grid, values)
     rest = spread["sum_sq"].iloc[-1]
     table = spread.rename(columns={"F": "f", "PR(>F)": "p_value"}).rename_axis("source").reset_index()
@@ -91,4 +136,4 @@ def anova_table(records: Records, metric: str) -> pd.DataFrame:
     table["eta_sq_partial"] = table["sum_sq"] / (table["sum_sq"] + rest)
     clear = rest > values.size * rounding(values.to_numpy()) ** 2
     table.loc[table.index[-1 if clear else 0 :], ["f", "p_value", "eta_sq_partial"]] = np.nan
-    return table.assign(metric=metric, n=len(values))[list(ANOVA_COLUMNS)].astype(kinds)
+    return ANOVA.frame(rows_of(table.assign(metric=metric, n=len(values))))

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from analysis.records.columns import read_parquet
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
+from analysis.tables.spec import TableSpec, register
 from core.metrics import SPLITS
 
+register(TableSpec("projections", is_data=True))
 COLUMNS = (
     *("cell", "trial", "features", "split", "index", "class", "pca_1", "pca_2", "tsne_1", "tsne_2"),
     *("pca_share_1", "pca_share_2", "neighbours_accuracy", "majority_share", "left_out"),

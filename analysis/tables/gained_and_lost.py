@@ -6,6 +6,7 @@ that turns one way with one seed and back with another is noise; it counts where
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +14,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.records.columns import typed
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
 from analysis.statistics.prediction_errors import (
@@ -23,18 +23,72 @@ from analysis.statistics.prediction_errors import (
     mcnemar_p,
     read_predictions,
 )
+from analysis.tables.ablation import COMPARED, ROWS
+from analysis.tables.spec import PAPER, Column, Row, TableSpec, register
 
-COMPARED = ("factor", "level", "baseline_level")
-PAIR_COLUMNS = (*COMPARED, "n_pairs", "examples")
-CLASS_COLUMNS = (
-    *PAIR_COLUMNS,
-    *("gained", "lost", "p_mcnemar", "class_gain", "class_gain_delta", "class_loss", "class_loss_delta"),
-    *("ece_baseline", "ece_level"),
+
+def _share(name: str) -> Callable[[Row], str]:
+    return lambda row: f"{row[name]:.0%}".replace("%", " %")
+
+
+def _class(side: str) -> Callable[[Row], str]:
+    def text(row: Row) -> str:
+        name, delta = row[f"class_{side}"], row[f"class_{side}_delta"]
+        return "–" if pd.isna(name) else f"{name} ({delta:+.2f})".replace("-", "−")
+
+    return text
+
+
+def _calibration(row: Row) -> str:
+    return "–" if pd.isna(row["ece_baseline"]) else f"{row['ece_baseline']:.3f} → {row['ece_level']:.3f}"
+
+
+WHY = register(
+    TableSpec(
+        "why",
+        (
+            *(replace(column, terminal="") for column in COMPARED),
+            Column("n_pairs", "count", "n"),
+            Column("examples", "count"),
+            Column("gained", css="num strong", significant=3),
+            Column("lost", css="num strong", significant=3),
+            Column("p_mcnemar", "p", "McNemar p"),
+            Column("class_gain", "text", "most gained", css="text nowrap", text=_class("gain")),
+            Column("class_gain_delta", shown=(PAPER,)),
+            Column("class_loss", "text", "most lost", css="text nowrap", text=_class("loss")),
+            Column("class_loss_delta", shown=(PAPER,)),
+            Column("ece_baseline", head="ECE", css="text nowrap", text=_calibration),
+            Column("ece_level", shown=(PAPER,)),
+            Column("share_better", head="better", text=_share("share_better")),
+            Column("share_worse", head="worse", text=_share("share_worse")),
+            Column("delta_px", head="mean change, px", signed=True, digits=2),
+            Column("delta_px_median", head="median change, px", signed=True, digits=2),
+        ),
+        "What changes from baseline to level on the test examples, means over pairs of equal seeds ({n}): of classes "
+        "the examples that turn right and wrong, and of McNemar's exact test of each seed the median p-value, not "
+        "corrected; of landmarks how the error of each example changes.",
+    )
 )
-POINT_COLUMNS = (*PAIR_COLUMNS, "share_better", "share_worse", "delta_px", "delta_px_median")
-CHANGED_COLUMNS = (*COMPARED, "index", "true", "turned", "seeds", "back", "n", "baseline_says", "level_says")
-TEXTS = {*COMPARED, "class_gain", "class_loss", "true", "turned", "baseline_says", "level_says"}
-COUNTS = {"n_pairs", "examples", "index", "seeds", "back", "n"}
+CHANGED = register(
+    TableSpec(
+        "changed",
+        (
+            *(replace(column, terminal="") for column in COMPARED),
+            Column("index", "count"),
+            Column("true", "text"),
+            Column("turned", "text"),
+            Column("seeds", "count"),
+            Column("back", "count"),
+            Column("n", "count"),
+            Column("baseline_says", "text"),
+            Column("level_says", "text"),
+        ),
+        "Test examples that turn right (gained) or wrong (lost) from baseline to level in more seeds than the other "
+        "way round; at most 50 of each comparison, either way.",
+    )
+)
+KEYS = tuple(column.key for column in COMPARED)
+POINT_COLUMNS = ("share_better", "share_worse", "delta_px", "delta_px_median")
 GAINED, LOST = "gained", "lost"
 MAXIMUM_EXAMPLES = 50  # of each comparison, either way
 KEPT_TRIALS = 256
@@ -60,7 +114,7 @@ def why_and_changed(records: Records, run: RunDirectory) -> tuple[pd.DataFrame, 
     comparisons = records.comparisons[:MAXIMUM_COMPARISONS]
     for comparison in comparisons if run.predictions.is_dir() else []:
         pairs = list(_pairs(records, comparison["baseline_cell"], comparison["cell"], read))
-        row = {name: comparison[name] for name in COMPARED} | {"n_pairs": len(pairs)}
+        row = {name: comparison[name] for name in KEYS} | {"n_pairs": len(pairs)}
         classes = [(a, b) for a, b in pairs if isinstance(a, ClassPredictions) and isinstance(b, ClassPredictions)]
         points = [(a, b) for a, b in pairs if isinstance(a, LandmarkErrors) and isinstance(b, LandmarkErrors)]
         if classes:
@@ -68,8 +122,12 @@ def why_and_changed(records: Records, run: RunDirectory) -> tuple[pd.DataFrame, 
             turned += changed_rows(comparison, classes, records.class_name)
         elif points:
             rows.append(row | _points(points))
-    columns = POINT_COLUMNS if any("share_better" in row for row in rows) else CLASS_COLUMNS
-    return typed(rows, columns, TEXTS, COUNTS), typed(turned, CHANGED_COLUMNS, TEXTS, COUNTS)
+    why = WHY.frame(rows)
+    of_points = any("share_better" in row for row in rows)
+    shared = (*KEYS, "n_pairs", "examples")
+    why = why[[name for name in why if name in shared or (name in POINT_COLUMNS) == of_points]]
+    why.attrs[ROWS] = records.traits.rows
+    return why, CHANGED.frame(turned)
 
 
 def _pairs(
@@ -148,7 +206,7 @@ def changed_rows(
         for place in order[(seeds > back)[order]][:MAXIMUM_EXAMPLES]:
             baseline, level = (_most(classes) for classes in said[turned[way][:, place], :, place].T)
             rows.append(
-                {name: comparison[name] for name in COMPARED}
+                {name: comparison[name] for name in KEYS}
                 | {"index": int(first.index[place]), "true": class_name(int(first.target[place]))}
                 | {"turned": way, "seeds": int(seeds[place]), "back": int(back[place]), "n": len(same)}
                 | {"baseline_says": class_name(baseline), "level_says": class_name(level)}

@@ -5,18 +5,51 @@ from dataclasses import asdict, dataclass
 
 import pandas as pd
 
-from analysis.records.columns import rows_of, typed
+from analysis.records.columns import rows_of
 from analysis.records.run_records import Records
 from analysis.statistics.hypothesis_tests import paired_by_seed
-from analysis.tables.ablation import cell_summary
+from analysis.tables.ablation import PAIRED, cell_summary
+from analysis.tables.formatting import interval
+from analysis.tables.spec import BROKEN, METRIC, PAPER, REFERENCE, Column, TableSpec, interval_column, register
 from core.metrics import counterpart
 
 GAINS = ("delta", "ci_low", "ci_high", "p_holm", "verdict")
 BEFORE, FIRST = "before", "first"
-LADDER_COLUMNS = (
-    *("rung", "metric", "mean", "std", "n", "n_failed", "n_diverged"),
-    *(f"{name}_{over}" for over in (BEFORE, FIRST) for name in GAINS),
-    "reference",
+BAND_DIGITS = 3
+
+
+def _gains(over: str, head: str) -> tuple[Column, ...]:
+    low, high = f"ci_low_{over}", f"ci_high_{over}"
+    return (
+        Column(
+            f"delta_{over}",
+            head=head,
+            signed=True,
+            css="num strong",
+            note=lambda row: interval(row[low], row[high], BAND_DIGITS),
+        ),
+        *interval_column(low, high, head=f"95 % interval {over}", shown=(PAPER,)),
+        Column(f"p_holm_{over}", "p", "p (Holm)"),
+        Column(f"verdict_{over}", "verdict", "verdict"),
+    )
+
+
+LADDER = register(
+    TableSpec(
+        "ladder",
+        (
+            Column("rung", "text"),
+            METRIC,
+            Column("mean"),
+            Column("std", shown=(PAPER,)),
+            Column("n", "count"),
+            *BROKEN,
+            *_gains(BEFORE, "over the rung before"),
+            *_gains(FIRST, "over the first"),
+            REFERENCE,
+        ),
+        f"{{metric}} of each rung, with its gain over the rung before and over the first: {PAIRED}.",
+    )
 )
 
 
@@ -33,13 +66,32 @@ def ladder_table(records: Records, ablation: pd.DataFrame) -> pd.DataFrame:
             gains = compared.get((rung, other), {})
             row |= {f"{name}_{over}": gains.get(name) for name in GAINS}
         rows.append(row)
-    texts = {"rung", "metric", "reference", *(f"verdict_{over}" for over in (BEFORE, FIRST))}
-    return typed(rows, LADDER_COLUMNS, texts, {"n", "n_failed", "n_diverged"})
+    return LADDER.frame(rows)
 
 
-PATH_COLUMNS = (
-    *("step", "factor", "from", "to", "cell", "against", "metric", "n_pairs", "n_failed", "n_diverged"),
-    *("val_delta", "delta", "ci_low", "ci_high", "chosen"),
+PATH = register(
+    TableSpec(
+        "path",
+        (
+            Column("step", "count"),
+            *(Column(name, "text") for name in ("factor", "from", "to", "cell", "against")),
+            METRIC,
+            Column("n_pairs", "count", "n"),
+            *BROKEN,
+            Column("val_delta", signed=True),
+            Column("delta", signed=True),
+            *interval_column(),
+            Column("chosen", "flag", dtype="bool"),
+        ),
+        "{metric}: what each factor that was left changes at a step, against the step before; paired by seed ({n}), 95 "
+        "% t intervals, not corrected. The factor that most seeds finished was chosen, of equals the one with the best "
+        "mean in validation, by the seeds and epochs of the time of choosing.",
+        "ablation",
+        "Every candidate of every step",
+        "Each factor that was left, turned on beside the steps before; val delta is its change in validation, the "
+        "others speak of test data. The step was the one that most seeds finished, of equals the best in validation, "
+        "by the seeds and epochs of the time of choosing. Of several candidates the best is also the luckiest.",
+    )
 )
 
 
@@ -87,5 +139,4 @@ def path_table(records: Records) -> pd.DataFrame:
             | asdict(test)
             | records.broken(found.cell)
         )
-    numbers = dict.fromkeys(("val_delta", "delta", "ci_low", "ci_high"), "float64")
-    return pd.DataFrame(rows, columns=list(PATH_COLUMNS)).astype(numbers)
+    return PATH.frame(rows)

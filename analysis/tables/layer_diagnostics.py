@@ -14,7 +14,13 @@ from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
 from analysis.records.schema import DIVERGED
 from analysis.tables.ranking import best_cell
+from analysis.tables.spec import TableSpec, register
 
+register(
+    TableSpec(
+        "diagnostics", caption="Activations, gradients and weights by layer in the last epoch, mean over seeds ({n})."
+    )
+)
 MEASURES = ("mean", "std", "dead", "gradient_norm", "weight_norm", "update_ratio")
 COLUMNS = ("cell", "layer", "kind", "epoch", "n", *MEASURES)
 MAXIMUM_CELLS = 6

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.records.columns import metric_columns
+from analysis.records.columns import metric_columns, rows_of
 from analysis.records.run_records import Records
 from analysis.records.schema import DIVERGED, FAILED
 from analysis.statistics.hypothesis_tests import half_width
+from analysis.tables.spec import Column, TableSpec, interval_column, register
 from core.metrics import SPLITS, counterpart
 
 CURVE_COLUMNS = ("cell", "epoch", "metric", "n", "mean", "std", "ci_low", "ci_high")
+register(TableSpec("curves", caption="Mean over seeds ({n}) by epoch, with its 95 % t interval."))
 CURVE_WORDS = {"loss", "accuracy", "reference"}
 
 
@@ -47,8 +49,24 @@ def epochs_of_cells(records: Records, cells: Sequence[str]) -> pd.DataFrame:
 
 
 STEADINESS = ("val_roughness", "val_jumps")
-STATISTICS = ("mean", "std", "ci_low", "ci_high")
-STABILITY_COLUMNS = ("cell", "n", *(f"{metric}_{figure}" for metric in STEADINESS for figure in STATISTICS))
+
+
+def _steadiness(metric: str, digits: int | None = None) -> tuple[Column, ...]:
+    return (
+        Column(f"{metric}_mean", head=metric.removeprefix("val_"), css="num strong", digits=digits),
+        Column(f"{metric}_std", head="std", digits=digits),
+        *interval_column(f"{metric}_ci_low", f"{metric}_ci_high", digits=digits),
+    )
+
+
+STABILITY = register(
+    TableSpec(
+        "stability",
+        (Column("cell", "text"), Column("n", "count"), *_steadiness("val_roughness"), *_steadiness("val_jumps", 1)),
+        "Steadiness of the validation curve: mean size of its steps in log and number of rises by more than half, over "
+        "seeds ({n}), with 95 % t intervals.",
+    )
+)
 
 
 def stability_table(records: Records, cells: Sequence[str]) -> pd.DataFrame:
@@ -67,4 +85,4 @@ def stability_table(records: Records, cells: Sequence[str]) -> pd.DataFrame:
         table[f"{metric}_mean"], table[f"{metric}_std"] = mean, std
         half = half_width(table[f"{metric}_std"], table["n"])
         table[f"{metric}_ci_low"], table[f"{metric}_ci_high"] = mean - half, mean + half
-    return table[list(STABILITY_COLUMNS)].astype({"n": "int64"})
+    return STABILITY.frame(rows_of(table))

@@ -6,6 +6,7 @@ with trials that a scheduler stopped comes after those without: a value after 3 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,14 +17,75 @@ from analysis.records.run_records import Records
 from analysis.records.schema import CONFIG_PREFIX, FINISHED, STOPPED
 from analysis.records.search_space import sampled_settings, settings_of
 from analysis.statistics.hypothesis_tests import half_width
-from core.metrics import counterpart, maximised
-
-COLUMNS = (
-    *("rank", "cell", "n", "n_failed", "n_diverged", "metric", "mean", "std", "ci_low", "ci_high", "min"),
-    *("max", "val_mean", "val_std", "test_mean", "test_std", "reference"),
+from analysis.tables.formatting import number, reached
+from analysis.tables.spec import (
+    BROKEN,
+    METRIC,
+    PAPER,
+    REFERENCE,
+    Column,
+    Row,
+    TableSpec,
+    interval_column,
+    register,
 )
+from core.metrics import counterpart, maximised, split_of
+
 # Behind the settings, and only where a trial was stopped; the mean is of the ranked metric at the epochs they reached.
 STOPPED_COLUMNS = ("n_stopped", "stopped_mean", "stopped_epochs")
+
+
+def _mean(row: Row) -> str | None:
+    """Of a cell whose trials were all stopped what they reached; else the number itself."""
+    if pd.isna(row["mean"]) and pd.notna(row.get("stopped_mean")):
+        return reached(row, number(row["stopped_mean"]))
+    return None
+
+
+def _footnote(table: pd.DataFrame) -> str:
+    if "n_stopped" not in table:
+        return ""
+    stopped = int(table["n_stopped"].sum())
+    were = "1 trial was" if stopped == 1 else f"{stopped} trials were"
+    return f"{were} stopped early by the trial scheduler: such cells stand behind the finished ones"
+
+
+RANKING = register(
+    TableSpec(
+        "ranking",
+        (
+            Column("rank", "count", css="num faint", terminal="rank"),
+            Column("cell", "text", terminal="cell"),
+            Column("n", "count", terminal="n"),
+            *(replace(column, terminal=column.head) for column in BROKEN),
+            METRIC,
+            Column("mean", terminal="mean [95 %]", band=True, text=_mean),
+            Column("std"),
+            *interval_column(),
+            Column("min", shown=()),
+            Column("max", shown=()),
+            Column(
+                "val_mean", head="validation", terminal="validation", when=lambda table: not _is_metric(table, "val")
+            ),
+            Column("val_std", shown=()),
+            Column("test_mean", head="test", terminal="test", when=lambda table: not _is_metric(table, "test")),
+            Column("test_std", shown=()),
+            replace(REFERENCE, shown=(PAPER,)),
+            Column("note", "text"),
+            Column("n_stopped", "count", "stopped", terminal="stopped"),
+            Column("stopped_mean", shown=()),
+            Column("stopped_epochs", shown=()),
+        ),
+        "{metric} of each cell: mean over seeds ({n}) with its 95 % t interval; the best mean is bold.",
+        footnote=_footnote,
+    )
+)
+COLUMNS = tuple(column.key for column in RANKING.columns if column.key not in (*STOPPED_COLUMNS, "note"))
+
+
+def _is_metric(table: pd.DataFrame, split: str) -> bool:
+    """Whether the metric that is ranked by is of this split, and stands in the table as its mean."""
+    return bool(len(table)) and split_of(str(table["metric"].iloc[0]))[0] == split
 
 
 def ranking_table(records: Records) -> pd.DataFrame:
@@ -125,7 +187,7 @@ def best_cell(records: Records, ranking: pd.DataFrame) -> str | None:
     A path's ranking also holds the candidates that validation rejected: one of them may lead it by its test metric.
     """
     measured = [str(cell) for cell in ranking.loc[ranking["mean"].notna(), "cell"]]
-    if records.design == "path":
+    if records.traits.question == "steps":
         taken = {str(comparison["cell"]): None for comparison in records.comparisons}
         measured = [cell for cell in reversed(taken) if cell in measured]
     return records.resolve(measured[0]) if measured else None
@@ -133,4 +195,4 @@ def best_cell(records: Records, ranking: pd.DataFrame) -> str | None:
 
 def best_word(records: Records) -> str:
     """What the cell of `best_cell` is called: a path's last step need not be its best."""
-    return "last step" if records.design == "path" else "best"
+    return "last step" if records.traits.question == "steps" else "best"

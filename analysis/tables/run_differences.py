@@ -17,8 +17,20 @@ from analysis.records.columns import metric_columns, rows_of, within
 from analysis.records.run_records import Records
 from analysis.records.schema import CONFIG_PREFIX
 from analysis.tables.formatting import progress_in_words, selection_in_words
+from analysis.tables.spec import Column, TableSpec, register
 
-DIFFERENCE_COLUMNS = ("what", "a", "b")
+DIFFERENCES = register(
+    TableSpec(
+        "compare_differences",
+        (
+            Column("what", "text", terminal="what"),
+            Column("a", "text", "A", terminal="A"),
+            Column("b", "text", "B", terminal="B"),
+        ),
+        "What differs between run A and run B.",
+        title=lambda table: "what differs",
+    )
+)
 NONE, NOT_RECORDED = "none", "not recorded"
 # Where things lie, for the content of the data is their fingerprint; and what trials draw, which changes no number.
 PLACES = ("dataset.path", "inspect")
@@ -128,7 +140,7 @@ def differences_table(a: Run, b: Run) -> pd.DataFrame:
         if facts_a.get(name, NONE) != facts_b.get(name, NONE)
     ]
     where = {"what": "directory", "a": str(a.directory), "b": str(b.directory)}
-    return pd.DataFrame([where, *rows], columns=list(DIFFERENCE_COLUMNS), dtype="str")
+    return DIFFERENCES.frame([where, *rows])
 
 
 def _asked(run: Run) -> dict[str, str]:

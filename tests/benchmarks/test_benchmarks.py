@@ -69,12 +69,14 @@ def process():
     return tell
 
 
+@pytest.mark.matrix
 def test_a_side_has_a_process_of_its_own_and_its_errors_are_told():
     with apart(process) as call, pytest.raises(LookupError, match=r"made in (\d+), called in \1") as told:
         call()
     assert f"made in {os.getpid()}" not in str(told.value)
 
 
+@pytest.mark.matrix
 def test_an_epoch_of_either_side(monkeypatch):
     monkeypatch.setattr(epoch, "apart", lambda make, *given: nullcontext(make(*given)))
     monkeypatch.setattr(epoch, "keep_freed", lambda: None)
@@ -85,6 +87,7 @@ def test_an_epoch_of_either_side(monkeypatch):
     assert sum("validation accuracy" in note for note in result["notes"]) == 2
 
 
+@pytest.mark.matrix
 def test_both_sides_of_the_overhead_end_every_trial(tmp_path, local_ray):
     with overhead._registered():
         ours = overhead._ours(4, tmp_path / "ours")
@@ -166,6 +169,7 @@ def test_random_configurations_have_every_setting_of_that_space():
     assert all(1e-4 <= config["lr"] <= 1e-1 and 16 <= config["batch_size"] <= 256 for config in drawn)
 
 
+@pytest.mark.matrix
 def test_a_peer_of_the_search_trains_all_its_trials(tmp_path):
     root = photos.gratings(tmp_path, {"train": 24, "validation": 12}, study_peers.SIDE)
     found = study_peers.joblib_parallel(root, samples=2, epochs=1)
@@ -198,6 +202,7 @@ def test_the_reports_peer_finds_the_reports_own_means(tmp_path):
         pd.testing.assert_series_equal(table[theirs], ranking[own].loc[table.index], check_names=False)
 
 
+@pytest.mark.matrix
 def test_trials_as_one_program_against_one_after_the_other(monkeypatch):
     monkeypatch.setattr(fuse, "keep_freed", lambda: None)
     monkeypatch.setattr(fuse, "SQUARE", 64)  # a processor without bf16 takes a minute for a large product

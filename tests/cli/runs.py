@@ -15,8 +15,8 @@ from analysis.records.log import read_log
 from tests.conftest import ROOT
 from tests.records import ends, epoch_rows, events
 
-STUDY = ("digits/long-tail", "--seeds", "2", "--epochs", "8", "--checkpoint-every", "0s")
-TRIALS, EPOCHS = 8, 8
+STUDY = ("digits/long-tail", "--seeds", "2", "--epochs", "6", "--checkpoint-every", "0s")
+TRIALS, EPOCHS = 8, 6
 DEADLINE = 240.0
 TABLES = ("ranking", "ablation", "effects", "interactions", "confusion")
 IGNORED = ["seconds", "node", "device", "error", "execution", "started_at", "ended_at"]

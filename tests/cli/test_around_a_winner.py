@@ -61,6 +61,7 @@ def steps_by_hand(run: Path) -> list[str]:
     return chosen
 
 
+@pytest.mark.matrix
 def test_a_path_that_is_killed_and_resumed_takes_the_best_step_each_time(
     study: Path, search: Path, tmp_path: Path, cli_here: Cli
 ) -> None:
@@ -84,6 +85,7 @@ def test_a_path_that_is_killed_and_resumed_takes_the_best_step_each_time(
     assert "How the steps were chosen" in (run / "report" / "index.html").read_text()
 
 
+@pytest.mark.matrix
 def test_the_winners_are_confirmed_beside_the_search(search: Path, cli_here: Cli, local_ray: None) -> None:
     done = cli_here("confirm", search, "--top", "2", "--seeds", "2")
     assert done.returncode == 0, done.stderr

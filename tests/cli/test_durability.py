@@ -25,6 +25,7 @@ def test_sigkills_of_the_driver_at_random_moments_lose_nothing(undisturbed: Path
     assert faultless(figures), figures
 
 
+@pytest.mark.matrix
 def test_a_finished_run_resumed_runs_nothing(undisturbed: Path, cli_here: Cli) -> None:
     before = (undisturbed / "log.jsonl").read_text()
     done = cli_here("resume", undisturbed)
@@ -44,6 +45,7 @@ def test_more_seeds_run_only_the_new_ones(undisturbed: Path, tmp_path: Path, cli
     assert len(starts(run)) == len(set(starts(run))) == TRIALS
 
 
+@pytest.mark.matrix
 def test_resuming_with_other_settings_is_refused_and_says_what_differs(undisturbed: Path, cli_here: Cli) -> None:
     done = cli_here("resume", undisturbed, "--set", "optimizer.lr=0.5")
     assert done.returncode == 2

@@ -56,6 +56,7 @@ def options(name: str, data_root: Path, weights: dict[str, Path]) -> list[str]:
 @pytest.mark.parametrize(
     "name", [name if name in ONCE else pytest.param(name, marks=pytest.mark.matrix) for name in STUDIES]
 )
+@pytest.mark.matrix
 def test_a_study_runs_by_its_name_and_every_trial_is_verified(
     name: str, data_root: Path, weights: dict[str, Path], tmp_path: Path, cli_here: Cli, local_ray: None
 ) -> None:
@@ -78,6 +79,7 @@ def test_a_study_runs_by_its_name_and_every_trial_is_verified(
     assert (tmp_path / "report" / "index.html").exists()
 
 
+@pytest.mark.matrix
 def test_without_weights_the_plan_lists_the_cell_and_the_run_is_refused(
     data_root: Path, tmp_path: Path, cli_here: Cli
 ) -> None:
@@ -110,6 +112,7 @@ def test_a_study_that_trains_on_validation_may_not_choose_by_it(data_root: Path,
     assert "validation cannot choose" in done.stderr
 
 
+@pytest.mark.matrix
 def test_diagnostics_are_recorded_by_layer_and_epoch_and_change_no_number(
     data_root: Path, tmp_path: Path, cli_here: Cli, local_ray: None
 ) -> None:

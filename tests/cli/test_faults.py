@@ -68,6 +68,30 @@ def started(run: Path) -> int:
     return (run / "log.jsonl").read_bytes().count(b'"event": "start"') if (run / "log.jsonl").exists() else 0
 
 
+def test_a_lost_worker_a_killed_driver_and_a_full_disk_in_one_run(undisturbed: Path, tmp_path: Path) -> None:
+    """One of each: a worker's loss is made good within the run, the others end it until it is resumed."""
+    with disk(tmp_path / "run", "32m") as run, disk(run / "checkpoints", "64m") as checkpoints:
+        driver = begin(run)
+        wait_until(driver, lambda: begun(run) and workers_of(driver), "a trial's second checkpoint")
+        os.kill(workers_of(driver)[0], signal.SIGKILL)
+        wait_until(driver, lambda: ended(run) > 1 and midway(run) and writing(run), "a checkpoint being written")
+        kill(driver)
+        over = {trial: starts(run).count(trial) for trial, end in ends(run).items() if end["status"] == "finished"}
+        damage(run)
+
+        driver = begin(run)
+        wait_until(driver, lambda: ended(run) > len(over), "the end of one more trial")
+        ballast = fill(checkpoints)
+        stopped_cleanly(driver, run, "the disk is full")
+        assert whole(run)
+        ballast.unlink()
+
+        finishes(run, undisturbed)
+        assert {trial: starts(run).count(trial) for trial in over} == over, "a finished trial ran again"
+        assert not list(run.rglob(".*.pt.*")), "a file that was being written is left"
+
+
+@pytest.mark.matrix
 def test_sigkill_of_the_driver_and_damage_to_what_it_left(undisturbed: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     driver = begin(run)
@@ -106,7 +130,7 @@ def begun(run: Path) -> list[Path]:
 def midway(run: Path) -> bool:
     """Whether the trial that started last has had some of its epochs, and not nearly all."""
     since = (run / "log.jsonl").read_bytes().rpartition(b'"event": "start"')[2].count(b'"event": "epoch"')
-    return bool(begun(run)) and 3 < since < EPOCHS
+    return bool(begun(run)) and 2 < since < EPOCHS
 
 
 def damage(run: Path) -> None:
@@ -123,6 +147,7 @@ def damage(run: Path) -> None:
         log.write('{"event": "end", "trial": "0123')
 
 
+@pytest.mark.matrix
 def test_sigkill_of_trials_processes_is_made_good_within_the_run(undisturbed: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     driver = begin(run)
@@ -181,6 +206,7 @@ def make(state: str, folder: Path) -> bool:
     return subprocess.run(["mount", "-o", f"remount,{state}", str(folder)], capture_output=True).returncode == 0
 
 
+@pytest.mark.matrix
 def test_a_full_disk_of_the_checkpoints_stops_the_run_until_there_is_room(undisturbed: Path, tmp_path: Path) -> None:
     with disk(tmp_path / "run", "32m") as run, disk(run / "checkpoints", "64m") as checkpoints:
         driver = begin(run)

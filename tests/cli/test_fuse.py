@@ -43,6 +43,7 @@ def told(run: Path) -> dict[str, dict[str, Any]]:
     return {row.trial: json.loads(row.execution).get("fused", {}) for row in trials.itertuples()}
 
 
+@pytest.mark.matrix
 def test_every_trial_is_finished_and_says_how_it_was_trained(fused: Path) -> None:
     trials, epochs = tables(fused)
     assert len(trials) == TRIALS

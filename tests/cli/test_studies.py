@@ -156,6 +156,7 @@ def test_plan_knows_what_is_finished(long_tail: Path, cli_here: Cli) -> None:
     assert plan["forecast"]["seconds"] > 0
 
 
+@pytest.mark.matrix
 def test_a_users_own_study_runs_from_a_file_as_plan_prints_it(tmp_path: Path, cli_here: Cli, local_ray: None) -> None:
     import yaml
 
@@ -179,6 +180,7 @@ def test_a_users_own_study_runs_from_a_file_as_plan_prints_it(tmp_path: Path, cl
     assert set(table["verdict"]) == {"too few runs"}
 
 
+@pytest.mark.matrix
 def test_a_search_runs_extends_and_never_repeats_a_configuration(
     tmp_path: Path, cli_here: Cli, local_ray: None
 ) -> None:

@@ -36,6 +36,7 @@ def elsewhere(root: Path, settings: dict[str, Any], hash_seed: int = 1) -> list[
 
 
 @pytest.mark.parametrize("settings", [DIGITS, {**FOLDER, "dataset.path": "pets", "optimizer.name": "adam"}], ids=str)
+@pytest.mark.matrix
 def test_another_process_computes_the_same_keys(settings: dict[str, Any]) -> None:
     config = resolve(settings)
     here = [trial_key(config, 3, DATA), configuration_key(config), code_version(config)]
@@ -102,6 +103,7 @@ def test_a_copy_of_the_code_elsewhere_has_the_same_version(copied: Path) -> None
     assert version(copied) == code_version(resolve(DIGITS))
 
 
+@pytest.mark.matrix
 def test_comments_docstrings_and_layout_are_not_code(copied: Path) -> None:
     before = version(copied)
     losses = copied / "trainables" / "losses.py"
@@ -137,6 +139,7 @@ def test_a_change_of_code_that_a_trial_uses_changes_its_version(copied: Path, mo
     assert version(copied) != code_version(resolve(DIGITS))
 
 
+@pytest.mark.matrix
 def test_a_change_of_code_that_a_trial_does_not_use_leaves_its_version(copied: Path) -> None:
     resnet, before = {**DIGITS, "model.name": "resnet18"}, version(copied)
     edit(copied / "trainables/models/resnet.py", "64, 3, stride=1", "32, 3, stride=1")

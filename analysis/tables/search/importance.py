@@ -19,12 +19,26 @@ import pandas as pd
 
 from analysis.records.columns import rows_of
 from analysis.records.search_space import MINIMUM_CONFIGURATIONS, Observations, Setting, evenly
+from analysis.tables.spec import TableSpec, register
 from core.metrics import maximised
 
 if TYPE_CHECKING:
     import optuna
 
 
+register(
+    TableSpec(
+        "importance",
+        caption="{metric}: what each setting matters, by fANOVA (of what settings explain of the variance by "
+        "themselves, the share of this one; what they explain only together is not in it) and PED-ANOVA (for coming among the "
+        "best); either sums to 1 over the settings; n configurations have the setting.",
+        section="search",
+        heading="Which settings matter",
+        text="Either importance sums to 1 over the settings: fANOVA’s is, of what settings explain by themselves over "
+        "the whole space, the share of this one, and what they explain only together is not in it; PED-ANOVA’s is for "
+        "coming among the best. n configurations have the setting, of which fANOVA takes n fanova.",
+    )
+)
 COLUMNS = ("rank", "setting", "metric", "importance_fanova", "importance_ped_anova", "n", "n_fanova", "condition")
 FANOVA_CONFIGURATIONS = 150  # its time grows with their square: 1 s for 200 of nine settings
 PED_ANOVA_CONFIGURATIONS = 2000

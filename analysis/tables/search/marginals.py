@@ -15,7 +15,15 @@ import pandas as pd
 
 from analysis.records.search_space import MINIMUM_CONFIGURATIONS, Observations, Setting
 from analysis.statistics.random_forest import RandomForest
+from analysis.tables.spec import TableSpec, register
 
+register(
+    TableSpec(
+        "marginals",
+        caption="{metric} that a random forest predicts with one setting changed, averaged over the better half of the "
+        "configurations; standard deviation over its trees; n configurations are nearest to the value.",
+    )
+)
 COLUMNS = ("setting", "value", "metric", "mean", "std", "n")
 MAXIMUM_SETTINGS = 12
 GRID, PAIR_GRID = 25, 15  # points along a range

@@ -10,7 +10,16 @@ from numpy.typing import NDArray
 
 from analysis.records.run_records import Records
 from analysis.tables.ranking import settings_columns
+from analysis.tables.spec import Column, TableSpec, register
 from core.metrics import counterpart, maximised
+
+register(
+    TableSpec(
+        "pareto",
+        (Column("cell", "text"), Column("n", "count")),
+        "Cells that no other cell dominates; means over seeds ({n}).",
+    )
+)
 
 
 def measured(records: Records) -> list[str]:

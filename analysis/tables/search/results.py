@@ -12,8 +12,30 @@ from analysis.statistics.random_forest import RandomForest
 from analysis.tables.ranking import ranking_table, settings_columns
 from analysis.tables.search.importance import importance_table
 from analysis.tables.search.marginals import marginals_table
+from analysis.tables.spec import TableSpec, register
 from core.metrics import counterpart, maximised
 
+register(
+    TableSpec(
+        "rungs",
+        caption="{metric} at the rungs of the trial scheduler (the best value), and the trials that reached each rung, "
+        "were stopped there and went on.",
+        section="search",
+        heading="Rungs",
+        text="The epochs after which the trial scheduler stopped trials; the last row is the whole budget.",
+    )
+)
+register(
+    TableSpec(
+        "top",
+        caption="{metric} of the best configurations, which were chosen by it and are flattered by that, beside their "
+        "test figures, which chose nothing.",
+        section="search",
+        heading="The best, and what test says of them",
+        text="Test rank is the place that test gives among all configurations; gap is how much better validation "
+        "is than test.",
+    )
+)
 TOP = 10
 TOP_COLUMNS = ("rank", "cell", "n", "metric", "val_mean", "test_mean", "test_rank", "gap")
 RUNG_COLUMNS = ("rung", "epoch", "metric", "reached", "stopped", "went_on", "best_value")

@@ -118,6 +118,7 @@ def test_a_search_shows_its_best_cell_alone(tmp_path):
 
 
 @pytest.mark.parametrize("classes", [12, 13, 50, 300])
+@pytest.mark.matrix
 def test_many_classes_stay_within_what_a_figure_can_show(tmp_path, classes):
     outcomes = {"baseline": [0.50, 0.51, 0.52], "loss=a": [0.80, 0.82, 0.81]}
     _, records, tables, _ = made(tmp_path, outcomes, classes=classes, examples=3000)

@@ -120,6 +120,7 @@ def test_coordinates_of_unchanged_features_are_taken_over_and_changed_ones_made_
 
 
 @pytest.mark.usefixtures("undrawn")
+@pytest.mark.matrix
 def test_points_are_data_for_programs_and_the_manifest_knows_their_files(run):
     outputs.features(run, "baseline", 0, *blobs(5))
     write_report(run)
@@ -133,6 +134,7 @@ def test_points_are_data_for_programs_and_the_manifest_knows_their_files(run):
     assert not (run / "report" / "figures" / "pca.svg").exists()
 
 
+@pytest.mark.matrix
 def test_many_points_are_thinned_evenly_over_each_split(run):
     splits = {"train": 900, "val": 300, "test": 600}
     values, labels = blobs(6, splits=splits)
@@ -219,6 +221,7 @@ def test_hundred_classes_have_hundred_colours():
     assert colours_of(3) == colours_of(12)[:3]
 
 
+@pytest.mark.matrix
 def test_figures_are_the_same_for_the_same_features(run):
     for cell in OUTCOMES:
         outputs.features(run, cell, 0, *blobs(14))

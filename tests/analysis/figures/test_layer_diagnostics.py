@@ -129,6 +129,7 @@ def test_without_a_dead_unit_there_is_no_figure_of_them_but_a_sentence(run):
     assert made["activations"].caption.startswith("No unit of a rectifier is dead in any epoch.")
 
 
+@pytest.mark.matrix
 def test_deep_networks_and_long_runs_stay_within_what_a_figure_can_show(tmp_path):
     outcomes = {f"cell {place}": [0.5 + place / 100] for place in range(9)}
     run = runs.write_outcomes(tmp_path, runs.study(outcomes, range(1)), outcomes)

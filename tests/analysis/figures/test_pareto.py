@@ -98,6 +98,7 @@ def test_an_objective_that_nobody_recorded_leaves_an_empty_front_with_its_column
 
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("objectives", [None, [], ["val_accuracy"], ["val_accuracy", "val_accuracy"]])
+@pytest.mark.matrix
 def test_an_ordinary_search_has_no_front(tmp_path, objectives):
     run = search(tmp_path, {"one": [(0.5, 5.0)]}, objectives)
     assert "pareto" not in report_tables(read_records(run))

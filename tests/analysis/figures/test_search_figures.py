@@ -57,6 +57,7 @@ def with_column(figure, column):
     return next(rows for rows in datasets(figure) if column in rows[0])
 
 
+@pytest.mark.matrix
 def test_a_search_has_its_figures_in_one_section_and_each_can_be_drawn_twice_alike(tmp_path):
     figures = drawn(made(tmp_path))
     assert list(figures) == EVERY
@@ -129,6 +130,7 @@ def test_parallel_lines_stand_at_their_settings_and_beside_the_axis_where_there_
     assert {cell for cell, row in rows.items() if row["is"] == "the best 8"} == set(ahead)
 
 
+@pytest.mark.matrix
 def test_a_large_search_is_drawn_in_part_and_says_so(tmp_path):
     def length(place):
         return (20, "finished") if place % 4 else (5, "stopped")
@@ -216,6 +218,7 @@ def test_of_many_lines_the_best_ten_are_the_best_ten_of_all(tmp_path):
     assert {row["cell"] for row in rows if row["is"] == "the best 10"} == best
 
 
+@pytest.mark.matrix
 def test_values_compared_before_the_end_say_so_wherever_they_are_drawn(tmp_path):
     def length(place):
         return (9, "finished") if place % 5 == 0 else (3, "stopped")

@@ -188,6 +188,7 @@ def test_a_figure_of_an_earlier_version_goes_with_its_manifest(tmp_path):
         "not JSON",
     ],
 )
+@pytest.mark.matrix
 def test_a_manifest_cannot_name_what_no_report_writes(tmp_path, text):
     run = simple(tmp_path)
     write_report(run)

@@ -60,6 +60,7 @@ def test_answers_stand_clear_ones_first_and_the_rest_behind_a_fold(tmp_path):
     assert fold.count("<li") == 4
 
 
+@pytest.mark.matrix
 def test_more_answers_than_a_page_holds_are_counted(tmp_path):
     cells = {"baseline": [0.5]} | {f"loss=l{number}": [0.5] for number in range(ANSWERS + 5)}
     text = words(write_report(ablation(tmp_path, cells, seeds=[0])))
@@ -124,6 +125,7 @@ def test_cells_are_sorted_by_the_number_in_full(tmp_path):
     assert float(f"{delta}") == delta
 
 
+@pytest.mark.matrix
 def test_long_tables_stop_and_say_where_the_rest_is(tmp_path):
     cells = {"baseline": [0.5]} | {f"loss=l{number}": [0.5] for number in range(310)}
     text = words(write_report(ablation(tmp_path, cells, seeds=[0])))

@@ -231,6 +231,7 @@ def loaded(module):
     return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
 
 
+@pytest.mark.matrix
 def test_the_report_loads_neither_torch_nor_ray_nor_optuna():
     assert not {"torch", "ray", "optuna", "datasets", "trainables", "search_spaces", "engine"} & loaded(
         "analysis.report.build"

@@ -324,6 +324,7 @@ def command(*arguments):
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
 
 
+@pytest.mark.matrix
 def test_the_command_prints_and_writes_the_tables_and_loads_nothing_heavy(tmp_path):
     outcomes = {"baseline": BASE, "loss=a": MUCH}
     a, b = write(tmp_path / "a", outcomes), write(tmp_path / "b", outcomes)

@@ -129,6 +129,7 @@ def conditional(path, weight, n=120):
     return importance_table(SearchResults(read_records(searches.write(path, space, trials))).by_objective)
 
 
+@pytest.mark.matrix
 def test_a_setting_that_does_not_always_exist_is_judged_where_it_does_and_weighed_by_how_often(tmp_path):
     strong, none = conditional(tmp_path / "a", 1.0), conditional(tmp_path / "b", 0.0)
     row = strong.set_index("setting").loc["schedule.gamma"]
@@ -155,6 +156,7 @@ def test_a_setting_that_hardly_ever_existed_has_no_variance_share(tmp_path):
     assert row["importance_ped_anova"] >= 0
 
 
+@pytest.mark.matrix
 def test_the_direction_of_the_metric_turns_what_the_best_are(tmp_path):
     """With y = momentum², that the best share is narrow on one side and wide on the other makes the two differ."""
     points = [(f"c{i}", point) for i, point in enumerate(draws(80))]
@@ -195,6 +197,7 @@ def test_the_same_records_give_the_same_table_without_a_warning_or_a_line_of_opt
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.matrix
 def test_of_many_configurations_fanova_takes_an_even_sample_and_says_so(tmp_path):
     made = search(tmp_path, weighed, n=FANOVA_CONFIGURATIONS + 100)
     table = importance_table(made.by_objective)
@@ -225,6 +228,7 @@ def test_an_ablation_has_none_and_says_nothing(tmp_path):
     assert search_notes(ablation) == []
 
 
+@pytest.mark.matrix
 def test_optuna_is_loaded_by_the_importance_of_a_search_only_and_torch_never(tmp_path):
     run = searches.write(tmp_path, SPACE, [searches.trial(f"c{i}", p, weighed(p)) for i, p in enumerate(draws(12))])
     code = (
@@ -242,6 +246,7 @@ def exclusive(point):
     return float((point["optimizer.momentum"] > 0.5) != (point["optimizer.weight_decay"] > 0.5))
 
 
+@pytest.mark.matrix
 def test_what_settings_explain_by_themselves_is_said_where_it_is_little(tmp_path):
     """Of an exclusive or, no setting explains anything by itself; of a sum, each its part, and together all."""
     joint = search(tmp_path / "a", exclusive, n=80)

@@ -151,6 +151,7 @@ def test_what_trained_on_its_validation_data_is_not_ranked_by_it(tmp_path):
     assert search_tables(SearchResults(records)) == {}
 
 
+@pytest.mark.matrix
 def test_a_report_writes_the_tables_and_the_note(tmp_path):
     run = scored(tmp_path, noisy())
     tables = report_tables(read_records(run))

@@ -98,6 +98,7 @@ def test_a_finished_run_is_resumed_with_no_trial_but_the_proving_ones(
 
 
 @pytest.mark.parametrize("lines", [5, 8, 11])
+@pytest.mark.matrix
 def test_an_unfinished_run_goes_on_under_its_keys_to_the_same_tables(tmp_path: Path, drive: Drive, lines: int) -> None:
     with other_code():
         whole = drive(losses(), tmp_path / "whole")
@@ -122,6 +123,7 @@ def test_other_numbers_are_refused_with_the_first_row_that_differs(tmp_path: Pat
 
 
 @pytest.mark.parametrize(("factor", "epoch", "fits"), [(1.00005, 1, True), (1.01, 1, False), (1.01, 2, True)])
+@pytest.mark.matrix
 def test_on_another_processor_the_first_epoch_has_to_agree_nearly(
     tmp_path: Path, drive: Drive, trained: list[int], factor: float, epoch: int, fits: bool
 ) -> None:
@@ -151,6 +153,7 @@ def test_a_trial_with_more_epochs_goes_on_from_its_checkpoint(tmp_path: Path, dr
     assert trained == [1, 2, 1, 2, 3, 3, 3, 3]
 
 
+@pytest.mark.matrix
 def test_trials_of_another_run_are_taken_over_under_their_keys(
     tmp_path: Path, drive: Drive, trained: list[int], tables_only: None
 ) -> None:
@@ -162,6 +165,7 @@ def test_trials_of_another_run_are_taken_over_under_their_keys(
     assert_equal_tables(run, source)
 
 
+@pytest.mark.matrix
 def test_a_search_goes_on_with_what_other_code_proposed(tmp_path: Path, drive: Drive, trained: list[int]) -> None:
     study = search()
     run = begun(drive, study, tmp_path / "run", 12)

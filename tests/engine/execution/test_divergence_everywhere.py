@@ -91,6 +91,7 @@ def assert_hopeless_ones_are_results(run: Path, exploited: bool) -> None:
 
 @pytest.mark.parametrize("net", ["without BN", pytest.param("with BN", marks=pytest.mark.matrix)])
 @pytest.mark.parametrize(("sampler", "scheduler"), TOGETHER)
+@pytest.mark.matrix
 def test_a_hopeless_rate_is_a_result_under_every_sampler_and_scheduler(
     sampler: str, scheduler: str, net: str, drive: Drive, tmp_path: Path
 ) -> None:

@@ -103,6 +103,7 @@ def test_onnx_gives_the_outputs_of_every_network_for_any_number_of_pictures(name
 
 
 @pytest.mark.parametrize("name", by_size(name for name in MODELS if name not in ONLY_ONNX))
+@pytest.mark.matrix
 def test_torch_export_gives_the_outputs_of_every_network(name: str, tmp_path: Path) -> None:
     trained, file = made(case(name)), tmp_path / "model.pt2"
     write(trained.module(), trained, file)
@@ -215,6 +216,7 @@ def first_trial(run: Path) -> str:
     return sorted(file.name for file in (run / "checkpoints").iterdir())[0]
 
 
+@pytest.mark.matrix
 def test_a_file_with_other_outputs_is_refused_and_not_left(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +231,7 @@ def test_a_file_with_other_outputs_is_refused_and_not_left(
     assert [file.name for file in tmp_path.iterdir()] == ["model.pt2"]
 
 
+@pytest.mark.matrix
 def test_the_command_writes_the_file_its_check_and_its_card(run: Path, tmp_path: Path, cli_here: Cli) -> None:
     trial, out = first_trial(run), tmp_path / "model.onnx"
     done = cli_here("export", run, "--trial", trial, "--out", out)

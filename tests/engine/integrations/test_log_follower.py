@@ -118,6 +118,7 @@ def test_neither_a_log_that_cannot_be_read_nor_a_full_process_table_reaches_the_
     assert pages.process is None
 
 
+@pytest.mark.matrix
 def test_a_report_that_is_ended_leaves_no_half_of_a_file(tmp_path: Path) -> None:
     run = RunDirectory(write_outcomes(tmp_path / "run", study(), {"baseline": [0.5, 0.6, 0.7]}))
     for patience in (1.0, 1.7, 2.4):

@@ -69,6 +69,7 @@ def same(one: Path, other: Path) -> bool:
 @pytest.mark.parametrize(
     "name", ["asha", *(pytest.param(name, marks=pytest.mark.matrix) for name in ("ablation", "pbt"))]
 )
+@pytest.mark.matrix
 def test_trials_on_nodes_that_share_only_the_url_end_as_on_one_machine(
     name: str, tmp_path: Path, storage: Path, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +96,7 @@ def test_trials_on_nodes_that_share_only_the_url_end_as_on_one_machine(
     assert not (storage / LOCK).exists()
 
 
+@pytest.mark.matrix
 def test_a_copy_of_the_url_s_folder_is_a_run_directory(tmp_path: Path, storage: Path, drive: Drive) -> None:
     at_work(drive, mirror(tmp_path))
     copy = shutil.copytree(storage, tmp_path / "copy")
@@ -328,6 +330,7 @@ def test_files_of_trials_taken_over_from_another_run_are_sent(tmp_path: Path, st
         assert (storage / file.relative_to(plain)).read_bytes() == file.read_bytes()
 
 
+@pytest.mark.matrix
 def test_a_larger_budget_goes_on_from_checkpoints_that_only_the_url_has(
     tmp_path: Path, storage: Path, drive: Drive
 ) -> None:

@@ -136,6 +136,7 @@ def test_a_trial_that_was_interrupted_is_not_left_as_running(tmp_path: Path, sto
     assert {item.info.status for item in tracker.client.search_runs([tracker.experiment])} == {"KILLED"}
 
 
+@pytest.mark.matrix
 def test_no_server_is_a_refusal_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     began = time.monotonic()
     with pytest.raises(PlanError, match=r"--mlflow http://127\.0\.0\.1:9: no tracking server that answers"):

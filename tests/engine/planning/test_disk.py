@@ -54,6 +54,7 @@ def test_the_estimate_is_within_a_tenth_of_the_real_files(name: str, tmp_path: P
     assert written / 2 < found.outputs < written * 2
 
 
+@pytest.mark.matrix
 def test_predictions_and_features_are_estimated_for_every_network_of_the_digits(tmp_path: Path) -> None:
     spec = small_spec(tmp_path, {"model.name": "resnet18", "training.epochs": 1})
     finish(spec)

@@ -44,6 +44,7 @@ def assert_equal_tables(run: Path, whole: Path) -> None:
         assert texts[0] == texts[1], name
 
 
+@pytest.mark.matrix
 def test_six_epochs_after_four_train_two_more_and_equal_six_at_once(
     tmp_path: Path, drive: Drive, trained: list[int]
 ) -> None:
@@ -54,6 +55,7 @@ def test_six_epochs_after_four_train_two_more_and_equal_six_at_once(
     assert_equal_tables(run, drive(ablation(seeds=2, epochs=6), tmp_path / "whole"))
 
 
+@pytest.mark.matrix
 def test_eight_seeds_after_five_train_three_more(tmp_path: Path, drive: Drive, trained: list[int]) -> None:
     study = ablation(epochs=2, seeds=5)
     run = drive(study, tmp_path / "run")
@@ -94,6 +96,7 @@ def test_more_epochs_of_an_unfinished_run_go_on_from_where_each_trial_is(
     ],
     ids=["cosine", "switch"],
 )
+@pytest.mark.matrix
 def test_a_schedule_over_the_whole_budget_trains_anew_and_says_so(
     settings: dict[str, Any], reason: str, tmp_path: Path, drive: Drive, trained: list[int]
 ) -> None:
@@ -131,6 +134,7 @@ def test_fewer_epochs_and_other_settings_are_refused(tmp_path: Path, drive: Driv
         drive(study, run, settings={"model.hidden": 8})
 
 
+@pytest.mark.matrix
 def test_finished_trials_of_another_run_are_taken_over(tmp_path: Path, drive: Drive, trained: list[int]) -> None:
     first = drive(ablation(seeds=2), tmp_path / "first")
     trained.clear()
@@ -147,6 +151,7 @@ def test_finished_trials_of_another_run_are_taken_over(tmp_path: Path, drive: Dr
 
 
 @pytest.mark.parametrize("lines", [3, *(pytest.param(lines, marks=pytest.mark.matrix) for lines in (5, 8, 12))])
+@pytest.mark.matrix
 def test_a_kill_while_taking_over_leaves_no_half(lines: int, tmp_path: Path, drive: Drive) -> None:
     first = drive(ablation(seeds=2, epochs=2), tmp_path / "first")
     run = drive(ablation(seeds=2, epochs=2), tmp_path / "run", lines=lines, reuse_from=str(first))

@@ -58,6 +58,7 @@ def test_what_is_drawn_is_no_part_of_a_trial(tmp_path: Path) -> None:
     assert {spec.pictures for spec in plans[1].trials} == {True}
 
 
+@pytest.mark.matrix
 def test_a_begun_run_goes_on_with_another_picture(tmp_path: Path, drive: Drive) -> None:
     whole = drive(ablation(epochs=2, seeds=1), tmp_path / "whole")
     run = drive(ablation(epochs=2, seeds=1), tmp_path / "run", lines=4)

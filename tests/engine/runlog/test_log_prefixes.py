@@ -76,6 +76,7 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 @hypothesis.given(data=st.data())
 @hypothesis.settings(max_examples=150, deadline=None)
+@pytest.mark.matrix
 def test_every_prefix_keeps_its_whole_lines_and_leaves_the_trials_without_an_end(
     data: st.DataObject, finished: Finished, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

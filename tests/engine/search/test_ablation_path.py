@@ -91,6 +91,7 @@ def test_the_last_step_s_settings_are_those_of_all_second_levels(whole: Path) ->
     assert found["model"]["bn_after"] == ["conv1"]
 
 
+@pytest.mark.matrix
 def test_a_path_killed_after_any_line_of_its_log_chooses_the_same(whole: Path, tmp_path: Path, drive: Drive) -> None:
     undisturbed = outcome(whole)
     total, run = len(events(whole)), tmp_path / "killed"
@@ -106,6 +107,7 @@ def test_a_path_killed_after_any_line_of_its_log_chooses_the_same(whole: Path, t
 
 
 @pytest.mark.parametrize("moment", [pytest.param("before", marks=pytest.mark.matrix), "after"])
+@pytest.mark.matrix
 def test_a_kill_between_a_step_s_last_trial_and_what_study_json_says_of_it(
     moment: str, whole: Path, tmp_path: Path, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +144,7 @@ def test_the_rows_of_the_table_are_the_steps(whole: Path) -> None:
     ]
 
 
+@pytest.mark.matrix
 def test_more_seeds_keep_the_path_and_train_only_themselves(tmp_path: Path, drive: Drive) -> None:
     run = drive(path(), tmp_path)
     before, chosen = set(ends(run)), record(run)["path"]
@@ -151,6 +154,7 @@ def test_more_seeds_keep_the_path_and_train_only_themselves(tmp_path: Path, driv
     assert len(ends(run)) == 7 * 3
 
 
+@pytest.mark.matrix
 def test_the_total_is_told_as_the_most_that_there_may_be(tmp_path: Path, drive: Drive) -> None:
     study = path(LR, MOMENTUM, BN, DECAY)
     plan = make_plan(study, Options(), tmp_path / "nothing")
@@ -213,6 +217,7 @@ def test_a_path_whose_end_cannot_be_is_refused(tmp_path: Path) -> None:
         make_plan(path(three, design="one_at_a_time"), Options(design="path"), tmp_path)
 
 
+@pytest.mark.matrix
 def test_any_ablation_of_two_levels_walks_a_path_and_another_design_forgets_it(tmp_path: Path, drive: Drive) -> None:
     study = path(design="one_at_a_time", references={"baseline": "as published"})
     run = drive(study, tmp_path, design="path")
@@ -229,6 +234,7 @@ def test_a_path_that_would_choose_by_what_it_trains_on_is_refused(tmp_path: Path
 
 
 @pytest.mark.parametrize("status", ["failed", pytest.param("diverged", marks=pytest.mark.matrix)])
+@pytest.mark.matrix
 def test_a_candidate_that_lost_a_seed_is_behind_those_that_lost_none(
     status: str, tmp_path: Path, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,6 +259,7 @@ def test_a_candidate_that_lost_a_seed_is_behind_those_that_lost_none(
 @pytest.mark.parametrize(
     "cell", ["0 default", *(pytest.param(cell, marks=pytest.mark.matrix) for cell in ("1 + lr", "3 + bn"))]
 )
+@pytest.mark.matrix
 def test_a_trial_out_of_memory_holds_its_step_up_until_it_was_tried_with_more(
     cell: str, whole: Path, tmp_path: Path, drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,6 +333,7 @@ def test_a_path_takes_over_what_another_run_finished_at_every_step(
     assert (chosen, tables["path"]) == (outcome(first)[0], outcome(first)[3]["path"])
 
 
+@pytest.mark.matrix
 def test_a_path_that_becomes_another_design_keeps_the_trials_that_it_shares(tmp_path: Path, drive: Drive) -> None:
     run = drive(path(), tmp_path)
     drive(path(), run, design="one_at_a_time")

@@ -46,6 +46,7 @@ def test_the_best_of_the_ranking_face_the_default_and_each_other_on_fresh_seeds(
     assert len(ends(run)) == 4 * 3
 
 
+@pytest.mark.matrix
 def test_its_tables_say_what_each_winner_gains_and_whether_the_first_is_better(tmp_path: Path, drive: Drive) -> None:
     source = drive(search(samples=3), tmp_path / "search")
     run = confirmed(drive, source, tmp_path / "run", seeds=3)
@@ -62,6 +63,7 @@ def test_its_tables_say_what_each_winner_gains_and_whether_the_first_is_better(t
     assert f"configuration: default, {one} or {two}?" in text
 
 
+@pytest.mark.matrix
 def test_a_killed_confirmation_goes_on_as_any_ablation(tmp_path: Path, drive: Drive) -> None:
     source = drive(search(samples=3), tmp_path / "search")
     whole = confirmed(drive, source, tmp_path / "whole", seeds=2)

@@ -65,6 +65,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name == "asha" else [pytest.mark.matrix]) for name in STUDIES]
 )
+@pytest.mark.matrix
 def test_a_search_killed_after_any_line_of_its_log_ends_as_if_it_had_not_been(
     name: str, whole: Callable[[str], Path], tmp_path: Path, drive: Drive
 ) -> None:
@@ -117,6 +118,7 @@ def test_rebuilt_rungs_take_the_decisions_of_those_that_were_never_lost(
     assert rebuilt.pending.keys() == first.keys()
 
 
+@pytest.mark.matrix
 def test_every_member_of_a_population_is_replayed_with_what_it_took_over(whole: Callable[[str], Path]) -> None:
     run = whole("pbt")
     lineages = [json.loads(text).get("lineage", []) for text in read_records(run).trials["execution"]]
@@ -158,6 +160,7 @@ def test_more_samples_run_only_the_new_ones(sampler: str, tmp_path: Path, drive:
         assert outcome(run) == outcome(whole)
 
 
+@pytest.mark.matrix
 def test_more_epochs_go_on_from_the_checkpoints(tmp_path: Path, drive: Drive) -> None:
     study = search(epochs=2, samples=4)
     run = drive(study, tmp_path / "run")
@@ -172,6 +175,7 @@ def test_more_epochs_go_on_from_the_checkpoints(tmp_path: Path, drive: Drive) ->
 VARIES = ["seconds", "node", "device", "error", "execution", "started_at", "ended_at"]
 
 
+@pytest.mark.matrix
 def test_a_grid_takes_every_choice_once_and_says_why_there_are_fewer_than_asked_for(
     tmp_path: Path, drive: Drive
 ) -> None:
@@ -213,6 +217,7 @@ def test_what_is_enqueued_is_tried_first_and_once(tmp_path: Path, drive: Drive) 
     assert [point["optimizer.lr"] for point in points].count(0.125) == 1
 
 
+@pytest.mark.matrix
 def test_several_objectives_are_told_and_their_front_is_reported(tmp_path: Path, drive: Drive) -> None:
     study = search(epochs=1, samples=6, objectives=("val_accuracy", "val_ce"), sampler="tpe")
     run = drive(study, tmp_path / "run")

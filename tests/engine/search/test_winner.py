@@ -73,6 +73,7 @@ def test_a_cell_that_a_scheduler_stopped_is_no_winner_whatever_its_value(tmp_pat
 
 
 @pytest.mark.parametrize("design", [name for name in DESIGNS if name != "confirm"])
+@pytest.mark.matrix
 def test_every_design_goes_between_the_default_and_the_winner(design: str, tmp_path: Path, drive: Drive) -> None:
     run = drive(search(), tmp_path / "search")
     study, options = asked(search(), run, design=design)
@@ -105,6 +106,7 @@ def test_what_a_component_has_by_default_stays_when_another_is_chosen(tmp_path: 
     assert rates == {"baseline": 0.001, "lr=0.3": 0.3, "optimizer=sgd": 0.001, "optimizer=sgd + lr=0.3": 0.3}
 
 
+@pytest.mark.matrix
 def test_a_path_around_a_winner_begins_with_seeds_that_the_search_did_not_use(tmp_path: Path, drive: Drive) -> None:
     study = search(seeds=2, samples=2, enqueue=(FIRST,))
     run = drive(study, tmp_path / "search")

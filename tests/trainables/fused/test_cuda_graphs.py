@@ -350,6 +350,7 @@ TASKS: list[dict[str, Any]] = [
 @pytest.mark.parametrize(
     "task", [pytest.param(TASKS[0], id="face"), pytest.param(TASKS[1], id="points", marks=pytest.mark.matrix)]
 )
+@pytest.mark.matrix
 def test_steps_of_faces_and_their_landmarks_are_repeated_too(
     task: dict[str, Any], tmp_path: Path, cache_dir: Path
 ) -> None:

@@ -115,6 +115,7 @@ print(json.dumps([outcome.rows, outcome.predictions.to_dict("list")]))
 """
 
 
+@pytest.mark.matrix
 def test_another_process_that_ran_another_trial_first_gets_the_same_bits(tmp_path: Path) -> None:
     here = finish(small_spec(tmp_path / "here", EVERYTHING))
     environment = {**os.environ, "PYTHONHASHSEED": "5", "CACHE_DIR": str(prepared_digits().path.parent)}

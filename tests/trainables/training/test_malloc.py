@@ -28,6 +28,7 @@ print(plain, kept, held, resident())
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator is not glibc's")
+@pytest.mark.matrix
 def test_memory_is_kept_between_tensors_and_given_back_between_trials() -> None:
     done = subprocess.run([sys.executable, "-c", COUNTED], capture_output=True, text=True, check=True)
     plain, kept, held, after = map(int, done.stdout.split())

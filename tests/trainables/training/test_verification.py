@@ -157,6 +157,7 @@ SWITCHES: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, *(pytest.param(n, marks=pytest.mark.matrix) for n in (3, 4, 5, 6)), 7])
+@pytest.mark.matrix
 def test_every_combination_of_so_many_switches_that_work_verifies(count: int, tmp_path: Path) -> None:
     for number, on in enumerate(itertools.combinations(SWITCHES, count)):
         settings = {key: value for switch in on for key, value in switch.items()}

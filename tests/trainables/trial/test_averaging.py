@@ -33,6 +33,7 @@ def test_the_averaged_weights_are_what_a_trial_evaluates_saves_and_predicts_with
 
 @pytest.mark.parametrize("lost", ["", "last.pt", "best.pt"])
 @pytest.mark.parametrize("epoch", [1, 2, 3, 4])
+@pytest.mark.matrix
 def test_a_trial_of_averaged_weights_dropped_after_an_epoch_ends_as_if_it_had_not_been(
     epoch: int, lost: str, tmp_path: Path
 ) -> None:

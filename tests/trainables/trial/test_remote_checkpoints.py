@@ -58,6 +58,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("machines", [pytest.param("one machine", marks=pytest.mark.matrix), "another machine"])
+@pytest.mark.matrix
 def test_a_kill_before_any_request_loses_no_more_than_an_epoch(
     machines: str, tmp_path: Path, storage: Path, undisturbed: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:

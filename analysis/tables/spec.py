@@ -1,0 +1,160 @@
+"""What a table of the report is: its columns, caption and place, written once for all its forms.
+
+CSV, Parquet and Markdown hold every column under its key. A paper (LaTeX), the page (HTML) and the terminal show those
+that say so, under their heads. `register` adds a table; nothing else needs to know it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from analysis.report.contents import ReportData
+
+Row = Mapping[str, Any]
+Kind = Literal["text", "count", "number", "p", "interval", "verdict", "setting", "flag"]
+"""How values are written: an interval from this column to its `upper`, a setting as a configuration has it"""
+DTYPES = {"text": "str", "verdict": "str", "count": "int64", "number": "float64", "p": "float64", "interval": "float64"}
+PAPER, PAGE, TERMINAL = "paper", "page", "terminal"
+EVERYWHERE = (PAPER, PAGE, TERMINAL)
+TERMINAL_ROWS = 40
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table. `key` is its name in files, `head` its head for people (the key in words)."""
+
+    key: str
+    kind: Kind = "number"
+    head: str = ""
+    shown: tuple[str, ...] = (PAPER, PAGE)
+    terminal: str = ""
+    """its head in a terminal, where it is shown if it has one"""
+    dtype: str = ""
+    """of its values, where `kind` does not say"""
+    signed: bool = False
+    css: str = ""
+    """class of its cells on the page"""
+    digits: int | None = None
+    """decimals on the page; without, those that tell the table's numbers apart"""
+    significant: int | None = None
+    """significant digits on the page instead, and in a terminal"""
+    upper: str = ""
+    """the column of an interval's upper end"""
+    band: bool = False
+    """whether the interval stands behind the number in a terminal"""
+    part: bool = False
+    """whether it is shown as a part of another column only"""
+    when: Callable[[pd.DataFrame], bool] = lambda table: True
+    """whether a paper, page or terminal shows it for this table"""
+    terminal_when: Callable[[pd.DataFrame], bool] = lambda table: True
+    """whether a terminal does"""
+    text: Callable[[Row], str | None] | None = None
+    """in place of the kind's text, on the page and in a terminal, where it gives any"""
+    note: Callable[[Row], str] | None = None
+    """softer text below, on the page"""
+
+    def words(self) -> str:
+        return self.head or self.key.replace("_", " ")
+
+    def is_text(self) -> bool:
+        return self.kind in ("text", "verdict", "setting", "flag")
+
+
+def interval_column(low: str = "ci_low", high: str = "ci_high", **more: Any) -> tuple[Column, Column]:
+    return Column(low, "interval", upper=high, **{"head": "95 % interval"} | more), Column(high, part=True)
+
+
+def some(*keys: str) -> Callable[[pd.DataFrame], bool]:
+    """Whether any of these columns has a value other than 0."""
+    return lambda table: bool(table[[key for key in keys if key in table]].fillna(0).astype(bool).to_numpy().any())
+
+
+BROKEN = (
+    Column("n_failed", "count", "failed", when=some("n_failed", "n_diverged")),
+    Column("n_diverged", "count", "diverged", when=some("n_failed", "n_diverged")),
+)
+METRIC = Column("metric", "text", shown=(PAPER,), when=lambda table: table["metric"].nunique() > 1)
+REFERENCE = Column(
+    "reference", "text", "source's figure", css="text faint", when=lambda table: bool(table["reference"].notna().any())
+)
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """A table by its `name`, which is its file's or what its file's name begins with.
+
+    `caption` is a paper's, in which {metric}, {n} (runs) and {family} (rows corrected for) are filled in. On the page
+    the table stands in `section` under `heading` with `text`; without a section whoever places it there does.
+    """
+
+    name: str
+    columns: tuple[Column, ...] = ()
+    caption: str = ""
+    section: str = ""
+    heading: str = ""
+    text: str = ""
+    title: Callable[[pd.DataFrame], str] = lambda table: str(table["metric"].iloc[0]) if len(table) else ""
+    """of the table in a terminal, and what stands below it"""
+    footnote: Callable[[pd.DataFrame], str] = lambda table: ""
+    make: "Callable[[ReportData], pd.DataFrame] | None" = None
+    """of what a report is made from; an empty table is not written"""
+    is_data: bool = False
+    """of points, for programs: without Markdown and LaTeX"""
+
+    def frame(self, rows: Iterable[Row]) -> pd.DataFrame:
+        """The rows as a table of these columns, each of its type; what a row lacks is null."""
+        table = pd.DataFrame(list(rows), columns=[column.key for column in self.columns])
+        kinds = {c.key: c.dtype or DTYPES.get(c.kind, "") for c in self.columns}
+        return table.astype({key: dtype for key, dtype in kinds.items() if dtype})
+
+    def columns_of(self, table: pd.DataFrame) -> list[Column]:
+        """The columns that the table has, in its own order, those that the spec does not know as settings."""
+        known = {column.key: column for column in self.columns}
+        return [known.get(str(name)) or _unknown(table, str(name)) for name in table]
+
+    def shown(self, table: pd.DataFrame, form: str) -> list[Column]:
+        """The columns of a paper, page or terminal, in the order of the spec, then those that it does not know."""
+        places = {column.key: place for place, column in enumerate(self.columns)}
+        columns = sorted(self.columns_of(table), key=lambda column: places.get(column.key, len(places)))
+        if form == TERMINAL:
+            columns = [column for column in columns if column.terminal and column.terminal_when(table)]
+        else:
+            columns = [column for column in columns if form in column.shown]
+        return [column for column in columns if not column.part and column.when(table)]
+
+
+def _unknown(table: pd.DataFrame, name: str) -> Column:
+    """A column by its name and values, of a table that does not say what it is."""
+    if name.startswith("ci_low") and (upper := name.replace("low", "high")) in table:
+        return Column(name, "interval", name.replace("ci_low", "interval"), upper=upper)
+    if name in ("half_width", "best", "is_baseline") or (
+        name.startswith("ci_high") and name.replace("high", "low") in table
+    ):
+        return Column(name, part=True)
+    is_number = pd.api.types.is_numeric_dtype(table[name]) and not pd.api.types.is_bool_dtype(table[name])
+    return Column(name, "setting" if not is_number else "number", significant=4 if is_number else None)
+
+
+def is_best(row: Row) -> bool:
+    """Whether a row's mean is the best of its table."""
+    return row.get("rank") == 1 or bool(row.get("best"))
+
+
+TABLES: dict[str, TableSpec] = {}
+
+
+def register(spec: TableSpec) -> TableSpec:
+    """Have a table in every report; ValueError where its name is taken."""
+    if spec.name in TABLES:
+        raise ValueError(f"table {spec.name!r} is registered already")
+    TABLES[spec.name] = spec
+    return spec
+
+
+def spec_of(name: str) -> TableSpec:
+    """The spec of a table by its file's name: the longest name that this begins with."""
+    known = [spec for key, spec in TABLES.items() if name == key or name.startswith(f"{key}_")]
+    return max(known, key=lambda spec: len(spec.name), default=TableSpec(name))
