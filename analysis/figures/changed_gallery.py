@@ -71,7 +71,9 @@ def _gallery(
         f"Test pictures that are {before} with {comparison['baseline_level']} and {after} with {comparison['level']}: "
         f"what the one says → what the other says, and in how many seeds.{more}"
     )
-    return Gallery(name, "why", f"{comparison_label(comparison)}: pictures {way}", caption, tuple(images))
+    return Gallery(
+        name, "why", f"{comparison_label(comparison, records.compares_cells)}: pictures {way}", caption, tuple(images)
+    )
 
 
 def _label(row: Mapping[str, Any]) -> str:

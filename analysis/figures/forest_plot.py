@@ -8,7 +8,7 @@ from analysis.figures.theme import INK, NEUTRAL, WIDTH, Figure, inline
 from analysis.records.columns import rows_of
 from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS
 from analysis.statistics.multiple_comparisons import BETTER, UNSTABLE, WORSE
-from analysis.tables.ablation import comparison_label
+from analysis.tables.ablation import compares_levels, comparison_label
 from analysis.tables.formatting import interval, number, p_text
 from core.metrics import maximised, metric_label
 
@@ -55,7 +55,8 @@ def forest_plot(table: pd.DataFrame) -> Figure | None:
 def _rows(table: pd.DataFrame) -> pd.DataFrame:
     drawn = table["n_pairs"] >= MINIMUM_PAIRS
     rows = rows_of(table)
-    labels = unique({place: short(comparison_label(row), LABEL) for place, row in enumerate(rows)})
+    of_cells = not compares_levels(table)
+    labels = unique({place: short(comparison_label(row, of_cells), LABEL) for place, row in enumerate(rows)})
     return pd.DataFrame(
         {
             "comparison": [text.replace(", ", ",\n", 1) if len(text) > LINE else text for text in labels.values()],

@@ -1,6 +1,6 @@
 """What stands on the page of a report, section by section; the template only lays it out.
 
-A figure or gallery joins its section by name. A table that has no place of its own gets one by a line of LISTED.
+A figure or gallery joins its section by name. A table stands where its spec says.
 """
 
 from collections.abc import Mapping, Sequence

@@ -30,8 +30,8 @@ register(
     TableSpec(
         "importance",
         caption="{metric}: what each setting matters, by fANOVA (of what settings explain of the variance by "
-        "themselves, the share of this one; what they explain only together is not in it) and PED-ANOVA (for coming among the "
-        "best); either sums to 1 over the settings; n configurations have the setting.",
+        "themselves, the share of this one; what they explain only together is not in it) and PED-ANOVA (for coming "
+        "among the best); either sums to 1 over the settings; n configurations have the setting.",
         section="search",
         heading="Which settings matter",
         text="Either importance sums to 1 over the settings: fANOVA’s is, of what settings explain by themselves over "

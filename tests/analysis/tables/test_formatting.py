@@ -69,9 +69,9 @@ def test_latex_escapes_what_latex_would_read(tmp_path):
     assert r"1 & a\_b \& 50\% & \textbf{0.5000} \\" in (tmp_path / "ranking.tex").read_text()
 
 
-def printed(table):
+def printed(tables, name="ablation"):
     console = Console(width=100, file=io.StringIO(), record=True)
-    console.print(console_table(table))
+    console.print(console_table(name, tables[name]))
     return console.export_text()
 
 
@@ -84,24 +84,25 @@ def tables(tmp_path):
 
 @pytest.mark.parametrize("name", ["ablation", "ranking"])
 def test_a_table_fits_a_hundred_columns_and_cuts_nothing(tables, name):
-    text = printed(tables[name])
+    text = printed(tables, name)
     assert max(map(len, text.splitlines())) <= 100
     assert "…" not in text
 
 
 def test_the_terminal_shows_difference_interval_and_verdict(tables):
-    line = next(line for line in printed(tables["ablation"]).splitlines() if " a " in line)
+    line = next(line for line in printed(tables).splitlines() if " a " in line)
     assert "-0.100 [-0.12, -0.075]" in line
     assert "worse" in line
 
 
 def test_a_ladder_says_what_each_rung_is_against(tmp_path):
     study = runs.study(["0", "1"])
+    study["design"] = "ladder"
     study["comparisons"] = [runs.comparison("ladder", "rung one", "rung zero", "1", "0")]
     records = read_records(runs.write_outcomes(tmp_path, study, {"0": [0.5], "1": [0.6]}))
-    assert "rung zero" in printed(report_tables(records)["ablation"])
+    assert "rung zero" in printed(report_tables(records))
 
 
 def test_an_empty_table_prints(tmp_path):
     records = read_records(runs.write(tmp_path, runs.study(), []))
-    assert "nothing to compare" in printed(report_tables(records)["ablation"])
+    assert "nothing to compare" in printed(report_tables(records))

@@ -16,7 +16,7 @@ from analysis.report.caveats import caveats
 from analysis.report.contents import report_tables
 from analysis.report.narrative import answers
 from analysis.tables.formatting import progress_in_words
-from analysis.tables.ladder_and_path import PATH_COLUMNS, path_table
+from analysis.tables.ladder_and_path import path_table
 from analysis.tables.ranking import best_cell, ranking_table
 from tests.analysis import runs
 
@@ -62,7 +62,10 @@ def write(path: Path, steps: int = 3, **changes: Any) -> Path:
 
 def test_every_candidate_of_every_step_has_a_row_and_the_one_that_was_taken_is_marked(tmp_path: Path) -> None:
     table = path_table(read_records(write(tmp_path)))
-    assert tuple(table) == PATH_COLUMNS
+    assert list(table) == [
+        *("step", "factor", "from", "to", "cell", "against", "metric", "n_pairs", "n_failed", "n_diverged"),
+        *("val_delta", "delta", "ci_low", "ci_high", "chosen"),
+    ]
     assert list(zip(table["step"], table["factor"], table["from"], table["to"], strict=True)) == [
         (1, "lr", "0.01", "0.2"),
         (1, "bn", "none", "conv1"),
@@ -135,7 +138,7 @@ def test_the_report_holds_the_table_and_the_page_says_what_it_is(tmp_path: Path)
     assert (
         "The factor that most seeds finished was chosen, of equals the one with the best mean in validation" in caption
     )
-    drawn = console_table(report_tables(read_records(tmp_path))["ablation"])
+    drawn = console_table("ablation", report_tables(read_records(tmp_path))["ablation"])
     assert [column.header for column in drawn.columns][:2] == ["level", "against"]
 
 

@@ -174,7 +174,7 @@ def test_the_page_and_the_terminal_say_how_many_trials_were_stopped_and_how_far_
     assert "of 3 configurations, 2 of them stopped early" in page
     assert "n_stopped =" not in page
     console = Console(width=100, file=io.StringIO(), record=True)
-    console.print(console_table(ranking_table(read_records(run))))
+    console.print(console_table("ranking", ranking_table(read_records(run))))
     text = console.export_text()
     assert "3 trials were stopped early by the trial scheduler" in text
     assert "0.9000 after 3 epochs" in text
