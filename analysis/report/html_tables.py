@@ -38,8 +38,12 @@ class HtmlTable:
     note: str = ""
 
 
-def html_table(spec: TableSpec, table: pd.DataFrame, links: Mapping[str, Sequence[str]] | None = None) -> HtmlTable:
-    """A table by its spec; `links` are anchors of the page by column, one a row.
+More = Mapping[str, Sequence[Mapping[str, Any]]]
+"""fields of a `TableCell` by column, one mapping a row"""
+
+
+def html_table(spec: TableSpec, table: pd.DataFrame, more: More | None = None) -> HtmlTable:
+    """A table by its spec; `more` is what else the cells of some columns have.
 
     Numbers have as many decimals as tell them apart, the same in all columns that do not say how many.
     """
@@ -48,8 +52,8 @@ def html_table(spec: TableSpec, table: pd.DataFrame, links: Mapping[str, Sequenc
     decimals = places(table[scaled])
     rows = [[_cell(column, row, decimals) for column in columns] for row in rows_of(table)]
     for place, column in enumerate(columns):
-        for row, anchor in zip(rows, (links or {}).get(column.key, ()), strict=False):
-            row[place] = row[place]._replace(to=anchor)
+        for row, fields in zip(rows, (more or {}).get(column.key, ()), strict=False):
+            row[place] = row[place]._replace(**fields)
     return HtmlTable([(column.words(), TEXT if column.is_text() else NUM) for column in columns], rows)
 
 

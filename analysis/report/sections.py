@@ -10,13 +10,16 @@ import pandas as pd
 
 from analysis.figures.gallery import Gallery
 from analysis.figures.theme import Figure
+from analysis.records.columns import rows_of
 from analysis.records.run_records import Records
-from analysis.report.html_tables import RANKING_ROWS, HtmlTable, capped, html_table, per_class, trials_table
+from analysis.report.html_tables import RANKING_ROWS, HtmlTable, More, capped, html_table, per_class, trials_table
 from analysis.report.narrative import pareto_in_words, stopped_early
 from analysis.statistics.hypothesis_tests import half_width
+from analysis.tables.ablation import unclear
 from analysis.tables.confusion import MAXIMUM_CELLS
 from analysis.tables.formatting import capitalised
 from analysis.tables.gained_and_lost import MAXIMUM_COMPARISONS
+from analysis.tables.ladder_and_path import BEFORE, FIRST
 from analysis.tables.search.pareto import cell_objectives
 from analysis.tables.spec import spec_of
 
@@ -134,13 +137,11 @@ def _ablation(records: Records, tables: Mapping[str, pd.DataFrame], anchors: Map
             "A mean stands with half of its 95 % interval over seeds; what a rung gains is paired by seed, with its "
             f"95 % interval below. Every statistic of each step is in ablation.csv.{theirs}"
         )
-        ladder = tables["ladder"]
-        ladder = ladder.assign(half_width=half_width(ladder["std"], ladder["n"]))
-        blocks.append(Block(metric, table=_table("ladder", ladder), after=after))
+        blocks.append(Block(metric, table=_ladder(tables["ladder"], tables["ablation"]), after=after))
     factors = [name for name in tables if name.startswith("factor_")]
     for name in factors:
-        links = {"trials": [anchors.get(cell, "") for cell in tables[name].attrs["cells"]]}
-        table = _table(name, tables[name], links)
+        links = [{"to": anchors.get(cell, "")} for cell in tables[name].attrs["cells"]]
+        table = _table(name, tables[name], {"trials": links})
         after = f"A mean stands with half of its 95 % interval over seeds, the best in bold.{theirs}"
         blocks.append(Block(_question(tables[name]), table=table, after=after if name == factors[-1] else ""))
     compared = [name for name in tables if name.startswith("ablation") and len(tables[name])]
@@ -153,8 +154,22 @@ def _ablation(records: Records, tables: Mapping[str, pd.DataFrame], anchors: Map
     return Section("ablation", text, [*blocks, *_ranking(records, tables)])
 
 
-def _table(name: str, table: pd.DataFrame, links: Mapping[str, Sequence[str]] | None = None) -> HtmlTable:
-    return capped(html_table(spec_of(name), table, links), f"{name}.csv")
+def _ladder(table: pd.DataFrame, ablation: pd.DataFrame) -> HtmlTable:
+    """The rungs, with what the comparisons of each that came to no clear difference rule out."""
+    rungs, said = (
+        list(table["rung"]),
+        {(row["level"], row["baseline_level"]): unclear(row) for row in rows_of(ablation)},
+    )
+    others = {BEFORE: [rungs[0], *rungs], FIRST: [rungs[0]] * len(rungs)}
+    notes = {
+        f"verdict_{over}": [{"note": said.get(pair, "")} for pair in zip(rungs, found, strict=False)]
+        for over, found in others.items()
+    }
+    return _table("ladder", table.assign(half_width=half_width(table["std"], table["n"])), notes)
+
+
+def _table(name: str, table: pd.DataFrame, more: More | None = None) -> HtmlTable:
+    return capped(html_table(spec_of(name), table, more), f"{name}.csv")
 
 
 def _search(records: Records, tables: Mapping[str, pd.DataFrame], notes: Sequence[str]) -> Section:

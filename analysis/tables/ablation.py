@@ -44,7 +44,7 @@ COMPARISON = (
     Column("n_pairs", "count", "n", terminal="n"),
     *BROKEN,
     Column("baseline_mean", head="baseline", terminal="baseline"),
-    Column("level_mean", head="level", terminal="mean"),
+    Column("level_mean", head="mean", terminal="mean"),
     Column("delta", head="difference", terminal="delta [95 %]", signed=True, css="num strong", band=True),
     *interval_column(),
     Column("p_value", "p", shown=()),

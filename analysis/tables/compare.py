@@ -57,7 +57,7 @@ COMPARE = register(
         (
             Column("cell", "text", terminal="cell"),
             METRIC,
-            Column("test", "text"),
+            Column("test", "text", terminal="test"),
             Column("n_pairs", "count", "n", terminal="n", text=_counted),
             *(Column(f"{name}_{side}", "count") for name in ("n", "n_failed", "n_diverged") for side in "ab"),
             Column("mean_a", terminal="A"),

@@ -137,7 +137,7 @@ def _inputs(learner: "Learner", rows: Tensor) -> list[str]:
     raw = central_crop(learner.data.splits["train"].images[rows], learner.info.crop).float() / 255
     if learner.config.training.normalize and torch.equal(plain, raw):
         faults.append("training.normalize: the pictures reach the network as they were")
-    if learner.config.training.mixup and learner.batch(learner.draw_batch(rows, 0)).second is None:
+    if learner.config.training.mixup and learner.data.for_training(learner.draw_batch(rows, 0)).second is None:
         faults.append("training.mixup: the pictures were not mixed")
     return faults
 

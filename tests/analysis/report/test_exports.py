@@ -83,7 +83,7 @@ def test_a_caption_states_metric_runs_test_and_correction(run):
 def test_a_papers_table_leaves_out_what_the_caption_says_and_what_is_empty(run):
     head = (run / "report" / "ablation.tex").read_text().split(r"\toprule")[1].split(r"\midrule")[0]
     assert head.split(r" \\")[0].strip().split(" & ") == [
-        *("factor", "level", "baseline level", "n", "n diverged", "baseline mean", "level mean", "difference"),
+        *("factor", "level", "against", "n", "failed", "diverged", "baseline", "mean", "difference"),
         *(r"95 \% interval", "p (Holm)", "verdict"),
     ]
 

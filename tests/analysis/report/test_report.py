@@ -220,7 +220,7 @@ def test_a_large_search_keeps_its_page_and_its_curves_small(tmp_path):
     outcomes = {f"c{number:03d}": [float(rng.uniform())] for number in range(130)}
     run = runs.write_outcomes(tmp_path, runs.search(samples=130), outcomes)
     text = words(write_report(run))
-    assert "The best 50; 80 more are in ranking.csv." in text
+    assert "The first 50 rows; 80 more are in ranking.csv." in text
     assert len(pd.read_csv(run / "report" / "ranking.csv")) == 130
     assert pd.read_csv(run / "report" / "curves.csv")["cell"].nunique() == 100
 

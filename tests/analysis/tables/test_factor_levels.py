@@ -101,7 +101,7 @@ def test_a_study_that_left_one_out_has_a_table_a_factor(tmp_path):
     assert table["level"].tolist() == ["on", "off"]
 
 
-@pytest.mark.parametrize("design", ["factorial", "ladder", None])
+@pytest.mark.parametrize("design", ["factorial", "ladder", "path"])
 def test_other_designs_have_none(tmp_path, design):
     run = runs.write_outcomes(tmp_path, study(design=design), OUTCOMES)
     assert tables_of(run) == {}

@@ -152,7 +152,7 @@ def test_landmarks_are_compared_by_the_error_of_each_example(run):
             errors.append(np.linalg.norm(away, axis=2).mean(axis=1))
         changes.append(errors[1] - errors[0])
     row = table(run).iloc[0]
-    assert tuple(table(run)) == POINT_COLUMNS
+    assert tuple(table(run)) == ("factor", "level", "baseline_level", "n_pairs", "examples", *POINT_COLUMNS)
     assert row["share_better"] == pytest.approx(np.mean([np.mean(change < 0) for change in changes]), abs=1e-12)
     assert row["share_worse"] == pytest.approx(1 - row["share_better"], abs=1e-12)
     assert row["delta_px"] == pytest.approx(np.mean([change.mean() for change in changes]), abs=1e-9)

@@ -133,7 +133,7 @@ def seen_in_training(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) 
 
     def spy(draws: BatchDraws, totals: Any) -> Tensor:
         orders.append(draws["rows"].tolist())
-        pictures.append(learner.batch(draws).images)
+        pictures.append(learner.data.for_training(draws).images)
         return step(draws, totals)
 
     monkeypatch.setattr(learner, "step", spy)
