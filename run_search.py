@@ -199,6 +199,7 @@ def resume(run_dir: str, **raw: Any) -> None:
 def _report(directory: Path) -> int:
     from analysis.console import console_table
     from analysis.report.build import make_report
+    from analysis.tables.spec import TABLES
 
     if RunDirectory(directory).remote:
         from engine.integrations.remote_sync import fetch_outputs
@@ -206,7 +207,8 @@ def _report(directory: Path) -> int:
         fetch_outputs(directory)
     made = make_report(directory)
     first = "ablation" if "ablation" in made.tables else "ranking"
-    _console().print(console_table(first, made.tables[first]))
+    for name in (first, *(name for name, spec in TABLES.items() if spec.make and name in made.tables)):
+        _console().print(console_table(name, made.tables[name]))
     click.echo(f"report: {made.index}")
     failed = int((made.records.trials["status"] == "failed").sum())
     if failed:

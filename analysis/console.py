@@ -29,7 +29,7 @@ def console_table(name: str, table: pd.DataFrame) -> "Table":
     spec = spec_of(name)
     columns = spec.shown(table, TERMINAL)
     options: dict[str, Any] = {"title_justify": "left", "caption_justify": "left"}
-    title, footnote = spec.title(table) or "nothing to compare", spec.footnote(table) or None
+    title, footnote = spec.titled(table), spec.footnote(table) or None
     printed = Table(title=title, caption=footnote, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), **options)
     for column in columns:
         if column.is_text():  # which may be broken; numbers are kept whole

@@ -5,7 +5,7 @@ Ink is `currentColor`: on the page a figure takes the text's colour, light or da
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -18,6 +18,8 @@ from analysis.records.columns import rows_of
 
 if TYPE_CHECKING:
     import altair as alt
+
+    from analysis.tables.spec import ReportData
 
 
 WIDTH = 640  # pixels, of a figure alone in its row; the page fits it to the room that there is
@@ -65,6 +67,10 @@ class Figure:
         drawn = vl_convert.vegalite_to_svg(self.spec() | {"config": CONFIG, "background": "white"}, schema_version())
         opening, _, rest = drawn.partition(">")
         return f"{opening}><title>{escape(self.title)}</title>{_renumbered(rest)}"
+
+
+FIGURES: "list[Callable[[ReportData], Sequence[Figure]]]" = []
+"""makers of figures that every report has beside its own; append one to add a figure"""
 
 
 def _renumbered(svg: str) -> str:

@@ -14,12 +14,20 @@ from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
 from analysis.records.store import write_parquet
 from analysis.report import manifest
-from analysis.report.contents import further_tables, galleries, report_figures, report_tables
+from analysis.report.contents import (
+    further_tables,
+    galleries,
+    registered_figures,
+    registered_tables,
+    report_figures,
+    report_tables,
+)
 from analysis.report.exports import write_tables
 from analysis.report.page import page
 from analysis.report.search_narrative import search_notes
 from analysis.tables.layer_diagnostics import activation_rows
 from analysis.tables.search.results import SearchResults
+from analysis.tables.spec import ReportData
 from core.files import write_text
 
 SEARCH_CELLS = 100
@@ -51,8 +59,10 @@ def make_report(run_dir: Path) -> Report:
     cells = _own_cells(records, search.ranking)
     featured, layers = featured_cells(records, search.ranking), activation_rows(records, run, search.ranking)
     tables |= further_tables(records, run, cells, featured, layers)
+    tables |= registered_tables(ReportData(records, run, tables))
     with unchecked():
         figures = report_figures(search, tables, cells, featured, layers)
+        figures += registered_figures(ReportData(records, run, tables))
         notes = search_notes(search, tables.get("importance"), run.address)
         text = page(records, tables, figures, galleries(records, run, tables, featured), notes)
     (run.report / manifest.FIGURES).mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Which tables, figures and galleries a report has, in the order of the page: a new one is called here.
+"""Which tables, figures and galleries a report has, in the order of the page, then those that were registered.
 
 Figures are imported where they are called, as Altair takes its time.
 """
@@ -11,7 +11,7 @@ from analysis.figures.changed_gallery import changed_galleries
 from analysis.figures.feature_map_gallery import feature_map_galleries
 from analysis.figures.gallery import Gallery, within_budget
 from analysis.figures.landmark_gallery import landmark_galleries
-from analysis.figures.theme import Figure
+from analysis.figures.theme import FIGURES, Figure
 from analysis.figures.thumbnails import Thumbnails
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
@@ -26,6 +26,7 @@ from analysis.tables.layer_diagnostics import diagnostics_table
 from analysis.tables.learning_curves import curves_table, stability_table
 from analysis.tables.search.pareto import cell_objectives, pareto_table
 from analysis.tables.search.results import SearchResults, search_tables
+from analysis.tables.spec import TABLES, ReportData
 
 CURVE_CELLS = 500  # beyond which curves.csv alone would take as long as all the rest
 
@@ -68,6 +69,16 @@ def further_tables(
         "diagnostics": diagnostics_table(layers) if len(layers) else layers,
     }
     return tables | {name: table for name, table in left.items() if len(table)}
+
+
+def registered_tables(data: ReportData) -> dict[str, pd.DataFrame]:
+    """Tables that are made by themselves, those that have any row."""
+    made = {spec.name: spec.make(data) for spec in TABLES.values() if spec.make is not None}
+    return {name: table for name, table in made.items() if len(table)}
+
+
+def registered_figures(data: ReportData) -> list[Figure]:
+    return [figure for make in FIGURES for figure in make(data)]
 
 
 def report_figures(

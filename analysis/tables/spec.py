@@ -6,12 +6,12 @@ that say so, under their heads. `register` adds a table; nothing else needs to k
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import pandas as pd
 
-if TYPE_CHECKING:
-    from analysis.report.contents import ReportData
+from analysis.records.run_directory import RunDirectory
+from analysis.records.run_records import Records
 
 Row = Mapping[str, Any]
 Kind = Literal["text", "count", "number", "p", "interval", "verdict", "setting", "flag"]
@@ -83,6 +83,15 @@ REFERENCE = Column(
 
 
 @dataclass(frozen=True)
+class ReportData:
+    """What registered tables and figures are made from: a run's records and files, and the tables made before."""
+
+    records: Records
+    run: RunDirectory
+    tables: Mapping[str, pd.DataFrame]
+
+
+@dataclass(frozen=True)
 class TableSpec:
     """A table by its `name`, which is its file's or what its file's name begins with.
 
@@ -96,13 +105,22 @@ class TableSpec:
     section: str = ""
     heading: str = ""
     text: str = ""
-    title: Callable[[pd.DataFrame], str] = lambda table: str(table["metric"].iloc[0]) if len(table) else ""
-    """of the table in a terminal, and what stands below it"""
+    title: Callable[[pd.DataFrame], str] | None = None
+    """in a terminal; without, the metric or the heading"""
     footnote: Callable[[pd.DataFrame], str] = lambda table: ""
+    """what stands below in a terminal"""
     make: "Callable[[ReportData], pd.DataFrame] | None" = None
-    """of what a report is made from; an empty table is not written"""
+    """of a table that is made by itself; an empty one is not written"""
     is_data: bool = False
     """of points, for programs: without Markdown and LaTeX"""
+
+    def titled(self, table: pd.DataFrame) -> str:
+        """What stands above the table in a terminal."""
+        if self.title is not None:
+            return self.title(table)
+        if "metric" in table:
+            return str(table["metric"].iloc[0]) if len(table) else "nothing to compare"
+        return self.heading or self.name
 
     def frame(self, rows: Iterable[Row]) -> pd.DataFrame:
         """The rows as a table of these columns, each of its type; what a row lacks is null."""
