@@ -8,21 +8,18 @@ import json
 import time
 from dataclasses import dataclass, field
 from statistics import median
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from trainables.config import flatten
+from datasets.base import Dataset
+from trainables.config import TrialConfig, flatten
 from trainables.fused.cuda_graphs import FEWEST
 from trainables.fused.programs import Graphs, Grouped, LaneError, Program
 from trainables.fused.stacked_model import distance, near
 from trainables.schedules import Constant
 from trainables.training.learner import Learner
-
-if TYPE_CHECKING:
-    from datasets.base import Dataset
-    from trainables.config import TrialConfig
 
 MOST = 16  # lanes that `auto` tries
 GAIN = 1.05  # times as many trials a second that `auto` asks of one more doubling
@@ -54,8 +51,8 @@ class ExecutionMode(NamedTuple):
 class TrialKind(NamedTuple):
     """Trials that can be trained side by side, by the configuration of one of them."""
 
-    config: "TrialConfig"
-    dataset: "Dataset"
+    config: TrialConfig
+    dataset: Dataset
     device: torch.device
 
 

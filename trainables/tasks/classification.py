@@ -1,15 +1,13 @@
 """One label an image: cross entropy and its relatives, accuracies from counts of (label, prediction)."""
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from trainables.losses import ClassificationLoss
 from trainables.tasks.base import Batch, Task, Term, Terms, Totals
-
-if TYPE_CHECKING:
-    from trainables.losses import ClassificationLoss
 
 
 class Classification(Task):
@@ -17,7 +15,7 @@ class Classification(Task):
 
     METRICS: ClassVar[tuple[str, ...]] = ("loss", "ce", "reference", "accuracy", "balanced_accuracy")
     terms: ClassVar[tuple[str, ...]] = ("loss",)
-    loss: "ClassificationLoss"
+    loss: ClassificationLoss
 
     def criterion(self, outputs: Any, batch: Batch) -> Terms:
         logits, auxiliary = outputs if isinstance(outputs, tuple) else (outputs, [])

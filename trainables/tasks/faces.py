@@ -1,18 +1,16 @@
 """Face or not, and the landmarks of the faces."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from datasets.base import DatasetInfo
+from trainables.losses import FaceLoss
+from trainables.models.base import Model
 from trainables.tasks.base import Batch, Term, Terms, Totals
 from trainables.tasks.classification import Classification
 from trainables.tasks.landmarks import PointErrors
-
-if TYPE_CHECKING:
-    from datasets.base import DatasetInfo
-    from trainables.losses import FaceLoss
-    from trainables.models.base import Model
 
 
 class Faces(Classification):
@@ -32,9 +30,9 @@ class Faces(Classification):
         "mean_shape_error_px",
     )
     terms = ("classes", "points")
-    loss: "FaceLoss"
+    loss: FaceLoss
 
-    def __init__(self, loss: "FaceLoss", model: "Model", info: "DatasetInfo", mean_shape: Tensor) -> None:
+    def __init__(self, loss: FaceLoss, model: Model, info: DatasetInfo, mean_shape: Tensor) -> None:
         super().__init__(loss, model, info, mean_shape)
         self.errors = PointErrors("smooth_l1", info.input_shape[-1], mean_shape)
 

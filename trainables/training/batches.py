@@ -5,7 +5,7 @@ on the CPU, `for_training` turns its draws into a batch on the device.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakValueDictionary
 
 import torch
@@ -15,12 +15,10 @@ from core.seeds import derive_seed
 from datasets.augmentation.images import apply, draw, generators
 from datasets.augmentation.landmarks import apply_points, mirrored_order, point_moves, rotate_fixed
 from datasets.augmentation.settings import point_faults
+from datasets.base import Dataset, DatasetInfo, Examples
+from trainables.config import TrialConfig
 from trainables.tasks.base import Batch
 from trainables.training.batch_draws import BatchDraws
-
-if TYPE_CHECKING:
-    from datasets.base import Dataset, DatasetInfo, Examples
-    from trainables.config import TrialConfig
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class DeviceSplit:
 class DeviceData:
     """The splits of `dataset`, in batches by `config`; ValueError where faces are mirrored without flip pairs."""
 
-    def __init__(self, config: "TrialConfig", dataset: "Dataset", device: torch.device) -> None:
+    def __init__(self, config: TrialConfig, dataset: Dataset, device: torch.device) -> None:
         self.config, self.info, self.device = config, dataset.info, device
         self.splits = {name: _shared(part, name, config, dataset.info, device) for name, part in dataset.splits.items()}
         self.shift, self.scale = (values.to(device) for values in normalisation(config, dataset.info))
@@ -119,7 +117,7 @@ def _mixed(batch: Batch, draws: BatchDraws) -> Batch:
     return batch._replace(images=images, second=batch.labels[other], shares=shares)
 
 
-def normalisation(config: "TrialConfig", info: "DatasetInfo") -> tuple[Tensor, Tensor]:
+def normalisation(config: TrialConfig, info: DatasetInfo) -> tuple[Tensor, Tensor]:
     """(shift, scale): images in [0, 1] become (image − shift) / scale; each (1, C or 1, 1, 1) float32."""
     shift, scale = (info.mean, info.std) if config.training.normalize else ((0.0,), (1.0,))
     first, second = (torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1) for values in (shift, scale))
@@ -135,9 +133,7 @@ def _beta(alpha: float, generator: torch.Generator) -> float:
 _HELD: WeakValueDictionary[tuple[str, ...], DeviceSplit] = WeakValueDictionary()
 
 
-def _shared(
-    part: "Examples", name: str, config: "TrialConfig", info: "DatasetInfo", device: torch.device
-) -> DeviceSplit:
+def _shared(part: Examples, name: str, config: TrialConfig, info: DatasetInfo, device: torch.device) -> DeviceSplit:
     """A split on the device; trials in progress in one process share one copy in a GPU's memory."""
     if device.type == "cpu":
         return _on_device(part, device)
@@ -148,7 +144,7 @@ def _shared(
     return split
 
 
-def _on_device(part: "Examples", device: torch.device) -> DeviceSplit:
+def _on_device(part: Examples, device: torch.device) -> DeviceSplit:
     """On the CPU everything stays a view of the memory-mapped file, which nothing here writes to."""
 
     def move(array: Any) -> Any:

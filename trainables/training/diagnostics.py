@@ -5,16 +5,14 @@ own numbers changes.
 """
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from trainables.models.hooks import watch_outputs
+from trainables.training.learner import Learner
 from trainables.training.rng import RngContext
-
-if TYPE_CHECKING:
-    from trainables.training.learner import Learner
 
 PROBE_ROWS = 64
 
@@ -24,7 +22,7 @@ def weights_of(network: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in network.named_parameters()}
 
 
-def layer_rows(learner: "Learner", before: dict[str, Tensor]) -> list[dict[str, Any]]:
+def layer_rows(learner: Learner, before: dict[str, Tensor]) -> list[dict[str, Any]]:
     """One row a layer: `mean`, `std` and `dead` (share of units that are zero for every probe image) of its output,
     `gradient_norm` and `weight_norm` of its own parameters, `update_ratio` = norm of the epoch's change over `before`'s
     norm. None where a layer has no parameters or its output is no tensor."""

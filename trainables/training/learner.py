@@ -8,13 +8,15 @@ purpose and the epoch, so a run resumed at an epoch's end continues as if nothin
 import contextlib
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from core.seeds import derive_seed
+from datasets.base import Dataset
+from trainables.config import TrialConfig
 from trainables.models.build import build_network
 from trainables.tasks.base import Batch, Terms, Totals
 from trainables.tasks.registry import TASKS
@@ -24,10 +26,6 @@ from trainables.training.batches import DeviceData
 from trainables.training.clipping import GradientClip
 from trainables.training.rng import RngContext
 
-if TYPE_CHECKING:
-    from datasets.base import Dataset
-    from trainables.config import TrialConfig
-
 EVALUATION_PIXELS = 2**22  # of one evaluation batch: large enough to amortise calls, small enough for any cache
 PROBE_PIXELS = 2**19  # of a training step that is only timed
 
@@ -35,7 +33,7 @@ PROBE_PIXELS = 2**19  # of a training step that is only timed
 class Learner:
     """Trains `config` with `seed` on `dataset`; epochs count from 1."""
 
-    def __init__(self, config: "TrialConfig", dataset: "Dataset", seed: int, device: torch.device) -> None:
+    def __init__(self, config: TrialConfig, dataset: Dataset, seed: int, device: torch.device) -> None:
         self.config, self.seed, self.device = config, seed, device
         self.info = dataset.info
         self.data = DeviceData(config, dataset, device)

@@ -7,7 +7,7 @@ recorded. Both return sentences, one a fault; an empty list is a verified trial.
 import copy
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,18 +16,15 @@ from datasets.base import central_crop
 from trainables.models.build import build_network
 from trainables.models.hooks import watch_outputs
 from trainables.models.placement import Placed
-from trainables.training.learner import batches
+from trainables.training.learner import Learner, batches
 from trainables.training.rng import RngContext
-
-if TYPE_CHECKING:
-    from trainables.training.learner import Learner
 
 PROBE_ROWS = 32
 CLIP_SLACK = 1.001  # float32 rounding of a norm
 PROBE_VALUES = 2**16  # that a placed layer is tried on: enough for the rarest dropout to drop some
 
 
-def after_first_epoch(learner: "Learner", initial: dict[str, Tensor]) -> list[str]:
+def after_first_epoch(learner: Learner, initial: dict[str, Tensor]) -> list[str]:
     """Faults of placement, precision, inputs, loss weights and optimizer; `initial` is the model's first state."""
     rows = torch.arange(min(PROBE_ROWS, len(learner.labels["train"])), device=learner.device)
     with RngContext(learner.device):
@@ -45,7 +42,7 @@ def after_first_epoch(learner: "Learner", initial: dict[str, Tensor]) -> list[st
     ]
 
 
-def at_end(learner: "Learner", rows: Sequence[dict[str, Any]]) -> list[str]:
+def at_end(learner: Learner, rows: Sequence[dict[str, Any]]) -> list[str]:
     """Faults of the learning-rate trace and of what the sampler drew, over the recorded epochs."""
     config = learner.config
     faults = []
@@ -70,7 +67,7 @@ def at_end(learner: "Learner", rows: Sequence[dict[str, Any]]) -> list[str]:
     return faults + _clipped(learner)
 
 
-def notes(learner: "Learner") -> list[str]:
+def notes(learner: Learner) -> list[str]:
     """Settings that had no effect within the budget, which is no fault."""
     config = learner.config
     found = config.optimizer.not_reached(config.training.epochs, config.schedule)
@@ -82,7 +79,7 @@ def notes(learner: "Learner") -> list[str]:
     return found
 
 
-def _probe(learner: "Learner", rows: Tensor) -> dict[str, Any]:
+def _probe(learner: Learner, rows: Tensor) -> dict[str, Any]:
     """The outputs of a copy of the network in training mode, and each placed layer's output for a ramp."""
     network = copy.deepcopy(learner.network).train()
     sites = [module for module in network.modules() if isinstance(module, Placed)]
@@ -102,7 +99,7 @@ def _probe(learner: "Learner", rows: Tensor) -> dict[str, Any]:
         return {"placed": seen, "outputs": network(learner.inputs("train", rows))}
 
 
-def _placement(learner: "Learner", probe: dict[str, Any]) -> list[str]:
+def _placement(learner: Learner, probe: dict[str, Any]) -> list[str]:
     model = learner.config.model
     faults = []
     for site in model.bn_after:
@@ -116,7 +113,7 @@ def _placement(learner: "Learner", probe: dict[str, Any]) -> list[str]:
     return faults
 
 
-def _outputs(learner: "Learner", outputs: Any) -> list[str]:
+def _outputs(learner: Learner, outputs: Any) -> list[str]:
     """Faults of a training-mode pass: precision, auxiliary heads, the ReLU behind the last layer."""
     faults, model = [], learner.config.model
     first = outputs[0] if isinstance(outputs, tuple) else outputs
@@ -129,7 +126,7 @@ def _outputs(learner: "Learner", outputs: Any) -> list[str]:
     return faults
 
 
-def _inputs(learner: "Learner", rows: Tensor) -> list[str]:
+def _inputs(learner: Learner, rows: Tensor) -> list[str]:
     faults = []
     plain = learner.inputs("train", rows)
     if not learner.config.augmentation.is_off and torch.equal(plain, learner.inputs("train", rows, 0)):
@@ -142,7 +139,7 @@ def _inputs(learner: "Learner", rows: Tensor) -> list[str]:
     return faults
 
 
-def _loss(learner: "Learner", rows: Tensor) -> list[str]:
+def _loss(learner: Learner, rows: Tensor) -> list[str]:
     """Class weights that differ must change the criterion of a batch that holds several classes."""
     loss: Any = learner.config.loss
     task: Any = learner.task
@@ -159,7 +156,7 @@ def _loss(learner: "Learner", rows: Tensor) -> list[str]:
     return ["loss.name: the class weights did not reach the loss"] if torch.equal(weighted, plain) else []
 
 
-def _optimizer(learner: "Learner", initial: dict[str, Tensor]) -> list[str]:
+def _optimizer(learner: Learner, initial: dict[str, Tensor]) -> list[str]:
     still = [
         name
         for name, value in learner.network.named_parameters()
@@ -169,20 +166,20 @@ def _optimizer(learner: "Learner", initial: dict[str, Tensor]) -> list[str]:
     return [f"optimizer.name: {learner.config.optimizer.name} moved no parameter"] if len(still) == total else []
 
 
-def _clipped(learner: "Learner") -> list[str]:
+def _clipped(learner: Learner) -> list[str]:
     clip = learner.clip
     if clip is not None and (norm := float(clip.largest[1])) > CLIP_SLACK * clip.limit:  # no NaN, which diverged
         return [f"training.clip_norm: {clip.limit:g} was asked for, a gradient of norm {norm:g} moved the weights"]
     return []
 
 
-def _clipped_steps(learner: "Learner") -> list[str]:
+def _clipped_steps(learner: Learner) -> list[str]:
     clipped, steps = 0 if learner.clip is None else learner.clip.steps, _steps(learner)
     wanted = learner.config.training.clip_norm
     return [f"training.clip_norm: {clipped} of {steps} steps were clipped"] if wanted and clipped != steps else []
 
 
-def _averaged(learner: "Learner") -> list[str]:
+def _averaged(learner: Learner) -> list[str]:
     """Faults of the averaged weights: steps left out, another decay, or evaluation without them."""
     ema, average, steps = learner.config.training.ema, learner.average, _steps(learner)
     if not ema or average is None:
@@ -206,12 +203,12 @@ def _averaged(learner: "Learner") -> list[str]:
     return faults if passes else [*faults, "training.ema: evaluation does not use the averaged weights"]
 
 
-def _steps(learner: "Learner") -> int:
+def _steps(learner: Learner) -> int:
     """Steps in one epoch of the rows that were drawn."""
     return len(batches(torch.arange(int(learner.sampled.sum())), learner.config.training.batch_size))
 
 
-def _initial_weights(learner: "Learner", initial: dict[str, Tensor]) -> list[str]:
+def _initial_weights(learner: Learner, initial: dict[str, Tensor]) -> list[str]:
     """Truncated-normal layers must start with deviation 0.01, pretrained ones other than a fresh network's."""
     model = learner.config.model
     large = {name: value for name, value in initial.items() if value.ndim > 1 and value.numel() >= 1000}

@@ -96,7 +96,9 @@ def left(folder: Path) -> list[str]:
 def test_a_spent_budget_stops_the_run_once_nothing_more_may_go(tmp_path: Path) -> None:
     budget_of(tmp_path, 500, "a", "b", "c").ended("c")
     assert left(tmp_path) == ["b", "c"]
-    with pytest.raises(Interrupted, match=r"hold 300 bytes, more than --disk-budget 250 bytes.*give `resume` a larger one"):
+    with pytest.raises(
+        Interrupted, match=r"hold 300 bytes, more than --disk-budget 250 bytes.*give `resume` a larger one"
+    ):
         budget_of(tmp_path / "small", 250, "a", "b", "c").ended("c")
     assert left(tmp_path / "small") == []
 

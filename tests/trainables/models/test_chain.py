@@ -1,11 +1,15 @@
 """A row of layers against torch's own."""
 
 import copy
+from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.trainables.small_trials import small_learner
 from trainables.models.networks.chain import Chain
+from trainables.training.diagnostics import layer_rows, weights_of
 
 
 def layers() -> list[nn.Module]:
@@ -47,3 +51,22 @@ def test_the_relu_works_on_what_pooling_leaves_unless_it_is_watched(monkeypatch)
     network(torch.randn(2, 3, 20, 20))
     assert sizes == [20, 2]
     assert seen[0].shape[-1] == 20
+
+
+@pytest.mark.parametrize(
+    "placed", [{}, {"model.dropout_after": ["relu1"]}, {"model.bn_after": ["relu1", "relu2"]}], ids=str
+)
+def test_training_and_its_diagnostics_come_to_the_bits_of_a_plain_sequence(
+    placed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained() -> tuple[Any, ...]:
+        learner = small_learner({"diagnostics": True, **placed})
+        before = weights_of(learner.network)
+        metrics = learner.train_epoch(), learner.evaluate("val")
+        return (*metrics, layer_rows(learner, before)), learner.network.state_dict()
+
+    ours, weights = trained()
+    monkeypatch.setattr(Chain, "forward", nn.Sequential.forward)
+    plain, plain_weights = trained()
+    assert ours == plain
+    assert all(torch.equal(weights[name], plain_weights[name]) for name in plain_weights)
