@@ -1,18 +1,14 @@
 """From settings to a network ready to train: built bare, weights from named seeds, then layers placed."""
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor, nn
 
+from datasets.base import DatasetInfo
+from trainables.config import TrialConfig
 from trainables.models.initializers import initialize
 from trainables.models.placement import place
 
-if TYPE_CHECKING:
-    from datasets.base import DatasetInfo
-    from trainables.config import TrialConfig
 
-
-def build_network(config: "TrialConfig", info: "DatasetInfo", seed: int) -> nn.Module:
+def build_network(config: TrialConfig, info: DatasetInfo, seed: int) -> nn.Module:
     """The network of `config` for the data set's images; ValueError (PlacementError) where it cannot be."""
     network = _bare(config, info)
     initialize(network, config.model, seed)
@@ -20,7 +16,7 @@ def build_network(config: "TrialConfig", info: "DatasetInfo", seed: int) -> nn.M
     return network
 
 
-def saved_network(config: "TrialConfig", info: "DatasetInfo", state: dict[str, Tensor]) -> nn.Module:
+def saved_network(config: TrialConfig, info: DatasetInfo, state: dict[str, Tensor]) -> nn.Module:
     """The network of `config` with the weights of a state dict; no pretrained ones are looked for."""
     network = _bare(config, info)
     place(network, config.model, info.input_shape)
@@ -28,6 +24,6 @@ def saved_network(config: "TrialConfig", info: "DatasetInfo", state: dict[str, T
     return network
 
 
-def _bare(config: "TrialConfig", info: "DatasetInfo") -> nn.Module:
+def _bare(config: TrialConfig, info: DatasetInfo) -> nn.Module:
     points = 0 if config.loss.task == "classification" else 2 * info.n_points
     return config.model.build(info.input_shape, len(info.classes), points)

@@ -5,19 +5,15 @@ widening another layer, changes none of them. Pretrained weights are laid over t
 it would be without.
 """
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import nn
 
 from core.seeds import derive_seed
+from trainables.models.base import Model
 from trainables.training.rng import RngContext
 
-if TYPE_CHECKING:
-    from trainables.models.base import Model
 
-
-def initialize(network: nn.Module, settings: "Model", seed: int) -> list[str]:
+def initialize(network: nn.Module, settings: Model, seed: int) -> list[str]:
     """Set every parameter of the bare network in place; torch's global CPU generator is left as it was.
 
     Returns the layers that pretrained weights left as drawn, none where no weights were asked for. WeightsError where

@@ -5,17 +5,14 @@ and `state_dict` keys say what was put where). The order is layer, batch norm, d
 """
 
 from collections import Counter, OrderedDict
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from core.component import did_you_mean
 from core.errors import FaultError
+from trainables.models.base import Model
 from trainables.models.hooks import watch_outputs
-
-if TYPE_CHECKING:
-    from trainables.models.base import Model
 
 
 class PlacementError(FaultError, ValueError):
@@ -30,7 +27,7 @@ class Placed(nn.Sequential):
         self.site = site
 
 
-def place(network: nn.Module, settings: "Model", image_shape: tuple[int, int, int]) -> None:
+def place(network: nn.Module, settings: Model, image_shape: tuple[int, int, int]) -> None:
     """Put batch norm and dropout where `settings` says, in place; PlacementError names every wrong layer."""
     sites = list(dict.fromkeys((*settings.bn_after, *settings.dropout_after)))
     if not sites:

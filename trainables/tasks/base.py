@@ -6,15 +6,14 @@ Totals accumulate on the device and are read once an epoch, so the step loop nev
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from datasets.base import DatasetInfo
-    from trainables.losses import Loss
-    from trainables.models.base import Model
+from datasets.base import DatasetInfo
+from trainables.losses import Loss
+from trainables.models.base import Model
 
 
 class Batch(NamedTuple):
@@ -57,7 +56,7 @@ class Task(ABC):
     terms: ClassVar[tuple[str, ...]]
     """names of the criterion's parts"""
 
-    def __init__(self, loss: "Loss", model: "Model", info: "DatasetInfo", mean_shape: Tensor) -> None:
+    def __init__(self, loss: Loss, model: Model, info: DatasetInfo, mean_shape: Tensor) -> None:
         self.loss, self.device = loss, mean_shape.device
         self.auxiliary_weight, self.classes = model.auxiliary_weight, len(info.classes)
         weights = loss.class_weights(info.counts["train"])

@@ -1,17 +1,15 @@
 """Landmarks of faces: their loss over the faces of a batch, and how far predicted ones lie from the true ones."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss, smooth_l1_loss
 
+from datasets.base import DatasetInfo
+from trainables.losses import PointsLoss
+from trainables.models.base import Model
 from trainables.tasks.base import Batch, Task, Term, Terms, Totals
-
-if TYPE_CHECKING:
-    from datasets.base import DatasetInfo
-    from trainables.losses import PointsLoss
-    from trainables.models.base import Model
 
 TOTALS = ("error", "mean_shape", "faces", "reference.sum", "reference.count")
 
@@ -61,9 +59,9 @@ class Landmarks(Task):
 
     METRICS = ("loss", "points", "reference", "error_px", "nme", "mean_shape_error_px")
     terms = ("points",)
-    loss: "PointsLoss"
+    loss: PointsLoss
 
-    def __init__(self, loss: "PointsLoss", model: "Model", info: "DatasetInfo", mean_shape: Tensor) -> None:
+    def __init__(self, loss: PointsLoss, model: Model, info: DatasetInfo, mean_shape: Tensor) -> None:
         super().__init__(loss, model, info, mean_shape)
         self.errors = PointErrors("mse", info.input_shape[-1], mean_shape)
 

@@ -8,7 +8,6 @@ import io
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +18,8 @@ from torch import Tensor
 from core.files import write_atomically, write_text
 from datasets.base import Dataset
 from datasets.lookup import find_example, matching
+from trainables.training.learner import Learner
 from trainables.trial.feature_maps import first_filters, levels, maps_of, stages
-
-if TYPE_CHECKING:
-    from trainables.training.learner import Learner
 
 WRONG = 48  # thumbnails of a classifier's mistakes, at most
 FACES = 24  # of faces with landmarks: a third the worst, a third about the median, the rest a sample
@@ -37,7 +34,7 @@ VIRIDIS = ("440154", "472c7a", "3b518b", "2c718e", "21908d", "27ad81", "5cc863",
 Pixels = npt.NDArray[np.uint8]
 
 
-def draw(learner: "Learner", dataset: Dataset, found: dict[str, Tensor], folder: Path) -> None:
+def draw(learner: Learner, dataset: Dataset, found: dict[str, Tensor], folder: Path) -> None:
     """Write images/ and feature_maps/ below `folder`, from the learner's present (selected) weights.
 
     `found` is what `learner.predictions("test")` gives.
@@ -70,7 +67,7 @@ def shown_rows(found: dict[str, Tensor]) -> list[int]:
     return sorted(rows)
 
 
-def pixels_of(learner: "Learner", split: str, rows: list[int]) -> list[Pixels]:
+def pixels_of(learner: Learner, split: str, rows: list[int]) -> list[Pixels]:
     """Images (H, W) or (H, W, 3) as the network is shown them for evaluation, before they are normalised."""
     data = learner.data
     images = learner.inputs(split, torch.tensor(rows, device=learner.device)) * data.scale + data.shift
@@ -97,7 +94,7 @@ def fitted(image: Image.Image, smallest: int, largest: int) -> Image.Image:
     return image
 
 
-def draw_feature_maps(learner: "Learner", dataset: Dataset, folder: Path) -> None:
+def draw_feature_maps(learner: Learner, dataset: Dataset, folder: Path) -> None:
     """The inspected image, the maps of each stage of the network, and the filters of its first convolution."""
     split, row = inspected(dataset, learner.config.inspect.image)
     images = learner.inputs(split, torch.tensor([row], device=learner.device))

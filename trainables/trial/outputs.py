@@ -4,7 +4,7 @@ Some trials leave images too, which `trainables.trial.image_artifacts` draws.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,17 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from core.files import write_atomically
+from datasets.base import Dataset
+from trainables.training.learner import Learner
 from trainables.trial.image_artifacts import draw
-
-if TYPE_CHECKING:
-    from datasets.base import Dataset
-    from trainables.training.learner import Learner
 
 FEATURE_ROWS = 500  # of each split: enough for an embedding, small beside a checkpoint
 
 
 def write_outputs(
-    learner: "Learner", run: Path, trial: str, diagnostics: list[dict[str, Any]], images: "Dataset | None" = None
+    learner: Learner, run: Path, trial: str, diagnostics: list[dict[str, Any]], images: Dataset | None = None
 ) -> None:
     """Write a trial's files under the run directory `run`, from the learner's present (selected) weights.
 
@@ -69,7 +67,7 @@ def landmark_columns(found: dict[str, Tensor]) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def feature_columns(learner: "Learner") -> dict[str, Any]:
+def feature_columns(learner: Learner) -> dict[str, Any]:
     """split, index, label, feature (the last layer's input): one row an image, the first of each split."""
     columns: dict[str, list[Any]] = {"split": [], "index": [], "label": [], "feature": []}
     kept: list[Tensor] = []
