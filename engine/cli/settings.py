@@ -7,8 +7,9 @@ does is the docstring below its field.
 import ast
 import inspect
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cache
+from itertools import pairwise
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -21,9 +22,10 @@ HEADER = f"""# Settings
 
 <!-- Printed by `{COMMAND} > docs/settings.md`; edit the docstrings below the fields instead. -->
 
-A setting has a dotted name, `KIND.SETTING`. `--set optimizer.lr=0.01` gives it on the command line; `baseline`, a level's
-`settings` and `space` give it in [a study](studies.md). `KIND.name` chooses the component of a kind; the settings are
-those of the component chosen. Defaults are the components' own: a workload and a study lay theirs over them.
+A setting has a dotted name, `KIND.SETTING`. `--set optimizer.lr=0.01` gives it on the command line; `baseline`, a
+level's `settings` and `space` give it in [a study](studies.md). `KIND.name` chooses the component of a kind; the
+settings are those of the component chosen. Defaults are the components' own: a workload and a study lay theirs over
+them.
 
 *Range* is where a search looks that names no bounds of its own. Shares of the budget are shares of `training.epochs`.
 `{COMMAND} KIND` prints one kind.
@@ -66,7 +68,9 @@ def _section(kind: str) -> str:
     if kind not in KINDS:
         return "\n".join([*parts, _described(owners[""]), _table(_rows(kind, owners[""]))])
     names = ", ".join(f"`{name}`" for name in owners)
-    default = f"; default `{DEFAULTS[f'{kind}.name']}`" if f"{kind}.name" in DEFAULTS else ", which the workload chooses"
+    default = (
+        f"; default `{DEFAULTS[f'{kind}.name']}`" if f"{kind}.name" in DEFAULTS else ", which the workload chooses"
+    )
     parts.append(f"`{kind}.name`: one of {names}{default}.\n")
     every = [_rows(kind, owner) for owner in owners.values()]
     shared = [row for row in every[0] if all(row in rows for rows in every)]
@@ -127,12 +131,9 @@ def _inner(annotation: Any) -> str:
 
 def _bounds(metadata: Iterable[Any]) -> str:
     """Of pydantic's constraints: `≥ 0, < 1`."""
-    found: list[str] = []
-    for item in metadata:
-        # Field's constraints are grouped where they stand inside a type.
-        parts: Sequence[Any] = getattr(item, "metadata", None) or [item]
-        found += [f"{sign} {getattr(part, key):g}" for part in parts for key, sign in SIGNS.items() if hasattr(part, key)]
-    return ", ".join(found)
+    # Field's constraints are grouped where they stand inside a type.
+    parts = [part for item in metadata for part in (getattr(item, "metadata", None) or [item])]
+    return ", ".join(f"{SIGNS[key]} {getattr(part, key):g}" for part in parts for key in SIGNS if hasattr(part, key))
 
 
 def _range(searched: Range) -> str:
@@ -148,7 +149,7 @@ def _field_docs(owner: type) -> dict[str, str]:
     tree = ast.parse(inspect.getsource(inspect.getmodule(owner) or owner))
     (body,) = (node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == owner.__name__)
     docs = {}
-    for field, below in zip(body, body[1:], strict=False):
+    for field, below in pairwise(body):
         match field, below:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
                 docs[name] = " ".join(text.split())
