@@ -13,7 +13,7 @@ from engine.planning.plan import make_plan
 from engine.planning.run_options import Options
 from run_search import main
 from search_spaces.study import parse_study, read_yaml
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Cli
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 CALL = "python run_search.py "
@@ -60,6 +60,20 @@ def test_every_study_plans(page: str, text: str, tmp_path: Path, pictures: Path)
     plan = make_plan(study, Options(data_root=str(pictures)), tmp_path / "run")
     assert plan.invalid == []
     assert plan.trials or study.kind == "search"
+
+
+def test_the_first_study_begins_as_it_says(cli_here: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The snippet writes the pictures that `prepare` then counts as the page has it."""
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "first-study.md"
+    (snippet,), fenced = blocks(page, "python"), blocks(page, "")
+    exec(snippet, {})
+    place = next(place for place, text in enumerate(fenced) if text.startswith(f"{CALL}prepare "))
+    done = cli_here(*shlex.split(fenced[place].removeprefix(CALL)))
+    assert done.returncode == 0, done.stderr
+    counts = fenced[place + 1].partition("data set:")[0]
+    assert counts.count("\n") == 12
+    assert done.stdout.startswith(counts)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
