@@ -92,6 +92,15 @@ def list_command(what: str, as_json: bool) -> None:
         click.echo("  ".join(row[key].ljust(width) for key, width in widths.items()).rstrip())
 
 
+@main.command("settings")
+@click.argument("kind", required=False)
+def settings_command(kind: str | None) -> None:
+    """Every setting: its type, default, what is allowed, what it does; of one KIND, or of all."""
+    from engine.cli.settings import settings_text
+
+    click.echo(settings_text(kind), nl=False)
+
+
 @main.command()
 @click.argument("dataset")
 @click.option(

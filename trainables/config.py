@@ -43,11 +43,18 @@ else:
 
 
 class Training(Component):
+    """How long, in which batches and in which precision a network is trained, and which weights are evaluated."""
+
     epochs: int = Field(30, ge=1)
+    """passes over the training split; a study and `--epochs` give them"""
     batch_size: Annotated[int, Range(16, 256, log=True)] = Field(64, ge=2)
+    """examples of a training step"""
     precision: Literal["fp32", "bf16"] = "fp32"
+    """of the forward pass and its gradients; weights and losses stay in fp32"""
     normalize: bool = True
+    """subtract the training split's mean of each channel and divide by its deviation"""
     mixup: Annotated[float, Field(ge=0)] = 0.0
+    """both parameters of the Beta distribution that mixup draws its shares from; 0 mixes nothing"""
     clip_norm: Annotated[float, Field(ge=0), Range(0.1, 10.0, log=True)] = 0.0
     """what the total gradient norm is clipped to before each step; 0 clips nothing"""
     ema: Annotated[float, Field(ge=0, lt=1), Range(0.9, 0.9999)] = 0.0
@@ -60,8 +67,11 @@ class Selection(Component):
     """The epoch a trial is judged at: `best` validation `metric`, the `last`, or a fixed `epoch`."""
 
     rule: Literal["best", "last", "epoch"] = "best"
+    """the best epoch by `metric`, the last one, or the one numbered `epoch`"""
     metric: Literal["val_reference", "val_loss", "val_ce", "val_accuracy", "val_balanced_accuracy"] = "val_reference"
+    """of `rule: best`"""
     epoch: int = Field(0, ge=0)
+    """of `rule: epoch`, counted from 1"""
 
 
 def _as_text(value: object) -> object:
@@ -92,6 +102,7 @@ class TrialConfig(Component):
     training: Training
     selection: Selection
     diagnostics: bool = False
+    """record activations, dead units, gradients and updates of each layer after every epoch"""
     inspect: Inspect = Inspect()
 
 

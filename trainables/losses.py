@@ -57,7 +57,9 @@ class CrossEntropy(ClassificationLoss):
 
     name: Literal["ce"] = "ce"
     weighting: Literal["none", "inverse"] = "none"
+    """`inverse`: a class weighs 1 / its training examples"""
     label_smoothing: Smoothing = 0.0
+    """share of each target that is spread evenly over all classes"""
 
     def class_weights(self, counts: Sequence[int]) -> list[float] | None:
         return None if self.weighting == "none" else inverse_frequency(counts)
@@ -74,7 +76,9 @@ class ClassBalanced(ClassificationLoss):
 
     name: Literal["class_balanced"] = "class_balanced"
     beta: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """β of the effective number (1 − β^n) / (1 − β) of n examples; 0 weighs all classes alike"""
     label_smoothing: Smoothing = 0.0
+    """share of each target that is spread evenly over all classes"""
 
     def class_weights(self, counts: Sequence[int]) -> list[float] | None:
         return effective_number(counts, self.beta)
@@ -91,6 +95,7 @@ class Focal(ClassificationLoss):
 
     name: Literal["focal"] = "focal"
     gamma: Annotated[float, Field(gt=0), Range(0.5, 5.0)] = 2.0
+    """γ: how much less an example counts the surer the network is of it"""
 
     def terms(self, logits: "Tensor", targets: "Tensor", weights: "Tensor | None") -> "tuple[Tensor, Tensor]":
         import torch
@@ -116,9 +121,13 @@ class FaceLoss(CrossEntropy):
     task = "faces"
     name: Literal["face"] = "face"  # type: ignore[assignment]
     weighting: Literal["none", "inverse", "as_listed"] = "none"  # type: ignore[assignment]
+    """`inverse`: each class gets the share of the other; `as_listed`: the share of itself"""
     class_weight: TaskWeight = 2.0
+    """weight of the cross entropy"""
     points_weight: TaskWeight = 1.0
+    """weight of the landmark loss"""
     points: PointsKind = "smooth_l1"
+    """landmark loss: torch's SmoothL1Loss or MSELoss"""
 
     def class_weights(self, counts: Sequence[int]) -> list[float] | None:
         if self.weighting == "as_listed":
@@ -132,3 +141,4 @@ class PointsLoss(Loss):
     task = "landmarks"
     name: Literal["points"] = "points"
     points: PointsKind = "mse"
+    """landmark loss: torch's SmoothL1Loss or MSELoss"""

@@ -25,7 +25,9 @@ class Optimizer(Component):
 
     name: str
     lr: LearningRate
+    """learning rate before the schedule"""
     weight_decay: WeightDecay = 0.0
+    """torch's L2 penalty: this share of a weight is added to its gradient"""
 
     @abstractmethod
     def at(self, epoch: int, epochs: int) -> "TorchOptimizer":
@@ -67,12 +69,16 @@ class TorchOptimizer(Optimizer):
 
 
 class SGD(TorchOptimizer):
+    """torch's SGD."""
+
     torch_class = "SGD"
     fused = True
     name: Literal["sgd"] = "sgd"
     lr: LearningRate = 0.01
     momentum: Annotated[float, Field(ge=0, lt=1), Range(0.0, 0.99)] = 0.0
+    """share of the last step that the next one keeps"""
     nesterov: bool = False
+    """look ahead along the momentum; needs a momentum above 0"""
 
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> Self:
@@ -82,28 +88,40 @@ class SGD(TorchOptimizer):
 
 
 class Adam(TorchOptimizer):
+    """torch's Adam."""
+
     torch_class = "Adam"
     fused = capturable = True
     name: Literal["adam"] = "adam"
     lr: Annotated[float, Field(gt=0), Range(1e-5, 1e-1, log=True)] = 0.001
     betas: tuple[Decay, Decay] = (0.9, 0.999)
+    """decay of the running means of the gradient and of its square"""
     eps: float = Field(1e-8, gt=0)
+    """added to the denominator of a step"""
 
 
 class AdamW(Adam):
+    """torch's AdamW: Adam with decoupled weight decay."""
+
     torch_class = "AdamW"
     name: Literal["adamw"] = "adamw"  # type: ignore[assignment]
     weight_decay: WeightDecay = 0.01
+    """decoupled: `lr` times this share of a weight is taken off it at each step"""
 
 
 class RMSprop(TorchOptimizer):
+    """torch's RMSprop."""
+
     torch_class = "RMSprop"
     capturable = True
     name: Literal["rmsprop"] = "rmsprop"
     lr: Annotated[float, Field(gt=0), Range(1e-5, 1e-1, log=True)] = 0.01
     alpha: Decay = 0.99
+    """decay of the running mean of the squared gradient"""
     momentum: Annotated[float, Field(ge=0, lt=1), Range(0.0, 0.99)] = 0.0
+    """share of the last step that the next one keeps"""
     eps: float = Field(1e-8, gt=0)
+    """added to the denominator of a step"""
 
 
 class AdamThenSGD(Optimizer):
@@ -115,10 +133,15 @@ class AdamThenSGD(Optimizer):
     name: Literal["adam_then_sgd"] = "adam_then_sgd"
     lr: Annotated[float, Field(gt=0), Range(1e-5, 1e-1, log=True)] = 0.001
     betas: tuple[Decay, Decay] = (0.9, 0.999)
+    """decay of the running means of the gradient and of its square"""
     eps: float = Field(1e-8, gt=0)
+    """added to the denominator of a step"""
     switch: Annotated[float, Field(gt=0, lt=1), Range(0.5, 0.95)] = 0.8
+    """share of the budget that Adam trains"""
     sgd_lr: Annotated[float, Field(gt=0), Range(1e-6, 1e-3, log=True)] = 0.00001
+    """rate of SGD, which no schedule changes"""
     sgd_momentum: Annotated[float, Field(ge=0, lt=1), Range(0.0, 0.99)] = 0.9
+    """momentum of SGD"""
 
     def at(self, epoch: int, epochs: int) -> TorchOptimizer:
         if epoch <= epochs_of(self.switch, epochs):

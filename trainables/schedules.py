@@ -28,6 +28,7 @@ class Schedule(Component):
     """how many different rates show that it works, warm-up left out"""
     name: str
     warmup: Annotated[float, Field(ge=0, lt=1), Range(0.0, 0.2)] = 0.0
+    """share of the budget over which the rate rises linearly to `lr` first; 0 = none"""
 
     def lr(self, epoch: int, epochs: int, base_lr: float) -> float:
         """The rate used throughout `epoch` (1 … epochs)."""
@@ -51,6 +52,8 @@ class Schedule(Component):
 
 
 class Constant(Schedule):
+    """The same rate in every epoch."""
+
     rates = 1
     name: Literal["constant"] = "constant"
 
@@ -63,7 +66,9 @@ class Step(Schedule):
 
     name: Literal["step"] = "step"
     step_size: Share = 0.4
+    """share of the budget after which the rate falls, each time anew"""
     gamma: Gamma = 0.5
+    """what the rate is multiplied by at each step"""
 
     def _lr(self, t: int, epochs: int, base_lr: float) -> float:
         return base_lr * self.gamma ** (t // epochs_of(self.step_size, epochs))
@@ -74,7 +79,9 @@ class MultiStep(Schedule):
 
     name: Literal["multistep"] = "multistep"
     milestones: tuple[Share, ...] = (0.5, 0.75)
+    """shares of the budget at which the rate falls"""
     gamma: Gamma = 0.1
+    """what the rate is multiplied by at each milestone"""
 
     def _lr(self, t: int, epochs: int, base_lr: float) -> float:
         return base_lr * self.gamma ** sum(epochs_of(share, epochs) <= t for share in self.milestones)
@@ -85,7 +92,9 @@ class Cosine(Schedule):
 
     name: Literal["cosine"] = "cosine"
     t_max: Share = 1.0
+    """share of the budget over which the rate falls to `eta_min`"""
     eta_min: float = Field(0.0, ge=0)
+    """the lowest rate"""
 
     def _lr(self, t: int, epochs: int, base_lr: float) -> float:
         phase = math.pi * t / epochs_of(self.t_max, epochs)

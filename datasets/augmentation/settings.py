@@ -36,8 +36,11 @@ class Augmentation(Component):
     crop_ratio: Pair = _RATIO
     """width over height of the crop"""
     brightness: Annotated[float, Range(0, 0.8)] = Field(default=0.0, ge=0)
+    """multiply by a factor of up to so much above or below 1"""
     contrast: Annotated[float, Range(0, 0.8)] = Field(default=0.0, ge=0)
+    """scale the distance from the image's mean grey by a factor of up to so much above or below 1"""
     saturation: Annotated[float, Range(0, 0.8)] = Field(default=0.0, ge=0)
+    """scale the distance from the image's own grey by a factor of up to so much above or below 1"""
     hue: Annotated[float, Range(0, 0.25)] = Field(default=0.0, ge=0, le=0.5)
     """up to this share of the colour circle either way"""
 

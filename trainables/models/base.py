@@ -44,10 +44,15 @@ class Model(Component):
 
     name: str
     bn_after: LayerNames = ()
+    """layers that a batch norm follows"""
     dropout_after: LayerNames = ()
+    """layers that a dropout follows"""
     dropout_rate: Annotated[float, Field(gt=0, lt=1), Range(0.05, 0.7)] = 0.5
+    """probability that a placed dropout zeroes a unit"""
     initial_weights: Literal["default", "truncated_normal"] = "default"
+    """the network's own, or a truncated normal distribution"""
     relu_on_output: bool = False
+    """end the output layers in a ReLU"""
 
     def build(self, image_shape: tuple[int, int, int], outputs: int, points: int = 0) -> "nn.Module":
         """The network for (C, H, W) images, nothing placed, weights not yet seeded; ValueError where it cannot be.

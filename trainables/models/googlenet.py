@@ -24,7 +24,9 @@ class GoogLeNet(PretrainedModel):
 
     name: Literal["googlenet"] = "googlenet"
     batch_norm: bool = True
+    """batch norm after each convolution, as torchvision has it"""
     true_5x5: bool = False
+    """5×5 kernels in the branch in which torchvision has 3×3"""
 
     @model_validator(mode="after")
     def _weights_exist(self) -> Self:

@@ -25,6 +25,7 @@ class NiN(Model):
 
     name: Literal["nin"] = "nin"
     last_width: Annotated[int, Field(ge=0)] = 1024
+    """channels of the last block; 0 = as many as there are classes"""
 
     def bare(self, image_shape: tuple[int, int, int], outputs: int, points: int) -> "nn.Module":
         from torch import nn

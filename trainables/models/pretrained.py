@@ -53,7 +53,9 @@ class PretrainedModel(Model):
     """modules that no pretraining reaches; a file may hold them or not"""
 
     pretrained: bool = False
+    """start from ImageNet weights: torchvision's, which are downloaded once, or those of `weights_file`"""
     weights_file: Annotated[dict[str, str], AfterValidator(_local)] = {}
+    """local state dicts by architecture, given as `model.weights_file.ARCHITECTURE=FILE`"""
 
     @property
     def architecture(self) -> str:

@@ -13,6 +13,7 @@ class ResNetLayout(Model):
     """`stem: small` is a 3×3 stride-1 convolution without max pool; `imagenet` the published 7×7 stride-2 with one."""
 
     stem: Literal["small", "imagenet"] = "small"
+    """first layers: `small` for small images, `imagenet` as published"""
 
     def fit_stem(self, network: "nn.Module", channels: int) -> "nn.Module":
         """`network` with the stem asked for, for images of so many channels."""
@@ -45,12 +46,18 @@ class ResNet(ResNetLayout, PretrainedModel):
 
 
 class ResNet18(ResNet):
+    """torchvision's ResNet18."""
+
     name: Literal["resnet18"] = "resnet18"
 
 
 class ResNet34(ResNet):
+    """torchvision's ResNet34."""
+
     name: Literal["resnet34"] = "resnet34"
 
 
 class ResNet50(ResNet):
+    """torchvision's ResNet50."""
+
     name: Literal["resnet50"] = "resnet50"

@@ -20,7 +20,9 @@ class SmallCNN(Model):
 
     name: Literal["small_cnn"] = "small_cnn"
     channels: tuple[Width, ...] = Field((16, 32), min_length=1)
+    """channels of the convolutions, one a block"""
     hidden: Width = 64
+    """units of the hidden layer `fc1`"""
 
     def bare(self, image_shape: tuple[int, int, int], outputs: int, points: int) -> "nn.Module":
         from torch import nn

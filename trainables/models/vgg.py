@@ -17,6 +17,7 @@ class VGG19(PretrainedModel):
 
     name: Literal["vgg19"] = "vgg19"
     batch_norm: bool = False
+    """batch norm after each convolution: torchvision's VGG19-BN"""
 
     @property
     def architecture(self) -> str:
