@@ -32,7 +32,7 @@ test-rest: $(STAMP)
 
 test-all: test test-rest
 
-# The long form of what `test-rest` does briefly; its figures are in README.md.
+# The long form of what `test-rest` does briefly; its figures are in docs/operations.md.
 test-long: $(STAMP)
 	$(BIN)/python -m tests.cli.kill_often --kills 50
 	REPORT_TRIALS=10000 $(BIN)/python -m pytest -s tests/analysis/report/test_scale.py

@@ -49,7 +49,7 @@ class Options(Component):
     gpus_per_trial: Annotated[float, Field(ge=0)] | Literal["auto"] | None = None
     max_concurrent: Annotated[int, Field(ge=1)] | None = None
     fuse: int | str | None = None
-    """trials that are trained as one program, or `auto` or `off`; None is `auto` for searches, `off` for ablations"""
+    """trials that are trained as one program, `auto` for as many as change no number, or `off`, as None"""
     address: str | None = None
     skip_invalid: bool = False
     tensorboard: bool = False
