@@ -18,9 +18,6 @@ PRETRAINED = {
     "animals/resnet-ladder": "resnet18",
     "eurosat/optimizers": "resnet18",
 }
-FIRST = {getattr(study, "design", study.kind): name for name, study in reversed(STUDIES.items())}
-ONCE = {name for design, name in FIRST.items() if design not in ("factorial", "one_at_a_time", "search")}
-"""the first study of each design, but for those that test_studies.py runs for real"""
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +50,7 @@ def options(name: str, data_root: Path, weights: dict[str, Path]) -> list[str]:
     return ["--data-root", str(data_root), *SMALL, *search, *(word for item in settings for word in ("--set", item))]
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in ONCE else pytest.param(name, marks=pytest.mark.matrix) for name in STUDIES]
-)
+@pytest.mark.parametrize("name", STUDIES)
 @pytest.mark.matrix
 def test_a_study_runs_by_its_name_and_every_trial_is_verified(
     name: str, data_root: Path, weights: dict[str, Path], tmp_path: Path, cli_here: Cli, local_ray: None
