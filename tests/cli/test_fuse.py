@@ -17,6 +17,8 @@ from tests.cli.test_refusals import refused
 from tests.conftest import Cli
 from tests.records import ends, epoch_rows, events
 
+pytestmark = pytest.mark.matrix
+
 LIMITS = ("--limit-train", "96", "--limit-eval", "64")
 STUDY = ("digits/long-tail", "--seeds", "3", "--epochs", "3", *LIMITS, "--fuse", "4", "--checkpoint-every", "0s")
 TRIALS, EPOCHS, LANES = 12, 3, 4
@@ -43,7 +45,6 @@ def told(run: Path) -> dict[str, dict[str, Any]]:
     return {row.trial: json.loads(row.execution).get("fused", {}) for row in trials.itertuples()}
 
 
-@pytest.mark.matrix
 def test_every_trial_is_finished_and_says_how_it_was_trained(fused: Path) -> None:
     trials, epochs = tables(fused)
     assert len(trials) == TRIALS
@@ -63,7 +64,6 @@ def test_lanes_are_no_metric_of_the_report(fused: Path) -> None:
     assert "lanes" not in {*trials, *ranking, *curves["metric"]}
 
 
-@pytest.mark.matrix
 def test_neither_company_nor_lane_nor_processes_show_in_a_trials_numbers(
     fused: Path, tmp_path: Path, cli_here: Cli
 ) -> None:
@@ -86,7 +86,6 @@ def test_a_fused_trial_is_trained_again_to_the_bit(fused: Path, cli_here: Cli) -
     assert f"trial {trial}: equal to its record, bit for bit" in done.stdout
 
 
-@pytest.mark.matrix
 def test_a_search_with_seeds_fuses_as_it_measures_and_says_so(tmp_path: Path, cli_here: Cli, local_ray: None) -> None:
     run = tmp_path / "run"
     done = cli_here("run", *SEARCH, "--set", "training.batch_size=8", "--max-concurrent", "1", "--out", run)
@@ -101,7 +100,6 @@ def test_a_search_with_seeds_fuses_as_it_measures_and_says_so(tmp_path: Path, cl
     assert {trial: {fact.get("lanes", 1)} for trial, fact in told(run).items()} == lanes
 
 
-@pytest.mark.matrix
 def test_a_fused_run_that_is_killed_goes_on_to_the_rows_of_an_undisturbed_one(
     fused: Path, tmp_path: Path, cli_here: Cli
 ) -> None:
