@@ -22,7 +22,7 @@ ALONE := $(BIN)/python -m pytest
 
 # Every unit test, and each thing that is done for real once: at most 6 minutes on two cores.
 test: $(STAMP)
-	$(SHARED) -m "not matrix and not alone"
+	$(SHARED) -m "not matrix and not alone and not long"
 	$(ALONE) -m "not matrix and alone"
 
 # The matrices: every study, kills at random moments, clusters, large networks, browsers.
@@ -34,6 +34,7 @@ test-all: test test-rest
 
 # The long form of what `test-rest` does briefly; its figures are in docs/operations.md.
 test-long: $(STAMP)
+	$(ALONE) -m long
 	$(BIN)/python -m tests.cli.kill_often --kills 50
 	REPORT_TRIALS=10000 $(BIN)/python -m pytest -s tests/analysis/report/test_scale.py
 

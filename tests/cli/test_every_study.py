@@ -12,6 +12,7 @@ from tests.conftest import Cli
 from tests.datasets import makers
 
 SMALL = ("--seeds", "1", "--epochs", "2", "--limit-train", "24", "--limit-eval", "16")
+HEAVY = ("animals/stuck", "animals/networks")  # VGG19s of half a gigabyte each
 SETTINGS = {"animals": ("dataset.image_size=64",), "folder": ("dataset.path=animals", "dataset.image_size=32")}
 PRETRAINED = {
     "animals/googlenet-ladder": "googlenet",
@@ -50,8 +51,9 @@ def options(name: str, data_root: Path, weights: dict[str, Path]) -> list[str]:
     return ["--data-root", str(data_root), *SMALL, *search, *(word for item in settings for word in ("--set", item))]
 
 
-@pytest.mark.parametrize("name", STUDIES)
-@pytest.mark.matrix
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long if name in HEAVY else pytest.mark.matrix) for name in STUDIES]
+)
 def test_a_study_runs_by_its_name_and_every_trial_is_verified(
     name: str, data_root: Path, weights: dict[str, Path], tmp_path: Path, cli_here: Cli, local_ray: None
 ) -> None:
