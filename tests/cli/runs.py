@@ -1,5 +1,6 @@
 """Runs of the command line that are disturbed, and what must be equal between one and an undisturbed run."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,8 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner, Result
+from filelock import FileLock
 
 from analysis.records.log import read_log
+from run_search import main
 from tests.conftest import ROOT
 from tests.records import ends, epoch_rows, events
 
@@ -31,6 +35,17 @@ def begin(run: Path, *arguments: str) -> Driver:
     )
     command = [sys.executable, "run_search.py", *action]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+
+
+def run_once(factory: pytest.TempPathFactory, name: str, *arguments: str) -> tuple[Path, Result | None]:
+    """A finished run that all of pytest's processes share, and what `run` said to the first, which made it."""
+    folder = factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    run, done = folder / name, None
+    with FileLock(folder / f"{name}.lock"):
+        if not run.exists():
+            done = CliRunner().invoke(main, ["run", *arguments, "--out", str(run)])
+    return run, done
 
 
 def wait_until(driver: Driver, moment: Callable[[], object], what: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.cli.runs import run_once
 from tests.cli.test_refusals import loaded
 from tests.conftest import ROOT, Cli
 from tests.records import epoch_rows, events
@@ -49,12 +50,12 @@ COLUMNS = {
 
 
 @pytest.fixture(scope="module")
-def long_tail(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> Path:
-    run = tmp_path_factory.mktemp("studies") / "long-tail"
-    done = cli("run", "digits/long-tail", "--seeds", "3", "--epochs", "4", "--out", run)
-    assert done.returncode == 0, done.stderr
-    assert "test_balanced_accuracy" in done.stdout
-    assert "[12/12]" in done.stdout
+def long_tail(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path, local_ray: None) -> Path:
+    run, done = run_once(tmp_path_factory, "long-tail", "digits/long-tail", "--seeds", "3", "--epochs", "4")
+    if done is not None:
+        assert done.exit_code == 0, done.output
+        assert "test_balanced_accuracy" in done.output
+        assert "[12/12]" in done.output
     return run
 
 
