@@ -1,1 +1,1 @@
-"""Claims about speed, each a ratio against a named peer that is measured in the same run."""
+"""Speed benchmarks, each a ratio of times against a named peer measured in the same run."""

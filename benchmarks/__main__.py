@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME] [--json]`: one question a file; with --json the last line is one JSON object."""
+"""`python -m benchmarks [NAME] [--json]`: one benchmark per module; with --json the last line is one JSON object."""
 
 import importlib
 import json

@@ -1,4 +1,4 @@
-"""What a worker pays for its data: mapping the decoded cache, against decoding the pictures as a textbook does."""
+"""The time and memory in which a worker opens its data: mapping the decoded cache, against decoding the images."""
 
 import tempfile
 from pathlib import Path
@@ -54,7 +54,7 @@ def run() -> dict[str, Any]:
 
 
 def _pictures(root: Path) -> list[Path]:
-    """JPEG files of smooth noise in two classes: decoding costs what a photo of that size costs."""
+    """JPEG files of smooth noise in two classes, which take as long to decode as photos of that size."""
     draw = np.random.default_rng(0)
     files = []
     for i in range(PICTURES):

@@ -1,9 +1,9 @@
 """One epoch from photos on disk to metrics of training and validation, ours against the textbook's pipeline.
 
 Both have one thread, the same files, splits, network, initial weights, optimizer, batch size and augmentation, and end
-at the metrics of both splits, each in a process of its own. Ours is what a trial runs: the data set opened from the
-cache, then `Learner`. What filling that cache takes, once a machine, is a note and no part of the times. Small pictures
-lie on disk in the size that the network takes, which spares the textbook larger ones to decode. Faces are cut out of
+with the metrics of both splits, each in a process of its own. Ours is what a trial runs: the data set opened from the
+cache, then `Learner`. The time of filling that cache, once a machine, is given as a note and not included. Small images
+lie on disk in the size that the network takes, so that the textbook need not decode larger ones. Faces are cut out of
 photos of 640 × 480.
 """
 
@@ -28,7 +28,7 @@ from trainables.training.malloc import keep_freed
 
 CPU = torch.device("cpu")
 Epoch = Callable[[], float]
-"""Trains an epoch and evaluates: the accuracy on validation."""
+"""trains an epoch and returns the validation accuracy"""
 Sides = tuple[Epoch, Epoch]
 """ours and the textbook's, from the same weights"""
 
@@ -36,7 +36,8 @@ Sides = tuple[Epoch, Epoch]
 def run(
     pictures: int = 1024, face_photos: int = 128, runs: int = 7, seeds: int = 5, epochs: int = 8, digits: int = 1797
 ) -> dict[str, Any]:
-    """`pictures` train the small networks, a quarter of them validates; the last three are of the accuracies."""
+    """`pictures`: training images of the small networks (and a quarter as many for validation). `seeds`, `epochs` and
+    `digits` (images) are those of the comparison of accuracies."""
     with one_thread(), tempfile.TemporaryDirectory() as folder:
         result = _timed(Path(folder), pictures, face_photos, runs)
         result["notes"] += _accuracies(Path(folder), seeds, epochs, digits)
@@ -73,7 +74,7 @@ def _title(channels: Sequence[int], precision: str) -> str:
 
 
 def _side(side: int, make: Callable[..., Sides], *given: Any) -> Epoch:
-    """Ours (0) or the textbook's (1), in a process that is set up as that side's is."""
+    """One epoch's callable, ours (0) or the textbook's (1), with that side's process settings."""
     if side == 0:
         keep_freed()
     return make(*given)[side]
@@ -104,7 +105,7 @@ def _classifiers(config: TrialConfig, cache: Path, root: Path, seed: int = 0) ->
 
 
 def _prepared(config: TrialConfig, cache: Path) -> str:
-    """Fill the cache as a driver does, and say what it took."""
+    """Fills the cache as a driver does; returns a note on the time it took."""
     began = time.perf_counter()
     prepare(config.dataset, None, cache)
     took = time.perf_counter() - began
@@ -113,7 +114,7 @@ def _prepared(config: TrialConfig, cache: Path) -> str:
 
 
 def _faces(config: TrialConfig, cache: Path) -> Sides:
-    """Without augmentation, as the studies of faces have none."""
+    """Both sides for faces, without augmentation, as in the studies of faces."""
     dataset = opened(config, cache)
     info, source = dataset.info, config.dataset.source(None)
     learner = Learner(config, dataset, 0, CPU)
@@ -138,7 +139,7 @@ def _faces(config: TrialConfig, cache: Path) -> Sides:
 
 
 def _accuracies(folder: Path, seeds: int, epochs: int, digits: int) -> list[str]:
-    """Whether what is quick learns as much: accuracy on validation after `epochs`, paired by seed."""
+    """Notes that compare the validation accuracy of both sides after `epochs`, paired by seed."""
     from scipy.stats import ttest_rel
 
     root = photos.digits(folder / "digits", 16, digits)

@@ -1,7 +1,7 @@
 """K trials trained side by side (`--fuse K`) against the same trials one after the other, both ours.
 
-A side is the first steps of an epoch of K trials, each with its own weights, images, augmentation, criterion, optimizer
-and totals, in one process with one thread; on a GPU by each kernel that it has.
+A side runs the first steps of an epoch of K trials, each with its own weights, images, augmentation, criterion,
+optimizer and totals, in one process with one thread; on a GPU with each kernel.
 """
 
 import tempfile
@@ -18,8 +18,8 @@ from trainables.fused.autotune import ExecutionMode, Kernel, Probe, TrialKind, s
 from trainables.training.malloc import keep_freed
 
 LANES = (2, 4, 8, 16)
-JUDGED = 8  # lanes that the figures are of
-LONGEST = 2.0  # seconds of one side; more lanes than that takes are left out
+JUDGED = 8  # lanes for which the ratios are reported
+LONGEST = 2.0  # seconds of one side; numbers of lanes that take longer are left out
 ALONE = "one after the other"
 Cases = dict[int, dict[str, Any]]
 
@@ -27,7 +27,7 @@ Cases = dict[int, dict[str, Any]]
 def run(
     lanes: tuple[int, ...] = LANES, runs: int = 5, pictures: int = 256, nets: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """`pictures` are those that train; `nets` limits what is measured to some of the names in `kinds`."""
+    """`pictures` is the number of training images; `nets` limits the benchmark to some names of `kinds`."""
     keep_freed()
     with one_thread(), tempfile.TemporaryDirectory() as folder:
         every = kinds(Path(folder), pictures)
@@ -40,7 +40,7 @@ def run(
 
 
 def kinds(folder: Path, pictures: int) -> dict[str, TrialKind]:
-    """By name, a kind of trial with its data; the first is the one that the benchmark's own ratio is of."""
+    """The kinds of trials with their data, by name; the benchmark's main ratio is that of the first."""
     root = photos.gratings(folder / "pictures", {"train": pictures, "validation": 12, "test": 12}, SIZE)
     grey = photos.digits(folder / "digits", 8, 2 * pictures)
     narrow, face = small_cnn(root, NARROW, "bf16", SIZE, 3), stage3(photos.faces(folder / "faces", pictures // 2))
@@ -64,10 +64,10 @@ def _changed(config: TrialConfig, settings: dict[str, Any]) -> TrialConfig:
 
 
 def _measured(name: str, kind: TrialKind, lanes: tuple[int, ...], runs: int) -> Cases:
-    """How each number of lanes compares, by the quicker kernel where there are two."""
+    """The comparison for each number of lanes, with the faster kernel where there are two."""
     kernels: tuple[Kernel, ...] = ("graphs", "grouped") if kind.device.type == "cuda" else ("grouped",)
     one, step, found = Probe(kind, ExecutionMode()), seconds_a_step(kind, ExecutionMode()), Cases()
-    batches = max(1, min(whole_batches(kind), int(0.2 / step)))  # those of an epoch, fewer where one takes long
+    batches = max(1, min(whole_batches(kind), int(0.2 / step)))  # at most those of an epoch, or of about 0.2 s
     for mode in (ExecutionMode(number, kernel) for kernel in kernels for number in lanes):
         if mode.lanes > lanes[0] and mode.lanes * batches * step > LONGEST:
             continue

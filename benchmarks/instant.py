@@ -1,4 +1,4 @@
-"""Trials that cost nothing, so that what is left to measure is what carries them out."""
+"""Trials that take no time, to measure the overhead of running trials."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from trainables.workloads.digits import DigitsSmallCNN
 
 
 class InstantTrial:
-    """Stands in for `Trial`: no epoch is due, and its first report is of one and of its end."""
+    """Stands in for `Trial`: no epoch is due, and its first report holds one epoch and the end."""
 
     due, device = False, torch.device("cpu")
 
@@ -26,7 +26,7 @@ class InstantTrial:
 
 
 class Instant(DigitsSmallCNN):
-    """Ours: the product's own trainable, in whose process trials are instant."""
+    """Our side: the program's own trainable with instant trials."""
 
     def begin(self, spec: TrialSpec) -> Trial:
         return InstantTrial(spec)  # type: ignore[return-value]

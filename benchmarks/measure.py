@@ -1,4 +1,4 @@
-"""Times two callables in turn, A B A B, so that a drift of the machine falls on both."""
+"""Times two callables in turn, A B A B, so that a drift of the machine's speed affects both."""
 
 import os
 import statistics
@@ -44,9 +44,9 @@ def summary(name: str, pairs: Sequence[tuple[float, float]], peer_name: str) -> 
 
 @contextmanager
 def apart(make: Callable[..., Callable[[], object]], *arguments: Any) -> Iterator[Callable[[], object]]:
-    """A callable that `make(*arguments)` returns in a process of its own, so that sides share no memory allocator.
+    """The callable returned by `make(*arguments)`, run in a process of its own: sides share no memory allocator.
 
-    `make` is a function of a module, and torch has one thread there.
+    `make` must be a module-level function; torch has one thread in that process.
     """
     with ProcessPoolExecutor(1, get_context("spawn"), _begin, (make, arguments)) as process:
         yield lambda: process.submit(_again).result()
@@ -80,7 +80,7 @@ def one_thread() -> Iterator[None]:
 
 
 def python(*arguments: object) -> str:
-    """What Python prints when it is started in the program's folder, with one thread; RuntimeError where it fails."""
+    """The output of Python started in the program's folder with one thread; RuntimeError where it fails."""
     command = [sys.executable, *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
@@ -90,7 +90,7 @@ def python(*arguments: object) -> str:
 
 
 def seconds(call: Callable[[], object]) -> float:
-    """How long a call takes."""
+    """Seconds that a call takes."""
     began = time.perf_counter()
     call()
     return time.perf_counter() - began

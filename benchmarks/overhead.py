@@ -1,16 +1,15 @@
-"""What carrying a trial out costs besides its training: ours against plain Ray Tune, both with instant trials.
+"""The overhead of a trial besides its training: ours against plain Ray Tune, both with instant trials.
 
 Ours is all that `run` does but the report at the end: plan, claim, Ray Tune with our queue and recorder, log.jsonl.
-The peer is a Tuner over a class Trainable with `reuse_actors=True` and Ray's default result files. One Ray serves both,
-and both have a process a core. A trial's cost is the time between the ends of the first and the last trial, shared
-among the others, to which ours adds all that it does before it asks Ray for anything: the plan, its claim, its records.
-The start of processes, which takes seconds that differ by seconds, is in neither. `growth` is the cost in the largest
-run over that in the smallest without the plan, `growth_halves` that of the second half of the largest run over its
-first half. By whole calls, (T(most) − T(fewest)) / (most − fewest), the cost is printed too; what does not cancel of
-the start of processes is in that.
+The peer is a Tuner over a class Trainable with `reuse_actors=True` and Ray's default result files. Both use the same
+Ray, with one process a core. A trial's cost is the time between the ends of the first and the last trial divided by the
+number of trials less one; ours also includes the time before Ray is used (plan, claim, records). Neither includes the
+start of processes, whose time varies by seconds. `growth` is the cost in the largest run over that in the smallest,
+both without the plan, `growth_halves` that of the second half of the largest run over its first half. The cost by whole
+calls, (T(most) − T(fewest)) / (most − fewest), is printed too; it includes differences in the start of processes.
 
-Instant trials are bundled as far as bundles go, and a trial of five seconds or more is in none: what it costs then is
-the note on a TPE search, which gives each of its trials to Ray by itself.
+Instant trials are bundled as far as possible, but trials of five seconds or more never are: their overhead is the note
+on a TPE search, which gives each trial to Ray by itself.
 """
 
 import json
@@ -49,7 +48,7 @@ ASKED: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Run:
-    """Seconds of the whole call, when each trial ended, in order, and how long was planned before Ray was asked."""
+    """Seconds of the whole call, from its start to each trial's end (ascending), and of planning before Ray."""
 
     seconds: float
     ends: list[float]
@@ -57,11 +56,11 @@ class Run:
 
     @property
     def each(self) -> float:
-        """Seconds a trial, its share of the plan included."""
+        """Seconds per trial, including its share of the plan."""
         return (self.planned + self.ends[-1] - self.ends[0]) / (len(self.ends) - 1)
 
     def cost(self, first: float = 0.0, last: float = 1.0) -> float:
-        """Seconds a trial between two shares of the run, without the plan."""
+        """Seconds per trial, without the plan, from share `first` to share `last` of the trials."""
         low, high = (round(share * (len(self.ends) - 1)) for share in (first, last))
         return (self.ends[high] - self.ends[low]) / (high - low)
 
@@ -70,7 +69,7 @@ Runs = dict[int, list[Run]]
 
 
 def run(sizes: tuple[int, int, int] = (10, 100, 1000), repeats: tuple[int, int, int] = (3, 2, 2)) -> dict[str, Any]:
-    """`sizes` are the numbers of trials, even ones; `repeats` how often each is measured, all sides in turn."""
+    """`sizes`: even numbers of trials. `repeats`: how often each is measured, all sides in turn."""
     sides = {"ours": _ours, "peer": _peer, "quiet": partial(_peer, result_files=False)}
     runs: dict[str, Runs] = {name: {size: [] for size in sizes} for name in sides}
     with tempfile.TemporaryDirectory() as folder, ray_started(), _registered():
@@ -105,7 +104,7 @@ def _result(runs: dict[str, Runs], searched: list[Run]) -> dict[str, Any]:
 
 
 def _by_calls(runs: Runs) -> float:
-    """Seconds a further trial as whole calls tell it: what of the start of processes does not cancel is in it."""
+    """Seconds per further trial by whole calls, including differences in the start of processes."""
     small, *_, large = ((size, median([run.seconds for run in own])) for size, own in runs.items())
     return (large[1] - small[1]) / (large[0] - small[0])
 
@@ -117,7 +116,7 @@ def _note(name: str, runs: Runs) -> str:
 
 
 def _registered() -> AbstractContextManager[object]:
-    """Our workload of instant trials, for as long as the benchmark lasts."""
+    """Registers the workload of instant trials within a `with` block."""
     return patch.dict(WORKLOADS, instant=("benchmarks.instant:Instant", "trials that cost nothing"))
 
 

@@ -1,4 +1,4 @@
-"""Folders of JPEG files to measure on: learnable, always the same, and as dear to decode as photos of their size."""
+"""Generates folders of JPEG files to measure on: learnable, always the same, as slow to decode as real photos."""
 
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,13 @@ from PIL import Image
 Pixels = npt.NDArray[np.float64]
 LANDMARKS = 21
 PHOTO = (640, 480)
-GRAIN = 6  # standard deviation, which is what makes the file of a photo as long as it is
+GRAIN = 6  # standard deviation of the noise that makes files as large as those of photos
 
 
 def gratings(root: Path, pictures: dict[str, int], size: int, classes: int = 6, side: int | None = None) -> Path:
-    """`SPLIT/CLASS/*.jpg`, RGB: stripes in a direction of the class's own, of any phase and colour, under noise.
+    """`SPLIT/CLASS/*.jpg`, RGB: noisy stripes, whose direction is the class's, of any phase and colour.
 
-    With `side` the files are photos of so many pixels a side, with a grain, of what `size` pixels can show.
+    With `side` the images of `size` pixels are enlarged to `side` pixels a side, and noise is added.
     """
     draw = np.random.default_rng(0)
     y, x = np.mgrid[:size, :size]
@@ -32,7 +32,7 @@ def gratings(root: Path, pictures: dict[str, int], size: int, classes: int = 6, 
 
 
 def _photo(pixels: npt.NDArray[Any], size: tuple[int, int], draw: np.random.Generator) -> Pixels:
-    """The same enlarged to (width, height), with a grain."""
+    """The image enlarged to `size` (width, height), with noise added."""
     photo = np.asarray(_image(pixels).resize(size, Image.Resampling.BICUBIC))
     return photo + draw.normal(0, GRAIN, photo.shape)
 

@@ -1,4 +1,4 @@
-"""The peer of `overhead`: instant trials of plain Ray Tune, whose processes import nothing of ours."""
+"""The peer of `overhead`: instant trials in plain Ray Tune, whose processes import none of our packages."""
 
 import time
 from typing import Any
@@ -16,7 +16,7 @@ class Plain(tune.Trainable):
         self.seed = config["seed"]
 
     def step(self) -> dict[str, Any]:
-        """The same figures, and the end."""
+        """Constant metrics, with `done`."""
         return FIGURES | {"done": True}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -31,13 +31,13 @@ class Plain(tune.Trainable):
 
 
 class Ends(tune.Callback):
-    """When each of the peer's trials was complete, by `time.perf_counter`."""
+    """Records the `time.perf_counter` at which each of the peer's trials completed."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
 
     def __getstate__(self) -> dict[str, Any]:
-        """Ray pickles its callbacks with the state of the experiment."""
+        """Empty, because Ray pickles its callbacks with the state of the experiment."""
         return {}
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

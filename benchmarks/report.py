@@ -1,8 +1,8 @@
-"""How long the report of a run takes, against a table of means.
+"""The time to write the report of a run, against that for a table of means.
 
 300 trials of 20 epochs, a 5 × 4 × 3 factorial with five seeds: `run_search.py report`, which writes tables in four
 formats, figures and the page, against a script in pandas that reads the same log and writes one table of means,
-deviations and intervals. The peer does much less: the ratio says what the report costs beside that, and is below 1.
+deviations and intervals. The peer does much less, so the ratio is below 1: it shows the cost of the full report.
 """
 
 import json
@@ -58,7 +58,7 @@ def run(seeds: int = 5, epochs: int = 20, pairs: int = 5) -> dict[str, Any]:
 
 
 def _records(root: Path, seeds: int, epochs: int) -> Path:
-    """A run whose cells differ a little, with noise of seeds and of epochs."""
+    """Writes a run whose cells differ slightly, with noise over seeds and epochs; returns its folder."""
     draw = np.random.default_rng(0)
     levels = {name: [f"{name}{i}" for i in range(n)] for name, n in FACTORS.items()}
     study = runs.factorial(levels, range(seeds), epochs=epochs)

@@ -1,6 +1,6 @@
-"""The peer of `report`: `python -m benchmarks.report_peer RUN_DIR TABLE.csv`, the table that one writes by hand.
+"""The peer of `report`: `python -m benchmarks.report_peer RUN_DIR TABLE.csv`, a hand-written table.
 
-Each trial at its best epoch by validation; of each cell n, mean, standard deviation and 95 % t interval of the metric.
+Each trial is taken at its best epoch by validation; each cell has n, mean, standard deviation and 95 % t interval.
 """
 
 import json

@@ -1,12 +1,12 @@
-"""Finished trials an hour of a search of real trials, each search a process of its own from its start on.
+"""Finished trials per hour of a search with real training, each search in a process of its own, start included.
 
 64 trials of a small CNN on class folders of photos (JPEG, 256 × 256, of which it takes 32 × 32): `run_search.py run
 folder/search`, against three scripts in `study_peers`. Every search has the same files, epochs and (as near as can be)
-space, and as many processes as there are cores. Ray Tune's script stops trials by ASHA, and is held against ours with
-ASHA; the others train every trial to its end, as ours without. Ours also runs in bf16, a setting of it that the scripts
-lack. One run each: that is long enough to tell, and the spread is that of one run. Ours ends, for the figure, with the
-end of its last trial; its report, which no peer has, comes after that and is a note. Ours also decodes the photos into
-its cache, saves checkpoints and predictions and evaluates test data after every epoch; the peers do none of it.
+space, and one process a core. Ray Tune's script stops trials by ASHA and is compared with ours with ASHA; the others
+train every trial to its end, as ours does without. Ours also runs in bf16, which the scripts lack. Each runs once, so
+the spread is that of one run. Our time ends with the last trial; the report, which no peer writes, comes after that and
+is given as a note. Ours also decodes the photos into its cache, saves checkpoints and predictions and evaluates test
+data after every epoch; the peers do none of it.
 """
 
 import json
@@ -30,14 +30,14 @@ PEERS = {
     "optuna": ("fp32", "Optuna, a process a core on one journal"),
     "joblib": ("fp32", "joblib.Parallel over random configurations"),
 }
-# Not -m: the peers' processes find functions by the name of their module, and __main__ is another one there.
+# Not -m: the peers' processes look up functions by module name, and __main__ is another module there.
 START = "from benchmarks.study_peers import main; main()"
 PHOTO = 256  # pixels a side of the files
 Found = dict[str, float]
 
 
 def run(samples: int = 64, epochs: int = 6, train: int = 384, peers: tuple[str, ...] = tuple(PEERS)) -> dict[str, Any]:
-    """`train` pictures train, a quarter of them each validates and tests."""
+    """`train`: training images, with a quarter as many each for validation and test."""
     with tempfile.TemporaryDirectory() as folder:
         root = photos.gratings(
             Path(folder) / "pictures", {"train": train, "validation": train // 4, "test": train // 4}, SIDE, side=PHOTO
@@ -80,7 +80,7 @@ def _peer(name: str, root: Path, samples: int, epochs: int) -> Found:
 
 
 def _result(found: dict[str, Found], peers: tuple[str, ...]) -> dict[str, Any]:
-    """Ours in bf16 against the best of the peers, then each peer against what it does."""
+    """Ours in bf16 against the fastest peer, then each peer against our search of the same kind."""
     cost = {name: own["seconds"] / own["trials"] for name, own in found.items()}
     titles = {name: title for name, (title, _) in OURS.items()} | {name: title for name, (_, title) in PEERS.items()}
     best = min(peers, key=lambda name: cost[name])

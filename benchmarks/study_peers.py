@@ -32,7 +32,7 @@ Found = dict[str, float]
 
 
 def fit(config: Config, folder: Path, epochs: int, report: Callable[[float], None] = lambda accuracy: None) -> float:
-    """Train one configuration; its best accuracy on validation, which `report` also hears of after every epoch."""
+    """Trains one configuration; returns its best validation accuracy. `report` gets each epoch's accuracy."""
     torch.set_num_threads(1)
     augment: list[Any] = [textbook.FLIP] if config["flip"] else []
     if config["scale"] < 1:
@@ -129,7 +129,7 @@ def ray_tune(folder: Path, samples: int, epochs: int) -> Found:
 
 
 def optuna_processes(folder: Path, samples: int, epochs: int) -> Found:
-    """A process a core, each with `study.optimize` on one journal, until so many trials are complete."""
+    """One process a core, each running `study.optimize` on a shared journal until `samples` trials are complete."""
     import optuna
 
     with tempfile.TemporaryDirectory() as storage:

@@ -1,7 +1,7 @@
-"""The textbook's pipeline: a file is opened, decoded and transformed by PIL and torchvision whenever its turn comes.
+"""The textbook's pipeline: PIL and torchvision open, decode and transform each file anew in every epoch.
 
-As the tutorials of PyTorch and torchvision have it: ImageFolder, Compose, DataLoader, a loop over batches.
-`num_workers=0`, as a trial has one core: a loader's processes would take those of other trials.
+As in the tutorials of PyTorch and torchvision: ImageFolder, Compose, DataLoader, a loop over batches.
+`num_workers=0`, as a trial has one core: loader processes would use those of other trials.
 """
 
 from collections.abc import Sequence
@@ -24,14 +24,14 @@ FLIP = transforms.RandomHorizontalFlip()
 
 
 def rotation(degrees: float) -> nn.Module:
-    """Bilinear as ours is, where torchvision's default takes the nearest pixel."""
+    """Random rotation, bilinear as ours is; torchvision's default is the nearest pixel."""
     return transforms.RandomRotation(degrees, interpolation=transforms.InterpolationMode.BILINEAR)
 
 
 def loader(
     folder: Path, size: int, statistics: Statistics, batch_size: int, augment: Sequence[Any] = (), grey: bool = False
 ) -> DataLoader:
-    """Of the class folders in `folder`; shuffled if it augments or is called train. `statistics` are mean and std."""
+    """A loader of the class folders in `folder`, shuffled if that is called train; `statistics` are mean and std."""
     steps = [transforms.Grayscale()] if grey else []
     transform = transforms.Compose(
         [*steps, transforms.Resize((size, size)), *augment, transforms.ToTensor(), transforms.Normalize(*statistics)]
@@ -40,7 +40,7 @@ def loader(
 
 
 def plain(network: nn.Module) -> nn.Module:
-    """A network of ours with torch's own layers where ours take a shorter way to the same numbers."""
+    """Replaces our optimised layers in a network by torch's own, which give the same results."""
     for module in network.modules():
         if type(module) is Chain:
             module.__class__ = nn.Sequential
@@ -81,7 +81,7 @@ def cnn(side: int, classes: int, channels: Sequence[int], hidden: int, batch_nor
 
 
 class Crops(Dataset):
-    """Faces and non-faces cut from their photos: (picture, label, landmarks in pixels of the crop, NaN without)."""
+    """Faces and non-faces cut from their photos: (image, label, landmarks in pixels of the crop, NaN without)."""
 
     def __init__(self, rows: Sequence[Any], files: Any, landmarks: int, size: int, statistics: Statistics) -> None:
         self.rows, self.files, self.landmarks, self.size = rows, files, landmarks, size

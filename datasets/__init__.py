@@ -1,1 +1,1 @@
-"""What is on disk, as uint8 tensors and labels: split, fingerprinted, cached, shared by every trial."""
+"""Data sets from disk as uint8 arrays with labels: split, fingerprinted, cached, shared by every trial."""

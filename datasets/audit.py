@@ -1,4 +1,4 @@
-"""What is doubtful about a data set that has no fault: copies across splits or classes, tiny images, rare classes.
+"""Lists what is doubtful in a valid data set: copies across splits or classes, tiny images, rare classes.
 
 Reads the digests and sizes that decoding left in the cache file, never the images: 20,000 of them take milliseconds.
 """
@@ -15,9 +15,9 @@ from datasets.cache.cache import Prepared
 from datasets.cache.subset import leaked
 
 TINY = 8
-"""an image with a shorter side than this, in its own pixels, is named"""
+"""pixels: images whose shorter side, before resizing, is below this are listed"""
 RARE = 10
-"""a class with fewer training examples than this is named"""
+"""classes with fewer training examples than this are listed"""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _example(rows: _Rows, group: npt.NDArray[np.int64], kinds: npt.NDArray[np.in
 
 
 def _rare(classes: Sequence[str], counts: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
-    """Class → sentence, for classes that are hardly there."""
+    """Class → sentence, for classes with few examples."""
     told = {}
     for label, name in enumerate(classes):
         n = {split: counts[split][label] for split in SPLITS}

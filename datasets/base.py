@@ -121,7 +121,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Source:
-    """What a data set found where it reads from, with every fault that shows without decoding."""
+    """What a data set found in its folder, with every fault that can be seen without decoding."""
 
     root: Path | None
     """the folder that it reads; None when nothing of the user's is read"""
@@ -183,7 +183,7 @@ class DatasetSettings(Component):
     def read_file(
         self, file: Path, image_shape: tuple[int, int, int], box: tuple[float, float, float, float] | None = None
     ) -> Record:
-        """Decodes an image from outside the set as the set's own are decoded; raises DataError as `read` does.
+        """Decodes an image from outside the set as the set's own images are; raises DataError as `read` does.
 
         `box` (left, top, right, bottom) is the part of the photo that a set of crops cuts out; others take it whole.
         """

@@ -12,8 +12,8 @@ SHOWN = 4  # names that an error lists
 def find_example(dataset: Dataset, name: str) -> tuple[str, int]:
     """(split, row) of the example that `name` means: all of its path, or the end of it from a folder on.
 
-    A crop (`PHOTO@x1,y1,x2,y2`) is also meant by its photo alone, where there is no other crop of that photo. DataError
-    where no example is meant, with the nearest names, or several.
+    A crop (`PHOTO@x1,y1,x2,y2`) may be named by its photo alone if the photo has no other crop. DataError if no example
+    matches (it lists the nearest names), or several do.
     """
     found = matching(dataset, name)
     if len(found) == 1:

@@ -1,4 +1,4 @@
-"""Every data set by the name that `--set dataset.name=…` takes. Light: what decodes is imported when it decodes."""
+"""Every data set by the name that `--set dataset.name=…` takes. Decoding libraries are imported only when used."""
 
 from datasets.base import DatasetSettings
 from datasets.faces.dataset import Faces

@@ -1,4 +1,4 @@
-"""Who belongs to which split, in which order, and what a long tail or a limit keeps: pure functions of stable hashes.
+"""The split and position of each example, and which rows a long tail or a limit keeps: pure functions of stable hashes.
 
 Each use hashes under its own name, so that an example's place in the order says nothing about its split.
 """

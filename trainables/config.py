@@ -106,8 +106,8 @@ class TrialConfig(Component):
     inspect: Inspect = Inspect()
 
 
-UNCOUNTED = {"inspect"}  # groups of settings that change no number, and so tell no trials and no cells apart
-SINGLE = {"diagnostics"}  # settings that are no group of settings
+UNCOUNTED = {"inspect"}  # groups of settings that change no result: not part of the keys of trials and cells
+SINGLE = {"diagnostics"}  # top-level settings outside any group
 
 DEFAULTS: dict[str, Any] = {
     "loss.name": "ce",
@@ -118,7 +118,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 class ConfigError(FaultError, ValueError):
-    """A configuration that cannot be."""
+    """A configuration is not valid; lists every fault."""
 
 
 def resolve(*layers: Mapping[str, Any]) -> TrialConfig:

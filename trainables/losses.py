@@ -101,7 +101,7 @@ class Focal(ClassificationLoss):
         import torch
 
         log_p = logits.log_softmax(1).gather(1, targets[:, None])[:, 0]
-        # above 0, where the power's gradient is infinite for γ < 1 and a sure prediction would make it NaN
+        # kept above 0, where for γ < 1 the power's gradient is infinite and a certain prediction would give NaN
         rest = (-log_p.expm1()).clamp(min=torch.finfo(log_p.dtype).tiny)
         total = -(rest**self.gamma * log_p).sum()
         return total, total.new_full((), len(targets))

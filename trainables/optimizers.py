@@ -31,7 +31,7 @@ class Optimizer(Component):
 
     @abstractmethod
     def at(self, epoch: int, epochs: int) -> "TorchOptimizer":
-        """The torch optimizer of `epoch` out of `epochs`."""
+        """The settings of the torch optimizer used in `epoch` out of `epochs`."""
 
     def lr_at(self, epoch: int, epochs: int, schedule: Schedule) -> float:
         """The rate used throughout `epoch`."""

@@ -42,7 +42,7 @@ class Schedule(Component):
         """The rate after `t` whole epochs of a budget of `epochs`, warm-up left out."""
 
     def not_reached(self, epochs: int) -> str | None:
-        """Why the schedule cannot show in a budget of `epochs`, or None when it does."""
+        """Why the schedule has no effect in a budget of `epochs`, or None when it has."""
         after = epochs - self._warm(epochs)
         rates = {self._lr(t, after, 1.0) for t in range(after)}
         return f"schedule {self.name}: not reached in {epochs} epochs" if len(rates) < self.rates else None

@@ -1,4 +1,4 @@
-"""The Ray side of trials, and nothing else: every model/dataset pair is a subclass that states its facts."""
+"""The Ray Trainable that runs trials; every model/dataset pair is a subclass that names its data set and model."""
 
 import time
 from typing import Any, ClassVar
@@ -9,7 +9,7 @@ from trainables.trial.runner import TrialRunner
 from trainables.trial.spec import TrialSpec
 from trainables.trial.trial import Trial
 
-REPORT_SECONDS = 0.2  # of work on short trials that one result tells the driver of
+REPORT_SECONDS = 0.2  # of short trials' reports that are sent to the driver as one result
 
 
 class VisionTrainable(tune.Trainable):
@@ -18,9 +18,9 @@ class VisionTrainable(tune.Trainable):
     A result holds `reports`, what `Trial.report` returned with the trial's key. A single trial reports each epoch, so
     that a trial scheduler can decide on it; several report what comes within REPORT_SECONDS.
 
-    A subclass names its data set and its default model, and may change any default by dotted name. Exceptions end the
-    trial as failed, with their text in its record, but for a disk's, which `stop` the run; only a lost process is left
-    to Ray's retries, and the next attempt continues from the trial's own checkpoint.
+    A subclass names its data set and its default model, and may change any default by dotted name. An exception ends
+    the trial as failed, with its text in the record; a disk fault sets `stop`, which stops the run. Ray retries only
+    lost processes, and the next attempt resumes from the trial's own checkpoint.
     """
 
     dataset: ClassVar[str]

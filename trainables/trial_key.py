@@ -1,7 +1,7 @@
-"""What a trial is, as one hash: configuration, seed, data, epoch budget, and the code that computes its numbers.
+"""A trial's key: one hash of configuration, seed, data, epoch budget, and the code that computes its numbers.
 
-The code is what is reached by names from a trial and from the components of its configuration, wherever it stands: a
-new data set or network, a moved module or a renamed function leave every other trial's identity alone.
+The code is every definition reachable by name from `Trial` and from the components of the configuration. A new data set
+or network, a moved module or a renamed function change no other trial's key.
 """
 
 import gc
@@ -38,15 +38,15 @@ UNCOUNTED_CODE = (
     ("trainables.trial.processor", EVERYTHING),
     ("trainables.trial.remote_checkpoints", EVERYTHING),
     ("trainables.trial.image_artifacts", EVERYTHING),
-    # Decodes a data set: the fingerprint covers what that comes to.
+    # Decodes a data set: the fingerprint covers the result.
     ("datasets.cache.cache", "prepare"),
 )
 
 
 def trial_key(config: TrialConfig, seed: int, data: "DatasetInfo", population: str | None = None) -> str:
-    """Twelve hex digits. No part of it is where data and weights lie (their content is), nor what a trial draws.
+    """Twelve hex digits; the content of data and weight files counts, their paths and drawn images do not.
 
-    `population` describes the population that a trial is a member of, whose others it may take over from.
+    `population` describes the population of which the trial is a member, as it may take over other members' weights.
     """
     return key_of(content_key(config, seed, data, population), code_version(config))
 
@@ -81,10 +81,10 @@ def configuration_key(config: TrialConfig, budget: bool = True) -> str:
 def code_version(config: TrialConfig) -> str:
     """A hash of the code that computes the numbers of a trial of `config`.
 
-    A data set's own class is not counted: it decodes, and the fingerprint covers what that comes to.
+    A data set's own class is not counted: it only decodes, and the fingerprint covers the result.
     """
     chosen = {type(component) for component in _components(value for name, value in config if name != "dataset")}
-    # By their names, as the order of the definitions counts and where a module lies does not.
+    # Sorted by name: the order of the definitions counts, the location of a module does not.
     return _code_version(
         tuple(sorted((each.__qualname__, str(Path(inspect.getfile(each)).resolve())) for each in chosen))
     )
@@ -105,7 +105,7 @@ def _code_version(components: tuple[tuple[str, str], ...]) -> str:
     entries += [Ref(Path(file), name) for name, file in components]
     uncounted = {Ref(module_file(name), own) for name, own in UNCOUNTED_CODE}
     collecting = gc.isenabled()
-    gc.disable()  # which would look at half a million nodes of syntax time and again
+    gc.disable()  # which would traverse half a million syntax nodes again and again
     try:
         return closure_hash(entries, uncounted)
     finally:

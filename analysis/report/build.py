@@ -1,6 +1,6 @@
 """The report of a run, from its records alone: every table and figure, and one page that opens offline.
 
-It works on a run of any state and says what it cannot tell yet. Each file is replaced in one step.
+It works on finished and unfinished runs and states what is not known yet. Each file is replaced atomically.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ SEARCH_CELLS = 100
 
 @dataclass(frozen=True)
 class Report:
-    """What a report was made of: the path of its page, the run's records, the tables by file name."""
+    """A written report: the path of its page, the run's records, the tables by file name."""
 
     index: Path
     records: Records
@@ -51,7 +51,7 @@ def write_report(run_dir: Path) -> Path:
 
 
 def make_report(run_dir: Path) -> Report:
-    """`write_report`, for who goes on with what it read and computed."""
+    """As `write_report`, but also returns the records and tables that it computed."""
     run = RunDirectory(Path(run_dir))
     records = write_parquet(run.root)
     search = SearchResults(records)
@@ -78,7 +78,7 @@ def make_report(run_dir: Path) -> Report:
 
 
 def _own_cells(records: Records, ranking: pd.DataFrame) -> list[str]:
-    """Cells with trials of their own, best first; of a search the best hundred, which keeps its curves readable."""
+    """Cells with trials of their own, best first; of a search only the best SEARCH_CELLS, to keep curves readable."""
     recorded = set(records.trials["cell"])
     cells = [cell for cell in ranking["cell"] if cell in recorded]
     return cells[:SEARCH_CELLS] if records.is_search else cells

@@ -1,4 +1,4 @@
-"""What a run of any state cannot tell (yet), in sentences; the report of a whole run has none."""
+"""Sentences on what a run cannot show (yet); none for a finished run with enough to compare."""
 
 from analysis.records.run_records import Records
 from analysis.records.schema import DIVERGED, FAILED, RUNNING
@@ -7,7 +7,7 @@ from analysis.tables.formatting import progress_in_words
 
 
 def caveats(records: Records) -> list[str]:
-    """The first thing to know first."""
+    """The caveats of a run, most important first."""
     said = []
     if records.is_unfinished:
         said.append(
@@ -56,7 +56,7 @@ def _of_an_ablation(records: Records) -> list[str]:
 
 
 def fraction_done(records: Records) -> tuple[int, int] | None:
-    """Trials that have ended and all that are planned; None where no number is known."""
+    """(trials that have ended, trials planned); None where the number planned is unknown."""
     planned = records.planned_trials
     ended = int((records.trials["status"] != RUNNING).sum())
     return (min(ended, planned), planned) if planned else None

@@ -1,6 +1,6 @@
 """Which tables, figures and galleries a report has, in the order of the page, then those that were registered.
 
-Figures are imported where they are called, as Altair takes its time.
+Figures are imported where they are called, because importing Altair is slow.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,8 +32,8 @@ CURVE_CELLS = 500  # beyond which curves.csv alone would take as long as all the
 
 
 def report_tables(records: Records, search: SearchResults | None = None) -> dict[str, pd.DataFrame]:
-    """The tables that records alone give, by file name: ranking; for an ablation the comparisons, for a search of
-    several objectives the Pareto front. `search` is what goes on with what they rest on, such as figures."""
+    """The tables made from records alone, by file name: ranking; for an ablation the comparisons, for a search of
+    several objectives the Pareto front. `search` shares its intermediate results with them."""
     search = search or SearchResults(records)
     tables = {"ranking": search.ranking}
     if records.is_search:
@@ -58,8 +58,8 @@ def report_tables(records: Records, search: SearchResults | None = None) -> dict
 def further_tables(
     records: Records, run: RunDirectory, cells: Sequence[str], featured: Mapping[str, str], layers: pd.DataFrame
 ) -> dict[str, pd.DataFrame]:
-    """The tables by epoch, and of what trials left beside their records as far as they did: predictions, features,
-    diagnostics. `cells` come best first, `featured` is of `featured_cells`, `layers` of `activation_rows`."""
+    """The tables by epoch, and those of files that trials left (predictions, features, diagnostics), where there are
+    any. `cells` are best first; `featured` is from `featured_cells`, `layers` from `activation_rows`."""
     tables = {"curves": curves_table(records, cells[:CURVE_CELLS]), "stability": stability_table(records, cells)}
     confusion, per_class = confusion_and_per_class(records, run, cells)
     why, changed = why_and_changed(records, run)
@@ -72,7 +72,7 @@ def further_tables(
 
 
 def registered_tables(data: ReportData) -> dict[str, pd.DataFrame]:
-    """Tables that are made by themselves, those that have any row."""
+    """The registered tables that have a `make` function, without empty ones."""
     made = {spec.name: spec.make(data) for spec in TABLES.values() if spec.make is not None}
     return {name: table for name, table in made.items() if len(table)}
 
@@ -88,8 +88,8 @@ def report_figures(
     featured: Mapping[str, str],
     layers: pd.DataFrame,
 ) -> list[Figure]:
-    """The figures of the report, in the order of the page within each of its sections; `tables` with
-    `further_tables`, whose arguments the others are."""
+    """The figures of the report, in the order of the page within each section. `tables` include those of
+    `further_tables`; the other arguments are the same as there."""
     from analysis.figures.confusion_matrices import confusion_figures
     from analysis.figures.feature_scatter import projection_figures
     from analysis.figures.forest_plot import forest_plot
@@ -127,7 +127,7 @@ def search_figures(search: SearchResults, tables: Mapping[str, pd.DataFrame]) ->
     figures: list[Figure | None] = [history_figure(records)]
     if "rungs" in tables:
         figures.append(traces_figure(records, tables["rungs"]))
-    # Of several objectives the first, which these are of, may be the one that tells no settings apart.
+    # These show the first of several objectives, which may be one without any importances.
     keys = search.keys(tables["importance"]) if "importance" in tables else []
     if keys:
         figures.append(importance_figure(search, tables["importance"]))

@@ -1,6 +1,6 @@
-"""Each table as CSV and Parquet in full precision, as Markdown and LaTeX with four significant digits.
+"""Writes each table as CSV and Parquet in full precision, as Markdown and LaTeX with four significant digits.
 
-Markdown and LaTeX, which are for eyes, stop after READABLE_ROWS. The LaTeX is for a paper: booktabs rules, a caption
+Markdown and LaTeX, which are for reading, stop after READABLE_ROWS. The LaTeX is for a paper: booktabs rules, a caption
 that states metric, runs, test and correction, and fewer columns.
 """
 
@@ -34,14 +34,14 @@ ESCAPES = str.maketrans(
 
 
 def write_tables(tables: Mapping[str, pd.DataFrame], folder: Path) -> None:
-    """Each table by its name into `folder`, which is made; OSError where it cannot be written."""
+    """Writes each table under its name into `folder`, which is created; OSError where it cannot be written."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
         write_table(table, folder, name)
 
 
 def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:
-    """Write NAME with each of `suffixes_of` into `folder`, each in one step."""
+    """Writes NAME with each of `suffixes_of` into `folder`, each file atomically."""
     write_atomically(folder / f"{name}.csv", lambda path: table.to_csv(path, index=False, lineterminator="\n"))
     write_atomically(folder / f"{name}.parquet", lambda path: table.to_parquet(path, index=False))
     spec = spec_of(name)
@@ -58,7 +58,7 @@ def suffixes_of(name: str) -> tuple[str, ...]:
 
 
 def _text(column: Column, row: Row) -> str:
-    """A value with four significant digits, the interval that it begins, or a mean with half of its interval."""
+    """A value with four significant digits, an interval, or a mean ± half of its interval (the best in bold)."""
     value = row[column.key]
     if column.kind == "interval":
         return interval(value, row[column.upper])
@@ -83,7 +83,7 @@ def _markdown(spec: TableSpec, table: pd.DataFrame) -> str:
 
 
 def _latex(spec: TableSpec, table: pd.DataFrame, name: str) -> str:
-    """A `table` that floats, shrunk to the width of the text where it is wider; of many rows a `longtable`."""
+    """A floating `table`, shrunk to the text width if wider; a `longtable` above PAGE_ROWS rows."""
     columns = [column for column in spec.shown(table, PAPER) if not _says_nothing(column, table)]
     header = [column.words() for column in columns]
     rows = [[_text(column, row) for column in columns] for row in rows_of(table)]
@@ -105,7 +105,7 @@ def _latex(spec: TableSpec, table: pd.DataFrame, name: str) -> str:
 
 
 def _says_nothing(column: Column, table: pd.DataFrame) -> bool:
-    """Whether a paper's table does without: the same number of runs in each row, which its caption says, or nothing."""
+    """Whether a paper omits the column: one number of runs in all rows (the caption states it), or no values."""
     values = table[column.key]
     if column.key in ("n", "n_pairs"):
         return len(table) > 1 and values.nunique() == 1

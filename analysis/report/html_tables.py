@@ -1,4 +1,4 @@
-"""The report's tables as HTML: the columns of their specs, as few decimals as tell the rows apart, the best in bold."""
+"""The report's tables as HTML: the columns of their specs, four significant digits, the best mean in bold."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,8 +18,8 @@ TEXT, NUM, BEST, FAINT = "text", "num", "num best", "num faint"
 
 
 class TableCell(NamedTuple):
-    """Text with its css class; a softer note below it; the anchor of the page that it leads to, and its own; the
-    number in full that it is sorted by, where there is one."""
+    """A cell: `text` with css class `kind`, a `note` below it in softer type, the anchor `to` which it links, its own
+    anchor `id`, and the unrounded number `value` by which it is sorted, if it has one."""
 
     text: str
     kind: str = TEXT
@@ -43,9 +43,9 @@ More = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def html_table(spec: TableSpec, table: pd.DataFrame, more: More | None = None) -> HtmlTable:
-    """A table by its spec; `more` is what else the cells of some columns have.
+    """A table by its spec; `more` sets further fields of the cells of some columns.
 
-    Numbers have as many decimals as tell them apart, the same in all columns that do not say how many.
+    Columns whose spec gives no number of digits all have the same number of decimals (`places`).
     """
     columns = spec.shown(table, PAGE)
     scaled = [c.key for c in columns if c.kind in ("number", "interval") and c.digits is None and c.significant is None]
@@ -114,12 +114,12 @@ def band(row: Row, decimals: int, low: str, high: str) -> str:
 
 
 def known(value: Any) -> float | None:
-    """A number as Python's own, which writes itself in full; None where there is none."""
+    """A number as a Python float, which prints in full precision; None where it is missing."""
     return None if value is None or pd.isna(value) else float(value)
 
 
 def capped(table: HtmlTable, file: str, rows: int = TABLE_ROWS) -> HtmlTable:
-    """At most so many rows, with a note on how many more are in `file`."""
+    """The table cut to `rows` rows, with a note on how many more are in `file`."""
     left = len(table.rows) - rows
     if left <= 0:
         return table
@@ -127,7 +127,7 @@ def capped(table: HtmlTable, file: str, rows: int = TABLE_ROWS) -> HtmlTable:
 
 
 def trials_table(records: Records, metric: str) -> tuple[HtmlTable, dict[str, str]]:
-    """The trials of the first cells, whole cells only, and the anchor of each cell's first row."""
+    """The trials of the first cells, up to TRIAL_ROWS without splitting a cell; the anchor of each cell's first row."""
     values = metric_values(records.trials, metric)
 
     spec = TableSpec(
@@ -166,7 +166,7 @@ def trials_table(records: Records, metric: str) -> tuple[HtmlTable, dict[str, st
 
 
 def per_class(table: pd.DataFrame) -> HtmlTable:
-    """Accuracy of every class in the best cells, a row a class."""
+    """Accuracy of every class in the best cells, one row per class."""
     cells = list(table["cell"].unique())[:CLASS_CELLS]
     accuracy = {(row["cell"], row["class"]): row["accuracy"] for row in rows_of(table)}
     examples = table.drop_duplicates("class")[["class", "examples"]]

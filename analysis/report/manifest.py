@@ -1,6 +1,6 @@
-"""Which files of report/ are the report's own, so that those of an earlier report can go when nothing replaces them.
+"""Records which files in report/ a report has written, so that a later report deletes those that it does not replace.
 
-`manifest.json` lists them. Any other file is a stranger's and stays.
+`manifest.json` lists them. All other files stay.
 """
 
 import json
@@ -21,8 +21,8 @@ def files_of(tables: Iterable[str], figures: Iterable[str]) -> set[str]:
 
 
 def announce(report: Path, files: set[str]) -> set[str]:
-    """Record that `files` are about to be written, beside those of earlier reports, which are returned: a report that
-    is killed half-way leaves no file that the next one does not know."""
+    """Adds `files` to the manifest before they are written, so that the next report knows them even if this one is
+    killed; returns the files of earlier reports."""
     earlier = _recorded(report)
     _write(report, earlier | files)
     return earlier
@@ -40,7 +40,7 @@ def _write(report: Path, files: set[str]) -> None:
 
 
 def _recorded(report: Path) -> set[str]:
-    """What an earlier manifest lists, as far as it names files that a report can have written."""
+    """The files that the manifest lists, without names that no report can have written."""
     try:
         listed = json.loads((report / MANIFEST).read_text(encoding="utf-8"))["files"]
         return {name for name in listed if _possible(name)}

@@ -1,4 +1,4 @@
-"""The study's answer in plain sentences, one a factor level, with what was seen and how sure it is."""
+"""The study's answer in sentences, one per factor level: the observed difference, its interval and its verdict."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +31,7 @@ HOW_CHOSEN = (
 
 @dataclass(frozen=True)
 class Answer:
-    """One line of the answer: what was changed, what was seen, the verdict ("" where none is due), what follows."""
+    """One line of the answer: what was changed, what was observed, the verdict ("" if there is none), remarks."""
 
     subject: str
     text: str
@@ -49,7 +49,7 @@ class Answer:
 def answers(records: Records, tables: Mapping[str, pd.DataFrame]) -> list[Answer]:
     """A search's winner; a factorial's main effects and interactions; else every comparison.
 
-    Where factors interact, a main effect averages over what differs, so the cells speak for themselves instead.
+    Where factors interact, main effects average over different effects, so the comparisons of cells are given instead.
     """
     if records.is_search:
         return _search(records, tables["ranking"])
@@ -67,13 +67,13 @@ def answers(records: Records, tables: Mapping[str, pd.DataFrame]) -> list[Answer
 
 
 def foremost(found: Iterable[Answer]) -> list[Answer]:
-    """What is clear first, gains before losses, then the rest, last what could not be told; each in its own order."""
+    """Answers sorted stably by verdict (CLEARNESS): clear ones first, gains before losses, undecided ones last."""
     place = {verdict: rank for rank, verdicts in enumerate(CLEARNESS) for verdict in verdicts}
     return sorted(found, key=lambda answer: place.get(answer.verdict, 0))
 
 
 def tally(found: Iterable[Answer]) -> str:
-    """How many answers have which verdict, for a study with more of them than a glance takes in."""
+    """The number of answers by verdict; empty for fewer than GLANCE answers."""
     counts = Counter(answer.verdict for answer in foremost(found) if answer.verdict)
     if sum(counts.values()) < GLANCE:
         return ""
@@ -102,7 +102,7 @@ def _comparison(records: Records, row: Mapping[str, Any], averaged: bool = False
 
 
 def _same_as(records: Records, row: Mapping[str, Any]) -> str:
-    """Whose trials stand for a level that changed nothing."""
+    """States whose trials are used for a level whose configuration is another cell's."""
     own = (row["factor"], row["level"])
     cells = [found["cell"] for found in records.comparisons if (found["factor"], found["level"]) == own]
     others = (records.resolve(cell) for cell in cells if records.resolve(cell) != cell)
@@ -140,7 +140,7 @@ def _search(records: Records, ranking: pd.DataFrame) -> list[Answer]:
 
 
 def stopped_early(records: Records) -> str:
-    """What a trial scheduler stopped, and how the ranking treats it; empty where it stopped nothing."""
+    """How many trials a scheduler stopped, and how the ranking treats them; empty where it stopped none."""
     rows = records.of_status(STOPPED)
     if rows.empty:
         return ""
@@ -150,7 +150,7 @@ def stopped_early(records: Records) -> str:
 
 
 def pareto_in_words(table: pd.DataFrame, objectives: Sequence[str], considered: int) -> str:
-    """What the front is, and which way each objective is better."""
+    """The size of the Pareto front, and whether larger or smaller is better in each objective."""
     ways = [f"{name} ({'larger' if maximised(name) else 'smaller'} is better)" for name in objectives]
     listed = f"{', '.join(ways[:-1])} and {ways[-1]}"
     if table.empty:
@@ -163,7 +163,7 @@ def pareto_in_words(table: pd.DataFrame, objectives: Sequence[str], considered: 
 
 
 def permutation_floor(n_seeds: int) -> str:
-    """What the permutation test can say at best with this many seeds."""
+    """The smallest p-value that the permutation test can reach with this many seeds."""
     if n_seeds < 2:
         return "one seed gives no p-value"
     floor = smallest_p(n_seeds)
@@ -178,7 +178,7 @@ def _difference(row: Mapping[str, Any], name: str) -> str:
 
 
 def step_in_words(records: Records, row: Mapping[str, Any]) -> str:
-    """What a row of a path's ablation table compares: one step, or all so far together; "" for some of them."""
+    """What a row of a path's ablation table compares: one step, or all steps so far together; else ""."""
     taken = [found for found in candidates(records) if found.chosen]
     this = next((found for found in taken if found.cell == row["level"]), None)
     if this is None:

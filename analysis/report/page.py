@@ -1,7 +1,7 @@
-"""The page of a report: one HTML file that opens offline and asks nothing of anywhere.
+"""The page of a report: one HTML file that opens offline and loads nothing from elsewhere.
 
-Everything to read is in the HTML itself. Its JavaScript sorts and filters tables, draws the figures from their
-specifications (Vega-Lite, which the page carries) and reloads the page of a run that goes on.
+All text is in the HTML itself. Its JavaScript sorts and filters tables, draws the figures from their Vega-Lite
+specifications (the library is embedded) and reloads the page of an unfinished run.
 """
 
 import json
@@ -39,10 +39,9 @@ def page(
 ) -> str:
     """The page as HTML; `notes` are the sentences before a search's tables.
 
-    Each of `figures` stands in the section that it names, in the order given, drawn by the page itself; so does each
-    of `galleries`, whose images the page holds as data: URIs. Neither needs a change here or in the template; a
-    section of a name that `analysis.sections.HEADINGS` does not know comes last. The page links each figure to
-    figures/NAME.svg, which `write_report` writes.
+    Each of `figures` and `galleries` stands in the section that it names, in the order given; sections whose name is
+    not in `analysis.report.sections.HEADINGS` come last. Figures are drawn by the page and link to figures/NAME.svg,
+    which `write_report` writes; images of galleries are embedded as data: URIs.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -89,12 +88,12 @@ def _text(name: str) -> Markup:
 
 
 def _json(value: Any) -> Markup:
-    """JSON for a script element, which no text in it can end."""
+    """JSON for a script element, escaped so that no text in it can end the element."""
     return Markup(json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"))
 
 
 def _library() -> Markup:
-    """The drawing library as the content of a script element, which `</script` in one of its strings would end."""
+    """The drawing library for a script element; `</script` in its strings is escaped, as it would end the element."""
     return Markup(javascript().replace("</script", "<\\/script").replace("<!--", "\\x3c!--"))
 
 
@@ -111,7 +110,7 @@ def _summary(records: Records) -> str:
 
 
 def _failures(records: Records) -> dict[str, Any]:
-    """Trials that failed, diverged, or finished without their levels having been seen to take effect."""
+    """Trials that failed, diverged, or finished without verification that their settings took effect."""
     trials = records.trials
     unverified = (trials["status"] == FINISHED) & ~trials["verified"].fillna(False).astype(bool)
     rows = trials.loc[trials["status"].isin([FAILED, DIVERGED]) | unverified]

@@ -1,4 +1,4 @@
-"""Sentences on how far the best of a search can be believed."""
+"""Sentences on how far the result of a search's best configuration can be trusted."""
 
 import pandas as pd
 
@@ -12,10 +12,9 @@ MINIMUM_RANKED = 5
 
 
 def search_note(search: SearchResults, address: str = "RUN_DIR") -> str:
-    """How far the best of a search can be believed, with what was measured, and the command that settles it.
+    """How optimistic the best of a search is, as far as test data show it, and the command that confirms it.
 
-    `address` is what a command names the run by. Empty for an ablation and with fewer than two configurations to choose
-    from.
+    `address` names the run in that command. Empty for an ablation, or with fewer than two configurations.
     """
     ranked = search.ranked if search.records.is_search else pd.DataFrame()
     if len(ranked) < 2:
@@ -26,15 +25,15 @@ def search_note(search: SearchResults, address: str = "RUN_DIR") -> str:
 
 
 def search_notes(search: SearchResults, importance: pd.DataFrame | None = None, address: str = "RUN_DIR") -> list[str]:
-    """Sentences beside a search's tables and figures: what importance rests on, how far its best can be believed; none
-    for an ablation."""
+    """Sentences beside a search's tables and figures: what importance is computed from, and `search_note`; none for an
+    ablation."""
     if not search.records.is_search:
         return []
     return [note for note in (importance_note(search.observed, importance), search_note(search, address)) if note]
 
 
 def _ties(ranked: pd.DataFrame) -> int:
-    """How many configurations have the best validation figure; the ranking's first of them is only that."""
+    """How many configurations share the best validation value; their order in the ranking has no meaning."""
     return int((ranked["val_mean"] == ranked["val_mean"].iloc[0]).sum())
 
 
@@ -44,7 +43,7 @@ def _which(ranked: pd.DataFrame) -> str:
 
 
 def _measured(ranked: pd.DataFrame) -> str:
-    """What test data, which chose nothing, say of the choice."""
+    """What the test data, which were not used for the choice, show about it."""
     tested = ranked.loc[ranked["test_mean"].notna()]
     if len(tested) < MINIMUM_RANKED or tested["val_mean"].nunique() < 2 or tested["test_mean"].nunique() < 2:
         return ""
@@ -61,7 +60,7 @@ def _measured(ranked: pd.DataFrame) -> str:
 
 
 def _flattery(tested: pd.DataFrame, metric: str) -> str:
-    """How much further validation stands above test among the best than among the others."""
+    """How much larger the gap of validation over test is among the best TOP than among the others (medians)."""
     top, others = (part["gap"].median() for part in (tested.head(TOP), tested.iloc[TOP:]))
     noise = rounding(tested[["val_mean", "test_mean"]].to_numpy())
     top, others, apart = (0.0 if abs(gap) <= noise else gap for gap in (top, others, top - others))

@@ -1,6 +1,6 @@
-"""What stands on the page of a report, section by section; the template only lays it out.
+"""The contents of a report's page by section; the template only lays them out.
 
-A figure or gallery joins its section by name. A table stands where its spec says.
+A figure or gallery names its section. A table stands in the section of its spec.
 """
 
 from collections.abc import Mapping, Sequence
@@ -56,7 +56,7 @@ THEIRS = " “Theirs” is the figure of the study’s source, measured there, n
 
 @dataclass(frozen=True)
 class Block:
-    """A table with its heading, a paragraph before it and one behind."""
+    """A table with its heading, a paragraph before it and one after it."""
 
     heading: str = ""
     text: str = ""
@@ -155,7 +155,7 @@ def _ablation(records: Records, tables: Mapping[str, pd.DataFrame], anchors: Map
 
 
 def _ladder(table: pd.DataFrame, ablation: pd.DataFrame) -> HtmlTable:
-    """The rungs, with what the comparisons of each that came to no clear difference rule out."""
+    """The rungs; a note gives the differences that their unclear comparisons rule out."""
     rungs, said = (
         list(table["rung"]),
         {(row["level"], row["baseline_level"]): unclear(row) for row in rows_of(ablation)},
@@ -200,14 +200,14 @@ def _ranking(records: Records, tables: Mapping[str, pd.DataFrame]) -> list[Block
 
 
 def _not_in_stability(records: Records, table: pd.DataFrame) -> str:
-    """How many cells with these figures stability.csv does not hold, as of a large search; empty where it holds all."""
+    """How many cells with such values are not in stability.csv, as in a large search; empty where all are."""
     known = records.finished.dropna(subset="val_roughness")["cell"]
     left = len(set(known) - set(table["cell"]))
     return f"The best {len(table)}; {left} more are only in trials.parquet." if left else ""
 
 
 def _question(table: pd.DataFrame) -> str:
-    """What a factor's table answers, as a heading."""
+    """The question that a factor's table answers, as its heading."""
     levels = [str(level) for level in table["level"]]
     listed = f"{', '.join(levels[:-1])} or {levels[-1]}?"
     return f"{table.attrs['factor']}: {listed if len(listed) <= 120 else f'which of {len(levels)} levels?'}"

@@ -1,4 +1,4 @@
-"""Serves a run's report to a browser on this machine, and to nobody else."""
+"""Serves a run's report to browsers on this machine only."""
 
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -10,7 +10,7 @@ NAMES = (LOOPBACK, "localhost")
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Files of one folder. A request by any other name than this machine's own is a foreign page's, and is refused."""
+    """Serves the files of one folder; a request for another host name is from a foreign page and is refused (403)."""
 
     protocol_version = "HTTP/1.1"
 
@@ -23,7 +23,7 @@ class Handler(SimpleHTTPRequestHandler):
         return False
 
     def end_headers(self) -> None:
-        self.send_header("Cache-Control", "no-store")  # the page is rewritten while its run goes on
+        self.send_header("Cache-Control", "no-store")  # the page is rewritten while its run is in progress
         super().end_headers()
 
     def log_message(self, format: str, *arguments: Any) -> None:

@@ -1,6 +1,6 @@
-"""What a level changes: the comparisons of an ablation, paired over seeds.
+"""The comparisons of an ablation: each level against its baseline, paired over seeds.
 
-Pairs are seeds that both cells finished. `delta` is level − baseline, whichever way the metric is better.
+Pairs are seeds that both cells finished. `delta` is level − baseline, whether larger or smaller is better.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from analysis.tables.spec import BROKEN, METRIC, PAGE, REFERENCE, Column, TableS
 
 SENTENCE_DIGITS = 2
 MANY_SEEDS = 1000
-ROWS = "rows"  # attribute of a table: what its rows compare, as in `core.designs`
+ROWS = "rows"  # key in a table's `attrs`: what its rows compare, as in `core.designs`
 PAIRED = (
     "differences are paired by seed ({n}), intervals are 95 % paired t intervals, p is the two-sided paired t-test's "
     "after Holm's correction over {family}"
@@ -61,10 +61,10 @@ ABLATION = register(TableSpec("ablation", COMPARISON, f"{{metric}} of each level
 
 
 def ablation_table(records: Records, metric: str) -> pd.DataFrame:
-    """One row a comparison of the study, in its order.
+    """One row per comparison of the study, in its order.
 
-    `identical` is a comparison of a configuration with itself; a cell that equals some third cell is compared by that
-    cell's trials.
+    `identical`: both cells have the same configuration. A cell with the configuration of a third cell is compared by
+    that cell's trials.
     """
     rows = [_comparison(records, comparison, metric) for comparison in records.comparisons]
     table = table_with_verdicts(rows, metric)
@@ -87,7 +87,7 @@ def _comparison(records: Records, comparison: dict[str, Any], metric: str) -> di
 
 
 def table_with_verdicts(rows: list[dict[str, Any]], metric: str) -> pd.DataFrame:
-    """Rows with their statistics spread out, Holm's correction over all of them, and a verdict each."""
+    """The rows as a table, with a column per statistic, Holm's correction over all rows, and a verdict each."""
     p_holm = holm(row["statistics"].p_value for row in rows)
     return ABLATION.frame(
         row
@@ -110,7 +110,7 @@ def _verdict(row: dict[str, Any], p_holm: float, metric: str) -> str:
 
 
 def cell_summary(records: Records, cell: str, metric: str) -> dict[str, Any]:
-    """A cell by itself, over all seeds that finished it."""
+    """Statistics of one cell over all seeds that finished it."""
     values = records.values(cell, metric)
     return {
         "metric": metric,
@@ -123,7 +123,7 @@ def cell_summary(records: Records, cell: str, metric: str) -> dict[str, Any]:
 
 
 def unclear(row: Mapping[str, Any]) -> str:
-    """What a comparison without a clear difference rules out, and what would settle it; empty for any other."""
+    """The differences that an unclear comparison rules out, and the seeds it would need; empty for other verdicts."""
     if row["verdict"] != UNCLEAR:
         return ""
     said = []
@@ -149,7 +149,7 @@ def comparison_label(row: Mapping[str, Any], of_cells: bool) -> str:
 
 
 def is_step(records: Records) -> Callable[[Mapping[str, Any]], bool]:
-    """Whether a comparison is of a cell with the one before; true of any in a design that compares with others."""
+    """Whether a comparison is of a cell with the one before; always true where the design does not compare so."""
     if records.traits.against != "previous":
         return lambda comparison: True
     comparisons = records.comparisons

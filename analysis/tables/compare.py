@@ -106,19 +106,19 @@ EFFECTS = register(
 
 
 class CompareError(FaultError, ValueError):
-    """Two runs that cannot be compared."""
+    """Two runs cannot be compared; lists every reason."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The tables by file name (`compare_ablation` only of two ablations), and sentences on what they cannot say."""
+    """The tables by file name (`compare_ablation` only of two ablations), and notes on their limits."""
 
     tables: dict[str, pd.DataFrame]
     notes: list[str]
 
 
 def compare_runs(directory_a: Path, directory_b: Path) -> Comparison:
-    """Compare two run directories, whatever state they are in; CompareError lists every reason why they cannot be."""
+    """Compares two run directories, finished or not; CompareError lists every reason why they cannot be compared."""
     faults: list[str] = []
     read: list[Records] = []
     for directory in (directory_a, directory_b):
@@ -150,9 +150,9 @@ Match = tuple[str | None, str | None]
 
 
 def match_cells(a: Run, b: Run) -> list[Match]:
-    """Cells of both runs in the order of A, then those of one only; of equal configurations of a run the first counts.
+    """Cells of both runs in the order of A, then those of only A, then of only B; a search's in order of its ranking.
 
-    A search stands in the order of its ranking.
+    Of equal configurations in one run only the first is matched.
     """
     names_a, names_b = _cells(a), _cells(b)
     key_a, key_b = {name: name for name in names_a}, {name: name for name in names_b}
@@ -175,10 +175,10 @@ def _cells(run: Run) -> list[str]:
 
 
 def cells_table(a: Run, b: Run) -> pd.DataFrame:
-    """One row a cell, in the order of `match_cells`.
+    """One row per cell, in the order of `match_cells`.
 
     `n_a` and `n_b` count finished runs. The means are over the seeds that were compared: the `n_pairs` common ones
-    where `test` is "paired", else all. Holm's correction is over all rows with a p-value. `cell_b` is there where
+    where `test` is "paired", else all. Holm's correction is over all rows with a p-value. `cell_b` is added where
     names differ, and the varied settings where a run is a search.
     """
     metric = a.records.metric
@@ -235,7 +235,7 @@ def _values(run: Run, cell: str | None, metric: str) -> pd.Series:
 
 
 def _test(same_data: bool, common: int, fewest: int) -> str:
-    """Pairs where the data are the same, unless they are too few for a statement and two samples are not."""
+    """Paired where the data are the same, unless there are too few pairs for a test and enough for two samples."""
     if not fewest:
         return ""
     enough = common >= MINIMUM_PAIRS or (common > 0 and fewest < MINIMUM_PAIRS)
@@ -267,7 +267,7 @@ def ablations_table(a: Run, b: Run) -> pd.DataFrame:
     """The rows of both ablation tables by factor, level and baseline level, for every metric that both report.
 
     `agree` is "yes" where the verdicts are the same, "no" where they contradict each other, "partly" where only one run
-    shows a clear effect (which proves no difference between the runs), "unknown" where a run cannot tell.
+    shows a clear effect (which proves no difference between the runs), "unknown" where a run has no or too few pairs.
     """
     further_b = b.records.study.get("further_metrics", [])
     further = [name for name in a.records.study.get("further_metrics", []) if name in further_b]

@@ -17,7 +17,7 @@ from analysis.tables.spec import TableSpec, register
 register(TableSpec("per_class", caption="Test accuracy by class, mean over seeds ({n})."))
 register(TableSpec("confusion", caption="Test examples by true and predicted class, summed over seeds."))
 CONFUSION_COLUMNS = ("cell", "target", "prediction", "count")
-MAXIMUM_CELLS = 300  # each has a file to read a seed
+MAXIMUM_CELLS = 300  # each has one file to read per seed
 PER_CLASS_COLUMNS = ("cell", "class", "n", "accuracy", "std", "examples")
 
 
@@ -40,7 +40,7 @@ def confusion_and_per_class(
     if not known:
         return pd.DataFrame(columns=list(CONFUSION_COLUMNS)), pd.DataFrame(columns=list(PER_CLASS_COLUMNS))
     every = pd.concat(known, ignore_index=True)
-    every["cell"] = pd.Categorical(every["cell"], read)  # groups come in the order of the cells, then of the classes
+    every["cell"] = pd.Categorical(every["cell"], read)  # sorts groups in the order of the cells, then of the classes
     confusion = every.groupby(["cell", "target", "prediction"], observed=True)["count"].sum().reset_index()
     hit = every["count"].where(every["target"] == every["prediction"], 0)
     by_trial = every.assign(hit=hit).groupby(["cell", "trial", "target"], sort=False, observed=True, as_index=False)
@@ -57,7 +57,7 @@ def confusion_and_per_class(
 
 
 def _counted(path: Path) -> pd.DataFrame | None:
-    """How often each class was taken for which; None if the file cannot say."""
+    """The file's examples counted by target and prediction; None if it is unreadable or has no classes."""
     table = read_parquet(path, "target", "prediction")
     if table is None or not has_integers(table, "target", "prediction"):
         return None

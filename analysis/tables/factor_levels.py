@@ -1,5 +1,5 @@
-"""One table a question: the levels of one factor, each with its mean, in one-at-a-time and leave-one-out studies
-and where the winners of a search are confirmed."""
+"""One table per factor: its levels, each with its mean, in one-at-a-time and leave-one-out studies and where the
+winners of a search are confirmed."""
 
 import re
 
@@ -57,7 +57,7 @@ LONGEST_SLUG = 60
 
 
 def factor_tables(records: Records, ablation: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """A table a compared factor by file name, `factor_<slug>`; its `attrs` hold the factor and the cell of each row.
+    """One table per compared factor by file name, `factor_<slug>`; `attrs` hold the factor and the cell of each row.
 
     Rows are the baseline's level and every other one. `mean` is over all seeds that finished, with half of its 95 % t
     interval; `best` marks the best mean; delta to verdict are those of `ablation`, the table of the primary metric, and

@@ -1,8 +1,8 @@
-"""A factorial's main effects and interactions, and how much of its spread is each factor's, interaction's and seed's.
+"""A factorial's main effects, interactions and analysis of variance.
 
-In the analysis of variance seeds are blocks: every cell has one trial of each seed, so that what a seed adds to all
-cells leaves the residual. Only seeds that every cell finished enter, which makes the design balanced: types I, II and
-III agree, and all sums of squares add up to the total.
+In the analysis of variance seeds are blocks: every cell has one trial of each seed, so that a seed's effect on all
+cells is not in the residual. Only seeds that every cell finished enter, which makes the design balanced: types I, II
+and III agree, and all sums of squares add up to the total.
 """
 
 from dataclasses import asdict
@@ -117,12 +117,12 @@ def interactions_table(records: Records, metric: str) -> pd.DataFrame:
 
 
 def anova_table(records: Records, metric: str) -> pd.DataFrame:
-    """One row a factor, an interaction, the seed and the residual: statsmodels' type II analysis of variance of
+    """A row for each factor, interaction, seed and residual: statsmodels' type II analysis of variance of
     `value ~ factors and interactions + seed`; `n` counts seeds, `eta_sq_partial` is SS / (SS + SS residual).
 
-    Beyond four factors only interactions of two are told apart; the others are in the residual. Empty where a
-    combination of levels is missing or stands for another one's trials, or where fewer than two seeds finished all
-    cells. F and p are null where the residual is nothing but rounding.
+    With more than four factors only two-way interactions are included; the others are in the residual. Empty where a
+    combination of levels is missing or has another one's trials, or where fewer than two seeds finished all cells.
+    F and p are null where the residual is only rounding noise.
     """
     grid = FactorialGrid(records, metric)
     values = grid.values.dropna()

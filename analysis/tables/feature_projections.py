@@ -1,7 +1,7 @@
-"""Features before the last layer, laid out in the plane: PCA fitted on the training split, and t-SNE of all splits.
+"""2-D projections of the last layer's input features: PCA fitted on the training split, and t-SNE of all splits.
 
-t-SNE is the slowest part of a report, which is rewritten while a run goes on. So the coordinates are a table of the
-report, and a trial's rows are taken from the table of the report before as long as its features are the same bytes.
+t-SNE is the slowest part of a report, which is rewritten while a run is in progress. So the coordinates are a table of
+the report, and a trial's rows are taken from the previous report's table as long as its features are the same bytes.
 """
 
 import hashlib
@@ -25,9 +25,9 @@ COLUMNS = (
     *("cell", "trial", "features", "split", "index", "class", "pca_1", "pca_2", "tsne_1", "tsne_2"),
     *("pca_share_1", "pca_share_2", "neighbours_accuracy", "majority_share", "left_out"),
 )
-METHOD = "1"  # a part of the digest: change it with the method, so that older coordinates are not taken over
+METHOD = "1"  # part of the digest: change it with the method, so that older coordinates are not reused
 MAXIMUM_POINTS = 1000  # of one trial
-DIMENSIONS = 50  # that PCA leaves to t-SNE
+DIMENSIONS = 50  # PCA components that t-SNE takes
 PERPLEXITY = 30.0
 ITERATIONS = 500
 NEIGHBOURS = 5
@@ -45,17 +45,16 @@ class Features:
     left_out: int
 
     def rows(self, kept: Any) -> "Features":
-        """Those of a mask or of places."""
+        """The rows of a boolean mask or of indices."""
         return Features(self.split[kept], self.index[kept], self.label[kept], self.value[kept], self.left_out)
 
 
 def projections_table(records: Records, run: RunDirectory, cells: Iterable[str]) -> pd.DataFrame:
-    """A row a point, at most MAXIMUM_POINTS of each cell's first trial that left features.
+    """One row per point, at most MAXIMUM_POINTS of each cell's first trial that left features.
 
     `features` is a digest of the file. Constant over a trial: the shares of the training features' variance on the two
-    axes; the accuracy of the nearest training features' votes on the test features, which tells how separable classes
-    are, beside the share of the most frequent class; how many rows were not finite. `tsne_*` is null where all features
-    are equal.
+    PCA axes; the accuracy of a k-nearest-neighbour classifier from training to test features, and the share of the most
+    frequent class; how many rows were not finite. `tsne_*` is null where all features are equal.
     """
     known = _earlier(run.report / "projections.parquet")
     parts = []
@@ -68,7 +67,7 @@ def projections_table(records: Records, run: RunDirectory, cells: Iterable[str])
 
 
 def _earlier(path: Path) -> dict[str, pd.DataFrame]:
-    """Rows of the report before, by the digest of the features that they are of."""
+    """Rows of the previous report, by the digest of their features file."""
     table = read_parquet(path)
     if table is None or tuple(table) != COLUMNS:
         return {}
@@ -106,7 +105,7 @@ def read_features(path: Path) -> Features | None:
 
 
 def projected(features: Features, class_name: Callable[[int], str]) -> pd.DataFrame:
-    """COLUMNS without cell, trial and features, of points evenly spaced over each split."""
+    """COLUMNS without cell, trial and features, for rows taken evenly from each split."""
     train = features.value[features.split == "train"]
     fitted = train if len(train) >= 2 else features.value
     kept = features.rows(evenly(features.split, MAXIMUM_POINTS))
@@ -122,7 +121,7 @@ def projected(features: Features, class_name: Callable[[int], str]) -> pd.DataFr
 
 
 def evenly(split: NDArray[np.str_], most: int) -> NDArray[np.int64]:
-    """Places of at most `most` rows, of each split the same share, evenly spaced."""
+    """Indices of at most `most` rows: the same share of each split, evenly spaced."""
     if len(split) <= most:
         return np.arange(len(split))
     places = [np.flatnonzero(split == name) for name in dict.fromkeys([*SPLITS, *split.tolist()])]
@@ -135,8 +134,8 @@ def principal_axes(value: NDArray[np.float64], count: int) -> tuple[NDArray[np.f
     """(count, D) orthonormal axes of the largest variance of `value` (N, D), and the share of variance on each
     (scikit-learn's PCA).
 
-    Not standardised: a feature counts by its size, as it does for the layer behind it. The largest entry of an axis is
-    positive. Axes beyond the rank are zero.
+    Features are not standardised: each counts by its size, as it does for the last layer. The largest entry of an axis
+    is positive. Axes beyond the rank are zero.
     """
     from sklearn.decomposition import PCA
 
@@ -150,7 +149,7 @@ def principal_axes(value: NDArray[np.float64], count: int) -> tuple[NDArray[np.f
 
 
 def tsne(value: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N, 2) by scikit-learn's t-SNE after PCA to DIMENSIONS; NaN where all rows are equal. The same in each call.
+    """(N, 2) by scikit-learn's t-SNE after PCA to DIMENSIONS; NaN where all rows are equal. Deterministic.
 
     Van der Maaten and Hinton 2008; perplexity 30, or less than a third of the rows.
     """
@@ -170,8 +169,8 @@ def tsne(value: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def neighbours_accuracy(features: Features) -> tuple[float, float]:
-    """(accuracy, share of the most frequent class) of test rows that take the class most frequent among the NEIGHBOURS
-    nearest training rows (Euclidean), the first class where two are equal; NaN without two classes or a split."""
+    """(accuracy, share of the most frequent class) on the test rows, classified by the majority of their NEIGHBOURS
+    nearest training rows (Euclidean; ties take the first class); NaN with a single class or an empty split."""
     from sklearn.neighbors import KNeighborsClassifier
 
     train, test = (features.rows(features.split == name) for name in ("train", "test"))
@@ -184,6 +183,6 @@ def neighbours_accuracy(features: Features) -> tuple[float, float]:
 
 
 def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """To DIGITS digits of the largest value, which is finer than a screen."""
+    """Rounded to DIGITS digits of the largest value, finer than a screen shows."""
     largest = np.nanmax(np.abs(values), initial=0.0)
     return values.round(max(0, DIGITS - 1 - int(np.floor(np.log10(largest))))) if largest > 0 else values

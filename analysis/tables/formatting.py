@@ -33,13 +33,13 @@ def interval(low: float | None, high: float | None, digits: int = DIGITS, signed
 
 
 def reached(row: Mapping[str, Any], value: str) -> str:
-    """A ranking's `value` of a cell whose trials were all stopped, with the epochs that they reached."""
+    """The `value` in a ranking of a cell whose trials were all stopped, with the mean number of epochs trained."""
     epochs = row["stopped_epochs"]
     return f"{value} after {epochs:.3g} {'epoch' if epochs == 1 else 'epochs'}"
 
 
 def progress_in_words(records: Records) -> str:
-    """How many of the planned trials have come how far."""
+    """How many of the planned trials have each status."""
     by_status = records.trials["status"].value_counts()
     planned = records.planned_trials
     known = counts_in_words({status: int(by_status.get(status, 0)) for status in STATUSES}) or "none started"
@@ -74,7 +74,7 @@ def counts_in_words(counts: Mapping[str, int]) -> str:
 
 
 def capitalised(text: str) -> str:
-    """The text with its first letter, and no other, changed."""
+    """The text with its first letter in upper case, the others unchanged."""
     return f"{text[:1].upper()}{text[1:]}"
 
 

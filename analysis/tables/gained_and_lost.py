@@ -1,8 +1,8 @@
-"""Why a level differs from its baseline: the test examples that it gains and loses, the classes they are of, and how
-far its confidence can be believed. From the predictions of pairs of trials with equal seeds; nothing is averaged first.
+"""How a level's predictions differ from its baseline's: test examples gained and lost, the classes most affected, and
+calibration. From the predictions of pairs of trials with equal seeds; nothing is averaged first.
 
 A pair counts where both trials finished and left predictions of the same examples with the same targets. An example
-that turns one way with one seed and back with another is noise; it counts where one way prevails.
+that is gained with one seed and lost with another is noise: it counts for the direction that more seeds show.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -90,24 +90,24 @@ CHANGED = register(
 KEYS = tuple(column.key for column in COMPARED)
 POINT_COLUMNS = ("share_better", "share_worse", "delta_px", "delta_px_median")
 GAINED, LOST = "gained", "lost"
-MAXIMUM_EXAMPLES = 50  # of each comparison, either way
+MAXIMUM_EXAMPLES = 50  # of each comparison, gained and lost each
 KEPT_TRIALS = 256
-MAXIMUM_COMPARISONS = 300  # the first of a study: each has two files to read a seed
+MAXIMUM_COMPARISONS = 300  # the first of a study: each has two files to read per seed
 
 Pair = tuple[ClassPredictions, ClassPredictions]
-"""A baseline's trial and a level's of the same seed."""
+"""the predictions of a baseline's and a level's trial of the same seed"""
 
 
 def why_and_changed(records: Records, run: RunDirectory) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """why.csv and changed.csv, for which each file of predictions is read once; both are empty for a search.
+    """The tables why.csv and changed.csv; each predictions file is read once. Both are empty for a search.
 
-    why.csv has a row a comparison whose pairs left predictions, of the study's first MAXIMUM_COMPARISONS. Classes:
+    why.csv has one row per comparison with predictions, of the study's first MAXIMUM_COMPARISONS. Classification:
     `gained` and `lost` count examples that turned right and wrong, means over pairs; `p_mcnemar` is the median over
     pairs of McNemar's exact p (within one pair, so it says nothing of other seeds); `class_gain` and `class_loss` are
     the classes whose accuracy rose and fell most, mean over pairs. Landmarks: the shares of examples whose error fell
     and rose, the mean and the median of its change in pixels, means over pairs.
 
-    changed.csv holds, of classes, the test examples that turn, as `changed_rows` finds them.
+    changed.csv holds the test examples that turned right or wrong (`changed_rows`), for classification only.
     """
     read = lru_cache(KEPT_TRIALS)(lambda trial: read_predictions(run.predictions / f"{trial}.parquet"))
     rows, turned = [], []
@@ -133,7 +133,7 @@ def why_and_changed(records: Records, run: RunDirectory) -> tuple[pd.DataFrame, 
 def _pairs(
     records: Records, baseline: str, level: str, read: Callable[[str], Predictions]
 ) -> Iterator[tuple[ClassPredictions | LandmarkErrors, ClassPredictions | LandmarkErrors]]:
-    """Outcomes of both cells by seed, where they are of the same examples."""
+    """Predictions of both cells, one pair per seed, where they are of the same examples."""
     first, second = (records.finished_trials(cell) for cell in (baseline, level))
     for seed in sorted(first.keys() & second.keys()):
         a, b = read(first[seed]), read(second[seed])
@@ -168,7 +168,7 @@ def _classes(pairs: Sequence[Pair], class_name: Callable[[int], str]) -> dict[st
 
 
 def _by_class(outcome: ClassPredictions) -> pd.Series:
-    """Accuracy by class of the examples."""
+    """Accuracy of each class, by target."""
     return pd.Series(outcome.right).groupby(outcome.target).mean()
 
 
@@ -186,13 +186,12 @@ def _points(pairs: list[tuple[LandmarkErrors, LandmarkErrors]]) -> dict[str, Any
 def changed_rows(
     comparison: Mapping[str, Any], pairs: Sequence[Pair], class_name: Callable[[int], str]
 ) -> list[dict[str, Any]]:
-    """Examples of a comparison that turned right ("gained") and wrong ("lost") in more of the `n` pairs of equal seeds
-    than they turned the other way.
+    """The examples that turned right ("gained") or wrong ("lost") from baseline to level in more of the `n` pairs of
+    equal seeds than the other way.
 
-    `seeds` counts the pairs in which it turned so, `back` those in which it turned the other way; the first
-    MAXIMUM_EXAMPLES by seeds, then by back, then by index. `baseline_says` and `level_says` are the classes named most
-    often where it turned so. Pairs are of the same examples each; pairs whose examples differ from the first's are left
-    out.
+    `seeds` counts the pairs in which it turned so, `back` those in which it turned the other way; sorted by seeds, back
+    and index, the first MAXIMUM_EXAMPLES are kept. `baseline_says` and `level_says` are the classes most often
+    predicted in the pairs in which it turned so. Pairs whose examples differ from those of the first pair are left out.
     """
     first = pairs[0][0]
     same = [(a, b) for a, b in pairs if _of_same_examples(a, first)]
@@ -215,6 +214,6 @@ def changed_rows(
 
 
 def _most(classes: NDArray[np.int64]) -> int:
-    """The class named most often, the first one where two are equal."""
+    """The most frequent class; ties take the first."""
     names, counts = np.unique(classes, return_counts=True)
     return int(names[counts.argmax()])

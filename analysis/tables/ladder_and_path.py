@@ -1,4 +1,4 @@
-"""Designs of steps: a ladder's rungs with what each gained, and every candidate of every step of a path."""
+"""Tables of stepwise designs: the gain of each rung of a ladder, and every candidate at every step of a path."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -54,7 +54,7 @@ LADDER = register(
 
 
 def ladder_table(records: Records, ablation: pd.DataFrame) -> pd.DataFrame:
-    """One row a rung in the order of the study. `mean` and `std` are over all seeds that finished it; gains are the
+    """One row per rung in study order. `mean` and `std` are over all seeds that finished it; gains are the
     rows of `ablation`, the table of the primary metric, `p_holm` included, and null for the first rung."""
     metric = records.metric
     compared = {(row["level"], row["baseline_level"]): row for row in rows_of(ablation)}
@@ -97,7 +97,7 @@ PATH = register(
 
 @dataclass(frozen=True)
 class Candidate:
-    """A factor that could be turned on as a path's step of this number, and the cell of the steps before."""
+    """A factor that step number `step` of a path could turn on: its `cell`, against that of the steps before."""
 
     step: int
     factor: str
@@ -107,7 +107,7 @@ class Candidate:
 
 
 def candidates(records: Records) -> Iterator[Candidate]:
-    """Of every step that was chosen or is in progress, by the levels of the study's cells."""
+    """The candidates of every step chosen or in progress, found by the levels of the study's cells."""
     first = {factor: levels[0] for factor, levels in records.levels.items()}
     cells = {
         frozenset(factor for factor, level in cell["levels"].items() if level != first.get(factor)): cell["name"]
@@ -122,9 +122,9 @@ def candidates(records: Records) -> Iterator[Candidate]:
 
 
 def path_table(records: Records) -> pd.DataFrame:
-    """One row a candidate of each step: its change of the primary metric against the step before, paired by seed with
-    the 95 % t interval, and `val_delta`, the change of the metric's validation counterpart, which chooses among those
-    that most seeds finished.
+    """One row per candidate of each step: its change of the primary metric against the step before, paired by seed with
+    the 95 % t interval, and `val_delta`, the change of the metric's validation counterpart, by which the step is chosen
+    among the candidates that most seeds finished.
     """
     metric = records.metric
     rows = []

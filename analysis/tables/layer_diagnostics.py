@@ -1,5 +1,5 @@
-"""What went on inside the networks, where a run recorded it (`diagnostics`): activations, gradients and updates by
-layer and epoch. As rows, as a table of the last epoch, and as sentences where a stated rule finds a fault.
+"""Activations, gradients and updates by layer and epoch, where a run recorded `diagnostics`: as rows, as a table of the
+last epoch, and as sentences on the faults that RULES find.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,11 +24,11 @@ register(
 MEASURES = ("mean", "std", "dead", "gradient_norm", "weight_norm", "update_ratio")
 COLUMNS = ("cell", "layer", "kind", "epoch", "n", *MEASURES)
 MAXIMUM_CELLS = 6
-CANDIDATES = 40  # cells that are asked whether they recorded anything
-DEAD = 0.99  # share of a layer's units
-VANISHED = 1e-8  # norm of a layer's gradient
-UNMOVED = 1e-4  # of its size that a layer changes by in an epoch, in the epoch where it changes most
-NAMED_LAYERS = 3  # of those of one sentence
+CANDIDATES = 40  # cells that are searched for recorded diagnostics
+DEAD = 0.99  # share of a layer's units above which they count as dead
+VANISHED = 1e-8  # gradient norm of a layer below which it counts as vanished
+UNMOVED = 1e-4  # relative change in an epoch: if no layer ever changes more, the network counts as unmoved
+NAMED_LAYERS = 3  # named in one sentence; of the others the number is given
 RULES = (
     f"Said of what holds in every seed: over {100 * DEAD:g} % of a layer's units dead in the last epoch; a gradient's "
     f"norm below 1e-8 there; weights that no epoch changed by {100 * UNMOVED:g} % of their norm; a last layer that is "
@@ -37,8 +37,8 @@ RULES = (
 
 
 def activation_rows(records: Records, run: RunDirectory, ranking: pd.DataFrame) -> pd.DataFrame:
-    """A row a layer and epoch of each finished or diverged trial of up to MAXIMUM_CELLS cells that recorded any: the
-    baseline, the best, then the study's others, a search's in the order of its ranking.
+    """One row per layer and epoch of each finished or diverged trial, of up to MAXIMUM_CELLS cells with diagnostics:
+    the baseline, the best, then the study's others, a search's in the order of its ranking.
 
     `place` counts layers from the input on. Batch norm and dropout placed after a layer change no name.
     """
@@ -62,7 +62,7 @@ def _of_cell(records: Records, run: RunDirectory, cell: str) -> Iterator[pd.Data
 
 
 def read_diagnostics(path: Path) -> pd.DataFrame | None:
-    """epoch, place, layer, kind and MEASURES; None where the file is missing or says something else."""
+    """epoch, place, layer, kind and MEASURES; None where the file is missing or has other columns."""
     table = read_parquet(path)
     if table is None or not {"epoch", "layer", "kind", *MEASURES} <= set(table) or table.empty:
         return None
@@ -89,7 +89,7 @@ def has_weights(kinds: pd.Series) -> "pd.Series[bool]":
 
 
 def findings(rows: pd.DataFrame) -> list[str]:
-    """A sentence for each thing that is clearly wrong in all seeds of a cell; the thresholds are this module's."""
+    """A sentence for each fault found in all seeds of a cell by RULES."""
     sentences = []
     for cell, own in rows.groupby("cell", sort=False):
         n = own["seed"].nunique()
@@ -101,7 +101,7 @@ def findings(rows: pd.DataFrame) -> list[str]:
 
 
 def _dead(own: pd.DataFrame) -> str:
-    """Rectifiers with more than DEAD of their units dead in the last epoch of all seeds, by when it began."""
+    """The rectifiers with more than DEAD of their units dead in the last epoch of all seeds, by the first epoch."""
     layers = own.loc[rectifies(own["kind"])]
     since: dict[int, list[str]] = {}
     share: list[float] = []

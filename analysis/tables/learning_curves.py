@@ -42,7 +42,7 @@ def curves_table(records: Records, cells: Sequence[str]) -> pd.DataFrame:
 
 
 def epochs_of_cells(records: Records, cells: Sequence[str]) -> pd.DataFrame:
-    """The epochs of these cells' trials, as far as they are whole."""
+    """The epochs of these cells' trials, without failed and diverged ones."""
     trials = records.trials
     kept = trials.loc[~trials["status"].isin([DIVERGED, FAILED]) & trials["cell"].isin(list(cells))]
     return records.epochs.merge(kept[["trial", "cell"]], on="trial")
@@ -70,10 +70,10 @@ STABILITY = register(
 
 
 def stability_table(records: Records, cells: Sequence[str]) -> pd.DataFrame:
-    """One row a cell in the order given: mean, standard deviation and 95 % t interval of both over finished trials.
+    """One row per cell in the order given: mean, deviation and 95 % t interval of STEADINESS over finished trials.
 
-    Cells none of whose finished trials has a curve long enough are left out. An interval may reach below zero, which
-    neither figure can.
+    Cells none of whose finished trials has a long enough curve are left out. An interval may reach below zero although
+    neither measure can.
     """
     known = records.finished.dropna(subset="val_roughness")
     by_cell = known.groupby("cell")

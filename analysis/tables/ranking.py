@@ -1,8 +1,8 @@
-"""Cells in order of merit. An ablation is ranked by its primary metric, a search by the validation counterpart.
+"""The ranking of cells: of an ablation by its primary metric, of a search by the validation counterpart.
 
-Only finished trials enter the figures; a cell without one comes last, with nulls, but is listed and counted. A cell
-with trials that a scheduler stopped comes after those without: a value after 3 epochs is not comparable with one after
-20, and the seeds that were let go on flatter their cell.
+Only finished trials enter the statistics; a cell without one comes last, with nulls, but is listed and counted. A cell
+with trials stopped by a scheduler comes after those without: a value after 3 epochs is not comparable with one after
+20, and the seeds that were not stopped bias their cell's mean.
 """
 
 from collections.abc import Sequence
@@ -31,12 +31,12 @@ from analysis.tables.spec import (
 )
 from core.metrics import counterpart, maximised, split_of
 
-# Behind the settings, and only where a trial was stopped; the mean is of the ranked metric at the epochs they reached.
+# After the settings, and only where a trial was stopped; the mean is of the ranked metric at the last epoch reached.
 STOPPED_COLUMNS = ("n_stopped", "stopped_mean", "stopped_epochs")
 
 
 def _mean(row: Row) -> str | None:
-    """Of a cell whose trials were all stopped what they reached; else the number itself."""
+    """The text for a cell whose trials were all stopped (`reached`); None for others, shown as the number."""
     if pd.isna(row["mean"]) and pd.notna(row.get("stopped_mean")):
         return reached(row, number(row["stopped_mean"]))
     return None
@@ -84,12 +84,12 @@ COLUMNS = tuple(column.key for column in RANKING.columns if column.key not in (*
 
 
 def _is_metric(table: pd.DataFrame, split: str) -> bool:
-    """Whether the metric that is ranked by is of this split, and stands in the table as its mean."""
+    """Whether the ranked metric is of this split, so that column `mean` holds it already."""
     return bool(len(table)) and split_of(str(table["metric"].iloc[0]))[0] == split
 
 
 def ranking_table(records: Records) -> pd.DataFrame:
-    """One row a cell, best first, then the levels of each factor (ablation) or the varied settings (search)."""
+    """One row per cell, best first; the last columns are the levels of factors or a search's varied settings."""
     metric = records.ranked_metric
     cells = pd.Index(list(records.cells), dtype="str")
     table = pd.DataFrame({"cell": cells, "metric": metric})
@@ -119,7 +119,7 @@ def ranking_table(records: Records) -> pd.DataFrame:
 
 
 def _by_cell(records: Records, metric: str, status: str, figures: Sequence[str]) -> NDArray[np.float64]:
-    """Statistics of a metric over the trials of one status [cell, figure]; null where nobody recorded the metric."""
+    """Statistics of a metric over the trials of one status [cell, figure]; null where no trial recorded the metric."""
     rows = records.of_status(status)
     by_cell = metric_values(rows, metric).groupby(rows["cell"])
     table = pd.DataFrame({figure: by_cell.agg(figure) for figure in figures})
@@ -143,10 +143,10 @@ def _order(table: pd.DataFrame, maximise: bool) -> pd.Index:
 
 
 def settings_columns(records: Records) -> pd.DataFrame:
-    """A column a factor (ablation) or a varied setting (search), a row a cell in the order of `records.cells`.
+    """One column per factor (ablation) or varied setting (search), one row per cell in the order of `records.cells`.
 
-    A setting that a configuration does not have, because its condition does not hold, is missing.
-    A factor that has the name of a column of the table is called `factor NAME`.
+    A setting is missing where its condition does not hold. A factor with the name of a column of the ranking is called
+    `factor NAME`.
     """
     if records.is_search:
         return _varied_settings(records)
@@ -182,7 +182,7 @@ def settings_of_cells(ranking: pd.DataFrame) -> list[str]:
 
 
 def best_cell(records: Records, ranking: pd.DataFrame) -> str | None:
-    """The cell that leads the ranking, of a path the last chosen step; None while no such cell has finished.
+    """The first cell of the ranking, for a path the last chosen step; None while no such cell has finished.
 
     A path's ranking also holds the candidates that validation rejected: one of them may lead it by its test metric.
     """

@@ -1,6 +1,6 @@
-"""What two runs were: the configuration of each cell as plain values, and everything that differs between the runs.
+"""The configurations of two runs' cells as plain values, and everything that differs between the runs.
 
-Columns of settings are typed run by run, so that 1 may be 1.0 or JSON text in another run: values are made plain first.
+Columns of settings are typed run by run, so that 1 may be 1.0 or JSON text in another run: values are normalised first.
 """
 
 import json
@@ -32,9 +32,9 @@ DIFFERENCES = register(
     )
 )
 NONE, NOT_RECORDED = "none", "not recorded"
-# Where things lie, for the content of the data is their fingerprint; and what trials draw, which changes no number.
+# Settings not compared: paths (the fingerprint stands for the data), and what trials draw, which changes no result.
 PLACES = ("dataset.path", "inspect")
-# Options that say where things lie, and those whose effect is listed by its own name.
+# Options not listed: paths, and those whose effect is listed under a name of its own.
 SILENT_OPTIONS = {"data_root", "cache_dir", "seeds", "epochs", "samples", "levels", "settings", "design"}
 
 Config = dict[str, Any]
@@ -57,7 +57,7 @@ class Run:
 
     @cached_property
     def recorded(self) -> set[str]:
-        """Every setting that a trial of the run recorded: an earlier version of the program knew fewer."""
+        """Every setting that a trial of the run recorded; earlier versions of the program had fewer settings."""
         names = (str(name) for name in self.records.trials)
         return {name.removeprefix(CONFIG_PREFIX) for name in names if name.startswith(CONFIG_PREFIX)}
 
@@ -74,7 +74,7 @@ class Run:
         return (self.records.study.get("data") or {}).get("fingerprint")
 
     def finished(self, settings: Container[str]) -> dict[tuple[str, int], dict[str, Any]]:
-        """Finished trials by configuration, as far as `settings` tell, and seed."""
+        """Finished trials by configuration (its `settings` only) and seed."""
         rows = self.records.finished
         both = zip(_configs(rows), rows_of(rows), strict=True)
         return {(text_of(config, settings), row["seed"]): row for config, row in both}
@@ -98,7 +98,7 @@ def same_configuration(a: Run, b: Run, cell_a: str, cell_b: str) -> bool:
 
 
 def text_of(config: Mapping[str, Any], settings: Container[str]) -> str:
-    """Those of a configuration's settings, equal for equal ones, wherever their files lie."""
+    """The chosen settings of a configuration as JSON text, without paths; equal for equal settings."""
     kept = {name: value for name, value in sorted(config.items()) if name in settings and not within(name, PLACES)}
     return json.dumps(kept)
 
@@ -130,8 +130,8 @@ def _plain(value: Any) -> Any:
 
 
 def differences_table(a: Run, b: Run) -> pd.DataFrame:
-    """Where two runs lie, and what differs between them apart from their results, as text; nothing equal is listed."""
-    # Before its first trial a run has its study's settings only, which must not be held against resolved ones.
+    """The two runs' directories, and as text what differs between them apart from results; nothing equal is listed."""
+    # Before its first trial a run has only its study's settings, which are not comparable with resolved ones.
     settings = _resolved if a.configs and b.configs else _asked
     facts_a, facts_b = _facts(a) | settings(a), _facts(b) | settings(b)
     rows = [
@@ -184,7 +184,7 @@ def _in_words(value: Any) -> str:
 
 
 def notes(a: Run, b: Run) -> list[str]:
-    """Sentences: whether the data are the same, how far unfinished runs are, how many trials were repeated exactly."""
+    """Notes: whether the data are the same, the progress of unfinished runs, how many trials were repeated exactly."""
     said = [] if same_data(a, b) else ["The runs used different data, so no seeds are paired."]
     for name, run in (("A", a), ("B", b)):
         if run.records.is_unfinished:

@@ -1,7 +1,7 @@
-"""What a table of the report is: its columns, caption and place, written once for all its forms.
+"""The specification of a report's table: columns, caption and place, defined once for all its output forms.
 
-CSV, Parquet and Markdown hold every column under its key. A paper (LaTeX), the page (HTML) and the terminal show those
-that say so, under their heads. `register` adds a table; nothing else needs to know it.
+CSV, Parquet and Markdown hold every column under its key. A paper (LaTeX), the page (HTML) and the terminal show only
+the columns marked for them, under their heads. `register` is all that a new table needs.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -24,7 +24,7 @@ TERMINAL_ROWS = 40
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table. `key` is its name in files, `head` its head for people (the key in words)."""
+    """A column of a table. `key` is its name in files, `head` its heading elsewhere (by default the key in words)."""
 
     key: str
     kind: Kind = "number"
@@ -84,7 +84,7 @@ REFERENCE = Column(
 
 @dataclass(frozen=True)
 class ReportData:
-    """What registered tables and figures are made from: a run's records and files, and the tables made before."""
+    """The input of registered tables and figures: a run's records and files, and the tables made before."""
 
     records: Records
     run: RunDirectory
@@ -93,10 +93,10 @@ class ReportData:
 
 @dataclass(frozen=True)
 class TableSpec:
-    """A table by its `name`, which is its file's or what its file's name begins with.
+    """A table by its `name`, which is its file name or a prefix of it.
 
-    `caption` is a paper's, in which {metric}, {n} (runs) and {family} (rows corrected for) are filled in. On the page
-    the table stands in `section` under `heading` with `text`; without a section whoever places it there does.
+    `caption` is for papers; {metric}, {n} (runs) and {family} (rows corrected for) are filled in. On the page the table
+    stands in `section` under `heading` with `text`; without a section `analysis.report.sections` places it.
     """
 
     name: str
@@ -115,7 +115,7 @@ class TableSpec:
     """of points, for programs: without Markdown and LaTeX"""
 
     def titled(self, table: pd.DataFrame) -> str:
-        """What stands above the table in a terminal."""
+        """The title above the table in a terminal."""
         if self.title is not None:
             return self.title(table)
         if "metric" in table:
@@ -123,18 +123,18 @@ class TableSpec:
         return self.heading or self.name
 
     def frame(self, rows: Iterable[Row]) -> pd.DataFrame:
-        """The rows as a table of these columns, each of its type; what a row lacks is null."""
+        """The rows as a table of these columns, with their dtypes; values that a row lacks are null."""
         table = pd.DataFrame(list(rows), columns=[column.key for column in self.columns])
         kinds = {c.key: c.dtype or DTYPES.get(c.kind, "") for c in self.columns}
         return table.astype({key: dtype for key, dtype in kinds.items() if dtype})
 
     def columns_of(self, table: pd.DataFrame) -> list[Column]:
-        """The columns that the table has, in its own order, those that the spec does not know as settings."""
+        """The table's columns, in its own order; those that the spec does not list get a default specification."""
         known = {column.key: column for column in self.columns}
         return [known.get(str(name)) or _unknown(table, str(name)) for name in table]
 
     def shown(self, table: pd.DataFrame, form: str) -> list[Column]:
-        """The columns of a paper, page or terminal, in the order of the spec, then those that it does not know."""
+        """The columns shown in `form` (paper, page or terminal), in the order of the spec, then those not in it."""
         places = {column.key: place for place, column in enumerate(self.columns)}
         columns = sorted(self.columns_of(table), key=lambda column: places.get(column.key, len(places)))
         if form == TERMINAL:
@@ -145,7 +145,7 @@ class TableSpec:
 
 
 def _unknown(table: pd.DataFrame, name: str) -> Column:
-    """A column by its name and values, of a table that does not say what it is."""
+    """The specification of a column that the table's spec does not list, by its name and values."""
     if name.startswith("ci_low") and (upper := name.replace("low", "high")) in table:
         return Column(name, "interval", name.replace("ci_low", "interval"), upper=upper)
     if name in ("half_width", "best", "is_baseline") or (
@@ -165,7 +165,7 @@ TABLES: dict[str, TableSpec] = {}
 
 
 def register(spec: TableSpec) -> TableSpec:
-    """Have a table in every report; ValueError where its name is taken."""
+    """Adds a table to every report; ValueError where its name is taken."""
     if spec.name in TABLES:
         raise ValueError(f"table {spec.name!r} is registered already")
     TABLES[spec.name] = spec
@@ -173,6 +173,6 @@ def register(spec: TableSpec) -> TableSpec:
 
 
 def spec_of(name: str) -> TableSpec:
-    """The spec of a table by its file's name: the longest name that this begins with."""
+    """The spec of a table by its file name: the one with the longest name that is a prefix of it."""
     known = [spec for key, spec in TABLES.items() if name == key or name.startswith(f"{key}_")]
     return max(known, key=lambda spec: len(spec.name), default=TableSpec(name))

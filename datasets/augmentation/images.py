@@ -1,8 +1,8 @@
-"""Random changes of whole training batches, on their device, each image with its own draws.
+"""Random augmentation of whole training batches on their device, each image with its own draws.
 
 Every operation draws from its own generator, always on the CPU: turning one on changes no draw of another, and every
-device gets the same numbers. Geometry is one interpolation however many operations are on; where torchvision chains
-them it interpolates (and darkens the border) once for each.
+device gets the same numbers. All geometric operations share one interpolation; torchvision chains them and so
+interpolates (and darkens the border) once for each.
 """
 
 import math
@@ -65,7 +65,7 @@ class Draws:
         return whole[:, :2]
 
     def moves(self, n: int) -> Moves:
-        """What `apply` needs for n images; `back` (n, 2, 3) leads from a pixel of the result to where it is sampled."""
+        """The tensors that `apply` needs for n images; `back` (n, 2, 3) maps a pixel of the result to its source."""
         if self.rotation is None and self.translate is None:
             return self.values(*FLIPS, "crop", *COLOUR)
         back = torch.linalg.inv(_rigid(self, n)).float()[:, :2]
@@ -189,7 +189,7 @@ def _resample(images: Tensor, moves: Moves) -> Tensor:
 
 
 def paired(x: Tensor, y: Tensor) -> Tensor:
-    """(B, H, W, 2) of two (B, H, W), kept in two planes: read as fast as pairs of coordinates, and written faster."""
+    """(B, H, W, 2) from two (B, H, W), stored as two planes: as fast to read as interleaved pairs, faster to write."""
     return torch.stack([x, y], 1).permute(0, 2, 3, 1)
 
 

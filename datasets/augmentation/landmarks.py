@@ -1,8 +1,8 @@
-"""Random changes of faces together with their landmarks: the draws of `augmentation`, in the photo's own geometry.
+"""Random augmentation of faces together with their landmarks, in the geometry of the photo.
 
-A stored crop may be squeezed (a box is rarely square) and may show more than the network sees. So a rotation turns the
-photo, not the squeezed image, and what it turns in from outside the crop is photo and not black; beyond what is
-stored the edge repeats. Images and landmarks move by the same matrices.
+A stored crop may be squeezed (boxes are rarely square) and larger than the network's input. A rotation therefore
+rotates the photo, not the squeezed crop, and fills the corners with stored photo, not with black; beyond the stored
+area the edge repeats. Images and landmarks are transformed by the same matrices.
 """
 
 from collections.abc import Iterable
@@ -20,13 +20,13 @@ from datasets.base import central_crop
 
 
 def apply_points(images: Tensor, points: Tensor, moves: Moves, crop: int, order: Tensor) -> tuple[Tensor, Tensor]:
-    """The changes of `point_moves`, on stored images and their landmarks; `order` is `mirrored_order`'s."""
+    """Applies the moves of `point_moves` to stored images and their landmarks; `order` is from `mirrored_order`."""
     images, points = move(images, points, moves, crop, order)
     return jitter(images, moves), points
 
 
 def mirrored_order(landmarks: int, flip_pairs: Pairs) -> Tensor:
-    """(landmarks,) of each landmark, the one that takes its place in a mirrored image."""
+    """(landmarks,) int64: for each landmark, the index of the one that takes its place in a mirrored image."""
     found = torch.arange(landmarks)
     for left, right in flip_pairs:
         found[left], found[right] = right, left
@@ -36,9 +36,9 @@ def mirrored_order(landmarks: int, flip_pairs: Pairs) -> Tensor:
 def rotate_fixed(
     images: Tensor, points: Tensor, degrees: float, rows: Iterable[int], crop: int = 0, aspects: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Each example turned by its own angle, the same at every call: for evaluation. Shapes as in `augment_points`.
+    """Each example rotated by its own angle, the same at every call: for evaluation.
 
-    `rows` (B,) are the examples' numbers in their split; their angles are `fixed_angles` of them.
+    `rows` (B,) are the examples' numbers in their split, which decide their angles (`fixed_angles`).
     """
     size = crop or images.shape[-1]
     draws = Draws(size, size, rotation=fixed_angles(rows, degrees) if degrees else None)
@@ -57,10 +57,10 @@ def _fixed_unit(row: int) -> float:
 
 
 def point_moves(draws: Draws, n: int, stored: int, aspects: Tensor | None) -> Moves:
-    """What `apply_points` needs of the draws of n crops of images that are `stored` pixels wide and high.
+    """The tensors that `apply_points` needs for n crops of images that are `stored` pixels wide and high.
 
-    `there` (n, 2, 3) moves landmarks, `mirrored` (n,) says whose are exchanged, and `back` (n, 2, 3), where anything is
-    interpolated, leads from a pixel of the crop to the stored image.
+    `there` (n, 2, 3) maps landmarks; `mirrored` (n,) marks images whose landmark pairs are swapped; `back` (n, 2, 3),
+    present where anything is interpolated, maps a pixel of the crop to the stored image.
     """
     if not draws.values(*GEOMETRY):
         return draws.values(*COLOUR)
@@ -74,14 +74,14 @@ def point_moves(draws: Draws, n: int, stored: int, aspects: Tensor | None) -> Mo
 
 
 def move(images: Tensor, points: Tensor, moves: Moves, crop: int, order: Tensor) -> tuple[Tensor, Tensor]:
-    """The geometry of `point_moves` on stored images and landmarks; colour is left alone."""
+    """Applies the geometry of `point_moves`, without its colour, to stored images and landmarks."""
     exact = "back" not in moves  # nothing is interpolated
     images = mirrored(central_crop(images, crop), moves) if exact else _sampled(images, moves["back"], crop)
     return images, _moved_points(points, moves, order)
 
 
 def point_matrices(draws: Draws, n: int, aspects: Tensor | None) -> Tensor:
-    """(n, 2, 3) float64 on the CPU as `Draws.matrices`, but turning in the photo: S⁻¹ R S, S = diag(aspect, 1)."""
+    """(n, 2, 3) float64 on the CPU as `Draws.matrices`, but rotating the photo: S⁻¹ R S, S = diag(aspect, 1)."""
     if draws.rotation is None or aspects is None:
         return draws.matrices(n)
     stretch = aspects.detach().double().cpu()
@@ -123,7 +123,7 @@ def _moved_points(points: Tensor, moves: Moves, order: Tensor) -> Tensor:
 
 
 def _is_mirrored(draws: Draws, n: int) -> Tensor:
-    """(n,) bool: flipped in one direction; an image flipped in both is only turned, and left stays left."""
+    """(n,) bool: flipped along one axis; flipping along both is a rotation, which swaps no landmarks."""
     mirrored = torch.zeros(n, dtype=torch.bool)
     for flips in (draws.flip, draws.vertical_flip):
         if flips is not None:

@@ -1,4 +1,4 @@
-"""Which random changes training batches get: settings alone, so that they are described and checked without torch."""
+"""Settings of the augmentation of training batches, apart from its code so that reading them needs no torch."""
 
 from collections.abc import Sequence
 from typing import Annotated, Self
@@ -60,13 +60,13 @@ class Augmentation(Component):
         return self == Augmentation()
 
     def faults(self, n_channels: int) -> list[str]:
-        """What cannot take effect on images of so many channels."""
+        """Faults of operations that have no effect on images of `n_channels` channels."""
         inert = [name for name in ("saturation", "hue") if getattr(self, name) and n_channels == 1]
         return [f"augmentation.{name} = {getattr(self, name)}: has no effect on grey images" for name in inert]
 
 
 def point_faults(settings: Augmentation, flip_pairs: Pairs) -> list[str]:
-    """Changes that faces with landmarks cannot take."""
+    """Faults of flips that are on for faces with landmarks although `dataset.flip_pairs` is empty."""
     return [
         f"augmentation.{name} = True: a mirrored face needs dataset.flip_pairs, its (left, right) landmarks"
         for name in FLIPS

@@ -1,1 +1,1 @@
-"""Decoded data, once per machine: the Arrow file, the digests it is named by, the rows that a trial takes of it."""
+"""The cache of decoded data, one a machine: the Arrow file, digests of the sources, the rows that a trial uses."""

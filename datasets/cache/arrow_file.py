@@ -1,4 +1,4 @@
-"""One decoded data set as one Arrow IPC file: a record batch a split, opened by mapping, without a copy.
+"""One decoded data set as one Arrow IPC file: one record batch per split, memory-mapped without a copy.
 
 The mapping is private and copy-on-write: a stray in-place write stays in its process and never reaches the file.
 """
@@ -156,7 +156,7 @@ def _split(batch: pa.RecordBatch, info: DatasetInfo, mapping: mmap.mmap, start: 
 def fingerprint(
     classes: Sequence[str], image_shape: tuple[int, int, int], n_points: int, splits: Mapping[str, Examples]
 ) -> str:
-    """Hex digest of all that training can see; the same on every machine and under every path."""
+    """Hex digest of all that training reads; the same on every machine and under every path."""
     sizes = {name: len(splits[name]) for name in SPLITS}
     digest = blake2b(json.dumps([list(classes), image_shape, n_points, sizes]).encode(), digest_size=16)
     for name in SPLITS:

@@ -91,9 +91,9 @@ def open_dataset(settings: DatasetSettings, arrow_path: Path) -> Dataset:
 def open_or_prepare(
     settings: DatasetSettings, file: Path, data_root: Path | None = None, cache_dir: Path | None = None
 ) -> Dataset:
-    """`open_dataset` on any node: where the driver's `file` is not, this node makes its own, once, and keeps it.
+    """`open_dataset` on any node: where the driver's `file` is missing, this node makes its own, once, and keeps it.
 
-    Raises DataError, naming the node, where neither the file nor the data are here, or the data are others.
+    Raises DataError, naming the node, if neither the file nor the data are here, or the data are not the driver's.
     """
     if file.exists():
         return open_dataset(settings, file)
@@ -174,7 +174,7 @@ def _in_order(rows: Sequence[Row], seed: int) -> list[Row]:
 
 @dataclass(frozen=True)
 class _Columns:
-    """All that is decoded besides pixels, a row an example."""
+    """The decoded columns other than pixels, one row per example."""
 
     points: npt.NDArray[np.float32] | None
     aspects: npt.NDArray[np.float32] | None
@@ -199,7 +199,7 @@ class _Columns:
 
 
 def _decode(settings: DatasetSettings, source: Source, rows: Sequence[Row], pixels: int) -> tuple[_Columns, list[str]]:
-    """Writes image i to its place in the file `pixels`; returns all the rest and all faults."""
+    """Writes image i to its place in the file `pixels`; returns the other columns and all faults."""
     columns = _Columns.empty(len(rows), source.n_points)
     size = int(np.prod(source.image_shape))
 

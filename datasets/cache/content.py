@@ -1,6 +1,6 @@
 """Digests of the source's files, remembered by (size, times), so that an unchanged file is not read again.
 
-The memory is only a short cut: a moved, touched or copied folder is read once more and comes to the same digests.
+Remembering only saves time: a moved, touched or copied folder is read once more and gives the same digests.
 """
 
 import json
@@ -31,7 +31,7 @@ class Contents:
 
 
 def read_contents(source: Source, folder: Path) -> Contents:
-    """The digest of every file of the source; `folder` holds the memory, and need not be writable."""
+    """The digest of every file of the source; `folder` holds the remembered ones, and need not be writable."""
     contents = Contents()
     if not source.files:
         return contents

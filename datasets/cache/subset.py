@@ -1,6 +1,6 @@
 """Which decoded rows a trial trains on: validation joined, leaks dropped, long tail, limits, in this order.
 
-Nothing is decoded and no image is looked at: equal images are told by the digests in the cache file.
+No image is read: equal images are recognised by their digests in the cache file.
 """
 
 from collections.abc import Sequence

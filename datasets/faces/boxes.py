@@ -11,8 +11,8 @@ import numpy.typing as npt
 Box = tuple[float, float, float, float]
 MAX_IOU = 0.3
 """a non-face overlaps every face of its photo by less (intersection over union)"""
-_TRIES = 60  # random positions a box, before every position there is is looked at
-_ROWS = 256  # of positions looked at together
+_TRIES = 60  # random positions tried per box before all positions are searched
+_ROWS = 256  # rows of positions searched at a time
 
 
 def widened(box: Box, share: float, width: int, height: int) -> Box:

@@ -1,7 +1,7 @@
 """Grey crops of faces with landmarks, and of the same photos without a face, cut from photos by a labelled box.
 
-Every choice hangs on a photo's own name: which split it is in, where its non-faces lie. So adding a photo changes no
-other. A crop is named `PHOTO@x1,y1,x2,y2`, by its box in pixels of the photo.
+A photo's split and the positions of its non-faces depend on its own name alone, so adding a photo changes no other.
+A crop is named `PHOTO@x1,y1,x2,y2`, by its box in pixels of the photo.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def _text(file: Path) -> str:
 
 
 def _missing(root: Path, rows: Sequence[Row], faces_only: bool) -> list[str]:
-    """What keeps these rows from being trained and judged on."""
+    """Faults that make training or evaluation on these rows impossible."""
     splits = {(row.label, row.split) for row in rows}
     faults = [
         f"{root}: no faces in the {split} split; add photos (or, where splits are drawn, change dataset.split_seed)"

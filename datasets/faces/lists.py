@@ -26,7 +26,7 @@ Points = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class Line:
-    """One line that is right in itself."""
+    """One parsed line that has no fault by itself."""
 
     where: str
     """the file and the line's number, as faults name them"""
@@ -117,7 +117,7 @@ def photo_sizes(root: Path, first_named: Mapping[str, str], faults: list[str]) -
 
 
 def on_photos(lines: Iterable[Line], sizes: Mapping[str, tuple[int, int]], faults: list[str]) -> Iterator[Line]:
-    """The lines whose box has its centre in the photo: one at the edge may reach out, one outside is a mistake."""
+    """The lines whose box has its centre in the photo, even if it reaches over the edge; others are faults."""
     for line in lines:
         if line.photo not in sizes:
             continue

@@ -32,7 +32,7 @@ DOUBTFUL = {
     "from_backgrounds": "non-faces are from backgrounds",
     "boxes_beyond": "boxes reach beyond the edge of their photo and are clipped",
 }
-"""counts that a note is about, where there are any"""
+"""counts that get a note in the audit where they are above 0"""
 
 
 class CropSettings(DatasetSettings):
@@ -203,8 +203,8 @@ def _relative(points: Points | None, box: Box) -> Points | None:
 class _Backgrounds:
     """Photos without faces. Each falls into a split by its name and serves the faces of that split alone.
 
-    They lie on a ring by the hash of their names: a face takes the first one from its own place on, in which a box of
-    its size fits. So a new background takes over the faces just before it, and no others.
+    Consistent hashing: they lie on a ring by the hash of their names, and a face takes the first one after its own hash
+    in which a box of its size fits. So a new background takes over the faces just before it, and no others.
     """
 
     def __init__(self, root: Path, settings: CropSettings, faults: list[str]) -> None:

@@ -1,1 +1,1 @@
-"""Where the data lies on disk: one file a data set, and how folders, names and image files are read."""
+"""The sources of data on disk: one module per data set, and the reading of folders, names and image files."""

@@ -105,7 +105,7 @@ def _lines(file: Path, faults: list[str]) -> Iterator[_Line]:
 
 
 def _checked(root: Path, lines: Iterable[_Line], known: Sequence[str], faults: list[str]) -> Iterator[_Line]:
-    """The lines without faults, their paths and labels in one form."""
+    """The lines without faults, their paths and labels normalised."""
     seen: dict[str, int] = {}
     for number, name, text in lines:
         where = f"{root / CSV}:{number}"

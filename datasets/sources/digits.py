@@ -37,7 +37,7 @@ class Digits(DatasetSettings):
     def read_file(
         self, file: Path, image_shape: tuple[int, int, int], box: tuple[float, float, float, float] | None = None
     ) -> Record:
-        """A file is decoded as those of class folders are: its own are none."""
+        """A file is decoded as those of class folders are, as the digits have no files of their own."""
         from datasets.sources.image_decoding import image_record
 
         return super().read_file(file, image_shape, box) if box else image_record(file, *image_shape[:2])

@@ -1,6 +1,6 @@
 """Faces with one of seven expressions, grey 48 × 48: FER2013 in folders, or as the `fer2013.csv` of its competition.
 
-The classes are in the order of their names in both; the numbers in the csv are in another one.
+Classes are in the order of their names in both; the csv numbers the emotions in another order (EMOTIONS).
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -99,10 +99,10 @@ def class_folder_source(
 def complete_splits(
     given: Sequence[tuple[str, str | None]], seed: int, test: float = 0.2, validation: float = 0.15
 ) -> list[str]:
-    """The split of every (name, split that its source says or None).
+    """The split of every (name, split given by its source or None).
 
-    What the source says is kept, but for training rows where it has no test or validation at all: those are taken out
-    of them by `hash_split`, `test` of all of them, `validation` of the rest.
+    Given splits are kept; a test or validation split that the source lacks is taken out of the training rows by
+    `hash_split`: `test` is a share of all of them, `validation` of the rest.
     """
     present = {split for _, split in given}
     rates = {"test": 0 if "test" in present else test, "validation": 0 if "val" in present else validation}
@@ -110,7 +110,7 @@ def complete_splits(
 
 
 def find_images(root: Path) -> tuple[list[ImageFile], list[str]]:
-    """Every image of the tree in the order of names, and what is wrong with the tree.
+    """(every image of the tree in the order of names, the tree's faults).
 
     Symbolic links are followed; hidden files, other extensions and deeper folders are not looked at.
     """
@@ -171,7 +171,7 @@ def _split_faults(root: Path, split_of: dict[str, str | None]) -> list[str]:
 
 
 def class_faults(root: Path, classes: Sequence[str], rows: Sequence[Row]) -> list[str]:
-    """What keeps these rows from being trained and judged on; `root` only names them."""
+    """Faults that make training or evaluation on these rows impossible; `root` is only named in them."""
     faults = []
     if len(classes) < 2:
         found = f"only the class {classes[0]}" if classes else "no pictures in class folders"

@@ -1,4 +1,4 @@
-"""Image files → uint8 arrays, the one way: the data sets decode with it, and whoever predicts on a new image too.
+"""Decodes image files to uint8 arrays, for the data sets and for predictions on new images alike.
 
 Imports pillow: import this module where images are decoded, not where settings are described.
 """
@@ -72,7 +72,7 @@ def resized_array(pixels: npt.NDArray[np.uint8], channels: int, size: int) -> np
 
 @contextmanager
 def opened(file: Path, whole: bool = True) -> Iterator[Image.Image]:
-    """The image, not yet decoded and not too large; whatever fails in here is a DataError naming the file."""
+    """The image, not yet decoded; DataError naming the file if it is too large or anything fails in the block."""
     try:
         with Image.open(io.BytesIO(file.read_bytes()) if whole else file) as image:
             if image.width * image.height > MAX_PIXELS:

@@ -1,4 +1,4 @@
-"""Names that stand in the user's annotation files: brought to one form, and kept inside the data set's folder."""
+"""File names in the user's annotation files: normalised, and kept inside the data set's folder."""
 
 import posixpath
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def inside(name: str, folder: str = "") -> str | None:
-    """The path relative to the data set's folder that `name`, written in a file of the sub-folder `folder`, means.
+    """`name`, as written in a file in the sub-folder `folder`, as a path relative to the data set's folder.
 
     Either separator, Unicode's NFC form; None when it is absolute or leaves the data set's folder by "..". The check
     is one of names: symbolic links are the user's own and are followed.
@@ -25,7 +25,7 @@ def leaves(name: str) -> str:
 
 
 def file_of(root: Path, path: str) -> Path:
-    """The file that a name in NFC form means: on disk it may stand decomposed, as older Apple systems wrote it."""
+    """The file of a name in NFC form; on disk the name may be decomposed (NFD), as older Apple systems wrote it."""
     decomposed = root / unicodedata.normalize("NFD", path)
     return decomposed if not (root / path).exists() and decomposed.exists() else root / path
 

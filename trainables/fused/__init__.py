@@ -1,1 +1,1 @@
-"""Several trials trained at once in one process: stacked networks, CUDA graphs, and which is quickest."""
+"""Trains several trials at once in one process: stacked networks, CUDA graphs, and the choice between them."""

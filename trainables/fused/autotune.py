@@ -1,7 +1,7 @@
-"""Chooses the quickest way to train trials of one kind in one process that changes none of their numbers.
+"""Chooses the fastest execution mode for trials of one kind in one process that leaves their results unchanged.
 
-On a GPU a few steps on real data are timed, and a CUDA graph is used where its results equal those of plain steps to
-the bit, or as nearly as two runs of plain steps agree.
+On a GPU it times a few steps on real data. CUDA graphs are used where their results equal those of plain steps bit for
+bit or, where two runs of plain steps differ too, differ by about as much.
 """
 
 import json
@@ -22,24 +22,24 @@ from trainables.schedules import Constant
 from trainables.training.learner import Learner
 
 MOST = 16  # lanes that `auto` tries
-GAIN = 1.05  # times as many trials a second that `auto` asks of one more doubling
-ROUNDS, STEPS, SECONDS = 3, 9, 0.1  # each mode is timed in rounds of so many steps, or of fewer that take as long
-WORTH = 300  # steps that a bundle needs at least for timing to pay
-COMPARED = 12  # steps, in each of two epochs, after which a graph's numbers are compared
-SLACK = 4  # a graph may differ by so many times what two runs of plain steps differ by
+GAIN = 1.05  # minimum speed-up in trials per second for `auto` to double the lanes
+ROUNDS, STEPS, SECONDS = 3, 9, 0.1  # timing of a mode: rounds, steps a round at most, seconds a round
+WORTH = 300  # minimum steps of a bundle (trials × epochs × batches) for timing to pay off
+COMPARED = 12  # steps in each of two epochs before a graph's results are compared
+SLACK = 4  # a graph may differ by at most this multiple of the difference between two runs of plain steps
 
 Kernel = Literal["eager", "graphs", "grouped"]
 
 
 class ExecutionMode(NamedTuple):
-    """How trials are trained: `lanes` at a time, by this kernel: plain steps, a CUDA graph each, or stacked into one
-    network."""
+    """`lanes`: trials trained at a time. `kernel`: plain steps ("eager"), one CUDA graph per trial ("graphs"), or one
+    stacked network ("grouped")."""
 
     lanes: int = 1
     kernel: Kernel = "eager"
 
     def program(self, template: nn.Module) -> Program:
-        """A program of empty lanes for networks like `template`."""
+        """A program with empty lanes for networks of `template`'s architecture."""
         match self.kernel:
             case "graphs":
                 return Graphs()
@@ -49,7 +49,7 @@ class ExecutionMode(NamedTuple):
 
 
 class TrialKind(NamedTuple):
-    """Trials that can be trained side by side, by the configuration of one of them."""
+    """What trials that can be trained side by side share; `config` is that of one of them."""
 
     config: TrialConfig
     dataset: Dataset
@@ -58,7 +58,7 @@ class TrialKind(NamedTuple):
 
 @dataclass
 class Measurements:
-    """Measurements of trials that share a network, data, batch size and precision."""
+    """Timings and graph checks of trials that share network, data, batch size and precision."""
 
     seconds: dict[ExecutionMode, float] = field(default_factory=dict)
     """of one trial's step in each mode"""
@@ -67,7 +67,7 @@ class Measurements:
 
 
 class Probe:
-    """New learners of a kind, with seeds from `first` on, trained in one mode."""
+    """Trains new learners (seeds `first`, `first` + 1, …) in one mode, to time it or to compare its results."""
 
     def __init__(self, kind: TrialKind, mode: ExecutionMode, first: int = 0) -> None:
         config, dataset, device = kind
@@ -90,9 +90,9 @@ class Probe:
 
 
 def best_mode(kind: TrialKind, trials: int, wanted: int | Literal["auto"], measured: Measurements) -> ExecutionMode:
-    """The mode for so many trials: `wanted` at a time, or as many as train most of them a second.
+    """The mode for `trials` trials: `wanted` at a time; "auto" is the number with the most trials per second.
 
-    Nothing is timed where there is no choice, and for trials that are over before it is known.
+    Nothing is timed where there is no choice, or where the trials take too few steps for timing to pay off.
     """
     cuda, batches = kind.device.type == "cuda", whole_batches(kind)
     if isinstance(wanted, int) and wanted > 1:
@@ -102,8 +102,7 @@ def best_mode(kind: TrialKind, trials: int, wanted: int | Literal["auto"], measu
 
 
 def best_graphs(kind: TrialKind, trials: int, measured: Measurements) -> ExecutionMode:
-    """Plain steps, or graphs of as many trials as train most of them a second; the first doubling that gains nothing
-    ends the search."""
+    """Plain steps, or CUDA graphs of 1, 2, 4, … trials at once: the lanes are doubled while throughput grows."""
     best, lanes = ExecutionMode(), 1
     while lanes <= min(trials, MOST) and sound(kind, lanes, measured):
         mode = ExecutionMode(lanes, "graphs")
@@ -125,16 +124,16 @@ def _seconds(kind: TrialKind, mode: ExecutionMode, measured: Measurements) -> fl
 
 
 def seconds_a_step(kind: TrialKind, mode: ExecutionMode) -> float:
-    """Seconds of one trial's step in a mode, at a constant learning rate; infinite where memory does not suffice."""
+    """Seconds per training step of one trial in a mode, at a constant learning rate; inf when out of memory."""
     took: list[float] = []
     graphs = mode.kernel == "graphs"
     batches = STEPS if graphs else 1
     try:
         probe = Probe(kind._replace(config=kind.config.model_copy(update={"schedule": Constant()})), mode)
-        for _ in range(2):  # in the first epoch memory is taken, and a step captured
+        for _ in range(2):  # the first epoch warms up: it allocates memory and captures a step
             began = time.perf_counter()
             probe(batches)
-        if not graphs:  # the same for any number of lanes, as an epoch's beginning and end are timed too
+        if not graphs:  # graphs always take STEPS: an epoch's start and end are timed too, and must weigh alike
             batches = max(1, min(STEPS, int(SECONDS * mode.lanes / (time.perf_counter() - began))))
         while len(took) < ROUNDS:
             began = time.perf_counter()
@@ -146,7 +145,7 @@ def seconds_a_step(kind: TrialKind, mode: ExecutionMode) -> float:
 
 
 def sound(kind: TrialKind, lanes: int, measured: Measurements) -> bool:
-    """Whether graphs of so many trials at once give the numbers of plain steps, tried with two at most."""
+    """Whether CUDA graphs of `lanes` trials at once give the results of plain steps; tested with at most two lanes."""
     lanes = min(2, lanes)
     key = (lanes, json.dumps({name: _kept(value) for name, value in flatten(kind.config).items()}, default=str))
     if key not in measured.sound:
@@ -160,7 +159,7 @@ def _kept(value: Any) -> Any:
 
 
 def graphs_agree(kind: TrialKind, lanes: int) -> bool:
-    """Whether graphs give the results of plain steps: to the bit, where two runs of plain steps do."""
+    """Whether CUDA graphs give the results of plain steps, as `_agree` compares them; False where capturing fails."""
     try:
         found = _trained(kind, ExecutionMode(lanes, "graphs"))
         first, second = (_trained(kind, ExecutionMode(lanes)) for _ in range(2))
@@ -170,7 +169,7 @@ def graphs_agree(kind: TrialKind, lanes: int) -> bool:
 
 
 def _trained(kind: TrialKind, mode: ExecutionMode) -> list[Tensor]:
-    """The results of some steps of two epochs."""
+    """Results of new learners after COMPARED steps in each of two epochs."""
     probe = Probe(kind, mode)
     for _ in range(2):
         probe(COMPARED)
@@ -178,10 +177,10 @@ def _trained(kind: TrialKind, mode: ExecutionMode) -> list[Tensor]:
 
 
 def _agree(found: Tensor, first: Tensor, second: Tensor) -> bool:
-    """Whether `found` is `first` to the bit.
+    """Whether `found` (by graphs) equals `first` (by plain steps) bit for bit.
 
-    Where the `second` run is not, `found` has to be near, or within SLACK times their difference; counts, of
-    which one near a tie may fall to either side, are not looked at then.
+    If `second`, another run of plain steps, differs from `first` too, `found` need only be near it, or within SLACK
+    times that difference. Integer counts are then not compared: an image near a tie may count either way.
     """
     if _same(first, second):
         return _same(found, first)

@@ -1,7 +1,7 @@
-"""Runs a learner's steps as replays of a CUDA graph, captured from one of them.
+"""Runs a learner's training steps by replaying a CUDA graph captured from one of them.
 
-Python decisions are baked into a graph, so it is captured again where any of them changes; what changes from batch to
-batch, and every number, is read on the device. See "CUDA Graphs" in torch's notes on CUDA semantics.
+A graph fixes what Python decided during the capture, so a change of optimizer or learning rate forces recapture.
+Batches are read on the device, by number. See "CUDA Graphs" in torch's notes on CUDA semantics.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from torch import Tensor
 from trainables.training.batch_draws import BatchDraws, EpochDraws
 from trainables.training.learner import Learner
 
-FEWEST = 8  # steps left in an epoch for which a capture pays: it stops the device, and takes as long as a few
+FEWEST = 8  # minimum steps left in an epoch for a capture to pay off: it stalls the device for a few steps' time
 
 
 class CapturedGraph:
@@ -31,10 +31,10 @@ class CapturedGraph:
 
 
 class GraphSteps:
-    """Runs a learner's epochs on a stream of its own; the graph is kept for the next epochs.
+    """Runs a learner's epochs on its own CUDA stream; the graph is reused in later epochs.
 
-    A learner does not know it: one that held its graph would hold itself, and what it has of the device, until garbage
-    is collected, which may be amid another's capture.
+    The learner holds no reference to this object: the cycle would keep its device memory until garbage collection,
+    which may run during another learner's capture.
     """
 
     def __init__(self, learner: Learner) -> None:
@@ -47,9 +47,9 @@ class GraphSteps:
         self.capture_key: Any = None
 
     def run(self, draws: EpochDraws) -> Iterator[None]:
-        """The steps of an epoch begun; at each yield one more is queued on the device.
+        """Runs the steps of an epoch, given its draws; each yield follows one more step queued on the device.
 
-        The first step after the capture key changed is never a replay: optimizers make their state in it.
+        The first step after a change of the capture key is run by Python: optimizers create their state in it.
         """
         own = self._begin(draws)
         equal = len(list(takewhile(lambda size: size == own.sizes[0], own.sizes)))
@@ -63,8 +63,8 @@ class GraphSteps:
                 torch.cuda.current_stream(self.stream.device).wait_stream(self.stream)
 
     def _begin(self, draws: EpochDraws) -> EpochDraws:
-        """Copy the draws to where the graph reads them, or drop the graph; where they are."""
-        capture_key = (self.learner.optimizer, self.learner.lr)  # Python state that a graph of a step is made of
+        """Copies the draws into the tensors that the graph reads, else drops the graph; returns the draws to use."""
+        capture_key = (self.learner.optimizer, self.learner.lr)  # baked into a graph; a change forces recapture
         if self.draws is None or capture_key != self.capture_key or not _copied(draws, self.draws):
             self.captured, self.capture_key, self.draws = None, capture_key, draws
         self.number.zero_()
@@ -73,7 +73,7 @@ class GraphSteps:
         return self.draws
 
     def _step(self, draws: EpochDraws, number: int, equal: int) -> None:
-        """Take the step of batch `number`, of which the first `equal` are of one size."""
+        """Trains on batch `number`; the first `equal` batches have one size, and can use the graph."""
         learner = self.learner
 
         def capturable() -> None:
@@ -89,14 +89,14 @@ class GraphSteps:
             capturable()
         else:
             self.captured = CapturedGraph(capturable, self.stream)
-            self.captured.replay()  # what Python counts was counted at the capture
+            self.captured.replay()  # without `_count`: Python counted this step during the capture
 
     def _streamed(self) -> contextlib.AbstractContextManager[Any]:
         return contextlib.nullcontext() if self.stream is None else torch.cuda.stream(self.stream)
 
 
 def _count(learner: Learner) -> None:
-    """Count a replayed step, as `Learner.optimizer_step` counts one that Python did."""
+    """Advances the learner's step counters after a replay, as `Learner.optimizer_step` does in a plain step."""
     if learner.clip is not None:
         learner.clip.steps += 1
     if learner.average is not None:
@@ -104,14 +104,14 @@ def _count(learner: Learner) -> None:
 
 
 def _batch_at(draws: EpochDraws, number: Tensor, equal: int) -> BatchDraws:
-    """One of the first `equal` batches, by its `number` (1,) int64, which is read on the device alone."""
+    """Batch `number` (a device tensor, (1,) int64) of the first `equal` ones; the host never reads the number."""
     size = draws.sizes[0]
     blocks = {name: values[: equal * size].unflatten(0, (equal, size)) for name, values in draws.values.items()}
     return {name: block.index_select(0, number)[0] for name, block in blocks.items()}
 
 
 def _copied(draws: EpochDraws, own: EpochDraws) -> bool:
-    """Whether the draws could be copied in place, as a graph keeps addresses: where sizes and names agree."""
+    """Copies `draws` into `own` in place (a CUDA graph keeps addresses); False if batch sizes or names differ."""
     if own.sizes != draws.sizes or own.values.keys() != draws.values.keys():
         return False
     for name, values in own.values.items():

@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 
 
 def fusion_key(spec: Mapping[str, Any]) -> str:
-    """Equal for trials (as `TrialSpec.to_dict`) that can be trained side by side."""
+    """A key of a trial (as `TrialSpec.to_dict`); trials with equal keys can be trained side by side."""
     config = spec["config"]
     model = {name: value for name, value in config["model"].items() if name != "dropout_rate"}
     training = [config["training"][name] for name in ("batch_size", "precision")]
@@ -39,43 +39,43 @@ class LaneError(Exception):
 
 
 def _each(learners: Mapping[int, Learner], call: Callable[[int, Learner], Result]) -> dict[int, Result]:
-    """`call`'s result for each lane's learner; LaneError says whose raised."""
+    """Calls `call` for each lane's learner; returns the results by lane. LaneError names the lane that raised."""
     found = {}
     for lane, learner in learners.items():
         try:
             found[lane] = call(lane, learner)
         except Exception as error:
-            if out_of_memory(error):  # which all of them took
+            if out_of_memory(error):  # all lanes took the memory, not this one alone
                 raise
             raise LaneError(lane, error) from error
     return found
 
 
 class Program:
-    """Trains the learners that have entered: here each by its own epoch, one after the other.
+    """Trains the learners that have entered; this base class trains them one after the other.
 
-    `stacked` is the number of lanes as far as numbers depend on it.
+    `stacked`: number of lanes if it affects the results (the order of sums), else 1.
     """
 
     stacked = 1
 
     def enter(self, lane: int, learner: Learner, capture: bool = False) -> None:
-        """Seat a learner; with `capture` its steps may be CUDA graphs."""
+        """Adds a learner in a lane; with `capture` its steps may be run as CUDA graphs."""
 
     def leave(self, lane: int, learner: Learner) -> None:
-        """Give a learner back as it was, but for what it has learnt."""
+        """Removes a learner from its lane; it keeps its trained weights, in memory of its own."""
 
     def kernel(self, lane: int) -> str:
-        """How the lane's learner is trained, as trials record it."""
+        """The name of the way the lane's learner is trained, as trials record it."""
         return "turns"
 
     def train(self, learners: Mapping[int, Learner], most: int | None = None) -> dict[int, dict[str, float]]:
-        """Train each for an epoch, or its first `most` batches: their training metrics. LaneError says whose raised."""
+        """Trains each for an epoch (or `most` batches); returns metrics by lane. LaneError names a failed lane."""
         return _each(learners, lambda _, learner: learner.train_epoch(most))
 
 
 class Graphs(Program):
-    """Each learner's steps as a CUDA graph on a stream of its own: the GPU runs those of all at once."""
+    """Runs each learner's steps as a CUDA graph on its own stream, so that the GPU runs all learners concurrently."""
 
     def __init__(self) -> None:
         self.graphs: dict[int, GraphSteps] = {}
@@ -113,7 +113,7 @@ def _steps(learner: Learner, draws: EpochDraws) -> Iterator[None]:
 
 
 class Grouped(Program):
-    """The learners' networks stacked into one, each in a lane of it."""
+    """Trains all learners by one stacked network, each in one of its lanes."""
 
     def __init__(self, template: nn.Module, lanes: int) -> None:
         self.model, self.stacked = StackedModel(template, lanes), lanes
@@ -138,7 +138,7 @@ class Grouped(Program):
         return _metrics(learners)
 
     def _step(self, learners: Mapping[int, Learner], draws: Mapping[int, BatchDraws]) -> None:
-        """`Learner.step` of each, but for one pass through all networks."""
+        """`Learner.step` of each learner, with one forward and backward pass of the stacked network."""
         batches = _each(learners, lambda lane, own: own.data.for_training(draws[lane]))
         some, like = next(iter(learners.values())), next(iter(batches.values())).images
         images = [batches[lane].images if lane in batches else torch.zeros_like(like) for lane in range(self.stacked)]

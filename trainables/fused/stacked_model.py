@@ -2,9 +2,8 @@
 
 Each network has a lane: channels k·C to (k + 1)·C − 1 of every activation are lane k's. Each parameter is stacked,
 (K, *shape), and a lane's own network holds views of its slices, so that its optimizer, clipping, averaging and
-checkpoints work on the stack without knowing. No operation mixes lanes: what one computes, NaN included, changes no bit
-of another's. Only how a convolution is cut into blocks, and with it the order of sums, differs from that of a network
-trained alone.
+checkpoints work on the stack unchanged. No operation mixes lanes: the values of one, NaN included, change no bit of
+another's. Results differ from those of a network trained alone only by the order of sums in convolutions.
 """
 
 import copy
@@ -18,16 +17,16 @@ from torch import Tensor, nn
 from torch.nn.functional import batch_norm, conv2d
 from torch.utils._pytree import tree_leaves, tree_map
 
-TOLERANCE = 1e-3  # of the largest number, in float32: reordered sums stay far below, a mixed-up channel far above
+TOLERANCE = 1e-3  # relative to the largest value, float32: reordered sums differ far less, mixed-up channels far more
 MIXES = "it mixes channels, so that lanes would mix"
 
 
 class UnfusableError(ValueError):
-    """A network that has no fused form; says why."""
+    """The network cannot be stacked; the message says why."""
 
 
 class StackedModel:
-    """`lanes` networks like `template`; an empty lane holds zeros."""
+    """Holds `lanes` networks of `template`'s architecture; the parameters of an empty lane are zero."""
 
     def __init__(self, template: nn.Module, lanes: int) -> None:
         self.lanes = lanes
@@ -50,17 +49,17 @@ class StackedModel:
         torch._foreach_zero_(self.gradients)
 
     def enter(self, lane: int, network: nn.Module) -> None:
-        """Copy a network's parameters and buffers into a lane, and make its own views of that."""
+        """Copies a network's parameters and buffers into a lane, and replaces them by views of the lane."""
         for path, layer in self.layers.items():
             layer.enter(lane, network.get_submodule(path))
 
     def leave(self, lane: int, network: nn.Module) -> None:
-        """Give a network memory of its own again, and leave zeros in its lane."""
+        """Copies a lane's values back into memory owned by the network, and zeroes the lane."""
         for path, layer in self.layers.items():
             layer.leave(lane, network.get_submodule(path))
 
     def draw_from(self, seeds: Iterable[int | None]) -> None:
-        """Seed dropout in each lane; None drops nothing."""
+        """Seeds dropout in each lane; None turns it off there."""
         generators = [
             None if seed is None else generator.manual_seed(seed)
             for seed, generator in zip(seeds, self.drawing, strict=True)
@@ -77,12 +76,12 @@ def check(
     batch: int = 4,
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> None:
-    """Compare the outer two of so many lanes with the same two networks alone, over a training step without dropout.
+    """Compares two networks in the first and last lane with the same two alone, over a training step without dropout.
 
-    UnfusableError where outputs, gradients or statistics differ, in float32, by more than reordered sums do; where NaN
-    in one lane changes a bit of the other (what a network does across channels by itself, as torch.cat or local
-    response normalisation, has no fused form); and where the two give other bits once they have changed places. Bits
-    are compared within `autocast`, the precision that is trained in.
+    UnfusableError where outputs, gradients or buffers differ in float32 by more than reordered sums do; where NaN in
+    one lane changes a bit of the other (operations across channels, as torch.cat or local response normalisation,
+    cannot be stacked); and where swapping the two lanes changes a bit. Bits are compared within `autocast`, the
+    training precision.
     """
     device = next(template.parameters()).device
     generator = torch.Generator(device).manual_seed(0)
@@ -174,7 +173,7 @@ def distance(mine: Tensor, other: Tensor) -> float:
 
 
 def _widened(template: nn.Module, lanes: int) -> nn.Module:
-    """`template` with every layer that holds numbers, and every dropout, in its wide form."""
+    """A copy of `template` with every dropout, and every layer with parameters or buffers, in its `_Wide` form."""
     program = copy.deepcopy(template)
     for path, module in template.named_modules():
         kinds = [wide for kind, wide in WIDE.items() if isinstance(module, kind)]
@@ -247,7 +246,7 @@ class _Linear(_Wide):
         rows = features.unflatten(1, (self.lanes, -1)).transpose(0, 1)
         found = rows @ self.weight.transpose(1, 2)
         if self.bias is not None:
-            # As a product, whose gradient is one too: a sum over images is cut into vectors across lanes.
+            # As a matrix product, whose gradient is one too: torch would sum over images in vectors that span lanes.
             found = torch.baddbmm(found, rows.new_ones(*rows.shape[:2], 1), self.bias[:, None])
         return found.transpose(0, 1).flatten(1)
 
@@ -301,7 +300,7 @@ class _Dropout(_Wide):
         return values * torch.cat(kept, 1)
 
     def _kept(self, part: Tensor, lane: int) -> Tensor:
-        """The mask of one lane: 0, and 1 / (1 − rate) for what is kept."""
+        """The mask of one lane: 0 for dropped units, 1 / (1 − rate) for kept ones."""
         channels_last = part.ndim == 4 and part.device.type == "cpu"
         form = torch.channels_last if channels_last else torch.contiguous_format
         noise = torch.empty(part.shape, dtype=part.dtype, device=part.device, memory_format=form)

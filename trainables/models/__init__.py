@@ -1,1 +1,1 @@
-"""The networks, one file a family; `trainables.registry` names them."""
+"""The networks, one module per family; `trainables.registry` names them."""

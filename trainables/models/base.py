@@ -1,6 +1,6 @@
 """Settings that all networks share: where batch norm and dropout are placed, initial weights, the output layers.
 
-Settings import no torch: `build` does, and network classes of our own stand in `trainables.models.networks`.
+Settings import no torch: `build` does, and our own network classes are in `trainables.models.networks`.
 """
 
 from abc import abstractmethod
@@ -55,7 +55,7 @@ class Model(Component):
     """end the output layers in a ReLU"""
 
     def build(self, image_shape: tuple[int, int, int], outputs: int, points: int = 0) -> "nn.Module":
-        """The network for (C, H, W) images, nothing placed, weights not yet seeded; ValueError where it cannot be.
+        """The network for (C, H, W) images, nothing placed, weights not yet seeded; ValueError if it cannot be built.
 
         `outputs` is the number of classes, `points` that of landmark coordinates (two a landmark). `relu_on_output`
         makes the output layers end in a ReLU without renaming them.
@@ -97,5 +97,5 @@ class Model(Component):
         return None
 
     def load_weights(self, network: "nn.Module") -> list[str]:
-        """Load the pretrained weights asked for over those drawn; the layers that they leave as drawn, by name."""
+        """Loads pretrained weights, if asked for; returns the names of the layers that keep their random weights."""
         return []

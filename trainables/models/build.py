@@ -9,7 +9,7 @@ from trainables.models.placement import place
 
 
 def build_network(config: TrialConfig, info: DatasetInfo, seed: int) -> nn.Module:
-    """The network of `config` for the data set's images; ValueError (PlacementError) where it cannot be."""
+    """The network of `config` for the data set's images; ValueError (PlacementError) if it cannot be built."""
     network = _bare(config, info)
     initialize(network, config.model, seed)
     place(network, config.model, info.input_shape)

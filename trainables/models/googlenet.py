@@ -51,11 +51,10 @@ class GoogLeNet(PretrainedModel):
     def initialize(self, module: "nn.Module", name: str) -> None:
         """torchvision's: weights from a truncated normal of deviation 0.01, biases as torch does.
 
-        The form without batch norm is not torchvision's and starts as torch's layers do: 22 layers of so small weights
-        would pass nothing on.
+        Without batch norm torch's defaults are kept: through 22 layers of such small weights the signal would vanish.
         """
         from torch import nn
 
         super().initialize(module, name)
         if self.batch_norm and isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.normal_(module.weight, std=0.01)  # without the cut, which lies 200 deviations away
+            nn.init.normal_(module.weight, std=0.01)  # not truncated: the cut is 200 standard deviations away

@@ -1,4 +1,4 @@
-"""Forward hooks for the time of a block."""
+"""Forward hooks that last for a `with` block."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping

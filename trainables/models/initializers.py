@@ -22,7 +22,7 @@ def initialize(network: nn.Module, settings: Model, seed: int) -> list[str]:
     with RngContext(torch.device("cpu")):
         for name, module in network.named_modules():
             if hasattr(module, "reset_parameters"):
-                # Not torch.manual_seed, which also asks for the whole call stack, for a millisecond.
+                # Not torch.manual_seed, which also collects the call stack and takes a millisecond.
                 torch.default_generator.manual_seed(derive_seed(seed, "initial weights", name))
                 if settings.initial_weights == "truncated_normal" and isinstance(module, nn.Conv2d | nn.Linear):
                     truncated_normal(module)

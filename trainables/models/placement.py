@@ -16,7 +16,7 @@ from trainables.models.hooks import watch_outputs
 
 
 class PlacementError(FaultError, ValueError):
-    """Layers that cannot be followed by what was asked."""
+    """Batch norm or dropout cannot be placed after these layers."""
 
 
 class Placed(nn.Sequential):

@@ -59,7 +59,7 @@ class PretrainedModel(Model):
 
     @property
     def architecture(self) -> str:
-        """Whose weights fit: a key of `FILES`."""
+        """The key in `FILES` of the weights that fit this network."""
         return self.name
 
     @model_validator(mode="after")
@@ -98,8 +98,8 @@ class PretrainedModel(Model):
 def load(
     network: "nn.Module", state: "Mapping[str, Tensor]", may_differ: Collection[str], untrained: Collection[str] = ()
 ) -> list[str]:
-    """Load `state` into the bare `network`; the layers left as they were: those `untrained`, and those of `may_differ`
-    whose shapes differ. WeightsError lists every other key that is missing, unexpected or of another shape."""
+    """Loads `state` into the bare `network`; returns the names of the layers left unchanged: those in `untrained`, and
+    those in `may_differ` whose shapes differ. WeightsError lists all other missing, unexpected or misshapen keys."""
     own = network.state_dict()
     mismatched = [key for key in own if key in state and own[key].shape != state[key].shape]
     left = {layer for key in mismatched if (layer := key.rpartition(".")[0]) in may_differ}

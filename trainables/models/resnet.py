@@ -16,7 +16,7 @@ class ResNetLayout(Model):
     """first layers: `small` for small images, `imagenet` as published"""
 
     def fit_stem(self, network: "nn.Module", channels: int) -> "nn.Module":
-        """`network` with the stem asked for, for images of so many channels."""
+        """`network` with the stem of the settings, for images of `channels` channels."""
         from torch import nn
 
         if self.stem == "small":

@@ -1,1 +1,1 @@
-"""What networks are trained for: criterion and metrics of classification, landmarks, faces."""
+"""The tasks (classification, landmarks, faces): criterion and metrics of each."""

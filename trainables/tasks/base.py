@@ -1,4 +1,4 @@
-"""What a network is trained for: the criterion, and the metrics that follow from its outputs.
+"""The base class of tasks: the training criterion, and the metrics computed from a network's outputs.
 
 Totals accumulate on the device and are read once an epoch, so the step loop never waits for the device.
 """
@@ -64,10 +64,10 @@ class Task(ABC):
 
     @abstractmethod
     def criterion(self, outputs: Any, batch: Batch) -> Terms:
-        """The trained criterion's parts over a batch."""
+        """The terms of the training criterion over a batch, by name."""
 
     def totals(self) -> Totals:
-        """Zeros to accumulate one pass into."""
+        """Accumulators for one pass over a split, all zero."""
         return {f"{name}.{part}": self._zero() for name in self.terms for part in ("sum", "count")}
 
     def _zero(self) -> Tensor:
@@ -75,18 +75,18 @@ class Task(ABC):
 
     @torch.no_grad()
     def add(self, totals: Totals, terms: Terms, outputs: Any, batch: Batch) -> None:
-        """Account for a batch."""
+        """Adds a batch to the totals, in place."""
         for name, term in terms.items():
             totals[f"{name}.sum"] += term.weight * term.total.detach()
             totals[f"{name}.count"] += term.count
 
     def metrics(self, totals: Totals) -> dict[str, float]:
-        """The figures of a pass; `loss` is the trained criterion, `reference` one that no setting changes."""
+        """Metrics of a pass: `loss` is the training criterion, `reference` a loss that no setting changes."""
         return {"loss": sum(_ratio(totals, name) for name in self.terms)}
 
     @abstractmethod
     def columns(self, outputs: Any, batch: Batch) -> dict[str, Tensor]:
-        """What the record says of each example, (B, …) tensors: `scores` (B, C), `points` (B, L, 2)."""
+        """The predictions to record for each example: `scores` (B, C), `points` (B, L, 2)."""
 
 
 def _ratio(totals: Totals, name: str) -> float:

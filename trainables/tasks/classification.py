@@ -1,4 +1,4 @@
-"""One label an image: cross entropy and its relatives, accuracies from counts of (label, prediction)."""
+"""Image classification: cross entropy and its variants, accuracies from a confusion matrix."""
 
 from typing import Any, ClassVar
 
@@ -26,11 +26,11 @@ class Classification(Task):
         return {"loss": Term(1.0, total, count)}
 
     def class_terms(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """(sum, count) of the loss over the labels alone."""
+        """(sum, count) of the classification loss, given one label per image."""
         return self.loss.terms(logits, labels, self.weights)
 
     def _mixed(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """`class_terms`; of a mixed batch, both labels' by their shares (Zhang et al. 2018)."""
+        """`class_terms`; for a mixup batch those of both labels, weighted by their shares (Zhang et al. 2018)."""
         total, count = self.class_terms(logits, batch.labels)
         if batch.second is None or batch.shares is None:
             return total, count
@@ -43,7 +43,7 @@ class Classification(Task):
 
     @torch.no_grad()
     def add(self, totals: Totals, terms: Terms, outputs: Any, batch: Batch) -> None:
-        """A mixed batch counts under its larger share's labels."""
+        """In a mixup batch each image counts under the label with the larger share."""
         super().add(totals, terms, outputs, batch)
         logits = outputs[0] if isinstance(outputs, tuple) else outputs
         labels = batch.labels
@@ -54,7 +54,7 @@ class Classification(Task):
         totals["confusion"].index_add_(0, cell, torch.ones_like(cell))
 
     def recalls(self, totals: Totals) -> tuple[Tensor, Tensor]:
-        """Examples and hits of each class, float64 on the CPU."""
+        """(examples, correct predictions) of each class, each (C,) float64 on the CPU."""
         confusion = totals["confusion"].reshape(self.classes, self.classes).cpu().double()
         return confusion.sum(1), confusion.diagonal()
 

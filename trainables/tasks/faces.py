@@ -1,4 +1,4 @@
-"""Face or not, and the landmarks of the faces."""
+"""Face/non-face classification together with landmark regression on the faces."""
 
 from typing import Any
 
@@ -54,7 +54,7 @@ class Faces(Classification):
         self.errors.add(totals, outputs[1], batch.points)
 
     def metrics(self, totals: Totals) -> dict[str, float]:
-        """The reference is 2 · ce + points, the source's own weights, whatever weights are trained with."""
+        """`reference` is 2 · ce + points (the source's weights), whatever weights are trained with."""
         figures, points = super().metrics(totals), self.errors.metrics(totals)
         examples, hits = self.recalls(totals)
         recall = {name: float(hits[i] / examples[i]) for i, name in enumerate(("accuracy_nonface", "accuracy_face"))}

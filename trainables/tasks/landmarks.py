@@ -1,4 +1,4 @@
-"""Landmarks of faces: their loss over the faces of a batch, and how far predicted ones lie from the true ones."""
+"""Landmark regression: the loss over the faces of a batch, and distances of predicted from true landmarks."""
 
 from typing import Any
 
@@ -15,10 +15,10 @@ TOTALS = ("error", "mean_shape", "faces", "reference.sum", "reference.count")
 
 
 class PointErrors:
-    """Figures of predicted landmarks over the examples that have true ones (no NaN).
+    """Landmark metrics over the examples that have true landmarks (no NaN).
 
-    `reference` is the loss kind that the figure `points` has whatever is trained; `mean_shape` (L, 2) is that of the
-    training faces, in pixels of a crop of `side`.
+    `reference`: kind of loss that the metric `points` reports, whatever is trained. `mean_shape` (L, 2): mean landmarks
+    of the training faces, in pixels of a crop with sides of `side` pixels.
     """
 
     def __init__(self, reference: str, side: int, mean_shape: Tensor) -> None:
@@ -48,14 +48,14 @@ class PointErrors:
 
     def metrics(self, totals: Totals) -> dict[str, float]:
         """`error_px`: mean distance to the true landmark; `nme`: that over the crop's side (box-normalised mean error);
-        `mean_shape_error_px`: that of always guessing the mean shape. NaN where there is no face."""
+        `mean_shape_error_px`: that of always predicting the mean shape. NaN where there is no face."""
         error, guess = (float(totals[name] / totals["faces"]) for name in ("error", "mean_shape"))
         points = float(totals["reference.sum"] / totals["reference.count"])
         return {"points": points, "error_px": error, "nme": error / self.side, "mean_shape_error_px": guess}
 
 
 class Landmarks(Task):
-    """Landmarks of faces alone; outputs are points (B, 2 L) in pixels of the crop."""
+    """Landmark regression alone; outputs are points (B, 2 L) in pixels of the crop."""
 
     METRICS = ("loss", "points", "reference", "error_px", "nme", "mean_shape_error_px")
     terms = ("points",)

@@ -1,4 +1,4 @@
-"""The tasks by the name that a loss has of its own. Not in `trainables.registry`, as tasks import torch."""
+"""The tasks by name (`Loss.task`); not in `trainables.registry`, because tasks import torch."""
 
 from trainables.tasks.base import Task
 from trainables.tasks.classification import Classification

@@ -17,10 +17,10 @@ class Averaged(AveragedModel):
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
-        """As torch's, without its copy of the count to the device, for which every step would wait.
+        """As torch's, but without copying the step count to the device, for which every step would wait.
 
-        Batch norm's statistics are averaged with the weights, as timm and torchvision's references do: the raw
-        network's are of activations that averaged weights do not give. Counters are copied: torch truncates their
+        Batch norm's statistics are averaged with the weights, as in timm's and torchvision's reference training: the
+        raw network's statistics do not fit the averaged weights. Integer counters are copied: torch truncates their
         average, and num_batches_tracked would stay 1 for ever.
         """
         own, given = ([*part.parameters(), *part.buffers()] for part in (self.module, model))

@@ -1,7 +1,7 @@
-"""The draws of one epoch: for each batch the numbers of its rows, and each row's random augmentation and mixing.
+"""The random draws of one epoch: the row numbers of each batch, and each row's augmentation and mixup parameters.
 
 All of an epoch is drawn on the CPU before its first step and copied to the device at once, so no step waits for a copy.
-A GPU waits for the drawing itself meanwhile, 0.16 ms a batch of 64 for a rotation, 0.5 ms for much more.
+Drawing takes 0.16 ms per batch of 64 for a rotation, 0.5 ms for many operations; a GPU is idle meanwhile.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 BatchDraws = dict[str, Tensor]
-"""of one batch, by name: a value of each row, (B, …)"""
+"""draws of one batch by name: (B, …) tensors, one value per row"""
 
 
 class EpochDraws:

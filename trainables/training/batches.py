@@ -35,7 +35,7 @@ class DeviceSplit:
 
 
 class DeviceData:
-    """The splits of `dataset`, in batches by `config`; ValueError where faces are mirrored without flip pairs."""
+    """A data set's splits on the device, and their batches; ValueError where faces are mirrored without flip pairs."""
 
     def __init__(self, config: TrialConfig, dataset: Dataset, device: torch.device) -> None:
         self.config, self.info, self.device = config, dataset.info, device
@@ -55,7 +55,7 @@ class DeviceData:
         return torch.zeros(0, 2, device=self.device) if points is None else points.nanmean(0)
 
     def draw(self, rows: Tensor, seed: int) -> BatchDraws:
-        """A training batch's `rows` (B,), on the CPU, with the augmentation and mixing that `seed` draws for each."""
+        """The draws of the training batch of `rows` (B,), on the CPU: augmentation and mixup parameters from `seed`."""
         settings, n = self.config.augmentation, len(rows)
         draws = draw(settings, n, *self.info.input_shape[1:], generators(settings, seed))
         if self.splits["train"].points is None:
@@ -66,7 +66,7 @@ class DeviceData:
         return {"rows": rows, **moves, **self._mixing(n, seed)}
 
     def for_training(self, draws: BatchDraws) -> Batch:
-        """The training batch of such draws, which are on the device: augmented, normalised, mixed."""
+        """The training batch of `draws` (on the device): augmented, normalised, mixed."""
         split, rows = self.splits["train"], draws["rows"]
         images, points = self._raw(split, rows), None
         if split.points is None:
@@ -78,7 +78,7 @@ class DeviceData:
         return _mixed(Batch(self._normalised(images), split.labels[rows], points), draws)
 
     def for_evaluation(self, name: str, rows: Tensor) -> Batch:
-        """Rows of any split, not augmented; crops turned by each example's fixed angle if the data set says so."""
+        """A batch of `rows` of any split, not augmented; `dataset.eval_rotation` turns each crop by a fixed angle."""
         split = self.splits[name]
         images, points = self._raw(split, rows), None
         if split.points is not None:
@@ -96,7 +96,7 @@ class DeviceData:
         return images.sub_(self.shift).div_(self.scale)
 
     def _mixing(self, n: int, seed: int) -> BatchDraws:
-        """`other`, which image each of n is mixed with, and `shares`, λ ~ Beta(α, α), one for all, and 1 − λ."""
+        """`other` (n,), the row mixed with each image, and `shares` (n, 2): λ ~ Beta(α, α), 1 − λ, one for all."""
         alpha = self.config.training.mixup
         if not alpha:
             return {}

@@ -1,4 +1,4 @@
-"""Clipping of the total gradient norm, with a record of what it met for verification."""
+"""Clips the total gradient norm, and records the largest norms for verification."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -30,6 +30,6 @@ class GradientClip:
         return {"limit": self.limit, "steps": self.steps, "largest": self.largest}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over a record; one of another limit (a fork's parent) says nothing of this one."""
+        """Restores the recorded norms; those of another limit (a fork's parent) are ignored."""
         if state["limit"] == self.limit:
             self.steps, self.largest = state["steps"], state["largest"].to(self.largest.device)

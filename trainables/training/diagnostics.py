@@ -23,7 +23,7 @@ def weights_of(network: nn.Module) -> dict[str, Tensor]:
 
 
 def layer_rows(learner: Learner, before: dict[str, Tensor]) -> list[dict[str, Any]]:
-    """One row a layer: `mean`, `std` and `dead` (share of units that are zero for every probe image) of its output,
+    """One row per layer: `mean`, `std` and `dead` (share of units that are zero for every probe image) of its output,
     `gradient_norm` and `weight_norm` of its own parameters, `update_ratio` = norm of the epoch's change over `before`'s
     norm. None where a layer has no parameters or its output is no tensor."""
     network = copy.deepcopy(learner.network).train()

@@ -1,4 +1,4 @@
-"""Model, optimizer, schedule and data of one training run. It knows no Ray and writes no file.
+"""Model, optimizer, schedule and data of one training run. It needs no Ray and writes no file.
 
 No random state is carried from epoch to epoch: whatever an epoch draws comes from seeds named by the trial's seed, the
 purpose and the epoch, so a run resumed at an epoch's end continues as if nothing had happened, and a factor that draws
@@ -62,8 +62,7 @@ class Learner:
         return self.network if self.average is None else self.average.module
 
     def train_epoch(self, most: int | None = None) -> dict[str, float]:
-        """One pass over the training rows, or its first `most` batches: metrics of the images as trained on (augmented,
-        weights moving)."""
+        """Trains one epoch (or its first `most` batches); metrics of the augmented images while the weights change."""
         draws = self.begin_epoch(most)
         with self.rng:
             for number in range(len(draws)):
@@ -71,7 +70,7 @@ class Learner:
         return self.task.metrics(self.totals)
 
     def begin_epoch(self, most: int | None = None) -> EpochDraws:
-        """Enter the next epoch, and draw its batches, or the first `most` of them."""
+        """Starts the next epoch, and draws its batches, or the first `most` of them."""
         self.epoch += 1
         self._enter_phase()
         labels = self.labels["train"].cpu()
@@ -85,7 +84,7 @@ class Learner:
         return EpochDraws([self._draw(rows, number) for number, rows in enumerate(parts)], self.device)
 
     def step(self, draws: BatchDraws, totals: Totals) -> Tensor:
-        """Train on a batch; the loss before the step."""
+        """Trains on a batch; returns the loss before the step."""
         batch = self.data.for_training(draws)
         outputs = self.forward(self.network, batch.images)
         terms, loss = self.compute_loss(outputs, batch)
@@ -96,7 +95,7 @@ class Learner:
         return loss.detach()
 
     def compute_loss(self, outputs: Any, batch: Batch) -> tuple[Terms, Tensor]:
-        """The criterion's parts, and their sum, which is minimised."""
+        """(terms of the criterion, their sum, which is minimised)."""
         terms = self.task.criterion(outputs, batch)
         loss = torch.stack([term.value for term in terms.values()]).sum()
         if self.first_loss is None:
@@ -104,7 +103,7 @@ class Learner:
         return terms, loss
 
     def optimizer_step(self) -> None:
-        """Clip the gradients, move the weights along them, and average the weights."""
+        """Clips the gradients, steps the optimizer and updates the averaged weights."""
         if self.clip is not None:
             self.clip(self.network.parameters())
         self.optimizer.step()
@@ -112,7 +111,7 @@ class Learner:
             self.average.update_parameters(self.network)
 
     def draw_batch(self, rows: Tensor, number: int) -> BatchDraws:
-        """The draws of the epoch's batch `number` if it has these rows (B,), on the device."""
+        """The draws of `rows` (B,) as batch `number` of this epoch, on the device."""
         return EpochDraws([self._draw(rows.cpu(), number)], self.device).batch(0)
 
     def _draw(self, rows: Tensor, number: int) -> BatchDraws:
@@ -130,7 +129,7 @@ class Learner:
         return tree_map(Tensor.float, outputs)
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """The trial's precision."""
+        """The autocast context of the trial's precision."""
         enabled = self.config.training.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
@@ -200,7 +199,7 @@ class Learner:
         return (time.perf_counter() - began) / steps, len(rows)
 
     def _affordable(self, pixels: int) -> int:
-        """How many images have about so many values, at least two."""
+        """How many images hold about `pixels` values in all, at least two."""
         return max(2, pixels // self.data.splits["train"].images[0].numel())
 
     def time_evaluation(self) -> tuple[float, int]:
@@ -225,7 +224,7 @@ class Learner:
         self.epoch, self.first_loss, self.sampled = state["epoch"], state["first_loss"], state["drawn"]
         self.network.load_state_dict(state["model"])
         self._enter_phase()
-        # Its state is the checkpoint's, its settings are the configuration's: those of a fork, or of a GPU, differ.
+        # State from the checkpoint, settings from the configuration: those of a fork, or of another device, differ.
         settings = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({**state["optimizer"], "param_groups": settings})
         if self.clip is not None and state["clip"] is not None:

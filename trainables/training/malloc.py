@@ -1,4 +1,4 @@
-"""The C library's allocator, told to keep what is freed for the next tensor.
+"""Makes the C library's allocator keep freed memory for the next tensor.
 
 By default glibc maps every tensor of more than 128 KiB (up to 32 MiB, as it learns) from the system anew and gives it
 back when it is freed. The system zeroes each page at its first touch, which took about a third of a training step on
@@ -14,7 +14,7 @@ NEVER = 2**31 - 1
 
 
 def keep_freed() -> None:
-    """Keep what is freed from now on, and give back what is free now; nothing where the allocator is not glibc's."""
+    """Keeps memory freed from now on, and returns what is free now to the system; no-op without glibc's allocator."""
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt") and hasattr(library, "malloc_trim"):
         library.mallopt(M_MMAP_THRESHOLD, LARGEST)

@@ -6,9 +6,9 @@ import torch
 
 
 class RngContext:
-    """In `with` blocks, `device`'s default generator draws on from this one's state; draws outside are unchanged.
+    """In `with` blocks, `device`'s default generator continues from this object's state; draws outside are unchanged.
 
-    On a CUDA device the generator's state object itself is exchanged: what keeps the object draws on from it later.
+    On a CUDA device the generator's state object is swapped, not copied: a CUDA graph that holds it draws on from it.
     """
 
     def __init__(self, device: torch.device, seed: int = 0) -> None:

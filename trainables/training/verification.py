@@ -1,7 +1,7 @@
-"""Did every setting take effect? A switch that did nothing is an error, so each trial checks its own.
+"""Checks in each trial that its settings took effect; one that did nothing is an error.
 
-`after_first_epoch` probes a copy of the network with real training images; `at_end` looks back over what the trial
-recorded. Both return sentences, one a fault; an empty list is a verified trial.
+`after_first_epoch` probes a copy of the network with real training images; `at_end` checks what the trial recorded.
+Both return one sentence per fault; an empty list means that the trial is verified.
 """
 
 import copy
@@ -21,11 +21,11 @@ from trainables.training.rng import RngContext
 
 PROBE_ROWS = 32
 CLIP_SLACK = 1.001  # float32 rounding of a norm
-PROBE_VALUES = 2**16  # that a placed layer is tried on: enough for the rarest dropout to drop some
+PROBE_VALUES = 2**16  # of a placed layer's test input: enough for dropout at the lowest rate to drop some
 
 
 def after_first_epoch(learner: Learner, initial: dict[str, Tensor]) -> list[str]:
-    """Faults of placement, precision, inputs, loss weights and optimizer; `initial` is the model's first state."""
+    """Faults of placement, precision, inputs, loss weights and optimizer; `initial`: the initial parameters."""
     rows = torch.arange(min(PROBE_ROWS, len(learner.labels["train"])), device=learner.device)
     with RngContext(learner.device):
         probe = _probe(learner, rows)
@@ -80,7 +80,7 @@ def notes(learner: Learner) -> list[str]:
 
 
 def _probe(learner: Learner, rows: Tensor) -> dict[str, Any]:
-    """The outputs of a copy of the network in training mode, and each placed layer's output for a ramp."""
+    """The outputs of a copy of the network in training mode, and each placed layer's (input, output) for a ramp."""
     network = copy.deepcopy(learner.network).train()
     sites = [module for module in network.modules() if isinstance(module, Placed)]
     placed = {
@@ -89,7 +89,7 @@ def _probe(learner: Learner, rows: Tensor) -> dict[str, Any]:
     seen: dict[str, tuple[Tensor, Tensor]] = {}
 
     def see(name: str, output: Tensor) -> None:
-        # Not its activations: they are all zero or NaN where training went badly, and that is no idle switch.
+        # Not the activations: they are all zero or NaN where training failed, which is no fault of the setting.
         shape = output.shape[1:]
         rows = max(2, PROBE_VALUES // shape.numel())
         ramp = torch.linspace(1, 2, rows * shape.numel(), device=output.device).reshape(rows, *shape)
@@ -148,7 +148,7 @@ def _loss(learner: Learner, rows: Tensor) -> list[str]:
     held = [weights[label] for label in targets.tolist()] if weights else [1.0]
     if max(held) < 1.001 * min(held):  # less than rounding shows
         return []
-    # Not the network's outputs: their loss is 0, however it is weighted, where training has come to its end.
+    # Not the network's outputs: once training has converged, their loss is 0 whatever the weights.
     logits = torch.arange(len(rows) * learner.task.classes, device=rows.device).reshape(len(rows), -1).sin()
     weighted, plain = (
         terms[0] / terms[1] for terms in (task.class_terms(logits, targets), loss.terms(logits, targets, None))
@@ -168,7 +168,7 @@ def _optimizer(learner: Learner, initial: dict[str, Tensor]) -> list[str]:
 
 def _clipped(learner: Learner) -> list[str]:
     clip = learner.clip
-    if clip is not None and (norm := float(clip.largest[1])) > CLIP_SLACK * clip.limit:  # no NaN, which diverged
+    if clip is not None and (norm := float(clip.largest[1])) > CLIP_SLACK * clip.limit:  # false for NaN: it diverged
         return [f"training.clip_norm: {clip.limit:g} was asked for, a gradient of norm {norm:g} moved the weights"]
     return []
 
@@ -187,7 +187,7 @@ def _averaged(learner: Learner) -> list[str]:
     faults = []
     if average.n_averaged != steps:
         faults.append(f"training.ema: {int(average.n_averaged)} of {steps} steps were averaged")
-    # Not whether average and network differ: they are equal where training has come to its end.
+    # Not whether average and network differ: they are equal once training has converged.
     probe, ones = copy.deepcopy(average), copy.deepcopy(learner.network)
     for value, network in enumerate((probe, ones)):
         for parameter in network.parameters():

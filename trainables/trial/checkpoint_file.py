@@ -1,7 +1,7 @@
-"""Checkpoints are whole or absent, and load with `weights_only=True`.
+"""Saves and loads checkpoint files: each is intact or counts as absent, and loads with `weights_only=True`.
 
-A checkpoint ends with a digest of itself, as the comment that zip (torch's format) allows there: torch's own check sums
-leave out the directory, and a byte flipped in it can load as other weights.
+A checkpoint ends with a digest of itself, stored as the comment of the zip file that torch writes: torch's own check
+sums leave out the zip directory, and a byte flipped in it can load as other weights.
 """
 
 from hashlib import blake2b
@@ -44,7 +44,7 @@ def load(path: Path) -> dict[str, Any] | None:
     try:
         return torch.load(path, map_location="cpu", weights_only=True) if whole(path) else None
     except OSError as error:
-        if disk_fault(error):  # the file may be whole, and training from an earlier one is not asked for
+        if disk_fault(error):  # the file may be intact: do not silently resume from an older one
             raise
         return None
 

@@ -1,8 +1,8 @@
-"""The checkpoints of one trial: what they hold, how they are written, and from which a restarted trial goes on.
+"""The checkpoints of one trial: what they hold, how they are written, and which one a restarted trial resumes from.
 
 `checkpoints/TRIAL/` holds `last.pt` (the learner's state, with the rows of all epochs so far), `previous.pt` (the one
 before it), `best.pt` (the model of the selected epoch, with its configuration and data set) and, of a population's
-member, `epoch-N.pt` (its state where a generation ended).
+member, `epoch-N.pt` (its state at the end of a generation).
 """
 
 import json
@@ -24,19 +24,19 @@ State = dict[str, Any]
 
 
 class TrialCheckpoints:
-    """Saves and restores a trial's states; where the run has a URL, they are there as well."""
+    """Saves and restores a trial's states, also at the run's URL if it has one."""
 
     def __init__(self, spec: TrialSpec, selection: "Selection") -> None:
         self.spec, self.selection, self.run = spec, selection, Path(spec.directory)
         self.folder = self._folder(spec.trial)
         self.remote = RemoteCheckpoints(spec.remote, self.run, spec.trial) if spec.remote else None
         self.best: State | None = None
-        """the selected model, while no file holds it"""
+        """the selected model, until it is written to a file"""
         self.saved = time.monotonic()
 
     @property
     def due(self) -> bool:
-        """Whether as much work would be lost with the process as may be."""
+        """Whether `checkpoint_seconds` have passed since the last save."""
         return time.monotonic() - self.saved >= self.spec.checkpoint_seconds
 
     def save(self, state: State) -> None:
@@ -54,9 +54,9 @@ class TrialCheckpoints:
             self.remote.save()
 
     def restore(self) -> State | None:
-        """The state to go on from, with the donor's weights where a part begins with them; None for a new trial.
+        """The state to resume from, with the donor's weights where a segment starts from them; None for a new trial.
 
-        It is the newest whole one whose selected model is at hand too, if need be that of the trial it `continues`.
+        It is the newest intact one whose selected model exists too, else that of the trial which this one `continues`.
         """
         segment = self.spec.segment
         state = self._newest(self.spec.trial)
@@ -73,11 +73,11 @@ class TrialCheckpoints:
         return state
 
     def best_saved(self) -> State | None:
-        """The selected model that a file holds."""
+        """The selected model in best.pt; None where there is none."""
         return checkpoint_file.load(self.folder / "best.pt")
 
     def keep_generation(self, epoch: int) -> None:
-        """Keep the last state, of this epoch, for the members that take it over and for the trial's next part."""
+        """Copies the last state to epoch-N.pt, for members that take it over and for the trial's next segment."""
         kept = generation_file(self.run, self.spec.trial, epoch)
         write_atomically(kept, lambda temporary: shutil.copyfile(self.folder / "last.pt", temporary))
         if self.remote:
@@ -87,7 +87,7 @@ class TrialCheckpoints:
         (self.folder / "previous.pt").unlink(missing_ok=True)
 
     def put_outputs(self) -> None:
-        """Put what the trial leaves beside its checkpoints at the URL too."""
+        """Uploads the trial's predictions and artifacts to the run's URL, if it has one."""
         if self.remote:
             self.remote.put_outputs()
 
@@ -99,7 +99,7 @@ class TrialCheckpoints:
             self.remote.fetch(trial, *names)
 
     def _newest(self, trial: str, *names: str) -> State | None:
-        """The first whole one among a trial's states (or these files) whose selected model is at hand."""
+        """The first intact one of a trial's states (or of the files `names`) whose selected model exists too."""
         self._fetch(trial, *names)
         folder = self._folder(trial)
         for name in names or ("last.pt", "previous.pt"):
@@ -123,7 +123,7 @@ class TrialCheckpoints:
         return False
 
     def _donated(self, donor: str, epoch: int) -> State:
-        """The learner of another member where a generation ended."""
+        """The learner's state of another member at the end of a generation."""
         kept = generation_file(self.run, donor, epoch)
         self._fetch(donor, kept.name)
         state = checkpoint_file.load(kept)
@@ -133,5 +133,5 @@ class TrialCheckpoints:
 
 
 def generation_file(directory: Path, trial: str, epoch: int) -> Path:
-    """A member's checkpoint where a generation of its population ended."""
+    """A member's checkpoint at the end of a generation of its population."""
     return directory / "checkpoints" / trial / f"epoch-{epoch}.pt"

@@ -33,9 +33,9 @@ class Stage:
 
 
 def stages(network: nn.Module, run: Run) -> list[Stage]:
-    """The network's stages in the order of the pass: a new one begins where the size of the maps changes, and where
-    single layers give way to blocks, as after the stem of a ResNet. Stages without a convolution (a pool, a global
-    mean) and maps of 1 × 1 are none."""
+    """The network's stages in the order of the forward pass: a new one begins where the size of the maps changes, and
+    where blocks follow single layers, as after the stem of a ResNet. Stages without a convolution (a pool, a global
+    mean) and maps of 1 × 1 are left out."""
     shapes = _shapes(network, run)
     found: list[Stage] = []
     size: tuple[int, ...] = ()
@@ -117,8 +117,8 @@ def levels(maps: Tensor) -> tuple[Tensor, int]:
 
 
 def first_filters(network: nn.Module) -> Tensor | None:
-    """Weights of the first convolution as images, (N ≤ 64, 3 or 1, kH, kW) uint8: 128 is 0, and one scale holds for
-    all of them, so that a filter that learned nothing looks like nothing. Other than three channels are averaged."""
+    """Weights of the first convolution as images, (N ≤ 64, 3 or 1, kH, kW) uint8: 128 is 0, and all filters share one
+    scale, so that one with weights near 0 looks flat. Channels are averaged unless there are three."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             weights = module.weight.detach()[:CHANNELS].float().cpu()

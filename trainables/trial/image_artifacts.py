@@ -27,7 +27,7 @@ SMALLEST, LARGEST = 32, 112  # pixels of a thumbnail's longer side; smaller ones
 TILE = 48  # pixels of the longer side of a map or filter at least
 GAP = 2  # pixels between the images of a grid
 DEFAULT_IMAGE = "AnnualCrop_1111.jpg"
-CLEAR = 255  # the palette's index of what is see-through
+CLEAR = 255  # the palette index of transparent pixels
 # Nine colours of matplotlib's viridis (CC0), even steps of lightness; the others lie between them.
 VIRIDIS = ("440154", "472c7a", "3b518b", "2c718e", "21908d", "27ad81", "5cc863", "aadc32", "fde725")
 
@@ -50,8 +50,8 @@ def draw(learner: Learner, dataset: Dataset, found: dict[str, Tensor], folder: P
 def shown_rows(found: dict[str, Tensor]) -> list[int]:
     """Test examples that get a thumbnail, ascending.
 
-    Of a classifier the first that it got wrong: a split lies in its fixed shuffle, so trials of one study show the same
-    ones wherever they fail alike. Of faces the worst, the middling and the first ones.
+    Classification: the first misclassified ones; the order of a split is fixed, so trials of a study that make the same
+    mistakes show the same images. Faces: those with the largest and the median landmark errors, then the first ones.
     """
     rows: set[int] = set()
     if "scores" in found:
@@ -82,8 +82,8 @@ def thumbnail(pixels: Pixels, faces: bool = False) -> Image.Image:
 
 
 def fitted(image: Image.Image, smallest: int, largest: int) -> Image.Image:
-    """Enlarged by a whole number, every pixel a square, until its longer side has `smallest` pixels; or reduced to
-    `largest`, its sides in their ratio."""
+    """The image with its longer side enlarged to at least `smallest` pixels (by a whole factor, nearest neighbour) or
+    reduced to `largest` (box filter), its aspect ratio kept."""
     side = max(image.size)
     if side < smallest:
         times = math.ceil(smallest / side)
@@ -136,7 +136,7 @@ def inspected(dataset: Dataset, name: str) -> tuple[str, int]:
 
 
 def map_grid(values: Pixels) -> Image.Image:
-    """Maps (N, H, W) of 0 … 254 side by side, from dark blue to yellow, with see-through gaps."""
+    """Maps (N, H, W) of 0 … 254 side by side, from dark blue to yellow, with transparent gaps."""
     tiles = [np.asarray(fitted(Image.fromarray(value), TILE, LARGEST)).clip(max=CLEAR - 1) for value in values]
     grid = Image.fromarray(_laid_out(np.stack(tiles), CLEAR), "P")
     grid.putpalette(_palette().tobytes())
@@ -145,7 +145,7 @@ def map_grid(values: Pixels) -> Image.Image:
 
 
 def filter_grid(filters: Pixels) -> Image.Image:
-    """Filters (N, kH, kW, 3 or 1) side by side, in colour or in grey, with see-through gaps."""
+    """Filters (N, kH, kW, 3 or 1) side by side, in colour or in grey, with transparent gaps."""
     coloured = np.broadcast_to(filters, (*filters.shape[:3], 3))
     opaque = np.concatenate([coloured, np.full((*filters.shape[:3], 1), 255, np.uint8)], axis=3)
     tiles = [np.asarray(fitted(Image.fromarray(tile, "RGBA"), TILE, LARGEST)) for tile in opaque]
@@ -153,7 +153,7 @@ def filter_grid(filters: Pixels) -> Image.Image:
 
 
 def _laid_out(tiles: Pixels, gap: int) -> Pixels:
-    """(N, H, W, …) images in about as many columns as rows, with gaps of the value `gap` between them."""
+    """Images (N, H, W, …) in a roughly square grid, with gaps of the value `gap` between them."""
     n, height, width = tiles.shape[:3]
     square = math.ceil(math.sqrt(n))
     columns = next((count for count in range(square, 2 * square) if n % count == 0), square)

@@ -41,13 +41,13 @@ def write_outputs(
 
 
 def write_diagnostics(artifacts: Path, rows: list[dict[str, Any]]) -> None:
-    """Write the diagnostics, a row a layer and epoch, if any were recorded."""
+    """Writes the diagnostics, one row per layer and epoch, if any were recorded."""
     if rows:
         _write(artifacts / "diagnostics.parquet", {name: [row[name] for row in rows] for name in rows[0]})
 
 
 def prediction_columns(labels: Tensor, scores: Tensor) -> dict[str, Any]:
-    """index, target, prediction, score_0 … score_{C−1}: one row a test image; `scores` (N, C) probabilities."""
+    """index, target, prediction, score_0 … score_{C−1}: one row per test image; `scores` (N, C) probabilities."""
     return {
         "index": range(len(labels)),
         "target": labels.numpy(),
@@ -57,7 +57,7 @@ def prediction_columns(labels: Tensor, scores: Tensor) -> dict[str, Any]:
 
 
 def landmark_columns(found: dict[str, Tensor]) -> dict[str, Any]:
-    """index, then true_x0, true_y0, x0, y0, …: one row a test image with true landmarks, in pixels of the crop."""
+    """index, then true_x0, true_y0, x0, y0, …: one row per test image with true landmarks, in pixels of the crop."""
     present = found["true_points"].isfinite().all(2).all(1)
     columns: dict[str, Any] = {"index": torch.arange(len(present))[present].numpy()}
     for i in range(found["points"].shape[1]):
@@ -68,7 +68,7 @@ def landmark_columns(found: dict[str, Tensor]) -> dict[str, Any]:
 
 @torch.no_grad()
 def feature_columns(learner: Learner) -> dict[str, Any]:
-    """split, index, label, feature (the last layer's input): one row an image, the first of each split."""
+    """split, index, label, feature (the last layer's input): one row per image, the first of each split."""
     columns: dict[str, list[Any]] = {"split": [], "index": [], "label": [], "feature": []}
     kept: list[Tensor] = []
 

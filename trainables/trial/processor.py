@@ -1,4 +1,4 @@
-"""The hardware and the torch that a trial runs on: with others, the same steps end in other last bits."""
+"""The hardware and torch version that a trial runs on: on others, the same steps differ in their last bits."""
 
 import platform
 from functools import cache

@@ -8,7 +8,7 @@ from trainables.trial.checkpoint_file import whole
 from trainables.trial.spec import TrialSpec
 
 STATE = ("best.pt", "best.new.pt", "last.pt")
-DIGEST = 16  # bytes at a checkpoint's end by which one is told from another
+DIGEST = 16  # bytes at a checkpoint's end that identify it
 
 
 class RemoteCheckpoints:
@@ -23,7 +23,7 @@ class RemoteCheckpoints:
         self._tails: dict[str, bytes | None] = {}  # of this trial's files at the URL
 
     def fetch(self, trial: str, *names: str) -> None:
-        """Download a trial's last state and model (or these files) where the URL's are not the ones here."""
+        """Downloads a trial's last state and model (or the files `names`) where they differ from the local ones."""
         folder = f"checkpoints/{trial}"
         listed = self.store.files(folder)
         for name in (f"{folder}/{name}" for name in names or STATE):
@@ -33,7 +33,7 @@ class RemoteCheckpoints:
             self._tails[name] = tail
 
     def settle(self) -> None:
-        """Complete what a lost process had begun, now that best.pt here is the model that belongs to the last state."""
+        """Completes a save that a lost process left half done; called once the local best.pt fits the last state."""
         best, new, last = (self._name(file) for file in STATE)
         if self._tails.get(new) and self._tails[new] == _tail(self.run / best):
             self._promote()

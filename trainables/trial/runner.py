@@ -24,9 +24,9 @@ _MEASURED: dict[str, Measurements] = {}  # by `fusion_key`
 class TrialRunner:
     """Runs the trials of a queue, `wanted` at a time; 1 runs one after the other.
 
-    `auto` takes as many lanes as train most trials a second without changing a number: on a GPU it times a few steps of
-    the first trial. Trials that cannot be trained side by side are trained alone, and their ends say so where a number
-    was asked for.
+    `auto` chooses the number of lanes with the most trials per second that leaves results unchanged: on a GPU it times
+    a few steps of the first trial. Trials that cannot be trained side by side are trained alone; their end records say
+    so where a number was asked for.
     """
 
     def __init__(self, begin: Callable[[TrialSpec], Trial], wanted: int | Literal["auto"] = 1) -> None:
@@ -34,7 +34,7 @@ class TrialRunner:
         self.queue: deque[dict[str, Any]] = deque()
         self.trials: list[Trial | None] = [None]
         self.chosen = False
-        """whether it is chosen how the trials are trained"""
+        """whether the execution mode is chosen"""
         self.program: Program = Program()
         self.note: str | None = None
         """why the trials are trained alone although another number was asked for"""
@@ -48,10 +48,10 @@ class TrialRunner:
         return bool(self.queue) or any(self.trials)
 
     def advance(self) -> list[Report]:
-        """Train every running trial for an epoch; what each reports, a failed one its end.
+        """Trains every running trial for an epoch and returns their reports; a failed trial reports its end.
 
-        Trials that have rows of a checkpoint to report do that before any is trained further. A disk's fault `stop`s
-        the run: its report is the last.
+        Restored trials report the rows of their checkpoints before any trial is trained further. A disk fault sets
+        `stop` in its report, which is the last one of the run.
         """
         reports = self._fill()
         running = {lane: trial for lane, trial in enumerate(self.trials) if trial is not None}
@@ -80,7 +80,7 @@ class TrialRunner:
         return reports
 
     def _fill(self) -> list[Report]:
-        """Begin trials in the free lanes; the reports of those that cannot be begun."""
+        """Starts trials in the free lanes; returns the reports of those that failed to start."""
         reports: list[Report] = []
         lane = 0
         while lane < len(self.trials):
@@ -101,17 +101,17 @@ class TrialRunner:
         return reports
 
     def _requeue(self) -> None:
-        """Queue the running trials again amid an epoch: each goes on from its checkpoint."""
+        """Queues the running trials again after an interrupted epoch; each resumes from its checkpoint."""
         running = [self._free(lane).spec.to_dict() for lane, trial in enumerate(self.trials) if trial is not None]
         self.queue.extendleft(reversed(running))
 
     def _train_alone(self, why: str) -> None:
-        """Train the trials that are left one after the other."""
+        """Trains the remaining trials one after the other."""
         self.note = f"--fuse {self.wanted}: trained alone, as {why}"
         self.chosen, self.program, self.trials = True, Program(), [None]
 
     def _choose_mode(self, trial: Trial) -> None:
-        """The mode of this trial, while none is running; if several are wanted, also that of all that follow."""
+        """Chooses the mode of this trial while none is running; with several lanes, also of all later trials."""
         trials = 1 if self.wanted == 1 else 1 + len(self.queue)
         mode = best_mode(_kind(trial), trials, self.wanted, _measured(trial))
         network, batch = trial.learner.network, trial.config.training.batch_size
@@ -163,15 +163,15 @@ def _measured(trial: Trial) -> Measurements:
 
 
 def _fault(trial: str, error: Exception) -> Report:
-    """The report of a trial that raised. A disk's fault is not the trial's: the run stops, and can be resumed."""
+    """The report of a trial that raised. A disk fault is not the trial's: the run stops, and can be resumed."""
     if fault := disk_fault(error):
         return {"trial": trial, "rows": [], "end": None, "stop": f"{fault} (node {platform.node()})"}
     return {"trial": trial, "rows": [], "end": failure(error)}
 
 
 def replay_epoch(trial: Trial, lanes: int) -> Report:
-    """`trial.advance`, in a stack of so many lanes of which the others are empty: `check` made sure that neither the
-    others nor its own place change its numbers."""
+    """`trial.advance` with the trial in lane 0 of `lanes` stacked lanes, the others empty: `check` made sure that
+    neither the other lanes nor the lane's position change its results."""
 
     def train() -> dict[str, float]:
         learner, program = trial.learner, Grouped(trial.learner.network, lanes)

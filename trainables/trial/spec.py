@@ -1,4 +1,4 @@
-"""What a trial is and where it reads and writes: all that crosses to the process that trains it, as JSON."""
+"""The specification of a trial, with its paths: everything sent to the process that trains it, as JSON."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -7,11 +7,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Segment:
-    """The epochs that one part of a trial trains: those after `begins` up to `until`, or up to the budget.
+    """One segment of a trial: trains the epochs after `begins` up to `until`, or up to the budget.
 
-    A part that ends at `until`, an epoch that a trial scheduler chose, ends the trial as stopped; with `pause` another
-    part follows, as for a member of a population. `donor` is the member whose weights this part takes over where it
-    begins. `continues` is the same trial with fewer epochs, whose checkpoint this one begins from.
+    A segment that ends at `until`, an epoch chosen by a trial scheduler, ends the trial as stopped; with `pause`
+    another segment follows, as for a member of a population. `donor` is the member whose weights the segment starts
+    from. `continues` is the same trial with fewer epochs, whose checkpoint this one starts from.
     """
 
     begins: int = 0
@@ -25,9 +25,9 @@ class Segment:
 class TrialSpec:
     """One trial; every field survives JSON.
 
-    `trial` is its key, `code` the version of the code that computes its numbers. `checkpoint_seconds` is how much work
-    may be lost with the process: so long after a checkpoint, the next is due. `remote` is the URL that `directory` is a
-    mirror of, on whichever machine. `pictures` says whether thumbnails and feature maps are drawn at its end.
+    `trial` is its key, `code` the version of the code that computes its numbers. `checkpoint_seconds` after the last
+    checkpoint, the next is due. `remote` is the URL that `directory` mirrors. `pictures` says whether thumbnails and
+    feature maps are drawn at its end.
     """
 
     trial: str

@@ -1,7 +1,7 @@
 """One trial from its specification to its records: epochs, checkpoints, predictions. Ray-free.
 
 The Ray trainable and `rerun` both drive this class, so a trial's numbers are the same under either. Its checkpoint
-carries its epoch rows: whatever died, the next attempt continues from the last whole file and reports all of them.
+holds its epoch rows: after a crash, the next attempt resumes from the last intact file and reports all of them.
 """
 
 import json
@@ -30,20 +30,20 @@ from trainables.trial.processor import computer
 from trainables.trial.selected_epoch import selected_epoch
 from trainables.trial.spec import TrialSpec
 
-TABLES = ("rows", "layers")  # of a checkpoint, as JSON: torch's pickler calls Python for every number in them
+TABLES = ("rows", "layers")  # stored in checkpoints as JSON: torch's pickler would call Python for every number
 DIVERGENCE = 1000.0  # an epoch's mean training loss above this multiple of the first batch's ends the trial
 
 
 class Trial:
     """Runs one specification an epoch at a time. `advance` returns what is new; the last result holds `end`.
 
-    After a restart the first `advance` only reports what the checkpoint holds: whoever decides by rows whether a trial
-    goes on decides on each before the next is trained.
+    After a restart the first `advance` only reports the checkpoint's rows, so that a trial scheduler decides on each
+    of them before the next epoch is trained.
     """
 
     def __init__(self, spec: TrialSpec, device: torch.device | None = None) -> None:
         torch.set_num_threads(spec.threads)
-        keep_freed()  # and give back what the process's last trial left
+        keep_freed()  # also returns the memory of the process's last trial to the system
         self.spec = spec
         self.config: TrialConfig = from_tree(spec.config)
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -51,7 +51,7 @@ class Trial:
         self.learner = Learner(self.config, self.dataset, spec.seed, self.device)
         self.initial = {name: value.detach().cpu().clone() for name, value in self.learner.network.named_parameters()}
         self.rows: list[dict[str, Any]] = []
-        self.layers: list[dict[str, Any]] = []  # diagnostics, a row a layer and epoch
+        self.layers: list[dict[str, Any]] = []  # diagnostics, one row per layer and epoch
         self.before: dict[str, Tensor] = {}  # with diagnostics, the weights before the epoch in progress
         self.reported = 0
         self.checkpoints = TrialCheckpoints(spec, self.config.selection)
@@ -107,7 +107,7 @@ class Trial:
         return selected_epoch(self.config.selection, self.rows)
 
     def _save(self) -> None:
-        """Hand over the model of an epoch that is selected, and save if a checkpoint is due."""
+        """Passes on the model if this epoch is the selected one, and saves if a checkpoint is due."""
         due = self._over() or self.checkpoints.due
         if self.selected_epoch() == self.learner.epoch:
             model = self.learner.evaluated.state_dict()
@@ -178,7 +178,7 @@ class Trial:
         return self.learner if same else Learner(config, self.dataset, self.spec.seed, self.device)
 
     def _own_rows(self) -> list[dict[str, Any]]:
-        """Rows of this part, whose settings are the configuration's."""
+        """Rows of this segment, which were trained with the present configuration."""
         return [row for row in self.rows if row["epoch"] > self.spec.segment.begins]
 
     def _stopped(self) -> dict[str, Any]:
@@ -213,7 +213,7 @@ def dataset_of(spec: TrialSpec, config: TrialConfig) -> Dataset:
 
 
 class VerificationError(RuntimeError):
-    """Settings that did nothing."""
+    """Settings had no effect; the message lists them."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("not verified: " + "; ".join(faults))

@@ -1,4 +1,4 @@
-"""Photos of animals, 224 × 224, and the networks of 2012 to 2015."""
+"""VGG19 on photos of animals, 224 × 224."""
 
 from trainables.trainable import VisionTrainable
 

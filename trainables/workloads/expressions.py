@@ -1,4 +1,4 @@
-"""Facial expressions, grey, 48 × 48, seven uneven classes."""
+"""The baseline CNN on facial expressions, grey, 48 × 48, seven imbalanced classes."""
 
 from trainables.trainable import VisionTrainable
 

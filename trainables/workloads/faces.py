@@ -1,4 +1,4 @@
-"""Pairs on face photos: stage 3 tells faces from non-faces and marks them, stage 1 marks faces alone."""
+"""Pairs on face photos: stage 3 classifies faces and finds landmarks, stage 1 finds landmarks alone."""
 
 from trainables.trainable import VisionTrainable
 
@@ -10,7 +10,7 @@ class FacesStage3(VisionTrainable):
 
 
 class LandmarksStage1(VisionTrainable):
-    """Crops are stored with half their size around them, so that turning one needs no black corner."""
+    """Stored crops cover 1.5 times the box in each axis, so that rotation brings in photo and not black corners."""
 
     dataset = "faces"
     model = "stage1"

@@ -1,1 +1,1 @@
-"""Tables of searches: what settings matter, the best, rungs, the Pareto front."""
+"""Tables of searches: importance and marginals of settings, the best configurations, rungs, the Pareto front."""

@@ -1,9 +1,9 @@
 """How much each setting of a search mattered, by Optuna's fANOVA and PED-ANOVA over an in-memory study.
 
-fANOVA (Hutter et al., 2014) says how much of the metric's variance over the whole space a setting explains by itself,
-here as a share of what all of them explain so; PED-ANOVA (Watanabe et al., 2023, its conditional form for settings that
-do not always exist) how much it mattered for coming among the best. A setting may be large in one and small in the
-other: a learning rate that ruins half of the space explains its variance, and says little among the good ones.
+fANOVA (Hutter et al., 2014) gives the share of the metric's variance over the whole space that a setting explains by
+itself, here divided by the sum over all settings; PED-ANOVA (Watanabe et al., 2023, in its conditional form for
+settings that do not always exist) gives its importance for being among the best. A setting may be large in one and
+small in the other: a learning rate that ruins half of the space explains its variance, but not that of the good half.
 
 Optuna is imported inside functions only: nothing else in the analysis needs it.
 """
@@ -40,25 +40,25 @@ register(
     )
 )
 COLUMNS = ("rank", "setting", "metric", "importance_fanova", "importance_ped_anova", "n", "n_fanova", "condition")
-FANOVA_CONFIGURATIONS = 150  # its time grows with their square: 1 s for 200 of nine settings
+FANOVA_CONFIGURATIONS = 150  # its time grows with their square: 1 s for 200 with nine settings
 PED_ANOVA_CONFIGURATIONS = 2000
-TOP_SHARE, TOP_LEAST = 0.1, 5  # PED-ANOVA's best: a tenth, at least the five that its authors advise
+TOP_SHARE, TOP_LEAST = 0.1, 5  # PED-ANOVA's best: a tenth, but at least five, as its authors advise
 SEED = 0
-BY_THEMSELVES = "by_themselves"  # attribute of the table: by metric, the share of the variance before it is rescaled
+BY_THEMSELVES = "by_themselves"  # key in `attrs`: by metric, the sum of fANOVA's shares before rescaling
 WELL_BELOW_ALL = 0.8
 
 
 def importance_table(by_objective: Iterable[Observations]) -> pd.DataFrame:
-    """importance.csv, one row a setting, most important first: `rank, setting, metric, importance_fanova,
+    """importance.csv, one row per setting, most important first: `rank, setting, metric, importance_fanova,
     importance_ped_anova, n, n_fanova, condition`; the rows of each metric of `by_objective` in turn.
 
-    Either importance sums to 1 over the settings of a metric; what fANOVA's summed to before, the share of the variance
-    that settings explain by themselves, is in `attrs[BY_THEMSELVES]` by metric. Values are those of `observe`;
-    `n` counts the configurations in which the setting existed. Of many, evenly spaced in order of merit, fANOVA takes
-    `n_fanova`, at most FANOVA_CONFIGURATIONS, and PED-ANOVA PED_ANOVA_CONFIGURATIONS of all. Settings on a log scale
+    Either importance sums to 1 over the settings of a metric; fANOVA's sum before that, the share of the variance that
+    settings explain by themselves, is in `attrs[BY_THEMSELVES]` by metric. Values are those of `observe`; `n` counts
+    the configurations in which the setting existed. fANOVA takes `n_fanova` of them, at most FANOVA_CONFIGURATIONS, and
+    PED-ANOVA at most PED_ANOVA_CONFIGURATIONS of all, evenly spaced in the order of the metric. Settings on a log scale
     enter as logarithms. `condition` says when a setting existed, empty if always: its fANOVA share is then that of a
     forest over the configurations in which it did, times their share of all, and missing with fewer than
-    MINIMUM_CONFIGURATIONS of them. Empty where there is too little to say.
+    MINIMUM_CONFIGURATIONS of them. The table is empty where there are too few observations.
     """
     known = [part for part in map(_of_metric, by_objective) if len(part)]
     if not known:
@@ -70,8 +70,8 @@ def importance_table(by_objective: Iterable[Observations]) -> pd.DataFrame:
 
 
 def importance_note(observed: Observations, importance: pd.DataFrame | None = None) -> str:
-    """What importance.csv rests on, and of the table `importance` what settings explain by themselves where that is
-    well below all; or why there is none."""
+    """Sentences: what importance.csv is computed from, and how much variance settings explain by themselves where that
+    is well below all; or why there is no such table."""
     if observed.too_little:
         return observed.too_little
     if not observed.settings:
@@ -87,7 +87,7 @@ def importance_note(observed: Observations, importance: pd.DataFrame | None = No
 
 
 def _by_themselves(importance: pd.DataFrame) -> str:
-    """A sentence a metric of which fANOVA's bars share out a part only."""
+    """A sentence for each metric of whose variance settings explain less than WELL_BELOW_ALL by themselves."""
     sums: dict[str, float] = importance.attrs.get(BY_THEMSELVES, {})
     return "".join(
         f" Settings by themselves explain {100 * total:.0f} % of the variance of {metric}; the rest is what several do "
@@ -119,7 +119,7 @@ def _of_metric(observed: Observations) -> pd.DataFrame:
 
 
 def _fanova(observed: Observations) -> dict[str, tuple[float, int]]:
-    """By setting: its share of the variance, weighted by how often the setting exists, and the configurations used."""
+    """By setting: (share of the variance times the share of configurations that have it, configurations used)."""
     from optuna.importance import FanovaImportanceEvaluator
 
     found: dict[str, tuple[float, int]] = {}
@@ -143,7 +143,7 @@ def _fanova(observed: Observations) -> dict[str, tuple[float, int]]:
 
 
 def _ped_anova(observed: Observations) -> dict[str, float]:
-    """By setting: the divergence between where the best lie and where all lie."""
+    """By setting: the divergence of its distribution among the best from that among all configurations."""
     from optuna.importance import PedAnovaImportanceEvaluator
 
     used = evenly(observed.table, PED_ANOVA_CONFIGURATIONS, maximised(observed.metric))
@@ -153,7 +153,7 @@ def _ped_anova(observed: Observations) -> dict[str, float]:
 
 
 def top_share(n: int) -> float:
-    """Which share of `n` configurations PED-ANOVA calls the best."""
+    """The share of `n` configurations that PED-ANOVA takes as the best."""
     return max(TOP_SHARE, TOP_LEAST / n)
 
 
@@ -174,8 +174,8 @@ def _study(table: pd.DataFrame, settings: Sequence[Setting], metric: str) -> "op
 
 
 def _domain(setting: Setting) -> "optuna.distributions.BaseDistribution":
-    """A log range as the range of its logarithms: Optuna's fANOVA weighs a log range linearly, so that of a rate from
-    0.0001 to 1 nine tenths of the weight would lie above 0.1."""
+    """A setting's Optuna distribution; a log range becomes a range of logarithms, as Optuna's fANOVA weighs log ranges
+    linearly: nine tenths of the weight of a rate from 0.0001 to 1 would lie above 0.1."""
     import optuna
 
     if setting.choices:
@@ -203,7 +203,7 @@ def _shares(values: Sequence[float]) -> "pd.Series[float]":
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Optuna's lines about new studies, nor its warnings about few trials, which `n` says."""
+    """Mutes Optuna's log lines about new studies and its warnings about few trials, which `n` shows."""
     import optuna
 
     before = optuna.logging.get_verbosity()

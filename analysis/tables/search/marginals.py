@@ -1,8 +1,8 @@
-"""What becomes of a search's good configurations when one setting is changed: a random forest's prediction.
+"""The metric that a random forest predicts for a search's good configurations with one setting changed.
 
-That is partial dependence (Friedman, 2001) over the better half of the configurations. Over all of them, or over the
-whole space as in fANOVA, the curve of every setting would show the ruin that one bad setting, a learning rate say,
-brings on. A setting that exists only under a condition is judged by the configurations that have it.
+This is partial dependence (Friedman, 2001) over the better half of the configurations. Over all of them, or over the
+whole space as in fANOVA, the curve of every setting would be dominated by configurations that one bad setting, such as
+a learning rate, has ruined. A setting that exists only under a condition is judged by the configurations that have it.
 """
 
 import itertools
@@ -35,9 +35,9 @@ def marginals_table(forest: RandomForest, keys: Sequence[str]) -> pd.DataFrame:
 
     `mean` and `std` are over the trees of the forest, each tree's prediction being averaged over the better half of the
     configurations; their spread is not that of a training run. `n` counts the configurations that are nearer to this
-    value than to its neighbours, so it says where a curve rests on something. A range is covered from the least to the
-    largest value that was tried. Settings with fewer than MINIMUM_CONFIGURATIONS are left out, and those behind the
-    first MAXIMUM_SETTINGS.
+    value than to its neighbours, which shows where a curve has data. A range is covered from the smallest to the
+    largest value tried. Settings with fewer than MINIMUM_CONFIGURATIONS, or after the first MAXIMUM_SETTINGS, are left
+    out.
     """
     parts = [_curve(forest, setting) for setting in _chosen(forest.observed, keys)]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
@@ -66,12 +66,12 @@ def _curve(forest: RandomForest, setting: Setting) -> pd.DataFrame:
 
 
 def text(value: Any) -> str:
-    """A value of a grid as it stands in a table."""
+    """A value of a grid as text for a table."""
     return value if isinstance(value, str) else f"{value:.6g}"
 
 
 def grid(setting: Setting, tried: "pd.Series[Any]", points: int) -> list[Any]:
-    """The labels of a choice that were tried; of a range `points` values, evenly spaced on its scale."""
+    """The labels of a choice that were tried, or `points` values of a range, evenly spaced on its scale."""
     known = tried.dropna()
     if setting.choices:
         return [label for label in setting.choices if (known == label).any()]
@@ -95,7 +95,7 @@ def nearest(setting: Setting, values: Sequence[Any], tried: "pd.Series[Any]") ->
 
 @dataclass(frozen=True)
 class Plane:
-    """The predicted mean over a grid of two settings: one row a point with the columns `x`, `y` and `mean`."""
+    """The predicted mean over a grid of two settings: one row per point with columns `x`, `y`, `mean`."""
 
     x: Setting
     y: Setting
@@ -103,12 +103,12 @@ class Plane:
 
     @property
     def spread(self) -> float:
-        """Variance of the prediction over the plane: what both settings matter together."""
+        """Variance of the prediction over the plane: the importance of both settings together."""
         return float(self.table["mean"].var(ddof=0))
 
 
 def planes(forest: RandomForest, keys: Sequence[str], limit: int) -> list[Plane]:
-    """Of all pairs of the settings `keys`, the `limit` whose prediction varies most, that first."""
+    """The `limit` pairs of the settings `keys` whose predictions vary most, in descending order."""
     found = []
     for x, y in itertools.combinations(_chosen(forest.observed, keys), 2):
         both = forest.observed.table[[x.key, y.key]].dropna()

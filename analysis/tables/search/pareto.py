@@ -1,7 +1,7 @@
 """The Pareto front of a search with several objectives: the cells that no other cell dominates.
 
-A cell dominates another if its means are at least as good in every objective and better in one; cells with equal means
-therefore stand or fall together. Only finished trials count, and of those only the ones that have every objective.
+A cell dominates another if its means are at least as good in every objective and better in one; so of cells with equal
+means all or none are on the front. Only finished trials with a finite value of every objective count.
 """
 
 import numpy as np
@@ -52,10 +52,10 @@ def cell_objectives(records: Records) -> pd.DataFrame:
 
 
 def non_dominated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which of the points [n, k], each coordinate the smaller the better, are not dominated.
+    """Which of the points [n, k] are not dominated (smaller is better in every coordinate): bool [n].
 
-    In lexicographic order a point comes after all that dominate it, and dominance is transitive, so that a look at the
-    front so far suffices.
+    In lexicographic order a point comes after all that dominate it, and dominance is transitive, so each point need
+    only be compared with the front so far.
     """
     kept = np.zeros(len(values), dtype=bool)
     front = np.empty((0, values.shape[1]))

@@ -1,4 +1,4 @@
-"""What a search's report says beyond its ranking: the tables, and how far its best can be believed."""
+"""The tables of a search's report beside its ranking, and the results that they share with figures and notes."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,7 +43,7 @@ RUNG_COLUMNS = ("rung", "epoch", "metric", "reached", "stopped", "went_on", "bes
 
 @dataclass(frozen=True)
 class SearchResults:
-    """A run's records, with what the tables, figures and sentences of a search share, each computed once."""
+    """A run's records, with results that a search's tables, figures and sentences share; each is computed once."""
 
     records: Records
 
@@ -57,7 +57,7 @@ class SearchResults:
         metric = self.records.ranked_metric
         kept = self.ranking["val_mean"].notna() & (self.ranking.get("n_stopped", 0) == 0)
         table = self.ranking.loc[kept].reset_index(drop=True)
-        if counterpart(metric, "test") == metric:  # one that has no split, such as seconds
+        if counterpart(metric, "test") == metric:  # a metric without a split, such as seconds
             table["test_mean"] = float("nan")
         table["test_rank"] = table["test_mean"].rank(method="min", ascending=not maximised(metric)).astype("Int64")
         table["gap"] = (table["val_mean"] - table["test_mean"]) * (1 if maximised(metric) else -1)
@@ -65,30 +65,30 @@ class SearchResults:
 
     @cached_property
     def by_objective(self) -> list[Observations]:
-        """By each of several objectives, the first one first; else by what the search ranks by."""
+        """The observations by each of several objectives, in order; else by the metric of the ranking."""
         several = self.records.objectives
         metrics = several if len(several) > 1 else [self.records.ranked_metric]
         return [observe(self.records, metric) for metric in metrics]
 
     @cached_property
     def observed(self) -> Observations:
-        """By what the search ranks by."""
+        """The observations by the metric of the ranking."""
         metric = self.records.ranked_metric
         known = {observed.metric: observed for observed in self.by_objective}
         return known.get(metric) or observe(self.records, metric)
 
     @cached_property
     def forest(self) -> RandomForest:
-        """Over the first objective."""
+        """A random forest that predicts the first objective."""
         return RandomForest(self.by_objective[0])
 
     def keys(self, importance: pd.DataFrame) -> list[str]:
-        """Settings by their importance for the first objective."""
+        """The settings, most important for the first objective first."""
         return list(importance.loc[importance["metric"] == self.by_objective[0].metric, "setting"])
 
 
 def search_tables(search: SearchResults) -> dict[str, pd.DataFrame]:
-    """importance, marginals, rungs and top, each where there is enough to tell; none for an ablation."""
+    """The tables importance, marginals, rungs and top, those that are not empty; none for an ablation."""
     if not search.records.is_search:
         return {}
     importance = importance_table(search.by_objective)
@@ -121,10 +121,10 @@ def top_table(search: SearchResults) -> pd.DataFrame:
 
 
 def rungs_table(records: Records) -> pd.DataFrame:
-    """rungs.csv, a row an epoch after which the trial scheduler stopped trials, and one for the whole budget:
+    """rungs.csv, one row per epoch after which the trial scheduler stopped trials, and one for the whole budget:
     `rung, epoch, metric, reached, stopped, went_on, best_value`.
 
-    `reached` counts the trials that trained so far, whatever became of them, `stopped` those that were stopped there,
+    `reached` counts the trials that trained to this epoch, whatever their status, `stopped` those stopped there,
     `went_on` those with a further epoch; `best_value` is the best of the metric among the trials at that epoch.
     Empty where no trial was stopped.
     """

@@ -1,4 +1,4 @@
-"""torchvision's GoogLeNet with outputs a learner can tell apart, and the parts that its own form lacks."""
+"""torchvision's GoogLeNet with auxiliary logits as a list, and its variants without batch norm or with true 5×5."""
 
 from functools import partial
 from typing import Any

@@ -1,4 +1,4 @@
-"""A last layer that ends in a ReLU and is otherwise the layer it was: its name, its weights and their seed stay."""
+"""Appends a ReLU to an output layer without changing the layer's name, its weights or their seed."""
 
 from torch import Tensor, nn
 

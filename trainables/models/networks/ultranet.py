@@ -24,7 +24,7 @@ class UltraBlock(nn.Module):
         *unused: object,
         **unused_too: object,
     ) -> None:
-        """What ResNet passes to its blocks beyond this (groups, width, dilation, norm layer) has its default there."""
+        """Ignores ResNet's further arguments (groups, width, dilation, norm layer): they have their default values."""
         super().__init__()
         self.conv1 = nn.Conv2d(inplanes, planes, 3, stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(planes)
