@@ -93,7 +93,7 @@ class AblationStudy(Study):
 
     @property
     def traits(self) -> DesignTraits:
-        """How the design's rows are read."""
+        """How to read the rows of the design's table."""
         return DESIGNS[self.design].traits
 
     @property

@@ -38,7 +38,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Paired(Difference):
-    """The same over the seeds that both finished."""
+    """A difference over paired seeds: those that both cells finished."""
 
     n_pairs: int = 0
     p_permutation: float | None = None

@@ -1,4 +1,4 @@
-"""Run and resume: from a study or a run directory to records on disk."""
+"""Runs a study in a new run directory, or resumes a run."""
 
 import os
 import platform

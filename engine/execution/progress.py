@@ -57,7 +57,7 @@ class Progress:
             self.say(self._line(cell, seed, end, value))
 
     def say(self, text: str) -> None:
-        """A line for the user."""
+        """Print a line for the user."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def replanned(self, total: int, epochs: int, reused: int) -> None:
@@ -66,11 +66,11 @@ class Progress:
         self.total, self.total_epochs = total, self.epochs + epochs
 
     def paused(self, trial: str) -> None:
-        """The trial waits for the others of its population."""
+        """Called when a trial waits for the others of its population."""
         self.running.pop(trial, None)
 
     def enlarged(self, trial: str) -> None:
-        """The trial ran out of memory, and is left for later."""
+        """Called when a trial ran out of memory and is left for later."""
         cell, seed, _ = self.running.pop(trial, (trial, 0, 0))
         self.say(f"{cell} seed {seed}: out of memory; it is tried once more with a larger share of the machine")
 

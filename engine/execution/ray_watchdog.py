@@ -16,7 +16,7 @@ from typing import NoReturn
 from analysis.records.run_directory import RunDirectory
 from core.errors import Interrupted
 
-PERIOD = 0.5  # seconds between two looks
+PERIOD = 0.5  # seconds between two checks
 GRACE = 20.0  # seconds for the main thread to end by itself; Ray would end it a minute after the loss
 INTERRUPTED = 130  # exit status
 SHOW_CURSOR = "\x1b[?25h"  # a live display hides it
@@ -37,7 +37,7 @@ def watched(directory: Path) -> Iterator[None]:
 
     If the main thread takes no signal, or hangs while Ray shuts down, the process exits after `GRACE` seconds.
     """
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+    if threading.current_thread() is not threading.main_thread():  # only the main thread can handle signals
         yield
         return
     over, lost = threading.Event(), list[str]()

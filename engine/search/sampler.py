@@ -12,7 +12,7 @@ from core.seeds import derive_seed
 from search_spaces.spaces import Settings, encoded, size, suggest_at
 from search_spaces.study import SearchStudy
 
-TRIES = 200  # draws of a configuration that was not proposed before
+TRIES = 200  # draws, at most, until a configuration is new
 FINITE_TRIES = 20  # for a finite space, whose other points are then tried in order
 SAMPLERS = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
 

@@ -53,7 +53,7 @@ class SearchQueue(TrialQueue):
         self.samples, self.objectives = study.configurations, objectives(study)
         self.history, self.place = history, place
         self.proposals: dict[str, Proposal] = {}
-        self._numbers: set[int] = set()  # of the proposals
+        self._numbers: set[int] = set()  # of the proposals so far
         self._first = 0
         # Points of a finite space not looked at yet; proposals are never removed, so one look at each is enough.
         self._rest = iter(()) if size(self.space) is None else grid(self.space)
