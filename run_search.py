@@ -1,4 +1,4 @@
-"""The command line. A command imports what it needs when it runs, so that `list`, `status` and `report` stay light."""
+"""The command line. A command imports what it needs when it runs, so that `list`, `status` and `report` start fast."""
 
 import gc
 import json
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent
 DONE, FAILED, REFUSED = 0, 1, 2  # and engine.execution.ray_watchdog.INTERRUPTED
 
-# With Python's own 700, the half million objects of torch's and Ray's imports are looked at time and again.
+# With Python's default of 700, the half million objects of torch's and Ray's imports are scanned again and again.
 gc.set_threshold(100_000)
 
 
 class Program(click.Group):
-    """Turns every refusal into one line a fault on standard error and exit status 2."""
+    """Prints every fault of a FaultError on a line of standard error, and exits with status 2."""
 
     def invoke(self, ctx: click.Context) -> Any:
         _check_packages()
@@ -53,7 +53,7 @@ class Program(click.Group):
 
 
 def _check_packages() -> None:
-    """`datasets` is also the name of Hugging Face's package: make sure that ours is the one that is found."""
+    """Exit with an error if `datasets` is Hugging Face's package of that name instead of ours."""
     import datasets
 
     found = Path(datasets.__file__ or "").resolve()
@@ -124,7 +124,7 @@ def prepare(dataset: str, write_lists: Path | None, **raw: Any) -> None:
 
 
 def _asked(study: str, incumbent: str | None, raw: dict[str, Any]) -> "tuple[AnyStudy, Options]":
-    """The study that a command names, or the ablation around the winner of a run of it."""
+    """(the study that a command names, or with `incumbent` the ablation of its winner's settings; the options)."""
     asked, options = study_named(study), parsed_options(raw)
     if incumbent is None:
         return asked, options

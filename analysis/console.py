@@ -1,4 +1,4 @@
-"""What a terminal shows of a run: its first table, and from another shell how far it is."""
+"""Prints a run's tables on a terminal, and the progress of a run for `status`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ VERDICT_COLOURS = {"better": "green", "worse": "red", "unstable": "yellow"}
 
 
 def console_table(name: str, table: pd.DataFrame) -> "Table":
-    """The columns of a table that are for a terminal; it fits 100 columns."""
+    """A table's terminal columns as a rich table of at most 100 characters."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -32,7 +32,7 @@ def console_table(name: str, table: pd.DataFrame) -> "Table":
     title, footnote = spec.titled(table), spec.footnote(table) or None
     printed = Table(title=title, caption=footnote, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), **options)
     for column in columns:
-        if column.is_text():  # which may be broken; numbers are kept whole
+        if column.is_text():  # text may wrap, numbers may not
             printed.add_column(column.terminal, overflow="fold")
         else:
             printed.add_column(column.terminal, justify="right", no_wrap=True)
@@ -60,7 +60,7 @@ def _text(column: Column, row: Row) -> str:
 
 
 def describe(run_dir: Path) -> list[str]:
-    """Lines: trials by state, running trials, best so far, time left."""
+    """Lines for `status`: trials by status, running trials, best so far, time left."""
     records = read_records(run_dir)
     trials, study = records.trials, records.study
     planned = records.planned_trials
@@ -87,7 +87,7 @@ def _best(records: Records) -> list[str]:
 
 
 def _left(records: Records, waiting: int) -> list[str]:
-    """What is left at the speed of the epochs so far, with as many trials at a time as are running now."""
+    """The time left, from the mean duration of an epoch so far and the number of trials running now."""
     trials, epochs = records.trials, records.epochs
     running = trials.loc[trials["status"] == RUNNING]
     budget = records.study["epochs"]

@@ -1,6 +1,6 @@
-"""What everything else stands on: settings, errors, metrics, seeds, files, storage, and how code is told apart."""
+"""Base modules of all other packages: settings, errors, metrics, seeds, files, storage, code hashes."""
 
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-"""the folder that the program lies in"""
+"""the program's folder"""

@@ -1,4 +1,4 @@
-"""A hash of all code that is reached from some definitions: equal where a computer would compute the same."""
+"""Hashes all code reachable from given definitions; equal hashes mean the same computation."""
 
 import ast
 import hashlib
@@ -9,14 +9,14 @@ from pathlib import Path
 
 from core.definitions import EFFECTS, EVERYTHING, Library, Module, Private, Ref, is_private, module
 
-BEGINNING = re.compile(r"str '(_\w+)")  # a text among tokens that is a private name, or the beginning of one
+BEGINNING = re.compile(r"str '(_\w+)")  # a string constant that starts with a private name, or part of one
 
 
 def closure_hash(entries: Iterable[Ref], uncounted: Collection[Ref] = ()) -> str:
-    """Twelve hex digits of all definitions that are reached from some by names, numbered as they are met.
+    """Hash (12 hex digits) of all definitions reachable by name from `entries`, numbered in the order they are found.
 
-    `uncounted` ones (EVERYTHING stands for a whole module) are reached but not entered. Importing a module that is
-    entered may do more than define names: its EFFECTS, and those of what it imports, count too.
+    Of `uncounted` definitions (EVERYTHING: of a whole module) the name is hashed but not the code. Importing a module
+    may do more than define names: the EFFECTS of each module that is reached, and of its imports, are hashed too.
     """
     numbers: dict[Ref, int] = {}
     modules: dict[Path, None] = {}
@@ -57,8 +57,7 @@ def closure_hash(entries: Iterable[Ref], uncounted: Collection[Ref] = ()) -> str
 
 
 def _own_methods(refs: Iterable[Ref]) -> set[str]:
-    """Private methods that nothing can tell the name of: of classes without a library's class above them, and spelled
-    out in no text."""
+    """Private methods whose name has no effect: no library class can call them, and no string constant spells them."""
     own, foreign, texts = set[str](), set[str](), set[str]()
     for ref in refs:
         owner = module(ref.file)
@@ -73,7 +72,7 @@ def _own_methods(refs: Iterable[Ref]) -> set[str]:
 
 
 def _all_ours(owner: Module, definition: ast.ClassDef) -> bool:
-    """Whether a class and all above it are ours, but for those that have no methods to override."""
+    """Whether a class and its base classes are this program's; ABC and NamedTuple, which call no methods, count too."""
     for base in definition.bases:
         target = owner.target(base.id) if isinstance(base, ast.Name) else None
         if isinstance(target, Library) and target.name in ("abc.ABC", "typing.NamedTuple"):

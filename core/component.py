@@ -1,7 +1,7 @@
 """The base of every settings class: frozen, strict at every depth, unknown keys refused.
 
-A component is one named choice of a kind (one optimizer, one loss, one data set): its fields are its settings,
-its defaults and domains stand on the fields, and its `name` literal is what `--set KIND.name=…` chooses by.
+A component is one named choice of a kind (one optimizer, one loss, one data set): its fields are its settings with
+their defaults and search ranges, and its `name` literal is the value of `--set KIND.name=…` that chooses it.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ class Component(BaseModel):
 
 @dataclass(frozen=True)
 class Range:
-    """Where a search looks for a setting, written on the field beside its default: `Annotated[float, Range(…)]`."""
+    """Search range of a setting, written in its field's annotation: `Annotated[float, Range(…)]`."""
 
     low: float
     high: float
@@ -27,7 +27,7 @@ class Range:
 
 
 def did_you_mean(value: object, allowed: Iterable[str]) -> str:
-    """`allowed: a, b, c; did you mean 'b'?` for an error message; the question only where a name is near."""
+    """`allowed: a, b, c; did you mean 'b'?` for an error message; the question only if a name is similar."""
     names = [str(name) for name in allowed]
     near = get_close_matches(str(value), names, n=1)
     return f"allowed: {', '.join(names)}" + (f"; did you mean {near[0]!r}?" if near else "")

@@ -1,9 +1,9 @@
 """Python source as definitions that refer to each other, read from syntax trees; nothing is imported or run.
 
 A definition is what a module binds to a top-level name: a function, a class with everything in it, the statements that
-assign it. Its `tokens` are its syntax without docstrings, comments, positions and its own name, in which every name of
-another definition is a `Ref` to it, wherever that stands. What a reader of syntax cannot follow (a module that is
-passed around, `getattr` on one, `globals`, `import *`) is a `Ref` to all of that module.
+assign it. Its `tokens` are its syntax without docstrings, comments, positions and its own name; the name of another
+definition, in whatever module, is a `Ref` to it. What syntax alone does not resolve (a module used as a value,
+`getattr` on one, `globals`, `import *`) is a `Ref` to all of that module.
 """
 
 import ast
@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 from core import ROOT
 
-EVERYTHING, EFFECTS = "*", "!"  # names of all that a module defines, and of what importing it does beside that
+EVERYTHING, EFFECTS = "*", "!"  # stand for all that a module defines, and for what importing it does besides
 DYNAMIC = {"globals", "locals", "vars", "eval", "exec", "compile", "__import__"}
-# Decorators of other packages that only change what they decorate; any other may register it somewhere.
+# Library decorators that only change what they decorate; any other may register it somewhere.
 PURE = (
     "functools.",
     "dataclasses.",
@@ -41,13 +41,13 @@ class Ref(NamedTuple):
 
 
 class Private(NamedTuple):
-    """A method or attribute with a leading underscore: tokens are equal where all of one name are renamed."""
+    """A method or attribute with a leading underscore, which `closure_hash` numbers if its name has no effect."""
 
     name: str
 
 
 class Library(NamedTuple):
-    """A name of a package that is none of ours, in full."""
+    """The full dotted name of something in another package."""
 
     name: str
 
@@ -57,7 +57,7 @@ INNER = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
 class Member(NamedTuple):
-    """A name of a module of ours, which may re-export it from elsewhere."""
+    """A name imported from a module of this program, which may have imported it from another."""
 
     file: Path
     name: str
@@ -119,7 +119,7 @@ class Module:
                 self.imported[name] = target
 
     def _only_binds(self, statement: ast.stmt, names: list[str]) -> bool:
-        """Whether a statement that nothing refers to leaves no trace."""
+        """Whether a statement binds names and does nothing else."""
         match statement:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 return all(self._pure(decorator) for decorator in statement.decorator_list)
@@ -138,7 +138,7 @@ class Module:
         return full.startswith(PURE)
 
     def targets(self, statement: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, Target]]:
-        """(local name, what it stands for) of an import."""
+        """(local name, target) of every name that an import binds."""
         if isinstance(statement, ast.Import):
             for alias in statement.names:
                 first = alias.name if alias.asname else alias.name.partition(".")[0]
@@ -155,7 +155,7 @@ class Module:
                 yield alias.asname or alias.name, Member(origin.file, alias.name)
 
     def _found(self, parts: list[str], level: int) -> Ref | None:
-        """All of the module of ours that an import means; None where it means a library's."""
+        """Ref to all of this program's module that an import names; None for a library's."""
         above = self.package
         for _ in range(level - 1):
             above = above.parent
@@ -167,7 +167,7 @@ class Module:
 
     @property
     def imports(self) -> Iterator[Path]:
-        """Modules of ours that importing this one imports."""
+        """Files of this program's modules that importing this one imports."""
         for target in (*self.imported.values(), *self.stars):
             if isinstance(target, Ref | Member):
                 yield target.file
@@ -175,7 +175,7 @@ class Module:
                 yield found.file
 
     def target(self, name: str, seen: tuple[Member, ...] = ()) -> Ref | Library | None:
-        """What a top-level name stands for; None for one that the module does not have."""
+        """What a top-level name refers to; None for one that the module does not have."""
         if name in self.bound:
             return Ref(self.file, name)
         if name in self.imported:
@@ -185,7 +185,7 @@ class Module:
 
     @cache  # noqa: B019  modules are kept for the life of the process
     def tokens(self, name: str) -> list[Token]:
-        """Of a definition, or of EVERYTHING, or of the EFFECTS of importing the module."""
+        """Tokens of a definition, of EVERYTHING, or of the EFFECTS of importing the module."""
         if name == EVERYTHING:
             return [EVERYTHING, *(Ref(self.file, own) for own in self.bound), *self._reexported()]
         writer = Writer(self)
@@ -203,7 +203,7 @@ class Module:
 
 
 def _joined(tokens: Iterable[Token]) -> Iterator[Token]:
-    """Tokens with those of text between two others as one: there are a tenth as many."""
+    """Merges consecutive text tokens into one, which leaves a tenth as many."""
     for is_text, part in groupby(tokens, lambda token: isinstance(token, str)):
         if is_text:
             yield "\0".join(map(str, part))
@@ -212,12 +212,11 @@ def _joined(tokens: Iterable[Token]) -> Iterator[Token]:
 
 
 def resolved(target: Target, seen: tuple[Member, ...] = ()) -> Ref | Library | None:
-    """What a member of a module stands for, through whatever re-exports it: a definition, all of a module below that
-    one, or all of it where syntax does not say."""
+    """Follows a Member's re-exports to its definition, to all of a submodule, or to all of the module if unknown."""
     if not isinstance(target, Member):
         return target
     file, name = target
-    found = None if target in seen else target.target(seen)  # a package may import what is below it from itself
+    found = None if target in seen else target.target(seen)  # a package may import its submodules from itself
     if found is None and file.name == "__init__.py" and (below := _file(file.parent / name)):
         return Ref(below, EVERYTHING)
     return found or Ref(file, EVERYTHING)
@@ -238,7 +237,7 @@ def _type_checking(test: ast.expr) -> bool:
 
 
 class Scope:
-    """What statements or expressions bind in their own scope, and the imports among them."""
+    """Names that statements or expressions bind in their own scope, and the imports among them."""
 
     def __init__(self, nodes: Iterable[ast.AST]) -> None:
         self.names: dict[str, Target] = {}
@@ -277,7 +276,7 @@ class Scope:
 
 
 class Writer:
-    """Writes syntax as tokens. `scopes` hold the names of the functions around, the innermost last."""
+    """Writes syntax as tokens. `scopes`: the names bound by each enclosing function, the innermost last."""
 
     def __init__(self, owner: Module) -> None:
         self.owner, self.tokens = owner, list[Token]()
@@ -299,7 +298,7 @@ class Writer:
                 self._name(node, scopes)
             case ast.If() if _type_checking(node.test):
                 self._all(node.orelse, scopes)
-            case ast.AnnAssign():  # outside of a class, nothing is computed from it
+            case ast.AnnAssign():  # outside of a class, an annotation has no effect
                 self._parts("Assign", [node.target, node.value], scopes)
             case ast.Expr(value=ast.Constant()):
                 pass
@@ -309,7 +308,7 @@ class Writer:
                 self._parts(type(node).__name__, [value for _, value in ast.iter_fields(node)], scopes)
 
     def _parts(self, kind: str, values: Sequence[object], scopes: Scopes) -> None:
-        """Fields that are absent or empty count alike, as newer Pythons add some."""
+        """Fields that are None add no token, as newer Python versions add fields."""
         self.tokens.append(f"({kind}")
         for value in values:
             if isinstance(value, list):
@@ -332,7 +331,7 @@ class Writer:
                 self.tokens.append(repr(value))
 
     def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, scopes: Scopes, name: Token) -> None:
-        """Annotations of a function without decorators are never computed with."""
+        """Annotations count only under a decorator: nothing else reads them."""
         arguments = node.args
         listed = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
         starred = [found for found in (arguments.vararg, arguments.kwarg) if found]
@@ -353,7 +352,7 @@ class Writer:
         self.tokens.append(")")
 
     def _class(self, node: ast.ClassDef, scopes: Scopes) -> None:
-        """Names that the class itself binds hide nothing: its methods see the module's."""
+        """Names bound in the class body make no scope: methods see the module's names."""
         self.tokens.append(f"(ClassDef {node.name}")
         self._all([*node.decorator_list, ";", *node.bases, ";", *node.keywords], scopes)
         for statement in node.body:
@@ -380,7 +379,7 @@ class Writer:
     ) -> None:
         inner = Scope(generator.target for generator in node.generators).names
         self.tokens.append(f"({type(node).__name__}")
-        self.write(node.generators[0].iter, scopes)  # which is computed outside
+        self.write(node.generators[0].iter, scopes)  # evaluated in the enclosing scope
         for number, generator in enumerate(node.generators):
             parts = [generator.target, generator.iter if number else None, generator.ifs, generator.is_async]
             self._parts("for", parts, (*scopes, inner))
@@ -389,7 +388,7 @@ class Writer:
         self.tokens.append(")")
 
     def _name(self, node: ast.expr, scopes: Scopes) -> None:
-        """A name, or one with attributes: those that lead through modules of ours are followed."""
+        """A name, with or without attributes; those that lead through this program's modules are followed."""
         attributes: list[str] = []
         while isinstance(node, ast.Attribute):
             attributes.insert(0, node.attr)
@@ -431,7 +430,7 @@ def is_private(name: str) -> bool:
 
 
 def module_file(name: str) -> Path:
-    """Of a module of ours, by its full name."""
+    """The file of a module of this program, by its dotted name; ModuleNotFoundError if there is none."""
     file = _file(ROOT.joinpath(*name.split(".")))
     if file is None:
         raise ModuleNotFoundError(f"no module {name} below {ROOT}")

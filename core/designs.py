@@ -1,4 +1,4 @@
-"""What the analysis has to know of a study's design, so that it decides nothing by a design's name."""
+"""What the analysis needs to know of a study's design, so that it never branches on a design's name."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,12 +7,11 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class DesignTraits:
-    """How the rows of an ablation are read; study.json holds them as `traits`.
+    """How to read the rows of an ablation table; study.json holds this as `traits`.
 
-    `rows`: a row compares the levels of a factor, or whole cells, whose names say what was changed. `against`: what a
-    row is compared with first, the baseline, the cell before (the first one beside it), or the first cell. `question`:
-    which tables answer first: one a factor, main effects and interactions, the rungs of a ladder, or the steps that
-    were chosen.
+    `rows`: a row compares two levels of a factor, or two cells, whose names say what was changed. `against`: the cell
+    that a row is compared with: the baseline, the previous cell (and then the first), or the first cell. `question`:
+    the tables that come first: one per factor, main effects and interactions, a ladder's rungs, or a path's steps.
     """
 
     rows: Literal["levels", "cells"] = "levels"
@@ -28,11 +27,11 @@ BY_NAME = {
     "path": DesignTraits("cells", "previous", "steps"),
     "confirm": DesignTraits("cells", "first"),
 }
-"""of the designs of runs that were made before study.json held traits"""
+"""by design name, for runs made before study.json held traits"""
 
 
 def traits_of(study: Mapping[str, Any]) -> DesignTraits:
-    """The traits of a study.json's design; those of a plain one for a search."""
+    """The traits of a study.json's design; the default ones for a search."""
     if known := study.get("traits"):
         return DesignTraits(**known)
     return BY_NAME.get(study.get("design") or "", DesignTraits())

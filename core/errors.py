@@ -1,4 +1,4 @@
-"""Refusals, which list all that is wrong at once; and what an exception says of the machine: its disk, its memory."""
+"""Errors that list every fault at once, and whether an exception means a failing disk or too little memory."""
 
 import errno
 import os
@@ -11,12 +11,12 @@ DISK = {
     errno.EROFS: "the disk is read-only",
     errno.EIO: "the disk fails",
 }
-# torch's own words where its CPU allocator gets nothing, which it raises as a plain RuntimeError.
+# In the message of the plain RuntimeError that torch's CPU allocator raises when memory runs out.
 NO_MEMORY = ("can't allocate memory", "not enough memory")
 
 
 class FaultError(Exception):
-    """What cannot be done; `faults` holds one sentence a fault, which the command line prints on its own line."""
+    """A refused request; `faults` has one sentence per fault, which the command line prints on a line each."""
 
     def __init__(self, faults: str | Iterable[str]) -> None:
         self.faults = list(dict.fromkeys([faults] if isinstance(faults, str) else faults))
@@ -27,24 +27,24 @@ class FaultError(Exception):
 
 
 class PlanError(FaultError):
-    """What keeps a command from being carried out."""
+    """A command that cannot be carried out."""
 
 
 class StorageError(FaultError, OSError):
-    """What a run keeps at a URL can no longer be written or read; the text says what and why, in a clause."""
+    """A run's files at a URL can no longer be written or read; the text is a clause that says what and why."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """The run cannot go on now, and all that it did is written; the text says why, in a clause.
+    """The run must stop now, and all its results are written; the text is a clause that says why.
 
-    Like Ctrl-C it is no `Exception`: Ray Tune would end its trials one by one before it let it through.
+    Not an `Exception`, like Ctrl-C: Ray Tune would end its trials one by one before it passed that on.
     """
 
 
 def disk_fault(error: BaseException) -> str | None:
-    """What is the matter with which disk or storage, where that is why something could not be written; else None.
+    """What is wrong with the disk or storage, if that is why something could not be written; else None.
 
-    Libraries raise their own error while they handle the system's, so the whole chain is looked at.
+    Libraries raise their own error while they handle the system's, so the whole exception chain is searched.
     """
     for found in _chain(error):
         if isinstance(found, StorageError):
@@ -57,7 +57,7 @@ def disk_fault(error: BaseException) -> str | None:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether a larger share of the machine may help."""
+    """Whether the error means too little memory, so that more resources may help."""
     torch = sys.modules.get("torch")  # where it is not loaded, it has raised nothing
     kinds = (MemoryError, *([torch.OutOfMemoryError] if torch else []))
     return any(

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, whatever is killed while they are written: filled aside, flushed to disk, renamed."""
+"""Atomic writes: a temporary file is filled, flushed to disk and renamed, so that a kill leaves no partial file."""
 
 import os
 from collections.abc import Callable
@@ -19,7 +19,7 @@ def write_atomically(
 ) -> None:
     """Let `write` fill a temporary file, flush it and `place` it at `path`; on any error `path` stays as it was.
 
-    Folders are made. Unless `aside` names another, the temporary file lies beside `path`, hidden and named by process.
+    Folders are made. The temporary file is `aside` or, by default, a hidden file beside `path` with the process id.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = aside or path.with_name(f".{path.name}.{os.getpid()}")

@@ -1,4 +1,4 @@
-"""Every metric by its name: what it measures, which way is better, where its values lie. No direction is ever guessed.
+"""Every metric by its name: what it measures, its direction, its bounds. No direction is ever guessed.
 
 A metric of an epoch is recorded on each split, in the column `SPLIT_NAME` (`val_accuracy`); one of a whole trial has a
 column of its own name.
@@ -15,24 +15,24 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Metric:
-    """One number that says how good something is."""
+    """A metric's direction, bounds and display name."""
 
     name: str
     maximise: bool
     low: float | None = 0.0
-    """the least value there can be; None where there is no bound"""
+    """lower bound; None if there is none"""
     high: float | None = None
-    """the greatest"""
+    """upper bound; None if there is none"""
     label: str = ""
-    """in words, where they are not the name's own"""
+    """display name, if it differs from the name with spaces"""
     of: Literal["epoch", "curve", "trial"] = "epoch"
-    """measured on each split after an epoch; from all of a trial's epochs together; or of the trial as a whole"""
+    """measured on each split after an epoch; computed from a trial's learning curve; or of the whole trial"""
     by_class: bool = False
-    """whether `NAME_CLASS` is the same metric of one class alone"""
+    """whether columns `NAME_CLASS` hold the metric of one class"""
 
 
 class MetricError(FaultError, ValueError):
-    """A metric that is not registered, so nobody knows which way it is better."""
+    """A metric that is not registered, so its direction is unknown."""
 
 
 _ALL = (
@@ -74,7 +74,7 @@ def split_of(column: str) -> tuple[str, str]:
 
 
 def metric_of(column: str) -> Metric:
-    """The metric that a column holds, with or without its split; MetricError, which names the nearest, for others."""
+    """The metric of a column, with or without its split; MetricError, with the nearest name, if it is not known."""
     name = column if column in METRICS else split_of(column)[1]
     if name in METRICS:
         return METRICS[name]

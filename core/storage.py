@@ -1,7 +1,7 @@
-"""Files at a URL, put there whole; whatever fails is tried again for a while.
+"""Reads and writes files at a URL, atomically and with retries.
 
-An object store takes a file all or nothing; elsewhere it is written aside and moved. What fails for long is a
-`StorageError`, which stops a run as a full disk does.
+An object store takes a file all or nothing; elsewhere it is written under a temporary name and moved. A failure that
+outlasts the retries is a `StorageError`, which stops a run as a full disk does.
 """
 
 import random
@@ -15,17 +15,17 @@ from uuid import uuid4
 
 from core.errors import DISK, StorageError, first_line
 
-PATIENCE = 90.0  # seconds after which a failure is no longer tried again
-PAUSES = (1.0, 32.0)  # seconds between attempts: the first pause, and where doubling ends
+PATIENCE = 90.0  # seconds for which a failing operation is retried
+PAUSES = (1.0, 32.0)  # seconds between attempts: the first pause, and the longest after doubling
 ALL_OR_NOTHING = ("s3", "gcs", "abfs")
 CHUNK = 2**22
 
 
 @lru_cache(maxsize=8)
 def opened(url: str) -> tuple[Any, str]:
-    """(file system, root) of a URL that pyarrow knows or, where its package is installed, fsspec; any exception else.
+    """(file system, root) of a URL, from pyarrow or, if its package is installed, fsspec; any exception otherwise.
 
-    To open a bucket is to ask for its region, so it is done once a process.
+    Cached for the process, as opening a bucket requests its region.
     """
     import pyarrow as pa
     from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem
@@ -35,7 +35,7 @@ def opened(url: str) -> tuple[Any, str]:
         known += ("&" if "?" in url else "?") + "retry_limit_seconds=30"  # its own default is 15 minutes
     try:
         filesystem, root = FileSystem.from_uri(known)
-        if filesystem.type_name == "s3":  # a request instead of three for each small file
+        if filesystem.type_name == "s3":  # one request instead of three per small file
             rebuild, (options,) = filesystem.__reduce__()
             filesystem = rebuild({**options, "allow_delayed_open": True})
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
@@ -88,7 +88,7 @@ class Store:
         return self._try("read", name, work)
 
     def get(self, name: str, target: Path, whole: Callable[[Path], bool] = lambda path: True) -> None:
-        """Copy a file that is there to `target`, in one step, and only if it came `whole`."""
+        """Copy an existing file to `target`, atomically, and only if `whole` accepts the copy."""
 
         def work(filesystem: Any, path: str) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ class Store:
         self._try("read", name, work)
 
     def files(self, folder: str) -> list[str]:
-        """Names of all files below a folder, but for those that are being written."""
+        """Names of all files below a folder, except those still being written."""
 
         def work(filesystem: Any, path: str) -> list[str]:
             from pyarrow.fs import FileSelector, FileType
@@ -116,7 +116,7 @@ class Store:
         return self._try("listed", folder, work)
 
     def move(self, name: str, target: str) -> None:
-        """Give a file another's name and place; nothing where it is gone, as after an attempt whose answer was lost."""
+        """Rename a file; no-op if it is gone, as after a successful attempt whose answer was lost."""
 
         def work(filesystem: Any, path: str) -> None:
             if self._there(filesystem, path):
@@ -157,7 +157,7 @@ class Store:
 
 
 def unwritable(url: str) -> str | None:
-    """Why nothing can be written at a URL, or deleted there."""
+    """Why files cannot be written and deleted at a URL; None if they can."""
     store, probe = Store(url, patient=False), f"probe-{uuid4().hex}"
     try:
         store.put(probe, b"")

@@ -1,1 +1,1 @@
-"""Carries a plan out on Ray and writes down everything that happens."""
+"""Plans studies, runs them on Ray and records every event."""

@@ -1,1 +1,1 @@
-"""What is varied: factors and designs, spaces, and the studies made of them."""
+"""Factors, designs and search spaces, and the studies made of them."""

@@ -1,7 +1,7 @@
 """Designs: which cells a study holds, and which pairs of cells its ablation table compares.
 
-A design lays factors out into a `Layout` and says how its rows are read (`core.designs`). The tables follow from both,
-so that a new design is one registered class and needs no change elsewhere.
+A design turns factors into a `Layout` and has traits that say how its rows are read (`core.designs`). The tables follow
+from both, so that a new design is one registered class and needs no change elsewhere.
 """
 
 import itertools
@@ -15,7 +15,7 @@ from search_spaces.factors import Factor, Level
 
 @dataclass(frozen=True)
 class Cell:
-    """One setting of all factors: level names by factor, and the dotted settings they amount to."""
+    """One combination of levels: level names by factor, and the dotted settings they add up to."""
 
     name: str
     levels: Mapping[str, str]
@@ -40,13 +40,13 @@ class Layout:
 
 
 class Design:
-    """A design by its `name`. One with the question "steps" is laid out anew with each factor that was `chosen`."""
+    """A design by its `name`. One whose question is "steps" has a new layout after each factor that is `chosen`."""
 
     name: ClassVar[str]
     traits: ClassVar[DesignTraits] = DesignTraits()
 
     def layout(self, factors: Sequence[Factor], chosen: Sequence[str] = ()) -> Layout:
-        """The cells and comparisons of these factors; ValueError where the design does not fit them."""
+        """The cells and comparisons of these factors; ValueError if the design does not fit them."""
         raise NotImplementedError
 
 
@@ -54,7 +54,7 @@ DESIGNS: dict[str, Design] = {}
 
 
 def register(design: type[Design]) -> type[Design]:
-    """Have a design in studies and on the command line; ValueError where its name is taken."""
+    """Make a design available in studies and on the command line; ValueError if its name is taken."""
     if design.name in DESIGNS:
         raise ValueError(f"design {design.name!r} is registered already")
     DESIGNS[design.name] = design()
@@ -63,7 +63,7 @@ def register(design: type[Design]) -> type[Design]:
 
 @register
 class OneAtATime(Design):
-    """The baseline, and every other level of every factor alone."""
+    """The baseline, and one cell for every other level of every factor, with all else at the baseline."""
 
     name = "one_at_a_time"
 
@@ -80,7 +80,7 @@ class OneAtATime(Design):
 
 @register
 class LeaveOneOut(Design):
-    """Everything on (second levels), and each factor alone put back to its first level."""
+    """One cell with all factors at their second level, and per factor one with it alone back at its first level."""
 
     name = "leave_one_out"
 
@@ -140,10 +140,10 @@ class Factorial(Design):
 
 @register
 class Path(Design):
-    """From all first levels to all second ones, a factor at a time, each step the best of all that are left.
+    """From all first levels to all second ones, one factor per step, each the best of the factors that are left.
 
-    `chosen` names the factors of the steps taken so far. Cells are the default, then by step every factor that was
-    left, on top of the steps before; the last of these steps is the one in progress. Rows compare the steps taken.
+    `chosen` names the factors of the steps taken so far. Cells are the default, then for each step one per factor left,
+    on top of the steps before; the last step is in progress. Comparisons are between the steps taken.
     """
 
     name = "path"
@@ -171,14 +171,14 @@ def step_cell(number: int, factor: str) -> str:
 
 
 def cells_ahead(factors: Sequence[Factor], chosen: Sequence[str]) -> int:
-    """How many cells a path may still get, beside those of its layout: the candidates of later steps, at most."""
+    """The most cells that a path may get beyond its layout: the candidates of later steps."""
     left = len(factors) - len(chosen)
     return left * (left - 1) // 2
 
 
 @register
 class Confirm(Design):
-    """Configurations, the levels of one factor: each against the first, and the second, the winner, against others."""
+    """Configurations as levels of one factor: each against the first; the second, the winner, against the others."""
 
     name = "confirm"
     traits = DesignTraits("cells", "first")

@@ -1,4 +1,4 @@
-"""A factor is one thing varied, a level one of its values; "off" is an ordinary level and the first is the baseline."""
+"""Factors and their levels; "off" is an ordinary level and the first level is the baseline."""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -9,7 +9,7 @@ from core.component import Component
 
 
 class Level(Component):
-    """A named value: the dotted settings it changes (none for an "off" that is the baseline's own state)."""
+    """A factor's named value: the dotted settings it changes (none for an "off" that equals the baseline)."""
 
     name: str = Field(min_length=1)
     settings: dict[str, Any] = {}
@@ -26,7 +26,7 @@ class Factor(Component):
 
     @classmethod
     def switch(cls, name: str, settings: Mapping[str, Any]) -> Self:
-        """Off, the baseline's own state, and on."""
+        """Two levels: off, which changes nothing, and on, with these settings."""
         return cls.of(name, {"off": {}, "on": settings})
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Every study by name: all that the modules of `studies/` define, in the order in which they stand there."""
+"""Every study by name, as the modules of `studies/` define them, in their order there."""
 
 from search_spaces.studies import animals, digits, eurosat, expressions, faces, folder, landmarks
 from search_spaces.study import AblationStudy, AnyStudy, SearchStudy

@@ -1,7 +1,7 @@
-"""A search space with conditions: Optuna proposes from it (define-by-run), grids and Sobol points are read off it.
+"""A search space with conditions: Optuna samples it (define-by-run), grids and Sobol points are computed from it.
 
-A parameter that leaves its bounds out takes the range written beside the setting's default. One whose `when` does not
-hold is not part of the configuration at all.
+A parameter without bounds takes the `Range` of the setting's field. One whose `when` does not hold is not part of the
+configuration at all.
 """
 
 import itertools
@@ -25,7 +25,7 @@ class Parameter(Component):
     """One dotted setting that a search varies; `when` names the values other parameters must have for it to exist."""
 
     key: str
-    # not strict about the pair itself: `Number` looks at its values before they are checked, when JSON is lists
+    # not strict, so that a list is taken for the tuple: `Number` has a validator before the fields are checked
     when: dict[str, Annotated[tuple[Any, ...], Field(strict=False)]] = {}
 
     def active(self, chosen: Mapping[str, Any]) -> bool:
@@ -83,7 +83,7 @@ class Number(Parameter):
         return optuna.distributions.FloatDistribution(low, high, log=self.log)
 
     def holds(self, value: Any) -> bool:
-        """Whether `value` is one of those the parameter can have."""
+        """Whether `value` is in the range and of its kind."""
         low, high = self.bounds
         whole = self.kind == "float" or isinstance(value, int)
         return isinstance(value, int | float) and not isinstance(value, bool) and whole and low <= value <= high
@@ -92,12 +92,12 @@ class Number(Parameter):
         """The value at `share` (0 … 1) of the range, on its scale."""
         low, high = self.bounds
         if self.kind == "int":
-            low, high = low - 0.5, high + 0.5  # whole numbers have equal parts of the range
+            low, high = low - 0.5, high + 0.5  # so that all whole numbers have equal shares
         value = math.exp(math.log(low) + share * math.log(high / low)) if self.log else low + share * (high - low)
         return self.clipped(value)
 
     def clipped(self, value: float) -> Any:
-        """The value of the range that is nearest."""
+        """The nearest value of the range."""
         low, high = self.bounds
         value = min(high, max(low, value))
         return round(value) if self.kind == "int" else value
@@ -122,7 +122,7 @@ class Choice(Parameter):
         return optuna.distributions.CategoricalDistribution([self.encode(choice) for choice in self.choices])
 
     def holds(self, value: Any) -> bool:
-        """Whether `value` is one of those the parameter can have."""
+        """Whether `value` is one of the choices."""
         return self.encode(value) in map(self.encode, self.choices)
 
     def at(self, share: float) -> Any:
@@ -135,7 +135,7 @@ Space = Sequence[Number | Choice]
 
 
 def suggest(space: Space, trial: "optuna.Trial") -> Settings:
-    """One configuration, asked of Optuna parameter by parameter; a parameter comes after those it depends on."""
+    """One configuration, sampled by Optuna parameter by parameter; a parameter comes after those it depends on."""
     chosen: Settings = {}
     for parameter in space:
         if parameter.active(chosen):
@@ -153,7 +153,7 @@ def random_points(space: Space, n: int, seed: int = 0) -> list[Settings]:
 
 
 def suggest_at(space: Space, shares: Sequence[float]) -> Settings:
-    """The configuration at a point of the unit cube, a coordinate a parameter; inactive ones are left out."""
+    """The configuration at a point of the unit cube, one coordinate per parameter; inactive ones are left out."""
     chosen: Settings = {}
     for parameter, share in zip(space, shares, strict=True):
         if parameter.active(chosen):
@@ -162,12 +162,12 @@ def suggest_at(space: Space, shares: Sequence[float]) -> Settings:
 
 
 def encoded(space: Space, point: Settings) -> Settings:
-    """A point as Optuna's own parameters."""
+    """A point's values as Optuna stores them."""
     return {parameter.key: parameter.encode(point[parameter.key]) for parameter in space if parameter.key in point}
 
 
 def point_faults(space: Space, point: Mapping[str, Any]) -> list[str]:
-    """Why a configuration, whole or in part, is none of the space."""
+    """Why a configuration, complete or partial, is not in the space."""
     known = {parameter.key: parameter for parameter in space}
     faults = [f"{key}: not in the space; {did_you_mean(key, known)}" for key in point if key not in known]
     for key, value in point.items():
@@ -180,7 +180,7 @@ def point_faults(space: Space, point: Mapping[str, Any]) -> list[str]:
 
 
 def mutable(key: str) -> bool:
-    """Whether a setting may change while a trial trains: not its pictures, its network or its budget."""
+    """Whether a setting may change while a trial trains: not those of its data, network or budget."""
     return key.split(".")[0] in ("optimizer", "schedule", "loss", "augmentation", "training") and key not in (
         "training.epochs",
         "training.patience",
@@ -209,7 +209,7 @@ def grid(space: Space) -> Iterator[Settings]:
 
 
 def order_faults(space: Space) -> list[str]:
-    """Parameters that stand before one they depend on, depend on none of the space, or stand twice."""
+    """Faults: parameters before one they depend on, that depend on one outside the space, or that appear twice."""
     faults, before = [], list[str]()
     for parameter in space:
         if parameter.key in before:

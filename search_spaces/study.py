@@ -21,11 +21,11 @@ from search_spaces.trial_schedulers import PBT, AnyTrialScheduler, NoScheduler
 
 
 class StudyError(FaultError, ValueError):
-    """A study that cannot be."""
+    """An invalid study."""
 
 
 class Study(Component):
-    """What ablations and searches share. `baseline` holds dotted settings laid over the workload's defaults."""
+    """Fields of ablations and searches. `baseline`: dotted settings that override the workload's defaults."""
 
     name: str = Field(min_length=1)
     question: str = ""
@@ -43,12 +43,12 @@ class Study(Component):
 
     @property
     def population(self) -> PBT | None:
-        """How the trials are bred, where they are the members of one population a seed."""
+        """The settings of population based training; None without it."""
         return None
 
     @property
     def scheduled(self) -> bool:
-        """Whether a trial scheduler may stop a trial after any epoch."""
+        """Whether the study has a trial scheduler, which may decide on a trial after any epoch."""
         return False
 
     @property
@@ -66,9 +66,9 @@ class AblationStudy(Study):
     seeds: Annotated[int, Field(ge=1)] = 5
     first_seed: Annotated[int, Field(ge=0)] = 0
     references: dict[str, str] = {}
-    """The source's own figure by cell, shown beside ours and marked as theirs."""
+    """By cell, the result that the source reports, shown beside ours and marked as the source's."""
     path: tuple[str, ...] = ()
-    """With design path: the factors of the steps that were chosen so far, written here while it runs."""
+    """With design path: the factors of the steps chosen so far, updated during the run."""
 
     @model_validator(mode="after")
     def _design_fits(self) -> Self:
@@ -93,7 +93,7 @@ class AblationStudy(Study):
 
     @property
     def traits(self) -> DesignTraits:
-        """How the design's rows are read."""
+        """How to read the rows of the design's table."""
         return DESIGNS[self.design].traits
 
     @property
@@ -103,7 +103,7 @@ class AblationStudy(Study):
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """The path as far as it is known: once a single factor is left, there is nothing to choose."""
+        """A path's known steps: `path`, and the last factor once it is the only one left."""
         left = [factor.name for factor in self.factors if factor.name not in self.path]
         return (*self.path, *left) if self.is_path and len(left) == 1 else self.path
 
@@ -113,7 +113,7 @@ class AblationStudy(Study):
 
     @property
     def ahead(self) -> int:
-        """How many trials there may be beside those of the layout: of a path's later steps."""
+        """The most trials beyond those of the layout: those of a path's later steps."""
         return cells_ahead(self.factors, self.path) * self.seeds if self.is_path else 0
 
     @property
@@ -126,10 +126,10 @@ SAMPLERS = ("tpe", "random", "qmc", "grid", "cmaes")
 
 
 class SearchStudy(Study):
-    """Configurations proposed by a sampler; they are ranked by the validation counterpart of `metric`.
+    """Configurations proposed by a sampler, and ranked by the validation counterpart of `metric`.
 
-    With two or more `objectives` the search looks for the configurations that none beats in all of them. Those of
-    `enqueue` are tried first; what one leaves out is drawn.
+    With two or more `objectives` the search looks for the Pareto front. Configurations of `enqueue` are tried first;
+    settings that one leaves out are sampled.
     """
 
     kind: Literal["search"] = "search"
@@ -184,7 +184,7 @@ class SearchStudy(Study):
 
     @property
     def configurations(self) -> int:
-        """How many distinct ones the search can try: as many as asked for, or as its space holds."""
+        """How many distinct configurations the search tries: `samples`, or all if its space holds fewer."""
         return min(self.samples, size(self.space) or self.samples)
 
     @property
@@ -207,7 +207,7 @@ _ADAPTER: TypeAdapter[AnyStudy] = TypeAdapter(Annotated[AnyStudy, Field(discrimi
 
 
 def parse_study(tree: dict[str, Any], where: str) -> AnyStudy:
-    """A study from plain data; `where` names its file in the faults of StudyError."""
+    """A study from plain data; StudyError, whose faults begin with `where`, if it is invalid."""
     guessed = {"kind": "search" if "space" in tree else "ablation", **tree}
     try:
         return _ADAPTER.validate_json(json.dumps(guessed))
@@ -218,7 +218,7 @@ def parse_study(tree: dict[str, Any], where: str) -> AnyStudy:
 
 
 def read_study(path: Path) -> AnyStudy:
-    """A user's own study, from YAML."""
+    """A user's study from a YAML file; StudyError if it is unreadable or invalid."""
     tree = read_yaml(path)
     if not isinstance(tree, dict):
         raise StudyError([f"{path}: a study is a mapping with name, workload, epochs, and factors or space"])
@@ -226,7 +226,7 @@ def read_study(path: Path) -> AnyStudy:
 
 
 def read_yaml(path: Path) -> Any:
-    """What a YAML (or JSON) file holds. Numbers are YAML 1.2's, so that 1e-3 is a number."""
+    """The content of a YAML (or JSON) file; StudyError if unreadable. As in YAML 1.2, 1e-3 is a number."""
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -234,7 +234,7 @@ def read_yaml(path: Path) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's core words: 1e-3 is a number, and off, on, yes and no are names of levels."""
+    """A YAML 1.2 loader: 1e-3 is a number, and off, on, yes and no are strings, as levels are named so."""
 
     yaml_implicit_resolvers = {
         first: [(tag, form) for tag, form in resolvers if tag != "tag:yaml.org,2002:bool"]
@@ -250,7 +250,7 @@ _Loader.add_implicit_resolver(
 )
 
 
-# What pydantic's locations name on the way to a field, by whose fields are allowed there.
+# Parts of pydantic's error locations, with the class whose fields are allowed there.
 _OWNERS: dict[str | int, type[Component]] = {
     "ablation": AblationStudy,
     "search": SearchStudy,

@@ -1,7 +1,7 @@
-"""What stops or perturbs the trials of a search before their budget is spent; ablations give every cell all of it.
+"""Settings of trial schedulers, which stop or perturb a search's trials early; an ablation never stops a trial.
 
 A trial scheduler compares trials epoch by epoch on the validation metric that the search ranks by. Lengths are shares
-of the budget, at least one epoch each. The engine builds Ray's own schedulers from these settings.
+of the budget, at least one epoch each. The engine builds Ray's schedulers from these settings.
 """
 
 from typing import Annotated, Literal
@@ -28,10 +28,10 @@ class ASHA(TrialScheduler):
 
     name: Literal["asha"] = "asha"
     grace: Share = 0.1
-    """of the budget: the first rung"""
+    """the first rung, as a share of the budget"""
     reduction_factor: float = Field(3.0, gt=1)
     brackets: int = Field(1, ge=1)
-    """with more than one, trials are dealt to ladders of rungs that begin later, against stopping late starters"""
+    """number of rung ladders that trials are spread over; later ones begin later, which spares slow starters"""
 
 
 class HyperBand(ASHA):
@@ -47,14 +47,14 @@ class Median(TrialScheduler):
     name: Literal["median"] = "median"
     grace: Share = 0.1
     minimum: int = Field(3, ge=1)
-    """other trials that have come as far before any is stopped"""
+    """other trials that must have come as far before one is stopped"""
 
 
 class PBT(TrialScheduler):
     """Population based training (Jaderberg et al., 2017), in generations.
 
     After every `interval` of the budget the worst `quantile` of the population takes over weights and settings of
-    members drawn from the best, and perturbs the settings that are ranges of numbers.
+    members drawn from the best `quantile`, and perturbs the settings that are ranges of numbers.
     """
 
     name: Literal["pbt"] = "pbt"

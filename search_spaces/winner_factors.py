@@ -1,6 +1,6 @@
-"""From a search's winner to factors: what it changed of the default configuration, a factor a setting.
+"""Turns the differences between a search's winner and the default configuration into factors, one per setting.
 
-A conditional setting moves with the one it depends on, and settings that cannot be without each other move together.
+A conditional setting shares a factor with the one it depends on, as do settings that are invalid without each other.
 """
 
 import json
@@ -14,16 +14,16 @@ from search_spaces.spaces import Space
 
 ABSENT = object()
 Group = list[str]
-"""settings that one factor changes, by their dotted names; the first one names it"""
+"""dotted names of the settings that one factor changes; the first one names the factor"""
 
 
 def factors_between(
     space: Space, point: Mapping[str, Any], default: Mapping[str, Any], possible: Callable[[Group], bool]
 ) -> tuple[Factor, ...]:
-    """A factor for everything of `space` in which the configuration of `point` differs from the default one.
+    """A factor for each setting of `space` in which the configuration of `point` differs from the default one.
 
-    `default` is that configuration as a nested dict. Of each factor the first level changes nothing and the second has
-    the point's values. `possible` says whether the default with these settings of the point is a configuration.
+    `default`: the default configuration as a nested dict. The first level of a factor changes nothing, the second sets
+    the point's values. `possible`: whether the default with these settings of the point is a valid configuration.
     """
     short = short_names([parameter.key for parameter in space])
     standard = _default_point(space, default)
@@ -51,7 +51,7 @@ def find(tree: Mapping[str, Any], key: str) -> Any:
 
 
 def _default_point(space: Space, default: Mapping[str, Any]) -> dict[str, Any]:
-    """The default configuration as a point of the space, as far as it is one."""
+    """The default configuration's values of the space's active parameters."""
     chosen: dict[str, Any] = {}
     for parameter in space:
         value = find(default, parameter.key)
@@ -63,7 +63,7 @@ def _default_point(space: Space, default: Mapping[str, Any]) -> dict[str, Any]:
 def _groups(
     space: Space, point: Mapping[str, Any], default: Mapping[str, Any], standard: Mapping[str, Any]
 ) -> list[Group]:
-    """The settings that differ, each with those of either configuration that depend on it, and so on down."""
+    """The settings that differ, each grouped with all settings that depend on it, directly or not."""
     groups: list[Group] = []
     for parameter in space:
         if parameter.key not in {**standard, **point}:
@@ -78,7 +78,7 @@ def _groups(
 
 
 def _joined(groups: list[Group], possible: Callable[[Group], bool]) -> list[Group]:
-    """The groups, of which any that cannot be turned on, or back, without a certain other is one with it."""
+    """The groups, merged where one cannot be turned on, or off again, without another."""
 
     def needed(first: Group, second: Group) -> bool:
         rest = [key for group in groups if group is not first for key in group]
@@ -92,7 +92,7 @@ def _joined(groups: list[Group], possible: Callable[[Group], bool]) -> list[Grou
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """Dotted names as tables show them: `lr` for optimizer.lr and `schedule` for schedule.name, where only one is."""
+    """Dotted names as tables show them: `lr` for optimizer.lr and `schedule` for schedule.name, if unambiguous."""
 
     def short(key: str) -> str:
         kind, _, name = key.rpartition(".")
@@ -103,7 +103,7 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 
 
 def _level(group: Iterable[str], own: Mapping[str, Any], other: Mapping[str, Any], short: Mapping[str, str]) -> str:
-    """What the settings of a group are in `own`, in words that differ from those of `other`."""
+    """A level's name from the values of a group's settings in `own`; differs from the name for `other`."""
     first, *others = group
     texts = {key: _text(own[key], other.get(key, ABSENT)) for key in (first, *others) if key in own}
     beside = "; ".join(f"{short[key]} {texts[key]}" for key in others if key in texts)
@@ -111,7 +111,7 @@ def _level(group: Iterable[str], own: Mapping[str, Any], other: Mapping[str, Any
 
 
 def _text(value: Any, other: Any) -> str:
-    """A setting as a level's name; four digits of a number, or more where `other` would look the same."""
+    """A value as text; numbers have four digits, or all if `other` would look the same."""
     if isinstance(value, float):
         rounded = f"{value:.4g}"
         same = isinstance(other, int | float) and other != value and f"{other:.4g}" == rounded

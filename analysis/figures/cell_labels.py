@@ -1,6 +1,6 @@
-"""Cells as figures name them, and which cells are featured: the baseline and the best.
+"""Cell labels in figures, and the featured cells: the baseline and the best.
 
-What is drawn of featured cells alone is read from single trials, so what it costs does not grow with the run.
+Figures of featured cells only read single trials, so their cost does not grow with the run.
 """
 
 from collections.abc import Hashable, Iterable, Mapping
@@ -17,7 +17,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 def featured_cells(records: Records, ranking: pd.DataFrame) -> dict[str, str]:
-    """Baseline and best cell, as far as there are any, with what a figure calls them."""
+    """Labels by cell of the baseline and the best cell, if they exist."""
     baseline, best = records.baseline_cell, best_cell(records, ranking)
     cells = [cell for cell in dict.fromkeys([baseline, best]) if cell is not None]
     return {cell: label(cell) + (f" ({best_word(records)})" if cell == best else "") for cell in cells}
@@ -28,12 +28,12 @@ def label(cell: str) -> str:
 
 
 def labels(cells: Iterable[str], length: int = LABEL) -> dict[str, str]:
-    """Each cell's name cut to `length` characters, numbered where cut ones agree: no two labels are equal."""
+    """Each cell's name cut to `length` characters, numbered where cut names are equal: no two labels are equal."""
     return unique({cell: short(cell, length) for cell in cells})
 
 
 def unique(texts: Mapping[Key, str]) -> dict[Key, str]:
-    """The texts, from the second of equal ones on followed by a number."""
+    """The texts; of equal ones, the second and later get a number."""
     taken: set[str] = set()
     made = {}
     for key, text in texts.items():

@@ -1,7 +1,7 @@
 """Galleries of the test images that a level gains and loses.
 
-A trial keeps some of the images that it got wrong. One that a level gains is among the baseline's, one that it loses
-among the level's; all trials of a study share their test images, so any trial's copy will do.
+A trial keeps thumbnails of some images that it got wrong: an image that a level gains is among the baseline's, one that
+it loses among the level's. All trials of a study have the same test images, so any trial's copy serves.
 """
 
 from collections.abc import Mapping
@@ -17,13 +17,13 @@ from analysis.tables.ablation import comparison_label, is_step
 from analysis.tables.gained_and_lost import GAINED, LOST
 
 MAXIMUM_COMPARISONS = 6
-MAXIMUM_IMAGES = 8  # of one comparison, either way
+MAXIMUM_IMAGES = 8  # of one gallery
 
 
 def changed_galleries(records: Records, changed: pd.DataFrame, thumbnails: Thumbnails) -> list[Gallery]:
-    """A gallery of images gained and one of images lost for each of the first MAXIMUM_COMPARISONS comparisons that
-    changed any, of a ladder or a path first those with the cell before; where none of them has a thumbnail, one gallery
-    that says so."""
+    """A gallery of images gained and one of images lost for each of the first MAXIMUM_COMPARISONS comparisons with any;
+    for a ladder or a path, comparisons with the previous cell come first. If none of the images has a thumbnail, one
+    gallery that says so."""
     made: list[Gallery] = []
     step = is_step(records)
     comparisons = sorted(enumerate(records.comparisons), key=lambda numbered: not step(numbered[1]))

@@ -1,7 +1,7 @@
-"""Confusion matrices as figures: of baseline and best cell, and how a level changes them against its baseline.
+"""Figures of confusion matrices: of baseline and best cell, and of a level's change against its baseline.
 
-Rows are true classes and are normalised, so that classes of different size and cells of different numbers of seeds
-compare. Colours fade into the page, which may be light or dark.
+Rows are true classes and are normalised, so that classes of different sizes and cells of different numbers of seeds
+are comparable. Colours are transparent at 0, as the page may be light or dark.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,10 +20,10 @@ from analysis.statistics.multiple_comparisons import BETTER, WORSE
 from analysis.tables.ablation import is_step
 from analysis.tables.ranking import best_cell, best_word
 
-MAXIMUM_CLASSES = 50  # of one matrix; of more, those that are confused most
-COUNTED_CLASSES = 12  # up to so many, the counts stand in the matrix
-CLEAR_ROWS = 4  # comparisons with a clear verdict whose difference is drawn
-SMALLEST_CHANGE = 0.0005  # of a row's share that is drawn
+MAXIMUM_CLASSES = 50  # of one matrix; if there are more, those with the most errors
+COUNTED_CLASSES = 12  # up to so many, the matrix shows counts
+CLEAR_ROWS = 4  # comparisons with a clear verdict that are drawn, at most
+SMALLEST_CHANGE = 0.0005  # of a share that is drawn
 TITLE = 40  # characters of a line of a panel's title
 PANEL, LARGEST_CELL, SMALLEST_CELL = 250, 56, 5  # pixels
 BLUE, ORANGE = "0,114,178", "213,94,0"
@@ -53,7 +53,7 @@ def most_confused(confusion: pd.DataFrame, classes: Sequence[str]) -> list[str]:
 def confusion_figures(
     records: Records, tables: Mapping[str, pd.DataFrame], featured: Mapping[str, str]
 ) -> list[Figure]:
-    """The matrices of `featured` cells and the changes that `differences` names; nothing of fewer than two classes."""
+    """The matrices of `featured` cells and the changes that `differences` names; none with fewer than two classes."""
     confusion = tables.get("confusion", pd.DataFrame())
     if confusion.empty:
         return []
@@ -78,8 +78,8 @@ def confusion_figures(
 
 
 def differences(records: Records, tables: Mapping[str, pd.DataFrame]) -> dict[str, tuple[str, str]]:
-    """(baseline cell, cell) by title: the best cell against the baseline, then up to CLEAR_ROWS comparisons whose
-    verdict is clear, of a ladder or a path those with the cell before; each pair once. Titles name the baseline where
+    """(baseline cell, cell) by title: the best cell against the baseline, then up to CLEAR_ROWS comparisons with a
+    clear verdict; for a ladder or a path, those with the previous cell. Each pair once. Titles name the baseline if
     the study has several."""
     baseline, best = records.baseline_cell, best_cell(records, tables["ranking"])
     comparisons, step = records.comparisons, is_step(records)
@@ -154,7 +154,7 @@ def _changes(changes: Mapping[str, pd.DataFrame], classes: Sequence[str], more: 
 
 
 def _long(counts: pd.DataFrame, shares: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """A row a pair of classes: true, predicted, count, share."""
+    """One row per pair of classes: true, predicted, count, share."""
     names = list(classes)
     n = len(names)
     return pd.DataFrame(
@@ -168,7 +168,7 @@ def _long(counts: pd.DataFrame, shares: pd.DataFrame, classes: Sequence[str]) ->
 
 
 def _panel(rows: pd.DataFrame, classes: Sequence[str], colour: alt.Color, title: str, text: str, dark: str) -> Any:
-    """One matrix; `text` is the column that stands in it, white where the expression `dark` is true."""
+    """One matrix; `text`: the column written into its fields, in white where the expression `dark` is true."""
     n = len(classes)
     step = max(SMALLEST_CELL, min(LARGEST_CELL, PANEL / n))
     size = max(7, min(11, step - 1))

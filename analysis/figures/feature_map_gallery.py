@@ -1,6 +1,6 @@
-"""What the network makes of one image, stage by stage, and the filters of its first convolution, as galleries.
+"""Galleries of a network's feature maps of one image, layer by layer, and of its first convolution's filters.
 
-Trials draw them as artifacts/TRIAL/feature_maps/NN_LAYER.png, with about.json on what each file shows.
+Trials write them as artifacts/TRIAL/feature_maps/NN_LAYER.png, with about.json, which describes each file.
 """
 
 import json
@@ -17,7 +17,7 @@ FILTERS = "filters.png"
 
 
 def feature_map_galleries(records: Records, run: RunDirectory, featured: Mapping[str, str]) -> list[Gallery]:
-    """Of each cell's first seed that has any: a gallery of filters of all cells, and one of feature maps a cell."""
+    """A gallery of the filters of all cells, and one of feature maps per cell, from each cell's first seed with any."""
     if not run.artifacts.is_dir():
         return []
     folders: dict[str, Path] = {}
@@ -46,7 +46,7 @@ def _folder(run: RunDirectory, trial: str) -> Path:
 
 
 def read_about(folder: Path) -> dict[str, Any]:
-    """What about.json says; nothing where it is missing or unreadable."""
+    """The content of about.json; empty if it is missing or unreadable."""
     try:
         about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -55,7 +55,7 @@ def read_about(folder: Path) -> dict[str, Any]:
 
 
 def _maps(folder: Path, about: Mapping[str, Any]) -> tuple[GalleryImage, ...]:
-    """The image and its maps in the order of the pass."""
+    """The image and its feature maps, in the order of the forward pass."""
     stages = {str(stage.get("file")): stage for stage in about.get("stages", []) if isinstance(stage, dict)}
     images: list[GalleryImage] = []
     for file in sorted(folder.glob("[0-9]*_*.png")):
@@ -71,7 +71,7 @@ def _maps(folder: Path, about: Mapping[str, Any]) -> tuple[GalleryImage, ...]:
 
 
 def _label(layer: str, stage: Mapping[str, Any] | None) -> str:
-    """The stage with the number and size of its maps, and how many say nothing."""
+    """The layer with the number and size of its maps, and how many are constant."""
     if not stage:
         return layer
     drawn, channels = stage.get("drawn"), stage.get("channels")
@@ -91,7 +91,7 @@ def _caption(about: Mapping[str, Any]) -> str:
 
 
 def read_grid(file: Path) -> bytes | None:
-    """The file itself, or reduced to LARGEST pixels; None where it is missing or unreadable."""
+    """The file's bytes, or the image reduced to LARGEST pixels as PNG; None if it is missing or unreadable."""
     from PIL import Image
 
     image = read_image(file, lambda mode: "RGBA")

@@ -1,4 +1,4 @@
-"""PCA and t-SNE of features as figures: a row a cell, a panel a split, coloured by class."""
+"""Figures of PCA and t-SNE of features: one row per cell, one panel per split, coloured by class."""
 
 import colorsys
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from analysis.records.run_records import Records
 from analysis.tables.formatting import SPLIT_TITLES, number
 
 PANEL = 190  # pixels, either way
-LEGEND_CLASSES = 60  # with more, classes are told by pointing only
+LEGEND_CLASSES = 60  # with more there is no legend, only tooltips
 PICK = "pick_class"
 DIM = 0.06
 METHODS = {
@@ -25,7 +25,7 @@ METHODS = {
 
 
 def projection_figures(records: Records, projections: pd.DataFrame, shown: Mapping[str, str]) -> list[Figure]:
-    """PCA and t-SNE, as far as there are coordinates; with a single class, colour is the split."""
+    """The PCA and the t-SNE figure, each if it has coordinates; with a single class, colour is the split."""
     if projections.empty:
         return []
     titles = {"pca": "Features before the last layer, PCA", "tsne": "Features before the last layer, t-SNE"}
@@ -95,7 +95,7 @@ def _panel(
 
 
 def colours_of(count: int) -> list[str]:
-    """The report's colours, or for more classes hues all around with two lightnesses in turn."""
+    """The report's colours; for more classes evenly spaced hues with two alternating lightnesses."""
     if count <= len(COLOURS):
         return list(COLOURS[:count])
     made = (colorsys.hls_to_rgb(i / count, 0.42 if i % 2 else 0.6, 0.65) for i in range(count))

@@ -14,14 +14,14 @@ from core.metrics import maximised, metric_label
 
 MAXIMUM_COMPARISONS = 80
 VERDICT_COLOURS = {BETTER: "#1a9850", WORSE: "#d73027", UNSTABLE: "#e08214"}
-LABEL, LINE = 60, 30  # characters of a label, and beyond which it is broken in two
+LABEL, LINE = 60, 30  # characters of a label, and of one line before it is split in two
 ROW, TWO_LINES = 26, 34  # pixels
 
 
 def forest_plot(table: pd.DataFrame) -> Figure | None:
-    """The first MAXIMUM_COMPARISONS rows of an ablation table; None where no row has a difference.
+    """The first MAXIMUM_COMPARISONS rows of an ablation table; None if no row has a difference.
 
-    A difference of fewer than three pairs has a point and no interval, as it has no verdict.
+    A difference of fewer than three pairs has a point but no interval, as it has no verdict.
     """
     shown = table.head(MAXIMUM_COMPARISONS)
     if not shown["delta"].notna().any():

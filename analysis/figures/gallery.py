@@ -1,6 +1,6 @@
-"""Galleries: the images of a report that no chart can draw, as PNG bytes that the page carries in itself.
+"""Galleries: images of a report other than charts, embedded in the page as PNG.
 
-A page stays small enough to be sent: all galleries together have MAXIMUM_CHARACTERS, shared out between them.
+To keep the page small, all galleries share a budget of MAXIMUM_CHARACTERS.
 """
 
 import io
@@ -19,7 +19,7 @@ MAXIMUM_CHARACTERS = 3_000_000  # of the data: URIs of one page
 
 @dataclass(frozen=True)
 class GalleryImage:
-    """An image of a gallery: `png` is the file's bytes, `label` stands below it, `alt` says in words what it shows."""
+    """An image of a gallery: the PNG file's bytes, the label below it, the alternative text."""
 
     png: bytes
     label: str
@@ -37,8 +37,8 @@ class GalleryImage:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Images side by side: `name` is its anchor on the page, `section` the heading that it stands under, `caption`
-    how to read it. Without images the caption says why there are none."""
+    """Images side by side. `name`: anchor on the page; `section`: heading above it; `caption`: how to read it or, if
+    there are no images, why."""
 
     name: str
     section: str
@@ -48,9 +48,9 @@ class Gallery:
 
 
 def within_budget(galleries: Sequence[Gallery], characters: int = MAXIMUM_CHARACTERS) -> list[Gallery]:
-    """The galleries, each with as many of its first images as its share of `characters` holds.
+    """The galleries, each cut to its first images that fit its share of `characters`.
 
-    What a small gallery does not need goes to the larger ones. A caption says what is left out.
+    What a small gallery does not use goes to the larger ones. A caption tells the number of images left out.
     """
     size = [sum(image.characters for image in gallery.images) for gallery in galleries]
     kept, left = list(galleries), characters
@@ -75,7 +75,7 @@ def _cut(gallery: Gallery, characters: int) -> tuple[Gallery, int]:
 
 
 def read_image(file: Path | None, mode: Callable[[str], str]) -> "Image.Image | None":
-    """The image of a file in the mode that `mode` gives for the file's own; None where it is missing or unreadable."""
+    """The image of a file, converted to `mode(its own mode)`; None if it is missing or unreadable."""
     from PIL import Image
 
     try:

@@ -1,4 +1,4 @@
-"""Landmarks drawn on test faces: predicted ones red, true ones green, each pair joined, by the error in pixels."""
+"""Galleries of test faces with landmarks: predicted ones red, true ones green, each pair joined by a line."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ from analysis.records.run_records import Records
 from analysis.statistics.prediction_errors import point_errors
 from analysis.tables.formatting import number
 
-EACH = 3  # faces of each sort: best, median, worst
+EACH = 3  # faces each of the best, median and worst
 SIDE = 224  # pixels of an image's longer side
-FINE = 3  # times as large as the image the marks are drawn, which smooths their edges
-OUTSIDE = 0.25  # of the crop's side that is shown around it at most, for landmarks that lie there
+FINE = 3  # oversampling factor for drawing, which smooths the edges of marks
+OUTSIDE = 0.25  # greatest margin, as a share of the crop's side, for landmarks outside the crop
 RED, GREEN, DARK, MARGIN = (255, 45, 60), (0, 230, 110), (0, 0, 0), (128, 136, 144)
 
 
 @dataclass(frozen=True)
 class Landmarks:
-    """Test faces of one trial: index (N,), true and found (N, L, 2) in pixels of the crop, error (N,) their mean
-    distance."""
+    """Test faces of one trial: index (N,), true and found landmarks (N, L, 2) in pixels of the crop, and their mean
+    distance, error (N,)."""
 
     index: NDArray[np.int64]
     true: NDArray[np.float64]
@@ -38,9 +38,9 @@ class Landmarks:
 def landmark_galleries(
     records: Records, run: RunDirectory, thumbnails: Thumbnails, featured: Mapping[str, str]
 ) -> list[Gallery]:
-    """A gallery a cell: of its first seed's faces with a thumbnail the best, the middling and the worst ones.
+    """One gallery per cell: the best, median and worst of its first seed's faces with a thumbnail.
 
-    One gallery that says why where landmarks were predicted and no thumbnail was kept; none without landmarks.
+    If landmarks were predicted but no thumbnail was kept, one gallery that says so; none without landmarks.
     """
     galleries, any_landmarks = [], False
     trials = {cell: records.first_trial(cell, lambda name: _file(run, name).is_file()) for cell in featured}
@@ -65,7 +65,7 @@ def _file(run: RunDirectory, trial: str) -> Path:
 
 
 def read_landmarks(path: Path) -> Landmarks | None:
-    """None where the file is unreadable or has no face whose landmarks are finite."""
+    """The landmarks in a Parquet file; None if it is unreadable or has no face with finite landmarks."""
     table = read_parquet(path)
     if table is None:
         return None
@@ -81,8 +81,8 @@ def read_landmarks(path: Path) -> Landmarks | None:
 
 
 def chosen(landmarks: Landmarks, available: set[int]) -> dict[int, str]:
-    """Place by place: of the faces that are available the EACH best, then those about the median error of all faces,
-    then the worst; each once."""
+    """By row of a face, "best", "median" or "worst": EACH of the available faces with the lowest error, the error
+    nearest to the median of all faces, and the highest error; each face once."""
     places = [place for place in np.argsort(landmarks.error, kind="stable") if int(landmarks.index[place]) in available]
     median = float(np.median(landmarks.error))
     near = sorted(places, key=lambda place: (abs(float(landmarks.error[place]) - median), place))
@@ -129,10 +129,10 @@ def _error_of(landmarks: Landmarks, index: int) -> str:
 
 
 def overlay(file: Path | None, true: NDArray[np.float64], found: NDArray[np.float64]) -> bytes | None:
-    """The face of `file` with its landmarks (L, 2), as PNG with a longer side of SIDE; None where it is unreadable.
+    """The face of `file` with its landmarks (L, 2), as PNG with a longer side of SIDE; None if it is unreadable.
 
-    Around it are as many pixels as the landmarks outside it need, at most OUTSIDE of its side; marks beyond that stand
-    at the border.
+    A margin shows landmarks outside of the image, at most OUTSIDE of its side; marks beyond that are drawn at the
+    border.
     """
     from PIL import Image, ImageDraw
 
@@ -154,7 +154,7 @@ def overlay(file: Path | None, true: NDArray[np.float64], found: NDArray[np.floa
 
 
 def _marks(draw: Any, true: NDArray[np.float64], found: NDArray[np.float64], side: int) -> None:
-    """Rings and crosses with dark edges, which stand out from light skin and dark hair."""
+    """Draw rings and crosses with dark edges, visible on light skin and dark hair."""
     radius = side / (45 if len(true) <= 8 else 70)
     for width, dark in ((radius * 1.1, True), (radius * 0.5, False)):
         for (x, y), (u, v) in zip(true, found, strict=True):

@@ -1,4 +1,4 @@
-"""Activation diagnostics as figures: dead units and updates by layer and epoch, spread and gradients by layer."""
+"""Figures of activation diagnostics: dead units and updates by layer and epoch, spread and gradients by layer."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,15 +23,15 @@ from analysis.tables.layer_diagnostics import MAXIMUM_CELLS, RULES, findings, ha
 
 MAXIMUM_LAYERS = 40  # of one panel
 PANEL, LINES, HEIGHT = 210, 270, 220  # pixels
-ROW, LEAST = 14, 60  # pixels of a layer, of a panel's height at least
-DECADES = 6  # of an update's logarithmic colours
+ROW, LEAST = 14, 60  # pixels: height of a layer, least height of a panel
+DECADES = 6  # of the logarithmic colour scale of updates
 SENTENCES = 8
 ORANGE = "213,94,0"
 DIM = 0.1
 
 
 def activation_figures(rows: pd.DataFrame) -> list[Figure]:
-    """Of `activation_rows`; the first figure's caption begins with what `findings` finds."""
+    """Figures of `activation_rows`; the first figure's caption begins with the `findings`."""
     if rows.empty:
         return []
     rows = rows.assign(cell=rows["cell"].map(labels(rows["cell"].unique())))
@@ -48,7 +48,7 @@ def activation_figures(rows: pd.DataFrame) -> list[Figure]:
 
 
 def _by_layer(rows: pd.DataFrame, said: str) -> Figure:
-    """Spread of outputs and gradients of layers with weights in the last epoch, a line a cell."""
+    """Spread of outputs and gradients of layers with weights in the last epoch, one line per cell."""
     last = rows.loc[last_epochs(rows, "cell", "seed") & has_weights(rows["kind"])]
     cells = list(dict.fromkeys(last["cell"]))
     table = last.groupby(["cell", "place", "layer"], sort=False)[["std", "gradient_norm"]].mean().reset_index()
@@ -115,7 +115,7 @@ def _updates(rows: pd.DataFrame) -> Figure:
 
 
 def _heatmaps(rows: pd.DataFrame, column: str, colour: alt.Color, tip: str) -> tuple[alt.ConcatChart, str]:
-    """A panel a cell, layers from the input on; and what is left out, in words."""
+    """(one panel per cell, layers from the input on; the caption's sentences on what is left out)."""
     values = rows.assign(value=np.log(rows[column]) if column == "update_ratio" else rows[column])
     table = values.groupby(["cell", "place", "layer", "epoch"], sort=False)["value"].mean().reset_index(name=column)
     if column == "update_ratio":

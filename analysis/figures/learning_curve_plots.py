@@ -1,4 +1,4 @@
-"""Learning curves by cell with their band over seeds, as a table and as figures."""
+"""Figures of learning curves by cell, with a band over seeds."""
 
 import math
 from collections.abc import Sequence
@@ -22,16 +22,15 @@ from analysis.tables.learning_curves import epochs_of_cells
 from core.metrics import SPLITS, counterpart, metric_label
 
 MAXIMUM_CURVES = 12
-MAXIMUM_TIPS = 30  # points of one curve that tell their figures
+MAXIMUM_TIPS = 30  # points of one curve with a tooltip
 PANEL, ALONE, HEIGHT = 250, 560, 230  # pixels: width of one panel of several, of one by itself, height
-BAND, DIM = 0.16, 0.1  # opacity of a band, and what is left of a curve that is not picked
+BAND, DIM = 0.16, 0.1  # opacity of a band, and of a curve that is not picked
 
 
 def curve_figures(records: Records, curves: pd.DataFrame, cells: Sequence[str]) -> list[Figure]:
-    """A figure a measure that was recorded, a panel a split; `cells` come best first, MAXIMUM_CURVES are drawn.
+    """One figure per recorded metric, one panel per split; of `cells`, best first, MAXIMUM_CURVES are drawn.
 
-    The primary metric first, then accuracy and loss, and the reference, which no setting changes, where the trained
-    loss is something else.
+    The primary metric comes first, then accuracy, loss, and the reference loss if it differs from the trained one.
     """
     drawable = set(curves["cell"].unique())
     shown = [cell for cell in cells if cell in drawable][:MAXIMUM_CURVES]
@@ -63,7 +62,7 @@ def _figure(measure: str, rows: pd.DataFrame, cells: Sequence[str], left: int, b
     table, step = _thinned(rows)
     domain = _domain(table)
     scale = alt.Scale(domain=domain, nice=False, type="log" if spans_decades(table["mean"]) else "linear")
-    # A logarithm has no place for an interval that reaches below zero; a band ends at the edge in any case.
+    # A logarithmic scale cannot show an interval that reaches below zero; bands are clipped at the edge in any case.
     table = table.assign(low=table["ci_low"].clip(lower=domain[0]))
     panels = [
         _panel(table.loc[table["metric"] == f"{split}_{measure}"], cells, label, scale).properties(
@@ -80,11 +79,11 @@ def _figure(measure: str, rows: pd.DataFrame, cells: Sequence[str], left: int, b
 
 
 def _panel(table: pd.DataFrame, cells: Sequence[str], label: str, scale: alt.Scale) -> alt.LayerChart | alt.FacetChart:
-    """Lines and bands of one metric, and points to be asked for their figures; alone, a point is drawn."""
+    """Lines and bands of one metric, with invisible points for tooltips; a curve of one epoch is a visible point."""
     place = table.groupby("cell", sort=False).cumcount()
     size = table["cell"].map(table["cell"].value_counts())
     every = (size / MAXIMUM_TIPS).map(math.ceil)
-    # Two seeds' interval is thirteen standard errors wide on either side and would flatten every curve.
+    # The interval of two seeds reaches thirteen standard errors to either side and would flatten every curve.
     drawn = table["n"] >= MINIMUM_PAIRS
     rows = table[["cell", "epoch", "n", "mean"]].assign(
         low=table["low"].where(drawn),
@@ -126,14 +125,14 @@ def _epochs() -> alt.X:
 
 
 def _thinned(rows: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """Every so many epochs, and the last one, so that the figure keeps to MAXIMUM_MARKS."""
+    """(every `step`-th epoch and the last one, `step`), to keep the figure within MAXIMUM_MARKS."""
     step = math.ceil(len(rows) / MAXIMUM_MARKS)
     last = rows.groupby(["cell", "metric"])["epoch"].transform("max")
     return rows.loc[((rows["epoch"] - 1) % step == 0) | (rows["epoch"] == last)], step
 
 
 def _domain(table: pd.DataFrame) -> list[float]:
-    """All means, and of the bands what lies within half the means' own span around them."""
+    """Ends of the y axis: all means, and bands up to half the span of the means beyond them."""
     banded = table.loc[table["n"] >= MINIMUM_PAIRS]
     low, high = float(table["mean"].min()), float(table["mean"].max())
     if spans_decades(table["mean"]):
@@ -145,7 +144,7 @@ def _domain(table: pd.DataFrame) -> list[float]:
 
 
 def _rate_figure(records: Records, cells: Sequence[str]) -> Figure | None:
-    """The learning rate of each cell; cells whose rates agree in every epoch share a line, named after the first."""
+    """The learning rate of each cell; cells with equal rates in every epoch share a line, named after the first."""
     rows = epochs_of_cells(records, cells).dropna(subset="lr")
     if rows.empty:
         return None
@@ -181,7 +180,7 @@ def _rate_figure(records: Records, cells: Sequence[str]) -> Figure | None:
 
 
 def _named_once(table: pd.DataFrame, cells: Sequence[str]) -> pd.DataFrame:
-    """Cells of equal rates as one, in the order of `cells`."""
+    """Merges cells of equal rates into one, in the order of `cells`."""
     alike: dict[tuple[tuple[float, ...], ...], list[str]] = {}
     by_cell = dict(iter(table.groupby("cell")))
     for cell in (cell for cell in cells if cell in by_cell):
@@ -197,7 +196,7 @@ def _named_once(table: pd.DataFrame, cells: Sequence[str]) -> pd.DataFrame:
 
 
 def _what_is_left(step: int, left: int = 0, beyond: int = 0) -> str:
-    """What a figure does not show: `left` cells of the table, `beyond` that the table does not hold either."""
+    """Sentences on what a figure leaves out: `left` cells of the table, and `beyond` cells that it lacks too."""
     said = f" Every {step} epochs." if step > 1 else ""
     if left:
         said += f" The best {MAXIMUM_CURVES} cells; {left} more are in curves.csv, "

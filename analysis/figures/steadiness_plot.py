@@ -1,4 +1,4 @@
-"""How steadily each cell learns: `val_roughness` and `val_jumps` over seeds, as a table and as a figure."""
+"""Figure of how steadily each cell learns: `val_roughness` and `val_jumps` over seeds."""
 
 import altair as alt
 import pandas as pd
@@ -14,7 +14,7 @@ TITLES = {"val_roughness": "roughness, mean |Δ log|", "val_jumps": "jumps up by
 
 
 def stability_figure(table: pd.DataFrame) -> Figure | None:
-    """A dot a cell with its 95 % interval from three seeds on; None for an empty table."""
+    """One dot per cell, with its 95 % interval from three seeds on; None for an empty table."""
     if table.empty:
         return None
     shown = table.head(MAXIMUM_CELLS)

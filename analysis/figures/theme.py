@@ -1,7 +1,7 @@
-"""What every figure of a report shares: Vega-Lite by Altair, so that the interactive page and the SVG file beside it
-come from one specification.
+"""The base of all figures of a report: Altair charts, so that the interactive page and the SVG files come from the same
+Vega-Lite specification.
 
-Ink is `currentColor`: on the page a figure takes the text's colour, light or dark or on paper; on its own it is black.
+Ink is `currentColor`: on the page a figure takes the text's colour, light or dark; as a file of its own it is black.
 """
 
 import re
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from analysis.tables.spec import ReportData
 
 
-WIDTH = 640  # pixels, of a figure alone in its row; the page fits it to the room that there is
-# Okabe and Ito's palette without black and yellow, which vanish on one of the two backgrounds, and dark and light kin.
+WIDTH = 640  # pixels, of a figure alone in its row; the page scales it to fit
+# Okabe and Ito's palette without black and yellow, invisible on one of the two backgrounds, and six more colours.
 COLOURS = (
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"),
     *("#7570b3", "#a6761d", "#e7298a", "#66a61e", "#8c564b", "#7f7f7f"),
 )
 NEUTRAL = "#808890"
 INK = "currentColor"
-PICK = "pick"  # the parameter of `legend_selection`, which the page offers as a choice by keyboard too
-MAXIMUM_MARKS = 5000  # of one figure; what has more is aggregated or drawn in part, and says so in its caption
-DIGITS = 6  # of a number in a figure's data
+PICK = "pick"  # parameter of `legend_selection`, for which the page has a keyboard control too
+MAXIMUM_MARKS = 5000  # of one figure; larger data is aggregated or thinned, and the caption says so
+DIGITS = 6  # significant digits of the numbers in a figure's data
 COMPOUND = ("concat", "hconcat", "vconcat", "facet", "repeat")
 
 
@@ -40,9 +40,9 @@ COMPOUND = ("concat", "hconcat", "vconcat", "facet", "repeat")
 class Figure:
     """A figure of the report.
 
-    `name` is its file in figures/ and its anchor on the page, `section` the heading of the page that it stands under,
-    `title` what it shows, `caption` how to read it in a sentence or two. `chart` is any Altair chart, without a title
-    or a theme of its own.
+    `name`: its file in figures/ and its anchor on the page; `section`: the page's heading above it; `title`: what it
+    shows; `caption`: how to read it, in a sentence or two; `chart`: any Altair chart, without a title or theme of its
+    own.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Figure:
     chart: "alt.TopLevelMixin"
 
     def spec(self) -> dict[str, Any]:
-        """The Vega-Lite specification with its data in it, and in words for who cannot see it; the theme is CONFIG."""
+        """The Vega-Lite specification with data and a description for screen readers; the theme is CONFIG."""
         return dict(self._spec)
 
     @cached_property
@@ -61,7 +61,7 @@ class Figure:
         return made | {"description": f"{self.title}. {self.caption}"}
 
     def svg(self) -> str:
-        """The figure as an `<svg>` element for a page that is white or is printed, the same for the same data."""
+        """The figure as an `<svg>` element on white, the same text for the same data."""
         import vl_convert
 
         drawn = vl_convert.vegalite_to_svg(self.spec() | {"config": CONFIG, "background": "white"}, schema_version())
@@ -70,11 +70,11 @@ class Figure:
 
 
 FIGURES: "list[Callable[[ReportData], Sequence[Figure]]]" = []
-"""makers of figures that every report has beside its own; append one to add a figure"""
+"""functions that make further figures for every report; append one to add figures"""
 
 
 def _renumbered(svg: str) -> str:
-    """Vega numbers clips and gradients over the life of the process; here they count from 1 in each figure."""
+    """Renumber the ids of clips and gradients from 1, as Vega counts them over the life of the process."""
     numbers: dict[str, int] = {}
 
     def count(found: re.Match[str]) -> str:
@@ -92,18 +92,18 @@ def schema_version() -> str:
 
 @cache
 def javascript() -> str:
-    """Vega, Vega-Lite and vega-embed as one script, which sets `window.vegaEmbed`; made in a second or two."""
+    """Vega, Vega-Lite and vega-embed as one script, which sets `window.vegaEmbed`; takes a second or two."""
     import vl_convert
 
-    # The stub asks for a snippet, which the function itself does not.
+    # The type stub requires a snippet, the function does not.
     return vl_convert.javascript_bundle(vl_version=schema_version())  # type: ignore[call-arg]
 
 
 @contextmanager
 def unchecked() -> Iterator[None]:
-    """Charts of this program, without asking Altair's schema about each part, which takes as long as all the rest.
+    """Turns off Altair's schema validation in the block, which would double the time to build a chart.
 
-    Tests build the same figures outside of this.
+    Tests build the same figures with validation.
     """
     from altair.utils.schemapi import debug_mode
 
@@ -112,7 +112,7 @@ def unchecked() -> Iterator[None]:
 
 
 def inline(table: pd.DataFrame) -> "alt.InlineData":
-    """The rows of a table as a chart's own data: DIGITS significant digits, nothing where there is no finite number."""
+    """The rows of a table as a chart's inline data: numbers with DIGITS significant digits, None if not finite."""
     import altair as alt
 
     rows = [{name: _plain(value) for name, value in row.items()} for row in rows_of(table)]
@@ -129,22 +129,22 @@ def _plain(value: Any) -> Any:
 
 
 def legend_selection() -> "alt.Parameter":
-    """A click on a cell in the legend brings it out; fields of the data are to be called `cell`."""
+    """A selection of a cell by a click in the legend; the data's field must be called `cell`."""
     import altair as alt
 
     return alt.selection_point(name=PICK, fields=["cell"], bind="legend")
 
 
 def opaque_if(condition: Any, full: float, otherwise: float) -> "alt.OpacityValue":
-    """The opacity `full` where a parameter or an expression holds. As a channel of its own: Altair looks through all
-    of its classes for the one of a bare condition, and of a field's bare name, at a hundred times the cost."""
+    """The opacity `full` where a parameter or an expression holds, else `otherwise`. An explicit OpacityValue, as for
+    a bare condition Altair searches all its classes, at a hundred times the cost."""
     import altair as alt
 
     return alt.OpacityValue(**alt.when(condition).then(alt.value(full)).otherwise(alt.value(otherwise)))
 
 
 def colour_by_cell(cells: Sequence[str], title: str | None = None) -> "alt.Color":
-    """One colour a cell, in the order given; at most as many cells as there are COLOURS."""
+    """One colour per cell, in the order given; at most as many cells as there are COLOURS."""
     import altair as alt
 
     scale = alt.Scale(domain=list(cells), range=list(COLOURS[: len(cells)]))

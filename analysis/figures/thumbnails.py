@@ -11,14 +11,14 @@ SMALLEST, LARGEST = 96, 112  # pixels of an image's longer side
 
 
 class Thumbnails:
-    """The thumbnails of a run, looked up by test example; a folder is listed when it is first asked."""
+    """The thumbnails of a run by test example; a trial's folder is listed on first use."""
 
     def __init__(self, run: RunDirectory) -> None:
         self._run = run
         self._listed: dict[str, dict[int, Path]] = {}
 
     def of(self, trial: str) -> dict[int, Path]:
-        """File by test example of one trial."""
+        """Files of one trial by index of the test example."""
         if trial not in self._listed:
             folder = self._run.artifacts / trial / "images"
             files = folder.glob("*.png") if self._any else ()
@@ -26,7 +26,7 @@ class Thumbnails:
         return self._listed[trial]
 
     def find(self, index: int, trials: Iterable[str]) -> Path | None:
-        """The first trial's copy."""
+        """The file of a test example from the first of `trials` that has one; else None."""
         return next((found for trial in trials if (found := self.of(trial).get(index))), None)
 
     @cached_property
@@ -35,7 +35,7 @@ class Thumbnails:
 
 
 def read_thumbnail(file: Path) -> bytes | None:
-    """The thumbnail between SMALLEST and LARGEST pixels, small ones with square pixels; None where it is unreadable."""
+    """The thumbnail as PNG, resized to SMALLEST … LARGEST pixels, without smoothing if enlarged; None if unreadable."""
     from PIL import Image
 
     image = read_image(file, lambda mode: "L" if mode in ("1", "L", "I;16") else "RGB")

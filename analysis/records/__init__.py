@@ -1,1 +1,1 @@
-"""What a run has written down, read back: its log, its study, one row a trial and one row an epoch."""
+"""Reads a run's records: log.jsonl and study.json, as one row per trial and one row per trial and epoch."""

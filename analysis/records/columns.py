@@ -1,4 +1,4 @@
-"""Values as typed columns of a table; a table as rows, and some of them evenly spaced."""
+"""Helpers for tables: typed columns, metric columns, rows, evenly spaced rows."""
 
 import json
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 
 def metric_columns(epochs: pd.DataFrame) -> list[str]:
-    """The numeric columns of an epoch table that measure something."""
+    """The numeric columns of an epoch table that hold metrics."""
     fixed = {"trial", "epoch", "lr", "lanes", "seconds"}
     return [name for name in map(str, epochs) if name not in fixed and pd.api.types.is_numeric_dtype(epochs[name])]
 
 
 def metric_values(rows: pd.DataFrame, metric: str) -> "pd.Series[float]":
-    """A metric of each row; NaN where nobody recorded it."""
+    """A metric of each row; NaN where it was not recorded."""
     return rows[metric].astype("float64") if metric in rows else pd.Series(float("nan"), index=rows.index)
 
 
@@ -31,12 +31,12 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def within(name: str, keys: Iterable[str]) -> bool:
-    """Whether a setting is one of `keys` or a part of one."""
+    """Whether a dotted setting is one of `keys` or lies below one."""
     return any(name == key or name.startswith(f"{key}.") for key in keys)
 
 
 def column(values: list[Any], dtype: str | None = None) -> pd.Series:
-    """Values as one Parquet type: whole numbers, numbers, truth values or text; mixed or nested ones as JSON text."""
+    """Values as a column of one Parquet type: integers, floats, booleans or text; mixed or nested ones as JSON text."""
     kinds = {type(value) for value in values if value is not None and value == value}
     known: dict[str, set[type]] = {"boolean": {bool}, "Int64": {int}, "float64": {int, float}, "str": {str}}
     if dtype is None and kinds:
@@ -50,7 +50,7 @@ def column(values: list[Any], dtype: str | None = None) -> pd.Series:
 def typed(
     rows: Iterable[Mapping[str, Any]], columns: Sequence[str], texts: Container[str], counts: Container[str]
 ) -> pd.DataFrame:
-    """A table of these columns of the rows; those that are neither `texts` nor `counts` are numbers."""
+    """A table of these columns of the rows: `texts` as str, `counts` as int64, the others as float64."""
     kinds = {name: "str" if name in texts else "int64" if name in counts else "float64" for name in columns}
     return pd.DataFrame(list(rows), columns=list(columns)).astype(kinds)
 
@@ -60,7 +60,7 @@ def _json(value: Any) -> str | None:
 
 
 def read_parquet(path: Path, *columns: str) -> pd.DataFrame | None:
-    """A file that a trial left, or these columns of it; None where it is missing, torn or has no such columns."""
+    """A Parquet file, or these columns of it; None if it is missing, torn or has no such columns."""
     try:
         return pd.read_parquet(path, columns=list(columns) or None)
     except (OSError, ValueError):
@@ -68,12 +68,12 @@ def read_parquet(path: Path, *columns: str) -> pd.DataFrame | None:
 
 
 def last_epochs(rows: pd.DataFrame, *keys: str) -> "pd.Series[bool]":
-    """Which rows are of the last epoch among those that agree in `keys`."""
+    """Mask of the rows of the last epoch in each group of equal `keys`."""
     return rows["epoch"] == rows.groupby(list(keys))["epoch"].transform("max")
 
 
 def evenly_spaced(n: int, limit: int) -> NDArray[np.int64]:
-    """At most `limit` of the places 0 … n − 1, evenly spaced, the first and the last among them."""
+    """At most `limit` of the positions 0 … n − 1, evenly spaced, with the first and the last."""
     return np.unique(np.linspace(0, n - 1, min(n, limit)).round().astype("int64"))
 
 

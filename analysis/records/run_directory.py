@@ -1,4 +1,4 @@
-"""Where the files of a run lie."""
+"""Paths of a run's files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ class _Inside:
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """Where the files of one run are."""
+    """The paths of a run's files below its folder `root`."""
 
     root: Path
     study, log = _Inside("study.json"), _Inside("log.jsonl")
@@ -27,7 +27,7 @@ class RunDirectory:
 
     @property
     def remote(self) -> str | None:
-        """The URL that holds the copy of record, where the folder is a mirror of one."""
+        """The URL of the copy of record, if the folder is a mirror; else None."""
         try:
             return (self.root / "remote.url").read_text(encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError):
@@ -35,5 +35,5 @@ class RunDirectory:
 
     @property
     def address(self) -> str:
-        """What a command of the user's names the run by; a URL may hold an `&`."""
+        """The run's URL or path, as text for a shell command; a URL is quoted, as it may hold an `&`."""
         return quote(self.remote) if self.remote else str(self.root)

@@ -1,4 +1,4 @@
-"""A run's records in memory, with what every table asks of them: cells, their trials and values, which metric ranks."""
+"""A run's records in memory, with the queries of all tables: cells, their trials and values, the ranking metric."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -16,7 +16,7 @@ from core.metrics import counterpart
 
 @dataclass(frozen=True)
 class Records:
-    """What a run has recorded: its study, one row a trial, one row a trial and epoch."""
+    """A run's records: its study.json, one row per trial, one row per trial and epoch."""
 
     study: dict[str, Any]
     trials: pd.DataFrame
@@ -33,7 +33,7 @@ class Records:
 
     @property
     def traits(self) -> DesignTraits:
-        """How the design's rows are read."""
+        """How to read the rows of the design's table."""
         return traits_of(self.study)
 
     @property
@@ -59,7 +59,7 @@ class Records:
 
     @property
     def objectives(self) -> list[str]:
-        """The metrics that a search was asked to trade off, first one first; at most one for ordinary runs."""
+        """The objectives of a search, in order; at most one unless it has several."""
         return list(dict.fromkeys(map(str, self.study.get("objectives") or [])))
 
     @property
@@ -69,14 +69,14 @@ class Records:
 
     @cached_property
     def class_names(self) -> list[str]:
-        """The data set's classes by index; empty where it has none."""
+        """The data set's classes by index; empty if it has none."""
         return [str(name) for name in self.study.get("data", {}).get("classes", [])]
 
     def class_name(self, index: int) -> str:
         return self.class_names[index] if 0 <= index < len(self.class_names) else str(index)
 
     def in_class_order(self, classes: Iterable[str]) -> list[str]:
-        """Names of classes, each once, in the order of the data set, then those that it does not know."""
+        """Class names without duplicates, in the data set's order, then unknown ones."""
         found = dict.fromkeys(classes)
         return [name for name in dict.fromkeys([*self.class_names, *found]) if name in found]
 
@@ -103,7 +103,7 @@ class Records:
 
     @property
     def baseline_cell(self) -> str | None:
-        """The cell that an ablation starts from, a ladder's first rung; None for a search, which has none."""
+        """The first comparison's baseline cell, such as a ladder's first rung; None for a search."""
         return self.resolve(str(self.comparisons[0]["baseline_cell"])) if self.comparisons else None
 
     def of_status(self, *statuses: str) -> pd.DataFrame:
@@ -121,7 +121,7 @@ class Records:
 
     @cached_property
     def seen_validation(self) -> set[str]:
-        """Cells that trained on their validation data: what they score there says nothing."""
+        """Cells that trained on their validation data, so that their validation metrics mean nothing."""
         flag = self.trials.get("config/dataset.train_on_validation")
         if flag is None:
             return set()
@@ -129,7 +129,7 @@ class Records:
         return {cell for cell in self.cells if self.resolve(cell) in own}
 
     def resolve(self, cell: str) -> str:
-        """The cell whose trials stand for `cell`: itself, unless it resolved to another cell's configuration."""
+        """The cell that holds the trials of `cell`: itself, unless it is identical to another cell."""
         seen = {cell}
         while (other := self.cells.get(cell, {}).get("identical_to")) and other not in seen:
             cell = str(other)
@@ -147,11 +147,11 @@ class Records:
         return dict(zip(rows["seed"].tolist(), rows["trial"].tolist(), strict=True))
 
     def first_trial(self, cell: str, has: Callable[[str], bool]) -> str | None:
-        """The cell's finished trial of the first seed of which `has` is true."""
+        """The cell's first finished trial, by seed, for which `has` is true."""
         return next(filter(has, self.finished_trials(cell).values()), None)
 
     def values(self, cell: str, metric: str) -> pd.Series:
-        """A metric by seed over the cell's finished trials that have it."""
+        """A metric by seed, of the cell's finished trials that have it."""
         if metric not in self._values:
             known = self.finished[["cell", "seed"]].assign(value=metric_values(self.finished, metric)).dropna()
             by_cell = known.set_index("seed").groupby("cell")["value"]

@@ -1,6 +1,6 @@
-"""The names that records are written with: statuses, events and columns.
+"""Names used in the records: statuses, events and columns.
 
-Everything here is fixed by scripts that read the files; add names, rename none.
+Scripts outside this program read the files, so names may be added but not changed.
 """
 
 FINISHED, STOPPED, DIVERGED, FAILED, RUNNING = STATUSES = ("finished", "stopped", "diverged", "failed", "running")

@@ -1,7 +1,7 @@
-"""What a search varied and what came of it: one row a configuration, its settings as the search drew them.
+"""A search's settings and results: one row per configuration, with its settings as the search sampled them.
 
-A setting that did not exist in a configuration, because its `when` did not hold, is missing there, also where the
-resolved configuration shows a default.
+A setting that did not exist in a configuration, because its `when` did not hold, is missing there, even if the resolved
+configuration has a default for it.
 """
 
 import json
@@ -29,8 +29,8 @@ POPULATION = (
 class Setting:
     """One dotted setting of a search's space: a range (`low` to `high`, `whole` numbers, a `log` scale) or `choices`.
 
-    `choices` are the labels of the values, in the order of the space; empty for a range. `when` holds, by the setting
-    that this one depends on, the values (labels of a choice) for which it exists.
+    `choices`: labels of the values, in the order of the space; empty for a range. `when`: by setting that this one
+    depends on, the values (labels of a choice) for which this one exists.
     """
 
     key: str
@@ -55,7 +55,7 @@ class Setting:
         return np.log10(numbers) if self.log else numbers
 
     def active(self, table: pd.DataFrame) -> "pd.Series[bool]":
-        """In which rows of a table with a column a setting this one exists."""
+        """Mask of the rows in which this setting exists, in a table with one column per setting."""
         held = pd.Series(True, index=table.index)
         for key, values in (self.when or {}).items():
             if key in table:
@@ -65,22 +65,22 @@ class Setting:
 
 @dataclass(frozen=True)
 class Observations:
-    """What configurations came to. `table` has one row a configuration, in the order they started: `cell`, `value`
-    (mean of `metric` over its seeds), `n` (seeds), and a column a setting: a number or a choice's label, missing where
-    the setting did not exist.
+    """Results of configurations. `table` has one row per configuration, in the order of their starts: `cell`, `value`
+    (mean of `metric` over its seeds), `n` (seeds), and one column per setting: a number or a choice's label, missing
+    where the setting did not exist.
 
-    `epoch` is None where values are those of finished trials at their selected epochs; else all were taken at `epoch`.
+    `epoch`: None if values are those of finished trials at their selected epochs; else the epoch of all values.
     """
 
     metric: str
     epoch: int | None
     settings: tuple[Setting, ...]
     table: pd.DataFrame
-    void: str = ""  # why settings cannot be told apart in this search at all, whatever was measured
+    void: str = ""  # why this search cannot show the effect of settings at all; empty if it can
 
     @property
     def too_little(self) -> str:
-        """Why nothing can be said about the settings, as a sentence; empty where something can."""
+        """Why the effect of settings cannot be estimated, as a sentence; empty if it can."""
         if self.void:
             return self.void
         n = len(self.table)
@@ -96,7 +96,7 @@ class Observations:
 
     @property
     def basis(self) -> str:
-        """What the values are, as the subject of a sentence's rest."""
+        """The configurations that the values are from, as part of a sentence."""
         n = len(self.table)
         if self.epoch is None:
             return f"{n} finished configurations"
@@ -104,7 +104,7 @@ class Observations:
 
     @property
     def after(self) -> str:
-        """At which epoch values were compared, behind a noun; empty where each is of its trial's selected epoch."""
+        """The suffix " after N epochs" for a noun; empty if values are from selected epochs."""
         return "" if self.epoch is None else " after 1 epoch" if self.epoch == 1 else f" after {self.epoch} epochs"
 
     @property
@@ -114,16 +114,16 @@ class Observations:
 
     @property
     def then(self) -> str:
-        """What is said of the best at an epoch that is not the last."""
+        """The suffix " then" for "the best" at `epoch`; empty if values are from selected epochs."""
         return "" if self.epoch is None else " then"
 
 
 def observe(records: Records, metric: str | None = None) -> Observations:
     """Configurations with their settings and `metric` (default: what the search ranks by).
 
-    Finished trials count, at their selected epochs. Where a trial scheduler stopped more trials than finished, those
-    that finished are a selection of a selection; then finished and stopped trials are compared at the epoch of the
-    first stop. Diverged, failed and running trials have no value.
+    Values are those of finished trials at their selected epochs. If a trial scheduler stopped more trials than
+    finished, the finished ones are a biased sample; then finished and stopped trials are compared at the epoch of the
+    earliest stop. Diverged, failed and running trials have no value.
     """
     metric = metric or records.ranked_metric
     settings = settings_of(records)
@@ -145,7 +145,7 @@ def observe(records: Records, metric: str | None = None) -> Observations:
 
 
 def settings_of(records: Records) -> tuple[Setting, ...]:
-    """The settings of the space in study.json that the trials' configurations show as one value each."""
+    """The settings of the space in study.json that are columns of the trials; none for a population."""
     found: dict[str, Setting] = {}
     labels: dict[str, dict[str, str]] = {}
     if _is_population(records):
@@ -169,7 +169,7 @@ def settings_of(records: Records) -> tuple[Setting, ...]:
 
 
 def evenly(table: pd.DataFrame, limit: int, maximise: bool) -> pd.DataFrame:
-    """At most `limit` rows, evenly spaced in the order of `value`, the best and the worst among them."""
+    """At most `limit` rows, evenly spaced in the order of `value`, with the best and the worst."""
     if len(table) <= limit:
         return table
     order = np.argsort(table["value"].to_numpy("float64") * (-1 if maximise else 1), kind="stable")
@@ -177,7 +177,7 @@ def evenly(table: pd.DataFrame, limit: int, maximise: bool) -> pd.DataFrame:
 
 
 def best_last(table: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The rows by `value`, so that the best is drawn over the others; of equals the first is the best."""
+    """The rows from worst to best `value`, so that the best is drawn on top; of equals the first is the best."""
     return table.sort_values("value", ascending=not maximised(metric), kind="stable").iloc[::-1]
 
 
@@ -186,7 +186,7 @@ def _is_population(records: Records) -> bool:
 
 
 def sampled_settings(records: Records, settings: Sequence[Setting]) -> pd.DataFrame:
-    """`cell` and a column a setting, as in `Observations`, of every configuration in the order they started."""
+    """`cell` and one column per setting, as in `Observations`, of every configuration in the order of their starts."""
     first = records.trials.drop_duplicates("cell")
     table = pd.DataFrame({"cell": first["cell"]})
     choices = {domain["key"]: domain.get("choices") for domain in records.study.get("space", [])}
@@ -203,7 +203,7 @@ def sampled_settings(records: Records, settings: Sequence[Setting]) -> pd.DataFr
 
 
 def _lookup(choices: Sequence[Any], labels: Sequence[str]) -> dict[Any, str]:
-    """Labels by what `columns.column` makes of a choice: itself, or JSON text for lists and among mixed types."""
+    """Labels by the value that `columns.column` stores for a choice: itself, or JSON text for lists and mixed types."""
     pairs = list(zip(choices, labels, strict=True))
     known: dict[Any, str] = {None if choice is None else json.dumps(choice): label for choice, label in pairs}
     for choice, label in pairs:
@@ -213,7 +213,7 @@ def _lookup(choices: Sequence[Any], labels: Sequence[str]) -> dict[Any, str]:
 
 
 def _labels(choices: Sequence[Any]) -> tuple[str, ...]:
-    """Choices as short text, each different: layer names joined by +, nothing as "none"; JSON where two would agree."""
+    """Choices as short, distinct labels: layer names joined by +, "none" for nothing; JSON if two would be equal."""
     texts = tuple(map(_label, choices))
     return texts if len(set(texts)) == len(texts) else tuple(map(json.dumps, choices))
 

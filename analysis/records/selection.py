@@ -1,6 +1,6 @@
-"""Which epoch of a trial counts, by a named rule; and how unsteady its validation curve was.
+"""Selects each trial's epoch by a named rule, and measures how unsteady its validation curve is.
 
-Rules see validation columns only: a rule on a test metric is refused. A non-finite value is never selected.
+Rules use validation columns only: a rule on a test metric is a ValueError. A non-finite value is never selected.
 """
 
 from collections.abc import Mapping

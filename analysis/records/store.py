@@ -1,4 +1,4 @@
-"""From study.json and log.jsonl to one row a trial and one row an epoch; the log is the source of truth.
+"""Reads study.json and log.jsonl into one row per trial and one per trial and epoch; the log is the source of truth.
 
 The Parquet files are derived and may be deleted at any time. A torn last line of the log, which a kill leaves behind,
 is no error: it was never acknowledged, and its epoch runs again.
@@ -36,7 +36,7 @@ def read_study(run_dir: Path) -> dict[str, Any]:
 
 
 def read_records(run_dir: Path) -> Records:
-    """Everything recorded in `run_dir`, whatever state the run is in."""
+    """All records in `run_dir`, whether the run has ended or not."""
     study = read_study(run_dir)
     history = _History(RunDirectory(run_dir).log)
     history.read(study)
@@ -46,7 +46,7 @@ def read_records(run_dir: Path) -> Records:
 
 
 def write_parquet(run_dir: Path) -> Records:
-    """(Re)write trials.parquet and epochs.parquet from the log, each in one step."""
+    """(Re)write trials.parquet and epochs.parquet from the log, each atomically."""
     records = read_records(run_dir)
     run = RunDirectory(run_dir)
     write_atomically(run.trials, lambda path: records.trials.to_parquet(path, index=False))
@@ -56,7 +56,7 @@ def write_parquet(run_dir: Path) -> Records:
 
 @dataclass
 class _History:
-    """The log, gathered by trial; epoch rows are turned into frames in chunks, which keeps a million of them small."""
+    """The log by trial; epoch rows are turned into frames in chunks, so that a million of them fit in memory."""
 
     log: Path
     first: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class _History:
                     event["epoch"] = int(event["epoch"])
                     rows.append(event)
                 elif kind == START:
-                    # Under another design the same trial is another cell's.
+                    # Under another design the same trial may belong to another cell.
                     cell = planned.get(event["trial"], event).get("cell")
                     self._start({**event, "cell": cell} if cell else event)
                 elif kind == END:
@@ -117,13 +117,13 @@ class _History:
 
 
 class _EventError(ValueError):
-    """A line that is JSON but says something impossible."""
+    """An event that is valid JSON but inconsistent."""
 
 
 def _order(study: Mapping[str, Any], history: _History) -> list[str]:
-    """Trials in table order: an ablation's by cell and seed, a search's as they started.
+    """Trials in table order: an ablation's by cell and seed, a search's by start.
 
-    Of two trials of one cell and seed (the budget was extended) study.json's counts, else the one started last.
+    Of two trials of one cell and seed (the budget was extended) study.json's is kept, else the one started last.
     """
     planned = {trial["trial"] for trial in study.get("trials", [])}
     holder: dict[tuple[str, int], str] = {}
@@ -141,7 +141,7 @@ def _order(study: Mapping[str, Any], history: _History) -> list[str]:
 
 
 def _tidy_epochs(rows: pd.DataFrame, order: list[str]) -> pd.DataFrame:
-    """One row a trial and epoch (the last one written), in table order, the fixed columns first and seconds last."""
+    """One row per trial and epoch (the last one written), in table order, the fixed columns first and seconds last."""
     rows = rows.drop(columns=["event", "time"], errors="ignore")
     for name in (*EPOCH_COLUMNS, "seconds"):
         if name not in rows:
@@ -151,7 +151,7 @@ def _tidy_epochs(rows: pd.DataFrame, order: list[str]) -> pd.DataFrame:
     rows = rows.drop_duplicates(["trial", "epoch"], keep="last").sort_values(["position", "epoch"], kind="stable")
     accuracies = [f"{split}_accuracy" for split in SPLITS if f"{split}_accuracy" in rows]
     leading = [*EPOCH_COLUMNS, *accuracies]
-    fused = ["lanes"] if "lanes" in rows else []  # of the program that trained the epoch, where there is one
+    fused = ["lanes"] if "lanes" in rows else []  # only if some trials were fused
     rows[fused] = rows[fused].fillna(1).astype("int64")
     others = sorted(set(map(str, rows)) - {*leading, *fused, "seconds", "position"}, key=_metric_order)
     rows = rows[[*leading, *others, *fused, "seconds"]].reset_index(drop=True)
@@ -164,7 +164,7 @@ def _tidy_epochs(rows: pd.DataFrame, order: list[str]) -> pd.DataFrame:
 
 
 def _metric_order(name: str) -> tuple[str, int]:
-    """Metrics by name, each in the order of the splits."""
+    """Sort key of a column: by metric name, then by split."""
     head, _, rest = name.partition("_")
     return (rest, SPLITS.index(head)) if head in SPLITS else (name, len(SPLITS))
 
@@ -193,7 +193,7 @@ def _trials(study: Mapping[str, Any], history: _History, epochs: pd.DataFrame, o
 
 
 def _at_selected_epoch(study: Mapping[str, Any], table: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
-    """selected_epoch, each metric there, and the steadiness of the curve; nothing for diverged and failed trials."""
+    """By trial: selected_epoch, each metric there, steadiness of the curve; diverged and failed trials are absent."""
     void = table.loc[table["status"].isin([DIVERGED, FAILED]), "trial"]
     counted = epochs.loc[~epochs["trial"].isin(void)]
     chosen = selected_epochs(counted, study["selection"]).rename("selected_epoch").astype("Int64")

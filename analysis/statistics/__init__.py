@@ -1,1 +1,1 @@
-"""Tests, intervals, corrections and models that the tables rest on."""
+"""Statistical tests, intervals, corrections and models for the tables."""

@@ -1,4 +1,4 @@
-"""A factorial's cells by their levels, means over them, and the sums of squares of its analysis of variance."""
+"""A factorial's cells by their levels, means over cells, and the sums of squares of its analysis of variance."""
 
 from collections.abc import Iterable, Sequence
 from itertools import combinations
@@ -27,9 +27,9 @@ class FactorialGrid:
         return tuple(levels[name] for name in self.factors)
 
     def groups(self, changes: Sequence[dict[str, str]]) -> list[tuple[str, ...]]:
-        """For every setting of the other factors, the cells with each of `changes` applied; only where all exist.
+        """For every combination of the other factors' levels, the cells with each of `changes`, if all exist.
 
-        `changes` set the same factors; the first one names the cells to start from.
+        `changes`: levels by factor, all of the same factors.
         """
         found = []
         for key in self.cells:
@@ -41,7 +41,7 @@ class FactorialGrid:
         return found
 
     def means(self, groups: list[tuple[str, ...]]) -> list[NDArray[np.float64]]:
-        """For every position of the groups the mean over groups, by seed, over seeds that all their cells finished."""
+        """For every position in the groups, the mean over groups, (seeds,), of the seeds that all cells finished."""
         names = list(dict.fromkeys(name for group in groups for name in group))
         complete = self.values[names].dropna()
         return [complete[list(position)].mean(axis=1).to_numpy() for position in zip(*groups, strict=True)]
@@ -61,7 +61,7 @@ WHOLE_FACTORIAL = 4
 
 
 def sums_of_squares(grid: FactorialGrid, values: pd.DataFrame) -> pd.DataFrame:
-    """statsmodels' table by source; the formula names factors by position, since their names may be any text."""
+    """statsmodels' type II ANOVA table by source; its formula numbers the factors, as their names may be any text."""
     from statsmodels.formula.api import ols
     from statsmodels.stats.anova import anova_lm
 

@@ -1,5 +1,5 @@
-"""Tests of a difference: over paired seeds the t-test, its interval and the exact sign-flip permutation test; Welch's
-t-test where two runs share no seeds.
+"""Tests of a difference: over paired seeds the t-test, its interval and the sign-flip permutation test; Welch's t-test
+for two runs without common seeds.
 
 Differences that are equal up to the rounding of their operands count as equal: a t-test on rounding noise would report
 p = 1e-30 where nothing but a constant was seen.
@@ -18,7 +18,7 @@ from analysis.records.run_records import Records
 
 CONFIDENCE = 0.95
 SIGNIFICANCE = 0.05
-MINIMUM_PAIRS = 3  # below them no comparison has a verdict
+MINIMUM_PAIRS = 3  # with fewer, a comparison has no verdict
 EXACT_PAIRS = 14
 RANDOM_FLIPS = 10_000
 FLIP_SEED = 0
@@ -26,7 +26,7 @@ FLIP_SEED = 0
 
 @dataclass(frozen=True)
 class Difference:
-    """A level's values against its baseline's; None where they are too few for a statement."""
+    """Statistics of a level's values minus its baseline's; None where there are too few values."""
 
     baseline_mean: float | None = None
     level_mean: float | None = None
@@ -38,7 +38,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Paired(Difference):
-    """The same over the seeds that both finished."""
+    """A difference over paired seeds: those that both cells finished."""
 
     n_pairs: int = 0
     p_permutation: float | None = None
@@ -80,7 +80,7 @@ def _t_test(test: Any) -> dict[str, Any]:
 
 
 def rounding(*values: NDArray[np.float64]) -> float:
-    """What values of this size may differ by although they are equal."""
+    """The largest difference that rounding can cause between equal values of this size."""
     return 16 * float(np.finfo(np.float64).eps) * max(float(np.abs(part).max()) for part in values)
 
 
@@ -108,8 +108,8 @@ def sign_flip_p(differences: NDArray[np.float64]) -> float:
 def unpaired(baseline: NDArray[np.float64], level: NDArray[np.float64]) -> Difference:
     """Welch's t-test and 95 % interval of `mean(level) - mean(baseline)`, two arrays of any lengths.
 
-    Where neither sample varies the test is undefined: the interval is then the point and the p-value that of the exact
-    permutation test (1 when the samples are equal).
+    If neither sample varies the test is undefined: both ends of the interval are then the difference, and the p-value
+    is that of the exact permutation test (1 for equal samples).
     """
     seen = Difference(*(float(values.mean()) if len(values) else None for values in (baseline, level)))
     if not len(baseline) or not len(level):

@@ -1,7 +1,7 @@
-"""What a comparison says beside its test: how large a difference it rules out, and how many seeds would settle it.
+"""Equivalence bound and power of a comparison: how large a difference it rules out, how many seeds it needs.
 
-Both follow from the paired differences seen so far, so that the number of seeds is an estimate: a difference that looks
-smaller than it is asks for more seeds than needed, one that looks larger for fewer.
+Both follow from the paired differences so far, so that the number of seeds is an estimate: if the difference is
+underestimated, it is too large, and if it is overestimated, too small.
 """
 
 from math import ceil, isnan
@@ -15,7 +15,7 @@ MOST_SEEDS = 1_000_000
 
 
 def power_columns(statistics: Paired) -> dict[str, float | int | None]:
-    """The columns that a comparison has beside its statistics, by name; None where its pairs cannot tell."""
+    """A comparison's columns on power and equivalence, by name; None if there are too few pairs."""
     n = statistics.n_pairs
     return {
         "seeds_needed": seeds_needed(statistics.effect_size) if n >= MINIMUM_PAIRS else None,
@@ -34,7 +34,7 @@ def seeds_needed(effect_size: float | None) -> int | None:
         return None
     size = abs(effect_size)
     critical, wanted = float(stats.norm.ppf(1 - SIGNIFICANCE / 2)), float(stats.norm.ppf(POWER))
-    # Guenther's approximation (1981), which the exact power then corrects by a step or two.
+    # Guenther's approximation (1981), which the loops below correct by a step or two.
     guess = ((critical + wanted) / size) ** 2 + critical**2 / 2
     if guess > MOST_SEEDS:
         return None
@@ -50,12 +50,12 @@ def _power(effect_size: float, n: int) -> float:
     from statsmodels.stats.power import TTestPower
 
     power = float(TTestPower().power(effect_size, n, SIGNIFICANCE, alternative="two-sided"))
-    # scipy's noncentral t gives nan far out in the wrong tail, where the test cannot miss.
+    # scipy's noncentral t gives nan far out in the tail, where the power is 1.
     return 1.0 if isnan(power) else power
 
 
 def equivalent_within(statistics: Paired) -> float | None:
-    """Smallest x for which two one-sided t-tests at 5 % (TOST) say that the difference lies within ± x.
+    """Smallest x for which two one-sided t-tests at 5 % (TOST) show that the difference lies within ± x.
 
     That is the end of the paired 90 % interval that is farther from zero (Schuirmann 1987); None below two pairs.
     """

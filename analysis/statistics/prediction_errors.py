@@ -1,5 +1,4 @@
-"""What a trial's test predictions got right and wrong: by example, in landmarks' pixels, and in calibration; McNemar's
-test of two trials."""
+"""Errors of a trial's test predictions: by example, of landmarks in pixels, of calibration; McNemar's test of two."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ ECE_BINS = 15
 
 @dataclass(frozen=True)
 class ClassPredictions:
-    """Test predictions of a classifier, a row an example in the order of `index`; ece is None without scores."""
+    """Test predictions of a classifier, one row per example in the order of `index`; ece is None without scores."""
 
     index: NDArray[np.int64]
     target: NDArray[np.int64]
@@ -36,7 +35,7 @@ Predictions = ClassPredictions | LandmarkErrors | None
 
 
 def read_predictions(path: Path) -> Predictions:
-    """What a trial's predictions say, in the order of the examples; None where the file is missing or unreadable."""
+    """A trial's predictions in the order of the examples; None if the file is missing or unreadable."""
     table = read_parquet(path)
     if table is None or not has_integers(table, "index"):
         return None
@@ -69,7 +68,7 @@ def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_])
     """Expected calibration error: sum over 15 bins (i/15, (i+1)/15] of the top label's confidence of
     n_bin / n · |accuracy − mean confidence|.
 
-    Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, ICML 2017, equation 3. None where there is
+    Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, ICML 2017, equation 3. None if there is
     no example or a confidence is no probability.
     """
     if not len(confidence) or not ((confidence >= 0) & (confidence <= 1 + 1e-6)).all():

@@ -1,4 +1,4 @@
-"""A random forest over a search's configurations, whose predictions show what one setting does."""
+"""A random forest over a search's configurations, whose predictions show the effect of a setting."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,21 +11,20 @@ from numpy.typing import NDArray
 from analysis.records.search_space import Observations, evenly
 from core.metrics import maximised
 
-LEARNED = 1000  # configurations that the forest learns from
+LEARNED = 1000  # configurations that the forest is fitted to, at most
 TREES = 100
 SEED = 0
 
 
 @dataclass(frozen=True)
 class RandomForest:
-    """A random forest over configurations; missing settings are a category of their own, or go where a split sends
-    them."""
+    """A random forest over configurations; a missing choice has all its columns 0, a missing range is NaN."""
 
     observed: Observations
 
     @cached_property
     def rows(self) -> pd.DataFrame:
-        """The configurations that it has learned from."""
+        """The configurations that it is fitted to."""
         return evenly(self.observed.table, LEARNED, maximised(self.observed.metric))
 
     @cached_property
@@ -37,7 +36,7 @@ class RandomForest:
         return [tree.tree_ for tree in forest.estimators_]
 
     def encode(self, rows: pd.DataFrame) -> NDArray[np.float32]:
-        """A column a range on its scale, a column a choice's label, 1 where it was taken."""
+        """(rows, features): one column per range, on its scale, and one per label of a choice, 1 where it was taken."""
         columns = []
         for setting in self.observed.settings:
             if setting.choices:
@@ -47,12 +46,12 @@ class RandomForest:
         return np.column_stack(columns).astype("float32")
 
     def predict(self, rows: pd.DataFrame) -> NDArray[np.float64]:
-        """Predictions [tree, row]."""
+        """Predictions (trees, rows)."""
         encoded = self.encode(rows)
         return np.stack([tree.predict(encoded)[:, 0] for tree in self._trees])
 
     def at(self, points: pd.DataFrame, averaged: int) -> NDArray[np.float64]:
-        """Predictions [tree, point] with the settings of each point (a column a setting), averaged over at most
+        """Predictions (trees, points) with the settings of each point (one column per setting), averaged over at most
         `averaged` of the better half of the configurations in which these settings exist."""
         rows = better_half(self.rows.loc[self.rows[list(points)].notna().all(axis=1)], self.observed.metric)
         rows = evenly(rows, averaged, maximised(self.observed.metric))
@@ -63,8 +62,8 @@ class RandomForest:
         return predictions.reshape(len(predictions), len(points), len(rows)).mean(axis=2)
 
     def _consistent(self, rows: pd.DataFrame, held: set[str]) -> pd.DataFrame:
-        """Rows whose settings exist exactly where their conditions hold; one that comes into being takes the values
-        that it had in other configurations, in turn."""
+        """The rows with settings only where their conditions hold; one that is newly active takes the values that it
+        had in other configurations, in turn."""
         for setting in self.observed.settings:
             if not setting.when or setting.key in held:
                 continue

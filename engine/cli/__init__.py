@@ -1,1 +1,1 @@
-"""What the command line itself does: options, listings, where runs lie, ways to end."""
+"""The command line: options, listings, run directories by path or URL, interrupts and exit status."""

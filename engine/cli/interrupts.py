@@ -1,4 +1,4 @@
-"""A run in the foreground of a terminal: its work, its report, its ways to end and their exit status."""
+"""Runs a command in the foreground: its work, its report, its interrupts and exit status."""
 
 import signal
 import sys
@@ -15,7 +15,7 @@ from engine.execution.ray_watchdog import leave
 def in_foreground(
     directory: Path, work: Callable[[], Any], report: Callable[[Path], int], new: bool = False
 ) -> NoReturn:
-    """Do the work, then write and print the `report`, whose answer is the exit status of this process."""
+    """Do the work, then write and print the `report`, which returns the exit status of this process."""
     with _leaving_at_once(directory):
         try:
             with _claimed(directory, new):
@@ -36,7 +36,7 @@ def in_foreground(
 
 
 def _claimed(directory: Path, new: bool) -> AbstractContextManager[None]:
-    """For the mirror of a URL, the session in which all that is written is sent there."""
+    """For the mirror of a URL, a session that sends to the URL all that is written; else a no-op."""
     if not RunDirectory(directory).remote:
         return nullcontext()
     from engine.integrations.remote_sync import session
@@ -46,7 +46,7 @@ def _claimed(directory: Path, new: bool) -> AbstractContextManager[None]:
 
 @contextmanager
 def _leaving_at_once(directory: Path) -> Iterator[None]:
-    """The first Ctrl-C ends the block as KeyboardInterrupt, a second one the process where it stands."""
+    """The first Ctrl-C raises KeyboardInterrupt in the block, the second ends the process at once."""
     pressed = False
 
     def press(number: int, frame: FrameType | None) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def catalogue(what: str) -> list[dict[str, str]]:
-    """Rows of one kind of thing, as text by column."""
+    """Rows of all studies, workloads or datasets (`what`), as text by column."""
     if what == "studies":
         from search_spaces.registry import STUDIES
 

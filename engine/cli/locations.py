@@ -1,4 +1,4 @@
-"""From what a user names a run by, a path or a URL, to the folder that it is read and written in."""
+"""Maps the path or URL that a user gives for a run to the local folder of its files."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ def existing(run_dir: str, cache_dir: str | None = None) -> Path:
 
 
 def local(place: str, cache_dir: str | None = None) -> Path:
-    """The folder that is meant by a path, or that mirrors a URL, with what the URL holds by now."""
+    """The folder of a path, or the mirror of a URL, updated from the URL."""
     directory = Path(place)
     if "://" in place:
         from engine.integrations.remote_sync import mirror_of

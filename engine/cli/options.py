@@ -1,6 +1,6 @@
-"""The command line's options, as click declares them, and what they come to.
+"""The command line's options, as click declares them, and their conversion to `Options`.
 
-Nothing of the program is imported before it is needed, so that a command which takes no study stays light.
+The program's modules are imported where they are needed, so that a command without a study starts fast.
 """
 
 from collections.abc import Callable
@@ -35,12 +35,12 @@ def _all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Comma
     return lambda command: reduce(lambda decorated, option: option(decorated), options, command)
 
 
-# of every command that reads data
+# for every command that reads data
 place_options = _all_of(
     click.option("--data-root", type=click.Path(), envvar="DATA_ROOT", help="Folder of the data sets (or $DATA_ROOT)."),
     click.option("--cache-dir", type=click.Path(), envvar="CACHE_DIR", help="Folder of decoded data (or $CACHE_DIR)."),
 )
-# of commands that read data of their own choice
+# for commands with dataset settings
 data_options = _all_of(
     click.option("--limit-train", type=click.IntRange(0), help="First N training examples; 0 = all."),
     click.option("--limit-eval", type=click.IntRange(0), help="First N of validation and of test; 0 = all."),
@@ -48,14 +48,14 @@ data_options = _all_of(
     _pairs_option("--set", "settings", "KEY=VALUE", "A setting by its dotted name."),
     place_options,
 )
-# of commands that hand trials to other tools
+# for commands that send trials to trackers
 tracker_options = _all_of(
     click.option("--tensorboard", is_flag=True, default=None, help="Event files in RUN_DIR/tensorboard."),
     click.option(
         "--mlflow", metavar="URI", help="Also log to an MLflow tracking server (extra `mlflow`); none: no more."
     ),
 )
-# what a run may take of time, disk and machines
+# limits of time, disk, CPUs and GPUs
 resource_options = _all_of(
     click.option("--time-budget", metavar="8h", help="Stop after so long; `resume` goes on."),
     click.option(
@@ -72,11 +72,11 @@ resource_options = _all_of(
     click.option("--fuse", metavar="off|auto|K", help="Trials trained side by side (default: off)."),
     click.option("--address", help="auto or HOST:PORT of a Ray cluster (default: local, a private Ray)."),
 )
-# of plan and run: a study that is begun around a search's winner keeps what it took from it
+# for plan and run only: a study begun from a search's winner stores what it took from it
 incumbent_option = click.option(
     "--incumbent", type=click.Path(), help="Run directory of a search: ask which of its winner's settings matter."
 )
-# of plan, run and resume
+# for plan, run and resume
 study_options = _all_of(
     click.option("--seeds", type=int, help="Replicates of every cell or configuration."),
     click.option("--epochs", type=int, help="Epochs of every trial; schedules keep their shape."),
@@ -142,7 +142,7 @@ NO_AMOUNT = "not an amount such as 20GB, 1.5GiB or 800MB"
 
 
 def parsed_options(raw: dict[str, Any]) -> "Options":
-    """The options of a command; PlanError lists every one that cannot be."""
+    """The options of a command; PlanError lists every invalid one."""
     from pydantic import ValidationError
 
     from core.errors import PlanError

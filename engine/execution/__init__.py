@@ -1,1 +1,1 @@
-"""What carries a plan out: Ray, clusters, the callback that logs, progress, budgets, proofs by training again."""
+"""Runs plans on Ray: clusters, the log's callback, progress, budgets, reruns that prove code equivalent."""

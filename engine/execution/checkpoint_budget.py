@@ -1,4 +1,4 @@
-"""What a run's checkpoints may hold of the disk while it runs, and what killed processes left there."""
+"""Limits the disk space of a run's checkpoints, and deletes temporary files of killed processes."""
 
 import re
 
@@ -15,19 +15,19 @@ TEMPORARY = re.compile(r"\..+\.(pt|parquet|png|json)\.\d+")  # the names of `cor
 
 
 class CheckpointBudget:
-    """Keeps a run's checkpoints/ below the plan's disk budget: last states of ended trials go, the oldest end first."""
+    """Keeps checkpoints/ within the disk budget: deletes last states of ended trials, the earliest end first."""
 
     def __init__(self, plan: Plan, now: RemainingWork, history: History) -> None:
         self.limit, self.history = plan.options.disk_budget, history
         self.run = RunDirectory(plan.directory)
         self.kept: set[str | None] = {spec.segment.continues for spec in now.todo}
-        """trials that others with more epochs are about to go on from, and those that were trimmed"""
+        """trials that others with more epochs continue, and those already trimmed"""
         self.sizes: dict[str, int] = {}
         if self.limit is not None and self.run.checkpoints.is_dir():
             self.sizes = {folder.name: size_on_disk(folder) for folder in self.run.checkpoints.iterdir()}
 
     def ended(self, trial: str) -> None:
-        """Make room after a trial's end; Interrupted where there is none to make."""
+        """Make room after a trial's end; Interrupted if nothing more may be deleted."""
         if self.limit is None:
             return
         for changed in {trial, *(self.history.starts.keys() - self.history.ends.keys())}:
@@ -43,7 +43,7 @@ class CheckpointBudget:
             )
 
     def _trim(self, trial: str) -> int:
-        """Delete an ended trial's last state, once; the bytes that went."""
+        """Delete an ended trial's last state, once; returns the bytes freed."""
         self.kept.add(trial)
         for name in ("last.pt", "previous.pt"):
             (self.run.checkpoints / trial / name).unlink(missing_ok=True)
@@ -52,7 +52,7 @@ class CheckpointBudget:
 
 
 def tidy(run: RunDirectory) -> None:
-    """Delete what processes that were killed while they wrote a file have left beside it."""
+    """Delete the temporary files of processes that were killed while they wrote."""
     for folder in (run.checkpoints, run.predictions, run.artifacts):
         for file in folder.rglob(".*"):
             if TEMPORARY.fullmatch(file.name):

@@ -1,7 +1,7 @@
-"""Where Ray runs: a private local one, started and stopped with the study, or a cluster that is there already.
+"""Starts a private local Ray for the length of a study, or joins an existing cluster.
 
 A private Ray listens on the loopback interface only. A cluster gets the program itself as its working directory, and
-every node is asked before the first trial whether it can run one.
+every node is checked before the first trial.
 """
 
 import os
@@ -21,12 +21,12 @@ from core.errors import PlanError
 from core.storage import unwritable
 
 PROGRAM = ("analysis", "core", "datasets", "engine", "search_spaces", "trainables", "run_search.py")
-SAME = ("torch", "torchvision", "numpy", "pyarrow", "pillow")  # with these a trial's numbers may change
+SAME = ("torch", "torchvision", "numpy", "pyarrow", "pillow")  # a trial's numbers may depend on their versions
 
 LOCAL = "local"
 ALLOWED = "allowed: auto (the cluster of this machine), HOST:PORT, or local (this machine alone, the default)"
 TOKEN = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN where ~/.ray/auth_token is not that of the cluster"
-ATTEMPTS = 3  # at starting Ray, which times out now and then under load
+ATTEMPTS = 3  # to start Ray, which times out now and then under load
 ANSWER = 5.0  # seconds within which a cluster's port answers
 INSPECTION = 180.0  # seconds within which every node answers, its first import of the program included
 
@@ -39,7 +39,7 @@ ENVIRONMENT = {
     "TUNE_WARN_THRESHOLD_S": "60",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
-    # Ray would start a process a CPU and wait for all; no actor of Tune's, having variables of its own, is given one.
+    # Ray would start a worker per CPU and wait for all; Tune's actors, with their own variables, never use these.
     "RAY_prestart_worker_first_driver": "0",
 }
 # Ray's own switch, made for the firewalls of macOS and Windows: with 0, its processes listen on 127.0.0.1 alone.
@@ -48,10 +48,10 @@ BEYOND_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 @contextmanager
 def ray_started(address: str | None = None, directory: Path | None = None) -> Iterator[None]:
-    """A Ray for the length of the block: a private local one, or the cluster at `address`, which is left as it was.
+    """Ray for the length of the block: a private local one, or the cluster at `address`, which keeps running.
 
-    PlanError where there is no such cluster, or where one of its nodes cannot run trials or sees no `directory`. A Ray
-    that this process already uses is used on.
+    PlanError if there is no such cluster, or if one of its nodes cannot run trials or write to `directory`. A Ray that
+    this process already uses is reused.
     """
     os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
     import ray
@@ -73,7 +73,7 @@ def ray_started(address: str | None = None, directory: Path | None = None) -> It
 
 @contextmanager
 def joined(address: str | None, directory: Path) -> Iterator[None]:
-    """`ray_started` where a cluster is named, else nothing: its refusals come before `directory` is claimed."""
+    """`ray_started` if a cluster is named, else a no-op; its errors come before `directory` is claimed."""
     if address in (None, LOCAL):
         yield
     else:
@@ -82,7 +82,7 @@ def joined(address: str | None, directory: Path) -> Iterator[None]:
 
 
 def nodes() -> list[dict[str, float]]:
-    """{"cpu": …, "gpu": …} of every node of the Ray that is up; of this machine where none is."""
+    """{"cpu": …, "gpu": …} of every node of the running Ray; of this machine if there is none."""
     import ray
 
     if ray.is_initialized():
@@ -115,7 +115,7 @@ def _start_locally() -> None:
 
 
 def _stay_on_loopback() -> None:
-    """For Ray's processes by their environment, for this one, which may have imported ray already, by its constant."""
+    """Set the environment for Ray's processes, and the constant for this one, which may have imported ray already."""
     from ray._private import ray_constants
 
     if os.environ.setdefault(BEYOND_LOOPBACK, "0") == "0":
@@ -123,9 +123,9 @@ def _stay_on_loopback() -> None:
 
 
 def _find(address: str) -> str:
-    """HOST:PORT of the cluster; PlanError where none answers.
+    """HOST:PORT of the cluster; PlanError if none answers.
 
-    Asked before `ray.init`, which waits two minutes for an absent cluster and then raises SystemExit.
+    Called before `ray.init`, which waits two minutes for an absent cluster and then raises SystemExit.
     """
     from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
     from ray._raylet import GcsClient  # type: ignore[attr-defined]
@@ -155,7 +155,7 @@ def _find(address: str) -> str:
 
 
 def _address_of_this_machine() -> str:
-    """What `ray start` or `ray job submit` left for programs on this machine."""
+    """The address that `ray start` or `ray job submit` left for programs on this machine."""
     from ray._private.utils import read_ray_address
 
     found = os.environ.get("RAY_ADDRESS") or read_ray_address()
@@ -195,7 +195,7 @@ def _join(address: str) -> None:
 
     found = _find(address)
     if found.rpartition(":")[0].strip("[]") in ("localhost", "127.0.0.1", "::1"):
-        _stay_on_loopback()  # else Ray looks for the cluster at this machine's outer address
+        _stay_on_loopback()  # else Ray looks for the cluster at this machine's external address
     try:
         ray.init(
             address="auto" if address == "auto" else found,
@@ -249,7 +249,7 @@ def _check_nodes(address: str, directory: Path | None) -> None:
 
 
 def inspect_node(directory: Path | None, remote: str | None = None) -> dict[str, Any]:
-    """What the process that asks for it finds: our packages, their versions, the run directory, the URL it mirrors."""
+    """What the calling process finds: our packages, library versions, the run directory, the URL it mirrors."""
     import datasets
 
     if directory is not None and remote:
@@ -269,14 +269,14 @@ def versions() -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for name in SAME:
         try:
-            found[name] = version(name).partition("+")[0]  # cpu and CUDA builds are alike in what they are asked for
+            found[name] = version(name).partition("+")[0]  # CPU and CUDA builds count as one version
         except PackageNotFoundError:
             found[name] = None
     return found
 
 
 def node_faults(answer: dict[str, Any], directory: Path | None) -> Iterator[str]:
-    """What keeps a node that gave this answer from running trials of this process."""
+    """Why the node that gave this `inspect_node` answer cannot run trials of this process."""
     if not answer["ours"]:
         yield f"`datasets` is {answer['datasets']}, another package; take it out of PYTHONPATH there"
     for name, here in versions().items():
@@ -289,6 +289,6 @@ def node_faults(answer: dict[str, Any], directory: Path | None) -> Iterator[str]
 
 
 def _first_line(error: BaseException) -> str:
-    error = getattr(error, "cause", None) or error  # of what a task raised, without the trace
+    error = getattr(error, "cause", None) or error  # the error that a task raised, without its traceback
     lines = [line for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0].strip()[:300]}" if lines else type(error).__name__

@@ -1,7 +1,7 @@
-"""Runs that other code began go on under their own keys, once this code has come to the numbers of theirs.
+"""Lets this code continue trials that another code version began, once it has reproduced that version's numbers.
 
-Every upgrade changes some trials' code versions, and nearly none changes a number. So of each version that a log holds,
-one finished trial is trained again: where its rows agree, the trials of that version are this code's too.
+Every upgrade changes some trials' code versions, and nearly none changes a number. So for each version in a log, one
+finished trial is trained again: if its rows agree, the trials of that version keep their keys and are continued.
 """
 
 import tempfile
@@ -29,7 +29,7 @@ Event = dict[str, Any]
 
 @dataclass(frozen=True)
 class Begun:
-    """A trial of the log that other code began: its start, the version of that code, and that of this one's for it."""
+    """A trial that other code began: its start event, that code's version, and this code's version for it (`own`)."""
 
     start: Event
     version: str
@@ -43,10 +43,10 @@ class Begun:
 def under_known_keys(
     plan: Plan, directories: list[Path], tell: Callable[[str], None], prove: bool = True
 ) -> tuple[Plan, list[Event]]:
-    """The plan whose trials have the keys under which other code began them in these run directories, the first of
-    which counts most; and the proofs, as events of the log.
+    """The plan with each trial under the key that other code gave it in one of these run directories, the first of
+    them first; and the proofs as events for the log.
 
-    PlanError where this code comes to other numbers. Without `prove` that is not looked at.
+    PlanError if this code computes other numbers, which is not checked without `prove`.
     """
     proofs: list[Event] = []
     for directory in directories:
@@ -54,7 +54,7 @@ def under_known_keys(
         history = History.of(run)
         begun = dict(_begun_by_other_code(plan.factory, history, record))
         if prove:
-            # A trial that was proven and went on by this code has its version, but the key of the code that began it.
+            # A proven trial that this code continued has this code's version, but the key of the code that began it.
             unproven = [each for each in begun.values() if each.version != each.own]
             for versions in dict.fromkeys((each.version, each.own) for each in unproven):
                 if versions not in history.proofs:
@@ -66,27 +66,27 @@ def under_known_keys(
 
 
 def assumed_to_go_on(plan: Plan) -> Plan:
-    """The plan as it would be carried out if this code came to the numbers of other code that began it."""
+    """The plan as it would run if this code reproduced the numbers of the other code that began it."""
     begun = [plan.directory] if RunDirectory(plan.directory).study.is_file() else []
     return under_known_keys(plan, [*begun, *sources(plan)], lambda text: None, prove=False)[0]
 
 
 def _begun_by_other_code(factory: TrialFactory, history: History, record: Event) -> Iterator[tuple[str, Begun]]:
-    """By content key; of several trials of one content the one that went furthest, as long as this code has none."""
+    """(content key, trial): of several trials of one content the furthest one; none if this code has begun it too."""
     found: dict[str, Begun] = {}
     ours = set()
     for event in sorted(history.starts.values(), key=lambda event: _progress(history, event["trial"])):
         try:
             config = from_tree(event["config"])
             info = factory.data(config).info
-        except (ConfigError, DataError):  # no trial of this plan, then
+        except (ConfigError, DataError):  # so it is no trial of this plan
             continue
         if event.get("fingerprint", record["data"]["fingerprint"]) != info.fingerprint:
             continue
         content, own = factory.content_key(config, event["seed"]), code_version(config)
         if key_of(content, own) == event["trial"]:
             ours.add(content)
-        elif event.get("code") != own:  # else it is this code's, and another trial: of a population of another size
+        elif event.get("code") != own:  # else this code began it in a population of another size: another trial
             version = history.codes[event["trial"]] or f"unrecorded, {_components(config)}"
             found[content] = Begun(event, version, own)
     yield from ((content, begun) for content, begun in found.items() if content not in ours)
@@ -97,7 +97,7 @@ def _progress(history: History, trial: str) -> tuple[bool, int]:
 
 
 def _components(config: TrialConfig) -> str:
-    """What tells code versions apart in a log that does not name them."""
+    """Component names, which stand for the code version in a log that does not record it."""
     names = (getattr(value, "name", None) for _, value in config)
     return " ".join(name for name in names if name)
 
@@ -105,10 +105,10 @@ def _components(config: TrialConfig) -> str:
 def _prove(
     factory: TrialFactory, history: History, record: Event, begun: list[Begun], tell: Callable[[str], None]
 ) -> list[Event]:
-    """Train the shortest finished trial of one version again, or the longest begun one where none is finished."""
+    """Train the shortest finished trial of one version again, or the longest begun one if none is finished."""
     with_rows = [each for each in begun if history.rows.get(each.trial)]
     if not with_rows:
-        return []  # no number of that code is left
+        return []  # no epoch row of that code to compare with
     finished = [each for each in with_rows if history.ends.get(each.trial, {}).get("status") == FINISHED]
     chosen = (
         min(finished, key=lambda each: (len(history.rows[each.trial]), history.ends[each.trial].get("seconds") or 0))
@@ -123,7 +123,7 @@ def _prove(
     with tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch:
         try:
             kind, differences = compare(Replay(factory, history, Path(scratch)), chosen.trial, brief=True)
-        except RuntimeError as error:  # a population of another size has other parts
+        except RuntimeError as error:  # as in a population of another size, whose generations differ
             kind, differences = "", [f"it cannot be trained again ({first_line(error)})"]
     if differences:
         commits = (record.get("git", {}).get("commit"), git_state()["commit"])

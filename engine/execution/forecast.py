@@ -1,7 +1,6 @@
-"""What a plan will take: a few real steps of each distinct cell are timed here, and multiplied out.
+"""Estimates the time, memory and disk of a plan from a few timed training steps of each distinct cell.
 
-Figures are measured on this machine with the trial's own number of threads; where the trials will run on another, only
-their ratios carry over.
+Times are measured on this machine with the trial's number of threads; on another machine only their ratios hold.
 """
 
 import json
@@ -36,7 +35,7 @@ PROBE_SECONDS = 15.0  # cells beyond this budget are taken to be like the first
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one trial: seconds an epoch, bytes of memory while it trains."""
+    """Of one trial: seconds per epoch, peak bytes of memory."""
 
     epoch_seconds: float
     memory: int
@@ -45,7 +44,7 @@ class Cost:
 @dataclass(frozen=True)
 class Forecast:
     trials: int
-    """of a path: at most"""
+    """for a path: an upper bound"""
     finished: int
     reused: int
     """taken over from the run of `--reuse-from`"""
@@ -58,7 +57,7 @@ class Forecast:
 
 
 def forecast(plan: Plan) -> Forecast:
-    """Time, memory and disk of what the plan still lacks."""
+    """Time, memory and disk of the plan's remaining trials."""
     history = History.of(RunDirectory(plan.directory))
     reused = foresee(plan, history)
     now = remaining_work(plan, history)
@@ -117,7 +116,7 @@ def plan_record(plan: Plan) -> dict[str, Any]:
 
 
 def describe_plan(plan: Plan, console: Console) -> None:
-    """The plan for a reader."""
+    """Print the plan to the console."""
     study = plan.study
     console.print(f"[bold]{study.name}[/bold]  {study.question}", highlight=False)
     if isinstance(study, SearchStudy):
@@ -126,7 +125,7 @@ def describe_plan(plan: Plan, console: Console) -> None:
             tree = parameter.model_dump(mode="json", exclude={"key", "kind"}, exclude_defaults=True)
             console.print(f"  {parameter.key}: {json.dumps(tree)}", highlight=False, markup=False, soft_wrap=True)
     else:
-        shown = study.factors if len(study.factors) <= SHOWN_FACTORS else ()  # a ladder's rungs say it by their names
+        shown = study.factors if len(study.factors) <= SHOWN_FACTORS else ()  # the names of a ladder's cells say it
         table = Table("cell", *(factor.name for factor in shown), "epochs", "trials", "remark", box=None)
         for item in plan.cells:
             remark = f"identical to {item.identical_to}" if item.identical_to else item.invalid or ""
@@ -137,7 +136,7 @@ def describe_plan(plan: Plan, console: Console) -> None:
         console.print(table)
     made = forecast(plan)
     reused = f", {made.reused} in {plan.options.reuse_from}" if made.reused else ""
-    most = "at most " if plan.ahead else ""  # a path's candidates may be identical to others, or cannot run
+    most = "at most " if plan.ahead else ""  # a path's candidates may be identical to other cells, or invalid
     console.print(
         f"{most}{made.trials} trials, {made.finished} of them finished in {plan.directory}{reused}",
         highlight=False,

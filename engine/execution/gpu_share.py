@@ -1,4 +1,4 @@
-"""`--gpus-per-trial auto`: how many trials fit on one GPU, by the memory that a real one takes."""
+"""`--gpus-per-trial auto`: how many trials fit on one GPU, from the measured memory of a real trial."""
 
 import contextlib
 from dataclasses import dataclass
@@ -12,35 +12,35 @@ from trainables.training.learner import Learner
 from trainables.trial.spec import TrialSpec
 from trainables.trial.trial import dataset_of
 
-MARGIN = 0.9  # of a GPU's memory that is given away; allocators fragment, and other programs come and go
+MARGIN = 0.9  # usable part of a GPU's free memory; allocators fragment, and other programs come and go
 CONTEXT = 600 * 2**20  # bytes of a process's CUDA context, which torch's own figures leave out
-PROBED = 8  # configurations at most; the one that takes most counts
-STEPS = 12  # enough for a capture
+PROBED = 8  # configurations measured at most; the largest counts
+STEPS = 12  # training steps, enough for a CUDA graph capture
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of one GPU: what a trial's process takes at its peak, and what there is for trials."""
+    """Bytes of one GPU: `trial`, the peak of a trial's process, and `free`, available to trials."""
 
     trial: int
     free: int
 
 
 def share(memory: Memory, lanes: int = 1) -> float:
-    """The part of a GPU for a process of so many trials, as 1/n; a whole one where it takes more than half."""
+    """The part of a GPU, 1/n, for a process that trains `lanes` trials; 1 if it needs more than half."""
     taken = memory.trial + (lanes - 1) * max(0, memory.trial - CONTEXT)
     return 1.0 / max(1, int(MARGIN * memory.free / max(1, taken)))
 
 
 def measured_share(specs: list[TrialSpec], lanes: int = 1) -> tuple[float, str]:
-    """(part of a GPU for a process of so many trials, how it was found), on the Ray that is up; whole GPUs where torch
-    sees none."""
+    """(GPUs for a process of `lanes` trials, how that was found), on the running Ray; 1 if torch sees no GPU, 0 if Ray
+    has none."""
     import ray
 
     if not any(node["Resources"].get("GPU") for node in ray.nodes() if node["Alive"]):
         return 0.0, "there is no GPU"
     distinct = {str([spec.config[part] for part in ("model", "training", "dataset")]): spec for spec in specs}
-    probe = ray.remote(num_gpus=1, max_calls=1)(peak_memory)  # its process ends, and with it what it holds of the GPU
+    probe = ray.remote(num_gpus=1, max_calls=1)(peak_memory)  # max_calls: its process ends and frees its GPU memory
     found = ray.get([probe.remote(spec.to_dict()) for spec in list(distinct.values())[:PROBED]])
     known = [memory for memory in found if memory is not None]
     if not known:
@@ -54,7 +54,7 @@ def measured_share(specs: list[TrialSpec], lanes: int = 1) -> tuple[float, str]:
 
 
 def peak_memory(spec: dict[str, Any]) -> Memory | None:
-    """Of some training steps, by Python and as a graph, and an evaluation batch of a real trial; None without a GPU."""
+    """Peak of a real trial's training steps, eager and as a CUDA graph, and evaluation batch; None without a GPU."""
     if not torch.cuda.is_available():
         return None
     config, free = from_tree(spec["config"]), torch.cuda.mem_get_info()[0]
@@ -63,7 +63,7 @@ def peak_memory(spec: dict[str, Any]) -> Memory | None:
     learner.train_epoch(STEPS)
     graphs = Graphs()
     graphs.enter(0, learner, capture=True)
-    with contextlib.suppress(RuntimeError, AssertionError, LaneError):  # steps that cannot be captured take no more
+    with contextlib.suppress(RuntimeError, AssertionError, LaneError):  # uncaptured steps need no more memory
         graphs.train({0: learner}, STEPS)
     with torch.no_grad():
         next(learner.outputs("test"))

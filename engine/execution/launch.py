@@ -1,4 +1,4 @@
-"""Run and resume: from a study or a run directory to records on disk."""
+"""Runs a study in a new run directory, or resumes a run."""
 
 import os
 import platform
@@ -31,7 +31,7 @@ from trainables.config import UNCOUNTED
 
 
 def start(study: AnyStudy, options: Options, directory: Path, command: list[str], console: Console) -> RunDirectory:
-    """Plan a study, claim its directory, run it to its end; PlanError before anything starts."""
+    """Plan a study, claim its directory, run it to its end; PlanError, before anything starts, if it cannot run."""
     check_free(directory)
     plan = make_plan(study, options, directory)
     _refuse_invalid(plan)
@@ -115,7 +115,7 @@ def _teller(console: Console) -> Callable[[str], None]:
 
 def _refuse_invalid(plan: Plan) -> None:
     if plan.candidates or (isinstance(plan.study, AblationStudy) and plan.study.path):
-        return  # the steps of a path are chosen among those that can run
+        return  # a path chooses its steps among the valid cells
     if plan.invalid and not plan.options.skip_invalid:
         faults = [f"cell {item.cell.name!r} cannot run: {item.invalid}" for item in plan.invalid]
         raise PlanError([*faults, "give --skip-invalid to run the others"])

@@ -1,4 +1,4 @@
-"""What a user sees while trials run: one live line block on a terminal, one plain line a finished trial elsewhere."""
+"""Progress while trials run: a live block of lines on a terminal, else one plain line per finished trial."""
 
 import time
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ BADLY = ("failed", "diverged")
 
 @dataclass
 class Progress:
-    """Counts of one run. `total` is the plan's number of trials, `done` those that were finished before."""
+    """Counts of one run. `total`: the plan's trials; `done`: those that have ended, at first in earlier sessions."""
 
     console: Console
     total: int
@@ -57,20 +57,20 @@ class Progress:
             self.say(self._line(cell, seed, end, value))
 
     def say(self, text: str) -> None:
-        """A line for the user."""
+        """Print a line for the user."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def replanned(self, total: int, epochs: int, reused: int) -> None:
-        """Now there are `total` trials in all, of which so many more were taken over, and `epochs` left to train."""
+        """The plan now has `total` trials, `reused` more of them are taken over, and `epochs` are left to train."""
         self.done += reused
         self.total, self.total_epochs = total, self.epochs + epochs
 
     def paused(self, trial: str) -> None:
-        """The trial waits for the others of its population."""
+        """Called when a trial waits for the others of its population."""
         self.running.pop(trial, None)
 
     def enlarged(self, trial: str) -> None:
-        """The trial ran out of memory, and is left for later."""
+        """Called when a trial ran out of memory and is left for later."""
         cell, seed, _ = self.running.pop(trial, (trial, 0, 0))
         self.say(f"{cell} seed {seed}: out of memory; it is tried once more with a larger share of the machine")
 
@@ -107,7 +107,7 @@ class Progress:
 
 
 def epoch_line(row: dict[str, Any]) -> str:
-    """One epoch in the form that training logs have had for long; landmark errors are in pixels."""
+    """One epoch as a line of epochs.log; landmark errors are in pixels."""
     names = ("accuracy", "error_px") if "train_accuracy" in row else ("error_px",)
     figures = [
         f"{split} {name.partition('_')[0]} {row[f'{split}_{name}']:.3f}"

@@ -1,7 +1,7 @@
 """Ray Tune callback that appends each trial's start, epochs and end to log.jsonl.
 
-A trial reports its rows since its last report; after a restart, all of them. Rows that the log already has are left
-out, so that each (trial, epoch) is written once.
+A trial reports its epoch rows since its last report; after a restart, all of them. Rows that the log already has are
+left out, so that each (trial, epoch) is written once.
 """
 
 import platform
@@ -26,8 +26,8 @@ OF_EXECUTION = (
     "fused",
     "processor",
     "torch",
-)  # what an end tells beside its record
-PAUSED = "paused"  # the end of a part of a trial, which is none of the log
+)  # fields of a trial's end that are logged under `execution`, or not at all
+PAUSED = "paused"  # status at the end of a trial's segment, which is not logged
 
 
 class RunLogCallback(Callback):
@@ -47,16 +47,16 @@ class RunLogCallback(Callback):
         self.log, self.history, self.run, self.progress, self.threads = log, log.history, run, progress, threads
         self.started: set[str] = set()
         self.begun: dict[str, set[str]] = {}
-        """by one of Ray's trials, those of ours that its process has begun"""
+        """by Ray trial id, the keys of our trials that its process has begun and not ended"""
         self.queue, self.share, self.retries = queue or TrialQueue(), share or {}, retries
         self.budget = budget
 
     def __getstate__(self) -> dict[str, Any]:
-        """Ray pickles its callbacks into an experiment state that nothing reads; files and terminals do not pickle."""
+        """Empty: Ray pickles callbacks into an experiment state that nothing reads; open files do not pickle."""
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """The first of what is left of a bundle starts; of the others, the first word says that they have."""
+        """The first trial left in the bundle starts; the others start with their first report."""
         self.begun[trial.trial_id] = set()
         self._begin(trial, trial.config["bundle"][0])
 
@@ -64,7 +64,7 @@ class RunLogCallback(Callback):
         spec = item["spec"]
         key = spec["trial"]
         self.begun[trial.trial_id].add(key)
-        if spec["segment"]["begins"] and key in self.started:  # the next part of one and the same attempt
+        if spec["segment"]["begins"] and key in self.started:  # the next segment of the same attempt
             self.progress.started(key, spec["cell"], spec["seed"])
             return
         self.started.add(key)
@@ -86,7 +86,7 @@ class RunLogCallback(Callback):
                 self._begin(trial, item)
             self._hear(report)
             if report["end"] is not None:
-                # Ray starts a lost process with this very config: what is over is not begun again.
+                # Ray restarts a lost process with this config, which must not hold trials that have ended.
                 bundle.remove(item)
                 self.begun[trial.trial_id].discard(report["trial"])
         last = result["reports"][-1] if result["reports"] else {"end": {}}
@@ -95,7 +95,7 @@ class RunLogCallback(Callback):
             self._end(last["trial"], last["end_if_stopped"])
 
     def _hear(self, report: dict[str, Any]) -> None:
-        """What a trial reports of itself."""
+        """Log a trial's report: its new epoch rows, its end; Interrupted if it asks to stop the run."""
         key, end = report["trial"], report["end"]
         if stop := report.get("stop"):
             raise Interrupted(stop)
@@ -111,13 +111,13 @@ class RunLogCallback(Callback):
             self._end(key, end)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """The process was lost more often than Ray may retry, with the trial that it was at.
+        """The process was lost more often than Ray may retry, so the trial it was training has failed.
 
-        Where it was at several, any of them may be why: each goes on by itself. Those that it did not come to are
-        queued again.
+        If it was training several, any may be the cause: each is queued again, in a process of its own. Trials of the
+        bundle that it had not begun are queued again.
         """
         bundle, lanes = trial.config["bundle"], trial.config.get("lanes", 1)
-        # Those in progress come first, whether or not they were heard of; how many, with auto, the process knew alone.
+        # Those in progress come first, reported or not; with `auto`, only the lost process knew how many.
         suspects = MOST if lanes == "auto" else lanes
         if len(bundle[:suspects]) > 1:
             self.queue.requeue(bundle[:suspects], apart=True)
@@ -126,12 +126,12 @@ class RunLogCallback(Callback):
         lost, *others = bundle
         text = str(trial.get_error())
         error = {"status": "failed", "selected_epoch": None, "verified": False, "error": text, "node": platform.node()}
-        # The words of Ray's memory monitor, which kills a worker before the machine is out of memory.
+        # The message of Ray's memory monitor, which kills a worker before the machine is out of memory.
         self._end(lost["spec"]["trial"], {**error, "out_of_memory": "running low on memory" in text})
         self.queue.requeue(others)
 
     def _line(self, key: str, row: dict[str, Any]) -> None:
-        """The epoch for human eyes, in artifacts/TRIAL/epochs.log."""
+        """Append the epoch, as readable text, to artifacts/TRIAL/epochs.log."""
         file = self.run.artifacts / key / "epochs.log"
         with stopping():
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -139,7 +139,7 @@ class RunLogCallback(Callback):
                 lines.write(epoch_line(row) + "\n")
 
     def _lines(self, key: str) -> None:
-        """Whatever stopped an earlier attempt may have left a line out or torn: all are written again."""
+        """Rewrite epochs.log: what stopped an earlier attempt may have left a line out or torn."""
         if rows := self.history.rows.get(key):
             with stopping():
                 (self.run.artifacts / key / "epochs.log").unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""Ends a run from outside Ray Tune's loop: where a private Ray has lost one of its own processes, and on SIGTERM.
+"""Ends a run from outside Ray Tune's loop: when a private Ray has lost one of its processes, and on SIGTERM.
 
-Without its raylet, Ray Tune waits for ever for the next actor. Without its GCS, a call into Ray's own code may take no
-signal any more, until Ray ends this process after a minute and without a word of ours.
+Without its raylet, Ray Tune waits for ever for the next actor. Without its GCS, a call into Ray may block signals, and
+after a minute Ray ends this process without our message.
 """
 
 import os
@@ -16,14 +16,14 @@ from typing import NoReturn
 from analysis.records.run_directory import RunDirectory
 from core.errors import Interrupted
 
-PERIOD = 0.5  # seconds between two looks
-GRACE = 20.0  # seconds that the main thread has to end by itself; a minute after the loss Ray would end it
+PERIOD = 0.5  # seconds between two checks
+GRACE = 20.0  # seconds for the main thread to end by itself; Ray would end it a minute after the loss
 INTERRUPTED = 130  # exit status
 SHOW_CURSOR = "\x1b[?25h"  # a live display hides it
 
 
 def leave(directory: Path, why: str = "") -> NoReturn:
-    """Say how to go on, and end; clean-up of Ray's and torch's own may wait for work that nobody needs any more."""
+    """Print how to resume, and exit without clean-up, as Ray's and torch's may wait for work nobody needs any more."""
     begun = (directory / "study.json").exists()
     saved = f"everything so far is saved. Go on with:\n  python run_search.py resume {RunDirectory(directory).address}"
     text = f"\ninterrupted{f' ({why})' if why else ''}; {saved if begun else 'nothing was started'}\n"
@@ -33,12 +33,11 @@ def leave(directory: Path, why: str = "") -> NoReturn:
 
 @contextmanager
 def watched(directory: Path) -> Iterator[None]:
-    """Interrupted in the main thread, out of whatever it waits for, once Ray's processes are not all there.
+    """Raises Interrupted in the main thread, whatever it waits for, once a process of Ray's is gone.
 
-    Where the main thread does not hear of it, or hangs in the shutdown of what is left of Ray, the process ends all
-    the same, after `GRACE` seconds.
+    If the main thread takes no signal, or hangs while Ray shuts down, the process exits after `GRACE` seconds.
     """
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+    if threading.current_thread() is not threading.main_thread():  # only the main thread can handle signals
         yield
         return
     over, lost = threading.Event(), list[str]()
@@ -79,7 +78,7 @@ def lost_processes() -> list[str]:
 
 
 def end_ray() -> None:
-    """SIGKILL what is left of a private Ray, whose own shutdown would ask the process that is gone."""
+    """SIGKILL the processes left of a private Ray, whose own shutdown would wait for the lost one."""
     from ray._private import worker
 
     if (node := worker._global_node) is not None:
@@ -87,5 +86,5 @@ def end_ray() -> None:
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
-    """What a cluster's scheduler sends before it kills."""
+    """Handler of SIGTERM, which a cluster's scheduler sends before SIGKILL."""
     raise Interrupted("ended by SIGTERM")

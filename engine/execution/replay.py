@@ -1,4 +1,4 @@
-"""`rerun`: a recorded trial trained again, alone and without Ray, and held against its record."""
+"""`rerun`: trains a recorded trial again, alone and without Ray, and compares it with its record."""
 
 import math
 import tempfile
@@ -24,7 +24,7 @@ from trainables.trial.spec import Segment, TrialSpec
 from trainables.trial.trial import Trial
 
 Row = dict[str, Any]
-TOLERANCE = 1e-4  # relative, of a number of the first epoch, where the processor or torch is another
+TOLERANCE = 1e-4  # relative, for the first epoch's numbers on another processor or torch version
 TO_THE_BIT, NEARLY = "bit for bit", f"in its first epoch within {TOLERANCE:g}, on another kind of processor or torch"
 
 
@@ -45,10 +45,10 @@ def rerun(directory: Path, trial: str, tell: Callable[[Row], None]) -> tuple[str
 def compare(
     replay: "Replay", trial: str, tell: Callable[[Row], None] = lambda row: None, brief: bool = False
 ) -> tuple[str, list[str]]:
-    """How a trial trained again was held against its record, and every difference.
+    """(how a retrained trial was compared with its record, every difference).
 
-    Rows are the same to the bit on the same kind of processor with the same torch. Elsewhere, those of the first epoch
-    are nearly; then no more is trained, with `brief`, than can be compared.
+    Rows are equal bit for bit on the same kind of processor with the same torch. Elsewhere only the first epoch is
+    compared, within TOLERANCE; then `brief` trains no more than that epoch.
     """
     end, recorded = replay.history.ends.get(trial, {}), replay.history.rows.get(trial, {})
     then = {"device": end.get("device"), **end.get("execution", {})}
@@ -67,7 +67,7 @@ def compare(
 
 
 class Replay:
-    """Trains trials of one log; a member of a population with the parts of others that it took over."""
+    """Trains trials of one log again; for a population's member also the segments of its donors."""
 
     def __init__(self, factory: TrialFactory, history: History, scratch: Path) -> None:
         self.factory, self.history, self.scratch = factory, history, scratch

@@ -1,4 +1,4 @@
-"""`--time-budget`: when it is spent, running trials end where their checkpoints are, and `resume` goes on."""
+"""`--time-budget`: once it is spent, running trials stop, and `resume` continues from their checkpoints."""
 
 import time
 from typing import Any
@@ -7,7 +7,7 @@ from ray.tune import Stopper
 
 
 class TimeBudget(Stopper):
-    """Ray Tune stopper of a whole run after so many seconds; None for never."""
+    """Ray Tune stopper that ends the run after `seconds`; None: never."""
 
     def __init__(self, seconds: float | None) -> None:
         self.seconds, self.began = seconds, time.monotonic()

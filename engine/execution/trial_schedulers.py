@@ -1,7 +1,7 @@
-"""Ray's trial schedulers, told of trials by their keys, so that a killed search's rungs are those of its log.
+"""Ray's trial schedulers, keyed by our trial keys, so that their state can be rebuilt from the log after a kill.
 
-Ray never saves a scheduler's state. Ours is rebuilt by hearing the log's rows again in their order: whatever arrived
-before a kill leads to the same decisions, and one that was taken but not carried out is carried out first.
+Ray never saves a scheduler's state. Ours is rebuilt by replaying the log's epoch rows in order: the rows before a kill
+lead to the same decisions, and a decision that was not carried out is carried out first.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from engine.runlog.history import History
 from search_spaces.trial_schedulers import ASHA, AnyTrialScheduler, Median
 from trainables.schedules import epochs_of
 
-WORST = 1e9  # told for a diverged trial where smaller is better; accuracies have 0
+WORST = 1e9  # value of a diverged trial if smaller is better; else 0
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Decisions:
 
     def stops(self, trial: str, row: dict[str, Any]) -> bool:
         """Whether the trial ends with this epoch."""
-        if trial in self._stopped:  # its checkpoint was ahead of the log; Ray's schedulers want to hear no more of it
+        if trial in self._stopped:  # its checkpoint was ahead of the log; Ray's schedulers take no more rows of it
             return False
         known = Known(trial)
         if trial not in self._known:
@@ -54,9 +54,9 @@ class Decisions:
 
 
 class LoggedScheduler(FIFOScheduler):
-    """Passes each new row of a running trial on, once, and stops the trials that are decided against.
+    """Passes each new epoch row to `decisions` once, and stops the trials that these stop.
 
-    `pending` holds the trials whose stop was decided before a kill could be followed by their end, with their epoch.
+    `pending`: epoch by trial whose stop was decided before a kill but whose end was not logged.
     """
 
     def __init__(self, decisions: Decisions, history: History) -> None:
@@ -69,12 +69,12 @@ class LoggedScheduler(FIFOScheduler):
                 self.pending.setdefault(trial, epoch)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        (report,) = result["reports"]  # where trials are scheduled, one of Ray's carries one of ours
+        (report,) = result["reports"]  # with a trial scheduler, each Ray trial runs one of ours
         stops = [self._stops(report["trial"], row) for row in report["rows"]]
         return TrialScheduler.STOP if any(stops) else TrialScheduler.CONTINUE
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """The last rows of a trial that ended by itself count for the others."""
+        """The last rows of a trial that ended by itself count in the comparison of the others."""
         (report,) = result["reports"]
         for row in report["rows"]:
             self._stops(report["trial"], row)
@@ -86,7 +86,7 @@ class LoggedScheduler(FIFOScheduler):
         return self.decisions.stops(trial, row)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Ray pickles its scheduler into an experiment state that nothing reads."""
+        """Empty: Ray pickles its scheduler into an experiment state that nothing reads."""
         return {}
 
 
@@ -102,7 +102,7 @@ def _build(settings: AnyTrialScheduler, epochs: int, mode: str) -> Any:
             stop_last_trials=False,
         )
     assert isinstance(settings, Median)
-    # Without an end to its slice of time a trial is never paused, only stopped: a pause would need Ray's checkpoints.
+    # With an infinite time slice a trial is never paused, only stopped: a pause would need Ray's checkpoints.
     return MedianStoppingRule(
         **common,
         grace_period=epochs_of(settings.grace, epochs),

@@ -1,7 +1,6 @@
-"""Carries a plan out on Ray Tune: actors reused, short trials bundled, every result logged by the driver.
+"""Runs a plan on Ray Tune: actors reused, short trials bundled, every result logged by the driver.
 
-Ray's own experiment state is never read. It lives in a temporary folder, and what is left to do after a crash follows
-from the plan and the log.
+Ray's own experiment state, in a temporary folder, is never read: the plan and the log tell what is left after a crash.
 """
 
 import os
@@ -28,13 +27,13 @@ if TYPE_CHECKING:
 from engine.search.trial_queue import TrialQueue
 
 RETRIES = 3  # of a trial whose process was lost; exceptions inside a trial are not retried
-LARGER = 2.0  # the share, times which a trial that ran out of memory is tried once more
+LARGER = 2.0  # times the resources, for the second try of a trial that ran out of memory
 
 
 def carry_out(plan: Plan, run: RunDirectory, log: RunLog, left: RemainingWork, progress: "Progress") -> None:
-    """Run what the log lacks; KeyboardInterrupt and a spent time budget leave all written, and `resume` goes on.
+    """Run the trials without an end in the log; after KeyboardInterrupt or a spent time budget `resume` goes on.
 
-    A trial that runs out of memory is tried once more, after the others, with a larger share of the machine.
+    A trial that runs out of memory is tried once more, after the others, with `LARGER` times the resources.
     """
     from engine.execution.time_budget import TimeBudget
 
@@ -52,7 +51,7 @@ def carry_out(plan: Plan, run: RunDirectory, log: RunLog, left: RemainingWork, p
 
 @dataclass(frozen=True)
 class Tuning:
-    """What Ray Tune is given of a plan: the queue of its trials, a trial scheduler, the callback that logs."""
+    """Builds Ray Tune's parts from a plan: the queue of its trials, a trial scheduler, the callback that logs."""
 
     plan: Plan
     run: RunDirectory
@@ -110,7 +109,7 @@ class Tuning:
         return LoggedScheduler(decisions, self.log.history)
 
     def queue(self, pending: dict[str, int], only: set[str] | None) -> "TrialQueue":
-        """What hands out the trials; those of `pending` end where their stop was decided."""
+        """The queue of the trials; those of `pending` end at the epoch at which their stop was decided."""
         from engine.search.ablation_path import PathQueue
         from engine.search.population import Population
         from engine.search.search_queue import SearchQueue
@@ -133,7 +132,7 @@ class Tuning:
         return queue
 
     def gpus(self) -> float | None:
-        """Of one trial, where that is to be measured; None leaves it to `_share`."""
+        """The measured GPU share of one trial with `auto`; else None, and `_share` decides."""
         if self.plan.options.gpus_per_trial != "auto":
             return None
         from engine.execution.gpu_share import measured_share
@@ -146,13 +145,13 @@ class Tuning:
 
 
 def concurrency(plan: Plan) -> int:
-    """How many trials fit at a time into the Ray that is up, or into this machine where none is."""
+    """How many trials fit at a time into the running Ray, or into this machine if there is none."""
     fits = room(_share(plan))
     return max(1, min(fits, plan.options.max_concurrent or fits))
 
 
 def _share(plan: Plan, gpus: float | None = None, times: float = 1.0) -> dict[str, float]:
-    """What of a machine a trial has; never more than all of the largest, nor a part of more than one GPU."""
+    """A trial's CPUs and GPUs, `times` those asked for; at most all CPUs of the largest machine and one shared GPU."""
     machines, asked = nodes(), plan.options.gpus_per_trial
     if gpus is None:
         whole = 1.0 if any(machine["gpu"] >= 1 for machine in machines) else 0.0

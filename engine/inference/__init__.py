@@ -1,1 +1,1 @@
-"""What is done with trained models: predictions, exports, model cards, one trial trained again."""
+"""Uses of trained models: predictions, exports, model cards."""

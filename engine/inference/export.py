@@ -1,7 +1,7 @@
-"""`export`: a trial's selected model as one file for other programs, checked against the model before it is kept.
+"""`export`: writes a trial's selected model as a .pt2 or .onnx file, kept only if its outputs equal the model's.
 
-The file holds what evaluation does after decoding: pictures of bytes go in, scores and landmarks come out. It is in
-evaluation mode and float32, takes any number of pictures at a time, and carries its own description.
+The file maps uint8 images to scores and landmarks, as evaluation does after decoding. It is in evaluation mode and
+float32, takes batches of any size, and contains a JSON description.
 """
 
 import contextlib
@@ -30,24 +30,24 @@ from trainables.training.learner import EVALUATION_PIXELS
 SUFFIXES = (".pt2", ".onnx")
 EXTRA = ("onnx", "onnxscript", "onnxruntime")  # the packages of the extra `export`
 TOLERANCE = 1e-4  # greatest difference of an output, over the greatest value of that output
-PICTURES = 64  # test pictures that are compared, at most
+PICTURES = 64  # test images that are compared, at most
 DESCRIPTION = "vision_ablation.json"
-"""under this name a .pt2 holds its description as a file, a .onnx as a property"""
+"""name of the description: an extra file in a .pt2, a metadata property in a .onnx"""
 
 Arrays = tuple[npt.NDArray[np.float32], ...]
 
 
 @dataclass(frozen=True)
 class Check:
-    """An exported file held against the model, on test pictures."""
+    """An exported file's outputs compared with the model's on test images."""
 
     pictures: int
     absolute: float
     """greatest difference of any output"""
     relative: float
-    """that of any output over the greatest value of the same output"""
+    """greatest ratio of an output's difference to that output's greatest value"""
     other_classes: int
-    """pictures whose predicted class differs"""
+    """images whose predicted class differs"""
 
     @property
     def passed(self) -> bool:
@@ -55,7 +55,7 @@ class Check:
 
 
 def export(loader: Loader, trial: str, out: Path) -> tuple[Trained, Check]:
-    """Write `out` once its outputs are the model's; PlanError, and no file, where they are not or cannot be had."""
+    """Write `out` if its outputs equal the model's; PlanError, and no file, if they differ or it cannot be written."""
     if faults := out_faults(out):
         raise PlanError(faults)
     trained = loader.load(trial)
@@ -79,7 +79,7 @@ def export(loader: Loader, trial: str, out: Path) -> tuple[Trained, Check]:
 
 
 def out_faults(out: Path) -> list[str]:
-    """What keeps a file of this name from being written."""
+    """Why a file of this name cannot be written."""
     if out.suffix not in SUFFIXES:
         return [f"--out {out}: the name must say the form by its end; {did_you_mean(out.suffix, SUFFIXES)}"]
     faults = [] if out.parent.is_dir() else [f"--out {out}: there is no folder {out.parent}"]
@@ -93,7 +93,7 @@ def out_faults(out: Path) -> list[str]:
 
 
 def test_pictures(loader: Loader, trained: Trained) -> Tensor:
-    """(N, C, H, W) uint8: the first pictures of the test split, as many as an evaluation batch holds, at least two."""
+    """(N, C, H, W) uint8: first images of the test split, at most an evaluation batch or PICTURES, at least two."""
     prepared = loader.factory.data(trained.config)
     images = central_crop(open_dataset(trained.config.dataset, prepared.path).splits["test"].images, trained.info.crop)
     if images.shape[1:] != trained.info.input_shape:
@@ -108,7 +108,7 @@ def test_pictures(loader: Loader, trained: Trained) -> Tensor:
 
 
 def description(trained: Trained, outputs: tuple[str, ...]) -> dict[str, Any]:
-    """What a program must know to use the file; JSON values."""
+    """The file's inputs, outputs, classes and origin, as JSON values."""
     channels, height, width = trained.info.input_shape
     meanings = {
         "scores": "float32 (batch, classes): probabilities in the order of `classes`",
@@ -133,7 +133,7 @@ def description(trained: Trained, outputs: tuple[str, ...]) -> dict[str, Any]:
 
 
 def write(module: Evaluated, trained: Trained, file: Path) -> None:
-    """The module as torch.export's program or as ONNX, by the file's suffix, for batches of any size."""
+    """Write the module as a torch.export program or as ONNX, by the file's suffix, for batches of any size."""
     example = torch.zeros(2, *trained.info.input_shape, dtype=torch.uint8)
     dynamic = {"images": {0: torch.export.Dim("batch", min=1)}}
     text = json.dumps(description(trained, module.outputs), ensure_ascii=False)
@@ -156,7 +156,7 @@ def write(module: Evaluated, trained: Trained, file: Path) -> None:
 
 
 def compare(module: Evaluated, file: Path, pictures: Tensor) -> Check:
-    """The file, loaded again, against the module: on one picture alone, and on all the others together."""
+    """Compare the file, loaded again, with the module: on one image alone, and on all others as one batch."""
     wanted, given = [], []
     run = loaded(file)
     for part in (pictures[:1], pictures[1:]):
@@ -181,7 +181,7 @@ def _joined(batches: list[Arrays]) -> Arrays:
 
 
 def loaded(file: Path) -> Any:
-    """A function from pictures (B, C, H, W) uint8 to the outputs of an exported file, as arrays."""
+    """A function from images (B, C, H, W) uint8 to the outputs of an exported file, as arrays."""
     if file.suffix == ".pt2":
         program = torch.export.load(file).module()
 
@@ -198,7 +198,7 @@ def loaded(file: Path) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """torch's exporters tell of their own insides, by warnings and by their log; a fault is an exception still."""
+    """Silence the warnings and log of torch's exporters about their internals; errors are still raised."""
     log = logging.getLogger("torch.onnx")
     before = log.level
     log.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""The model card beside an exported file: what the model is, what it was trained on, how well it did, how to get it."""
+"""The model card beside an exported file: the model's interface, metrics, check, data, settings and versions."""
 
 import json
 import platform
@@ -26,14 +26,14 @@ TASKS = {
 
 
 def write_card(trained: Trained, check: Check, out: Path) -> Path:
-    """FILE.pt2.md or FILE.onnx.md, beside the model."""
+    """Write FILE.pt2.md or FILE.onnx.md beside the model."""
     card = out.with_name(f"{out.name}.md")
     card.write_text(model_card(trained, check, out), encoding="utf-8")
     return card
 
 
 def model_card(trained: Trained, check: Check, out: Path) -> str:
-    """Markdown. Every figure is from the run's records or from the check; what is not known is said to be so."""
+    """The card in Markdown. All numbers are from the run's records or the check; unknown ones are marked as unknown."""
     records = read_records(trained.run.root)
     parts = [
         f"# {out.name}",

@@ -1,4 +1,4 @@
-"""The images that `predict` is asked for by files, folders, patterns and boxes, and what is predicted of one."""
+"""The images that `predict` is given as files, folders, patterns and boxes, and the prediction for one."""
 
 import glob
 import re
@@ -19,7 +19,7 @@ CROP = re.compile(rf"(.+)@({NUMBER}),({NUMBER}),({NUMBER}),({NUMBER})")
 
 @dataclass(frozen=True)
 class Asked:
-    """A picture to predict on: its name as it was given, its file, and the part of it that is meant (None: all)."""
+    """An image to predict on: its name as given, its file, and the box to crop from it (None: all)."""
 
     name: str
     file: Path
@@ -28,7 +28,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Scores by class, sum 1; landmarks (L, 2) as x, y in pixels of the upright photo. None where the task has none."""
+    """Scores by class, sum 1; landmarks (L, 2) as x, y in pixels of the upright photo. None if the task has none."""
 
     asked: Asked
     scores: Values | None
@@ -41,8 +41,8 @@ class Prediction:
 
 
 def images_named(arguments: Sequence[str]) -> tuple[list[Asked], list[str]]:
-    """The pictures that files, folders (all pictures in and below them) and patterns mean, each once, in their order;
-    and a fault for every argument that means none. `PHOTO@x1,y1,x2,y2` is a part of a photo, as crops are named."""
+    """(the images of files, folders with their subfolders, and patterns, each once, in this order; a fault for every
+    argument without an image). `PHOTO@x1,y1,x2,y2` is a box of a photo, as crops are named."""
     found: dict[str, Asked] = {}
     faults = []
     for argument in arguments:

@@ -1,7 +1,7 @@
-"""`predict`: a trial's selected model on pictures of the user's, decoded and normalised as its data set's own are.
+"""`predict`: runs a trial's selected model on the user's images, decoded and normalised like its data set's.
 
-Every picture is decoded once before the first prediction, so that all that cannot be read are refused together; they
-are decoded again batch by batch, so that memory grows by their predictions alone.
+Every image is decoded once before the first prediction, so that all unreadable ones are refused together, and again
+batch by batch, so that only the predictions are kept in memory.
 """
 
 import csv
@@ -28,7 +28,7 @@ NAMES = ("scores", "points")
 
 
 def unreadable(trained: Trained, asked: Sequence[Asked]) -> list[str]:
-    """A fault for every picture that cannot be decoded, or that is none for this model."""
+    """A fault for every image that cannot be decoded or has an invalid box."""
 
     def fault(item: Asked) -> list[str]:
         try:
@@ -42,7 +42,7 @@ def unreadable(trained: Trained, asked: Sequence[Asked]) -> list[str]:
 
 
 def _decoded(trained: Trained, asked: Asked) -> npt.NDArray[np.uint8]:
-    """(C, H, W) as the network is shown it."""
+    """(C, H, W) uint8, the network's input before normalisation."""
     if asked.box and not (asked.box[0] < asked.box[2] and asked.box[1] < asked.box[3]):
         raise DataError(f"{asked.name}: an empty box; x1 < x2 and y1 < y2 are wanted")
     record = trained.config.dataset.read_file(asked.file, trained.info.image_shape, asked.box)
@@ -51,7 +51,7 @@ def _decoded(trained: Trained, asked: Asked) -> npt.NDArray[np.uint8]:
 
 @torch.no_grad()
 def predictions(trained: Trained, asked: Sequence[Asked]) -> Iterator[Prediction]:
-    """One a picture, in their order; DataError where a picture was changed since it was looked at."""
+    """One prediction per image, in order; DataError if an image was changed since `unreadable` checked it."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module = trained.module().to(device)
     size = max(1, EVALUATION_PIXELS // int(np.prod(trained.info.input_shape)))
@@ -67,7 +67,7 @@ def predictions(trained: Trained, asked: Sequence[Asked]) -> Iterator[Prediction
 
 
 def _in_photo(points: Values, asked: Asked, shape: tuple[int, ...]) -> Values:
-    """From pixels of the picture that the network saw to pixels of the photo."""
+    """Landmarks in pixels of the photo, from those in pixels of the network's input."""
     left, top, right, bottom = asked.box or (0.0, 0.0, *map(float, photo_size(asked.file)))
     height, width = shape[-2:]
     return points * ((right - left) / width, (bottom - top) / height) + (left, top)
@@ -84,7 +84,7 @@ def header(trained: Trained) -> list[str]:
 
 
 def write_csv(stream: TextIO, trained: Trained, found: Iterable[Prediction]) -> list[Prediction]:
-    """A line a picture; numbers with the nine digits that give back a float32. The predictions, for who draws them."""
+    """Write one line per image, numbers with the nine digits that restore a float32; returns the predictions."""
     writer, written = csv.writer(stream, lineterminator="\n"), []
     writer.writerow(header(trained))
     for prediction in found:
@@ -103,7 +103,7 @@ def write_csv(stream: TextIO, trained: Trained, found: Iterable[Prediction]) -> 
 def predict_all(
     loader: Loader, trial: str, arguments: Sequence[str], out: Path | None, draw: Path | None
 ) -> Iterator[str]:
-    """Carry the command out: the CSV in `out`, or on standard output; drawings in `draw`; lines to tell the user."""
+    """Run the command: writes the CSV to `out` or standard output, drawings to `draw`; yields messages for the user."""
     (asked, faults), trained = images_named(arguments), loader.load(trial)
     if out is not None and not out.parent.is_dir():
         faults.append(f"--out {out}: there is no folder {out.parent}")

@@ -1,4 +1,4 @@
-"""Predictions drawn on the user's pictures: landmarks in red, or the class and its score in a strip below."""
+"""Predictions drawn on the user's images: landmarks in red, or the class and its score in a strip below."""
 
 from collections.abc import Sequence
 from itertools import count
@@ -18,7 +18,7 @@ TEXT, STRIP = 14, 22  # pixels
 
 
 def draw_all(found: Sequence[Prediction], classes: Sequence[str], folder: Path) -> list[Path]:
-    """One `NAME-predicted.png` a photo, all its parts on it; a name that several photos have gets a number."""
+    """One `NAME-predicted.png` per photo with all its boxes; a name that several photos share gets a number."""
     photos: dict[Path, list[Prediction]] = {}
     for prediction in found:
         photos.setdefault(prediction.asked.file, []).append(prediction)
@@ -32,7 +32,7 @@ def draw_all(found: Sequence[Prediction], classes: Sequence[str], folder: Path) 
 
 
 def drawn(photo: Path, own: Sequence[Prediction], classes: Sequence[str]) -> Image.Image:
-    """The upright photo with all that was predicted of it."""
+    """The upright photo with all its predictions."""
     picture = Image.fromarray(decode_photo(photo, 3))
     times = _times(max(picture.size))
     size = (max(1, round(picture.width * times)), max(1, round(picture.height * times)))
@@ -54,7 +54,7 @@ def drawn(photo: Path, own: Sequence[Prediction], classes: Sequence[str]) -> Ima
 
 
 def _landmarks(prediction: Prediction, classes: Sequence[str]) -> Values:
-    """(L, 2) those that are drawn: what is taken for a non-face has none, whatever the landmark branch says of it."""
+    """(L, 2) landmarks to draw: none for an image classified as non-face, whatever the landmark branch predicts."""
     hidden = prediction.scores is not None and classes[prediction.best()] == NON_FACE
     return np.zeros((0, 2)) if hidden or prediction.points is None else prediction.points
 
@@ -65,12 +65,12 @@ def caption(prediction: Prediction, classes: Sequence[str]) -> str:
 
 
 def _times(side: int) -> float:
-    """How many times as large a photo is drawn: tiny ones by a whole number, every pixel a square."""
+    """The factor by which a photo is resized: a whole number for tiny ones, so that every pixel is a square."""
     return -(-SMALLEST // side) if side < SMALLEST else min(1.0, LARGEST / side)
 
 
 def _with_strip(picture: Image.Image, text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> Image.Image:
-    """The picture over a strip with the text, as wide as the wider of the two."""
+    """The image over a strip with the text, as wide as the wider of the two."""
     width = max(picture.width, round(font.getbbox(text)[2]) + 8)
     canvas = Image.new("RGB", (width, picture.height + STRIP), PAPER)
     canvas.paste(picture, ((width - picture.width) // 2, 0))

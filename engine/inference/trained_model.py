@@ -1,6 +1,6 @@
-"""A trial's selected model, made from its files alone: the network with what evaluation does around it.
+"""A trial's selected model, rebuilt from its files: the network with evaluation's normalisation and outputs.
 
-`predict` runs it and `export` writes it down, so that both give what the trial's recorded predictions hold.
+`predict` runs it and `export` writes it, so that both agree with the trial's recorded predictions.
 """
 
 from dataclasses import dataclass
@@ -30,10 +30,10 @@ from trainables.trial.remote_checkpoints import RemoteCheckpoints
 
 
 class Evaluated(nn.Module):
-    """Pictures (B, C, H, W) uint8, as they are decoded → what the task records of each.
+    """Maps decoded images (B, C, H, W) uint8 to the predictions that the task records.
 
-    `scores` (B, classes), the softmax; `points` (B, landmarks, 2) as x, y in pixels of the picture; both, in this
-    order, from a network that gives both. A trial of precision bf16 is evaluated in it unless `exact` is asked for.
+    `scores` (B, classes), the softmax; `points` (B, landmarks, 2) as x, y in pixels of the image; both, in this
+    order, from a network that gives both. A trial of precision bf16 is evaluated in bf16 unless `exact`.
     """
 
     def __init__(self, network: nn.Module, config: TrialConfig, info: DatasetInfo, exact: bool = False) -> None:
@@ -65,7 +65,7 @@ class Evaluated(nn.Module):
 
 @dataclass(frozen=True)
 class Trained:
-    """The selected model of a trial, and what its record says of it."""
+    """The selected model of a trial, with its records."""
 
     run: RunDirectory
     trial: str
@@ -73,10 +73,10 @@ class Trained:
     """its start event: cell, seed, configuration"""
     config: TrialConfig
     info: DatasetInfo
-    """of the data that it was trained on"""
+    """of the training data"""
     epoch: int
     metrics: dict[str, Any]
-    """its row of the log at that epoch"""
+    """its epoch row at that epoch"""
     status: str
     network: nn.Module
     """on the CPU, in evaluation mode"""
@@ -86,7 +86,7 @@ class Trained:
 
 
 class Loader:
-    """Finds trials of a run directory. `places` are options that say where data lie now, if elsewhere than then."""
+    """Loads trials of a run directory. `places`: options for data that have moved since, such as data_root."""
 
     def __init__(self, directory: Path, places: dict[str, Any] | None = None) -> None:
         self.run, self.record = read_request(directory)
@@ -100,7 +100,7 @@ class Loader:
         return TrialFactory(apply(study, options), options)
 
     def key(self, asked: str) -> str:
-        """The trial that a key, or the beginning of one, means."""
+        """The full key of a trial, from a unique prefix; PlanError with the nearest keys otherwise."""
         known = self.history.starts
         found = [key for key in known if key.startswith(asked)]
         if len(found) == 1:
@@ -110,7 +110,7 @@ class Loader:
         raise PlanError([f"--trial {asked}: {what}; nearest: {', '.join(near) or 'none was begun'}"])
 
     def load(self, asked: str) -> Trained:
-        """PlanError where there is no such trial, or no whole model of it."""
+        """The model of a trial (key or prefix); PlanError if there is no such trial or its best.pt is not intact."""
         trial = self.key(asked)
         file = self.run.checkpoints / trial / "best.pt"
         if self.run.remote:
@@ -127,7 +127,7 @@ class Loader:
 
 
 def best_trial(directory: Path) -> str:
-    """The first finished trial of the cell that validation finds best, as test data chooses nothing."""
+    """The first finished trial of the cell with the best validation metric; PlanError if none has finished."""
     from engine.search.winner import ranked
 
     records = read_records(directory)

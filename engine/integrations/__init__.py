@@ -1,1 +1,1 @@
-"""What follows a run from outside: trackers, the live report, the copy at a URL."""
+"""Outputs beside a running study: trackers, the live report, the copy at a URL."""

@@ -1,4 +1,4 @@
-"""The report of a run that is going on, rewritten from time to time by another process of the lowest priority."""
+"""Rewrites the report of a running study from time to time, in another process of the lowest priority."""
 
 import subprocess
 import sys
@@ -8,12 +8,12 @@ from contextlib import suppress
 from analysis.records.run_directory import RunDirectory
 from core import ROOT
 
-FIRST = 20.0  # seconds until the first report of a run: a shorter one has its report soon enough
-SHARE = 0.05  # of the time that may go into reports
+FIRST = 20.0  # seconds before the first report, and between two at least; a shorter run has its own soon enough
+SHARE = 0.05  # greatest share of the time for writing reports
 
 
 class LiveReport:
-    """The report of a run that is going on, written anew after trials ended, in another process."""
+    """Rewrites a run's report in another process, when trials have ended and a report is due."""
 
     def __init__(self, run: RunDirectory) -> None:
         self.run, self.due, self.began, self.news = run, time.monotonic() + FIRST, 0.0, False
@@ -27,11 +27,11 @@ class LiveReport:
             self.due = max(now + FIRST, now + (now - self.began) / SHARE)
         if self.process is None and self.news and now > self.due:
             self.began, self.news = now, False
-            with suppress(OSError):  # no process to be had just now
+            with suppress(OSError):  # the process cannot be started now
                 self.process = written_aside(self.run)
 
     def stop(self) -> None:
-        """The run's own last report is about to be written."""
+        """End the process, before the run writes its final report."""
         if self.process is not None:
             self.process.terminate()
             self.process.wait()
@@ -48,7 +48,7 @@ write_report(Path(sys.argv[1]))
 
 
 def written_aside(run: RunDirectory) -> "subprocess.Popen[bytes]":
-    """A process that writes the report. It may be killed at any moment: each file is replaced in one step."""
+    """A process that writes the report. It may be killed at any time: each file is replaced atomically."""
     nowhere = subprocess.DEVNULL
     return subprocess.Popen(
         [sys.executable, "-c", WRITE, str(run.root)],
@@ -56,5 +56,5 @@ def written_aside(run: RunDirectory) -> "subprocess.Popen[bytes]":
         stdin=nowhere,
         stdout=nowhere,
         stderr=nowhere,
-        start_new_session=True,  # Ctrl-C is for the run, which ends this process then
+        start_new_session=True,  # Ctrl-C goes to the run, which then ends this process
     )

@@ -1,7 +1,7 @@
-"""What follows a run's log while it grows, in a thread of its own: trackers, and the report that a browser shows.
+"""Follows a run's log in a thread: passes events to trackers, and triggers the live report.
 
-Nothing of it can harm the run. A tracker that fails is let go, with a line that says so; the report is written by
-another process, which has the lowest priority and a small share of the time.
+It cannot harm the run. A tracker that fails is dropped, with a message; the report is written by another process of the
+lowest priority, in a small share of the time.
 """
 
 import json
@@ -21,13 +21,13 @@ from engine.integrations.tensorboard import TensorBoard
 from engine.integrations.tracker import Tracker
 from engine.runlog.study_file import hold
 
-LOOK = 1.0  # seconds between two looks at the log
-PATIENCE = 20.0  # seconds that the end of a run waits for a tracker
+LOOK = 1.0  # seconds between two reads of the log
+PATIENCE = 20.0  # seconds for which a run waits for a tracker at its end
 ENDED = f'"event": "{END}"'.encode()
 
 
 class Follower(threading.Thread):
-    """Tells those of `told` every event of the log, and rewrites the report from time to time; a context manager."""
+    """Passes every event of the log to the trackers `told`, and updates the live report; a context manager."""
 
     def __init__(self, run: RunDirectory, told: Sequence[Tracker], say: Callable[[str], None]) -> None:
         super().__init__(name="follower", daemon=True)
@@ -39,7 +39,7 @@ class Follower(threading.Thread):
         return self
 
     def hand_over(self) -> None:
-        """All that the log holds, once."""
+        """Pass on all events that the log holds, and close the trackers."""
         self.look()
         for tracker in list(self.trackers):
             self._try(tracker, tracker.close)
@@ -48,7 +48,7 @@ class Follower(threading.Thread):
         self.over.set()
         self.pages.stop()
         self.join(PATIENCE)
-        if self.is_alive():  # within a call of a tracker's, which may wait for long
+        if self.is_alive():  # in a tracker's call, which may take long
             self._let_go(self.telling, f"no answer for {PATIENCE:.0f} s")
             return
         self.hand_over()
@@ -58,7 +58,7 @@ class Follower(threading.Thread):
             self.pages.look(ended=self.look())
 
     def look(self) -> bool:
-        """Pass on what is new; whether a trial has ended."""
+        """Pass on new events; returns whether a trial has ended."""
         ended = False
         for line in self._lines():
             ended |= ENDED in line
@@ -69,9 +69,8 @@ class Follower(threading.Thread):
         return ended
 
     def _lines(self) -> Iterator[bytes]:
-        """Those that the log has now and were not read, one at a time, as an old log may be large; a torn last one is
-        left for another look."""
-        with suppress(OSError), self.run_directory.log.open("rb") as file:  # not there yet, or not to be read just now
+        """New lines of the log, one at a time, as an old log may be large; a torn last line is read later."""
+        with suppress(OSError), self.run_directory.log.open("rb") as file:  # absent yet, or not readable now
             end = file.seek(0, os.SEEK_END)
             file.seek(self.read)
             while self.read < end and (line := file.readline()).endswith(b"\n"):
@@ -95,13 +94,13 @@ class Follower(threading.Thread):
 
 
 def trackers(run: RunDirectory, study: str, tensorboard: bool, mlflow: str | None) -> list[Tracker]:
-    """Those that are asked for; PlanError where one cannot be had."""
+    """The trackers that are asked for; PlanError if one is not available."""
     chosen: list[Tracker] = [TensorBoard(run)] if tensorboard else []
     return [*chosen, MLflow(run, study, mlflow)] if mlflow not in (None, NONE) else chosen
 
 
 def hand_over(run: RunDirectory, tensorboard: bool, mlflow: str | None, say: Callable[[str], None]) -> None:
-    """Pass on what a run's log holds; PlanError while a driver works in it, whose own trackers write the same."""
+    """Pass a run's whole log to trackers; PlanError while a driver runs it, whose own trackers do this."""
     name = str(json.loads(run.study.read_text(encoding="utf-8"))["name"])
     with hold(run):
         Follower(run, trackers(run, name, tensorboard, mlflow), say).hand_over()

@@ -1,4 +1,4 @@
-"""Hands a run's trials to an MLflow tracking server."""
+"""Logs a run's trials to an MLflow tracking server."""
 
 import os
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ from analysis.records.schema import DIVERGED, END, EPOCH, FAILED, FINISHED, RUNN
 from core.errors import PlanError, first_line
 from engine.integrations.tracker import scalars
 
-NONE = "none"  # --mlflow of a resume that does without the server of before
+NONE = "none"  # value of --mlflow with which `resume` drops the server asked for before
 LONGEST = 500  # characters of a parameter's value that every MLflow store takes
 MLFLOW_STATUS = {FINISHED: "FINISHED", STOPPED: "KILLED", DIVERGED: "FAILED", FAILED: "FAILED", RUNNING: "RUNNING"}
 
 
 class MLflow:
-    """A run a trial in an experiment of the study's name, with settings as parameters and metrics by epoch."""
+    """One MLflow run per trial, in an experiment named after the study: settings as parameters, metrics by epoch."""
 
     name = "mlflow"
 
@@ -26,7 +26,7 @@ class MLflow:
             from mlflow.tracking import MlflowClient
         except ImportError:
             raise PlanError(["--mlflow: MLflow is not installed; it is the extra `mlflow` of setup.cfg"]) from None
-        # MLflow's own patience is minutes a request, for which nothing of a run should wait.
+        # By default MLflow retries a request for minutes.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         try:
@@ -41,7 +41,7 @@ class MLflow:
         self.runs: dict[str, str] = {}
         self.ended: set[str] = set()
         self.known: dict[str, tuple[str, int, str]] = {}
-        """by trial what the server had at the start: the run's id, its last epoch, its status"""
+        """by trial, what the server had at the start: the MLflow run's id, its last epoch, its status"""
         self._look()
 
     def _look(self) -> None:
@@ -90,7 +90,7 @@ class MLflow:
         )
         self.runs[trial] = made.info.run_id
         settings = [Param(name, shortened(str(value))) for name, value in flat(event["config"]) if value != {}]
-        for start in range(0, len(settings), 100):  # which is what a request may hold
+        for start in range(0, len(settings), 100):  # the most that a request may hold
             self.client.log_batch(made.info.run_id, params=settings[start : start + 100])
 
     def _epoch(self, trial: str, event: Mapping[str, Any]) -> None:
@@ -101,7 +101,7 @@ class MLflow:
         self.client.log_batch(self.runs[trial], metrics=metrics, tags=[RunTag("last_epoch", str(event["epoch"]))])
 
     def close(self) -> None:
-        """Trials that were interrupted are no longer running; `resume` takes them up again."""
+        """Mark interrupted trials as killed; `resume` reopens them."""
         for trial in self.runs.keys() - self.ended:
             self.client.set_terminated(self.runs[trial], MLFLOW_STATUS[STOPPED])
 
@@ -111,7 +111,7 @@ def shortened(text: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """As MLflow's filter language takes it, in which a text between quotes cannot hold the same quote."""
+    """The text in quotes for MLflow's filter language, which cannot escape a quote."""
     return f'"{text}"' if "'" in text else f"'{text}'"
 
 

@@ -1,4 +1,4 @@
-"""The lock of a run at a URL, which keeps drivers of different machines apart."""
+"""The lock of a run at a URL, which keeps drivers on different machines from running it at once."""
 
 import json
 import os
@@ -12,13 +12,13 @@ from typing import Any, Self
 from core.errors import PlanError, StorageError
 from core.storage import Store
 
-STALE = 300.0  # seconds without a beat after which a driver is taken for dead
-CONTEST = 1.0  # seconds in which two drivers that start at once see each other
+STALE = 300.0  # seconds without a heartbeat after which a driver counts as dead
+CONTEST = 1.0  # seconds after which two drivers that start at once see each other
 LOCK = "driver.lock"
 
 
 class RemoteLock:
-    """The lock object at a URL. Few stores let it be taken in one step, so it is written and looked at again."""
+    """A lock file at a URL. Few stores can create it atomically, so it is written and then read again."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -34,7 +34,7 @@ class RemoteLock:
         return self
 
     def __exit__(self, *error: object) -> None:
-        with suppress(StorageError):  # a lock that stays is stale soon, or its process is seen to be gone
+        with suppress(StorageError):  # a lock left behind is soon stale, or its process is seen to be gone
             self.store.patient = False
             if (self._read() or {}).get("token") == self.owner["token"]:
                 self.store.delete(LOCK)
@@ -66,7 +66,7 @@ class RemoteLock:
 
 
 def _pid_space() -> str:
-    """Where a process id means one process: this boot of this machine, this container."""
+    """Identifies where a process id is unique: this boot of this machine and its PID namespace."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"

@@ -1,9 +1,8 @@
-"""The driver's side of a run at a URL: it works in a local mirror and sends what is written to the URL, whose copy is
-the one of record for other machines.
+"""A run at a URL: the driver works in a local mirror and sends all files to the URL, the copy of record.
 
-A mirror is a run directory that holds `remote.url`. Without that file it is one like any other; deleted, it is fetched
-again. Trials send and fetch their own files (`trainables.trial.remote_checkpoints`); what stands in the log's copy is
-there already.
+A mirror is a run directory with the file `remote.url`. Without that file it is an ordinary run directory; deleted, it
+is fetched again. Trials send and fetch their own files (`trainables.trial.remote_checkpoints`) before their rows are
+in the log at the URL.
 """
 
 import json
@@ -31,13 +30,13 @@ from engine.integrations.remote_lock import RemoteLock
 from engine.runlog.history import History
 
 SCHEMES = "file, s3, gs, abfs, hdfs, or one of fsspec's whose package is installed"
-LOOK = 0.5  # seconds between two looks at the log
-BEAT = 30.0  # seconds after which log and lock are sent although no trial ended
-SHARE = 0.1  # of the time that may go into sending a long log after each end
+LOOK = 0.5  # seconds between two reads of the log
+BEAT = 30.0  # seconds after which log and lock are sent even if no trial has ended
+SHARE = 0.1  # greatest share of the time for sending the log
 
 
 def mirror_of(url: str, cache_dir: str | None = None) -> Path:
-    """The mirror of the run at `url`, made if need be; PlanError where there can be none, or StorageError."""
+    """The mirror of the run at `url`, made if absent; PlanError for an invalid URL, StorageError if unreachable."""
     url = url.rstrip("/")
     parts = urlsplit(url)
     allowed = f"allowed: a path, or a URL of {SCHEMES}"
@@ -59,9 +58,9 @@ def mirror_of(url: str, cache_dir: str | None = None) -> Path:
 
 
 def refresh(directory: Path) -> int:
-    """Bring a mirror's study and log up to the URL's, unless a driver of this machine is at work in it.
+    """Update a mirror's study.json and log from the URL, unless a driver of this machine is running in it.
 
-    Returns how many bytes of the log both have. PlanError where each has lines that the other lacks.
+    Returns the size of the URL's log in bytes (0 while a driver runs). PlanError if each log has lines of its own.
     """
     run, store = RunDirectory(directory), _store(directory, patient=False)
     try:
@@ -88,14 +87,14 @@ def refresh(directory: Path) -> int:
 
 
 def fetch_outputs(directory: Path) -> None:
-    """Predictions and artifacts of trials that other machines ran."""
+    """Fetch predictions and artifacts of trials that other machines ran."""
     store = _store(directory)
     names = [*store.files("predictions"), *store.files("artifacts")]
     _all((store.get, name, directory / name) for name in names if not (directory / name).exists())
 
 
 def send_report(directory: Path) -> None:
-    """Tables and report of a mirror, to its URL."""
+    """Send a mirror's Parquet tables and report to its URL; delete report files there that the mirror lacks."""
     run, store = RunDirectory(directory), _store(directory)
     files = [run.trials, run.epochs, *(file for file in run.report.rglob("*") if file.is_file())]
     _all((store.put, file.relative_to(directory).as_posix(), file) for file in files)
@@ -104,9 +103,9 @@ def send_report(directory: Path) -> None:
 
 @contextmanager
 def session(directory: Path, new: bool) -> Iterator[None]:
-    """The mirror's URL claimed for this driver, all that the block writes sent there; PlanError where it cannot be.
+    """Locks the mirror's URL for this driver and sends there all that the block writes; PlanError if it cannot.
 
-    `new` is for a run that is begun: neither side may hold one. Where the URL is lost, the block is Interrupted.
+    With `new`, neither the URL nor the mirror may hold a run. If the URL fails for long, the block is Interrupted.
     """
     run, store = RunDirectory(directory), _store(directory)
     if fault := unwritable(store.url):
@@ -122,7 +121,7 @@ def session(directory: Path, new: bool) -> Iterator[None]:
 
 
 class Sender(threading.Thread):
-    """Sends study.json and the log as they grow, in the background; a loss that lasts ends the block as Interrupted."""
+    """Thread that sends study.json and the log as they change; a lasting failure ends the block as Interrupted."""
 
     def __init__(self, run: RunDirectory, store: Store, claim: RemoteLock, sent: int) -> None:
         super().__init__(name="sender", daemon=True)
@@ -141,7 +140,7 @@ class Sender(threading.Thread):
             raise Interrupted(self.fault) from None
         if self.fault or not self.directory.study.exists():
             return
-        self.store.patient = error is None  # what is not sent now is sent by `resume`
+        self.store.patient = error is None  # after an error `resume` sends the rest
         self.look(at_once=True)
         if error is None:
             send_report(self.directory.root)
@@ -157,7 +156,7 @@ class Sender(threading.Thread):
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     def look(self, at_once: bool = False) -> None:
-        """Send what is due: study.json when it changed, the log when a trial ended, both it and the lock in time."""
+        """Send study.json when it changed, the log when a trial ended, and log and lock every BEAT seconds."""
         late = time.monotonic() - self.beaten > BEAT
         if late or at_once:
             if other := self.claim.other():
@@ -186,7 +185,7 @@ class Sender(threading.Thread):
             self.wait_until = time.monotonic() + (time.monotonic() - began) / SHARE
 
     def _delete_generations(self) -> None:
-        """What members of a population took over from one another, which nobody needs once all trials are over."""
+        """Delete the generation checkpoints of populations at the URL, once all trials have ended."""
         history = History.of(self.directory)
         if history.starts.keys() <= history.ends.keys():
             names = self.store.files("checkpoints")

@@ -1,4 +1,4 @@
-"""Hands a run's trials to TensorBoard, as event files below the run directory."""
+"""Writes a run's trials as TensorBoard event files below the run directory."""
 
 import re
 import shutil
@@ -11,11 +11,11 @@ from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import END, EPOCH, FAILED, START
 from engine.integrations.tracker import scalars
 
-COMPLETE = "complete"  # the file beside a trial's event file that says that nothing is missing in it
+COMPLETE = "complete"  # file beside a trial's event file that marks it as complete
 
 
 class TensorBoard:
-    """Event files under tensorboard/CELL/SEED-TRIAL: a scalar a metric and split, and the settings with the end."""
+    """Event files in tensorboard/CELL/seedSEED-TRIAL: a scalar per metric and split; at the end the settings."""
 
     name = "tensorboard"
 
@@ -41,7 +41,7 @@ class TensorBoard:
     def _start(self, trial: str, event: Mapping[str, Any]) -> None:
         from tensorboardX import SummaryWriter
 
-        # An attempt after a failed or lost one; the rows that the log has already stay as they are.
+        # A trial may start again after a failed or lost attempt; the rows that were written before stay.
         if trial not in self.folders:
             cell = re.sub(r"[^\w.=+-]+", "_", event["cell"])[:100]
             self.folders[trial] = self.root / cell / f"seed{event['seed']}-{trial}"
@@ -69,7 +69,7 @@ class TensorBoard:
         for name, value in selected.items():
             writer.add_scalar(name, value, event["selected_epoch"])
         writer.close()
-        if event["status"] != FAILED:  # which is tried again
+        if event["status"] != FAILED:  # a failed trial is tried again
             (self.folders[trial] / COMPLETE).touch()
             del self.rows[trial]
 

@@ -1,7 +1,7 @@
-"""What a tracker is: a tool that people watch training with, told every event of a run's log.
+"""The interface of trackers, such as TensorBoard and MLflow, which receive every event of a run's log.
 
-It is told from the first event at each start of a run, and leaves alone what it has already: so a run that was killed
-is whole there too, and an old one can be handed over by `report`.
+At each start of a run they receive all events from the first one and skip those they already have: so a killed run is
+complete there too, and `report` can send an old one.
 """
 
 import math
@@ -15,13 +15,13 @@ class Tracker(Protocol):
     name: str
 
     def event(self, event: Mapping[str, Any]) -> None:
-        """One line of the log."""
+        """Take one event of the log."""
 
     def close(self) -> None: ...
 
 
 def scalars(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """(tag, value) of an epoch's figures; `val_accuracy` is `accuracy/val`, so that the splits share a chart."""
+    """(tag, value) of an epoch row's metrics; `val_accuracy` becomes `accuracy/val`, so that splits share a chart."""
     for name, value in row.items():
         if name in ("epoch", "trial", "event", "lanes") or not _real(value):
             continue

@@ -1,1 +1,1 @@
-"""From a study and its options to trials with keys: what is asked, what is wrong, what is left."""
+"""Turns a study and its options into trials with keys: options, checks, plan, remaining work."""

@@ -1,4 +1,4 @@
-"""What can be wrong with a configuration or a metric before anything runs, one sentence a fault."""
+"""Checks a configuration or metric before anything runs; one sentence per fault."""
 
 import warnings
 from functools import lru_cache
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def meta_network(config: TrialConfig, info: "DatasetInfo") -> "tuple[nn.Module | None, list[str]]":
-    """The network on the meta device, or None and why it cannot be: its weights, a layer asked for."""
+    """(the network on the meta device or None, faults): weights that are missing, layers that do not exist."""
     import torch
 
     from trainables.models.build import build_network
@@ -31,7 +31,7 @@ def meta_network(config: TrialConfig, info: "DatasetInfo") -> "tuple[nn.Module |
     if missing := config.model.missing_weights():
         return None, [missing]
     try:
-        # Weights from a file fill nothing there, and torch warns of each: that they fit is all that is asked.
+        # Loading weights only checks that they fit; torch warns of each that it does nothing on the meta device.
         with torch.device("meta"), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
             network = build_network(config, info, seed=0)
@@ -40,13 +40,13 @@ def meta_network(config: TrialConfig, info: "DatasetInfo") -> "tuple[nn.Module |
         return None, error.faults
     except ValueError as error:
         return None, [str(error)]
-    except Exception as error:  # whatever a network says of pictures it cannot take
+    except Exception as error:  # whatever a network raises for an input shape it cannot take
         return None, [f"model.name: {config.model.name} cannot take pictures of {info.input_shape}: {error}"]
     return network, []
 
 
 def setting_faults(config: TrialConfig, info: "DatasetInfo") -> list[str]:
-    """Settings that do not go together, or do nothing with these pictures."""
+    """Settings that contradict each other, or have no effect on these images."""
     return [
         *_task_faults(config, info),
         *_selection_faults(config),
@@ -95,9 +95,9 @@ def _selection_faults(config: TrialConfig) -> list[str]:
 
 
 def draws(study: AnyStudy, config: TrialConfig, seed: int) -> bool:
-    """Whether a trial leaves thumbnails and feature maps: if asked, else the first seed of each cell of an ablation.
+    """Whether a trial writes thumbnails and feature maps: as set, else the first seed of each cell of an ablation.
 
-    A search's trials may be thousands, and its winners are looked at where `confirm` trains them again.
+    A search may have thousands of trials; its winners are inspected when `confirm` trains them again.
     """
     if config.inspect.pictures is not None:
         return config.inspect.pictures
@@ -105,7 +105,7 @@ def draws(study: AnyStudy, config: TrialConfig, seed: int) -> bool:
 
 
 def inspect_faults(study: AnyStudy, config: TrialConfig, cache_file: Path) -> list[str]:
-    """A picture to inspect that the data set lacks, or that no trial would draw."""
+    """An image to inspect that the data set lacks, or that no trial would draw."""
     image = config.inspect.image
     if not image:
         return []
@@ -116,7 +116,7 @@ def inspect_faults(study: AnyStudy, config: TrialConfig, cache_file: Path) -> li
 
 @lru_cache(maxsize=64)
 def _name_faults(settings: "DatasetSettings", cache_file: Path, image: str) -> list[str]:
-    """Looked up once for all cells; the names of 27,000 pictures take tens of milliseconds."""
+    """Cached for all cells: looking through the names of 27,000 images takes tens of milliseconds."""
     try:
         find_example(open_dataset(settings, cache_file), image)
     except DataError as error:
@@ -125,7 +125,7 @@ def _name_faults(settings: "DatasetSettings", cache_file: Path, image: str) -> l
 
 
 def varied_faults(study: AnyStudy) -> list[str]:
-    """Settings that a study varies although no number can follow from them."""
+    """Settings that a study varies although they change no result."""
     return [
         f"{key}: varied by the study, but it changes no number; give it to all trials by --set {key}=VALUE"
         for key in study.varied
@@ -134,14 +134,14 @@ def varied_faults(study: AnyStudy) -> list[str]:
 
 
 def _recorded(config: TrialConfig) -> tuple[str, ...]:
-    """The metrics of every epoch and split."""
+    """The metrics recorded on every split after every epoch."""
     from trainables.tasks.registry import TASKS
 
     return TASKS[config.loss.task].METRICS
 
 
 def metric_faults(study: AnyStudy, baseline: TrialConfig) -> list[str]:
-    """A metric that is not recorded, or that the study's own factors change the meaning of."""
+    """Metrics that are not recorded, or whose meaning the study's own factors change."""
     names = _recorded(baseline)
     known = [*(f"{split}_{name}" for split in reversed(SPLITS) for name in names), *CURVES]
     faults = [

@@ -1,6 +1,6 @@
-"""What of the disk a run needs, told before it starts.
+"""Estimates a run's disk space before it starts.
 
-The estimate trains nothing: networks and their optimizers stand on the meta device, where tensors have sizes only.
+Nothing is trained: networks and optimizers are built on the meta device, where tensors have sizes but no data.
 """
 
 import shutil
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
     from datasets.base import DatasetInfo
 
-TENSOR = 300  # bytes that torch's format adds to each tensor: its name twice, two headers, alignment
-FILE = 4000  # and to each file, with the configuration that best.pt holds
-ROW = 350  # of an epoch in last.pt
-RECORDED_ROW = 1200  # of an epoch in log.jsonl, epochs.log and epochs.parquet
+TENSOR = 300  # bytes that torch's format adds per tensor: its name twice, two headers, alignment
+FILE = 4000  # bytes it adds per file, with the configuration in best.pt
+ROW = 350  # bytes of an epoch row in last.pt
+RECORDED_ROW = 1200  # bytes of an epoch row in log.jsonl, epochs.log and epochs.parquet together
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes on disk that one trial leaves."""
+    """Bytes on disk of one trial."""
 
     best: int
-    """its selected weights"""
+    """best.pt: selected weights"""
     last: int
-    """its whole state after an epoch"""
+    """last.pt: the whole training state"""
     outputs: int
-    """predictions, features, and the rows of its epochs"""
+    """predictions, features and epoch rows"""
 
     @property
     def checkpoints(self) -> int:
@@ -49,7 +49,7 @@ class Footprint:
 
 
 def footprint(config: TrialConfig, network: "nn.Module", info: "DatasetInfo") -> Footprint:
-    """Of a trial of `config`, from its `network` on the meta device."""
+    """Footprint of a trial of `config`, from its `network` on the meta device."""
     from trainables.trial.outputs import FEATURE_ROWS
 
     weights, epochs = _stored(network.state_dict()), config.training.epochs
@@ -69,7 +69,7 @@ def footprint(config: TrialConfig, network: "nn.Module", info: "DatasetInfo") ->
 
 
 def _state(phase: Any, network: "nn.Module") -> Any:
-    """What the optimizer remembers after a step."""
+    """The optimizer's state after a step."""
     import torch
 
     optimizer = phase.build(network.parameters())
@@ -81,7 +81,7 @@ def _state(phase: Any, network: "nn.Module") -> Any:
 
 
 def _stored(tree: Any) -> int:
-    """Bytes that the tensors of a state take in a file."""
+    """Bytes of a state's tensors in a file."""
     import torch
 
     if isinstance(tree, torch.Tensor):
@@ -90,7 +90,7 @@ def _stored(tree: Any) -> int:
 
 
 class Footprints:
-    """Of a plan's configurations, each worked out once."""
+    """Footprints of a plan's configurations, each computed once."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -106,9 +106,9 @@ class Footprints:
 
 
 def refuse_too_large(plan: Plan, now: RemainingWork, history: History, concurrent: int) -> None:
-    """PlanError where what is left to run cannot fit on the run directory's disk, or into its disk budget.
+    """PlanError if the remaining trials exceed the free space on the run directory's disk, or the disk budget.
 
-    A file is replaced by a whole new one, so each trial that runs needs its two files twice.
+    A checkpoint file is replaced by a complete new one, so each running trial needs its two files twice.
     """
     known = Footprints(plan)
     left = [known.of(config) for config in now.configs(plan)]
@@ -116,7 +116,7 @@ def refuse_too_large(plan: Plan, now: RemainingWork, history: History, concurren
         return
     at_work = max(foot.checkpoints for foot in left) * min(concurrent, len(left))
     if plan.study.population:
-        at_work += sum(foot.last for foot in left)  # of each member, also the state that others may take over
+        at_work += sum(foot.last for foot in left)  # also each member's generation checkpoint, for others to take over
     folder, budget, faults = RunDirectory(plan.directory).checkpoints, plan.options.disk_budget, []
     begun = sum(size_on_disk(folder / spec.trial) for spec in now.todo)
     held = size_on_disk(folder)
@@ -144,7 +144,7 @@ def refuse_too_large(plan: Plan, now: RemainingWork, history: History, concurren
 
 
 def size_on_disk(path: Path) -> int:
-    """Bytes of a file or of all files below a folder; 0 where there is none, also where it goes meanwhile."""
+    """Bytes of a file or of all files below a folder; 0 if it is absent or deleted meanwhile."""
     try:
         return path.stat().st_size if path.is_file() else sum(map(size_on_disk, path.iterdir()))
     except OSError:

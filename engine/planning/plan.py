@@ -1,7 +1,7 @@
-"""A study becomes a plan: every cell resolved and checked, every trial with its key, every fault at once.
+"""Turns a study into a plan: resolves and checks every cell, computes trial keys, reports every fault at once.
 
-Nothing here starts Ray. The data sets are decoded (or found in the cache), because a trial's identity holds their
-content, and each network is built once on the meta device, because only that shows whether its layers exist.
+Nothing here starts Ray. Data sets are decoded (or found in the cache), because a trial's key includes their content,
+and each network is built once on the meta device to check that its layers exist.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """A cell as it will run: the cell it is identical to, or why it cannot run, where either holds."""
+    """A cell with its configuration; or with the cell it is identical to, or why it is invalid."""
 
     cell: Cell
     config: TrialConfig | None
@@ -45,7 +45,7 @@ class PlannedCell:
 @dataclass(frozen=True)
 class Plan:
     asked: AnyStudy
-    """the study before the options changed it: a later command applies its own to this one"""
+    """the study before the options were applied: a later command applies its own options to it"""
     study: AnyStudy
     options: Options
     factory: TrialFactory
@@ -54,11 +54,11 @@ class Plan:
     cells: tuple[PlannedCell, ...]
     comparisons: tuple[Comparison, ...]
     trials: tuple[TrialSpec, ...]
-    """Seed by seed, so that a run cut short leaves complete pairs; a search's trials are proposed while it runs."""
+    """Seed by seed, so that an interrupted run leaves complete pairs; empty for a search, which proposes its trials."""
 
     @property
     def fuse(self) -> int | Literal["auto"]:
-        """How many trials of one kind are trained as one program; 1 for none."""
+        """How many compatible trials are trained as one program; 1: none are fused."""
         asked = self.options.fuse or 1
         return asked if isinstance(asked, int) else "auto" if asked == "auto" else 1
 
@@ -68,7 +68,7 @@ class Plan:
 
     @cached_property
     def in_progress(self) -> dict[str, PlannedCell]:
-        """The cells that a path's next step is chosen of, by the factor that each turns on."""
+        """By factor, the cells from which a path's next step is chosen; each turns that factor on."""
         study = self.study
         if not isinstance(study, AblationStudy) or not study.is_path:
             return {}
@@ -77,19 +77,19 @@ class Plan:
 
     @property
     def candidates(self) -> dict[str, PlannedCell]:
-        """Those of them that can be run."""
+        """The valid cells of `in_progress`."""
         return {factor: item for factor, item in self.in_progress.items() if not item.invalid}
 
     @property
     def ahead(self) -> int:
-        """Trials of a path's later steps, at most; none where the step in progress has nothing to choose from."""
+        """Greatest number of trials of a path's later steps; 0 if the step in progress has no candidates."""
         return self.study.ahead if isinstance(self.study, AblationStudy) and self.candidates else 0
 
 
 def make_plan(study: AnyStudy, options: Options, directory: Path, factory: TrialFactory | None = None) -> Plan:
     """The study under these options, to be run in `directory` (absolute); PlanError lists every fault.
 
-    `factory` is that of an earlier plan, where the two differ in their cells only.
+    `factory`: that of an earlier plan, if the two differ only in their cells.
     """
     asked = study
     try:
@@ -127,9 +127,9 @@ def make_plan(study: AnyStudy, options: Options, directory: Path, factory: Trial
 def _checked_cells(
     study: AblationStudy, factory: TrialFactory, cells: tuple[Cell, ...]
 ) -> tuple[list[PlannedCell], list[str]]:
-    """Cells with what is wrong: a fault of the first cell is the study's, one of another makes only that cell invalid.
+    """(cells, faults of the study): faults of the first cell are the study's, others make only their cell invalid.
 
-    Settings that cannot be are always faults of the study; what cannot be had or placed is a matter of the cell.
+    Settings that do not resolve are faults of the study in any cell, except in a path's candidates.
     """
     planned: list[PlannedCell] = []
     faults: list[str] = []
@@ -139,7 +139,7 @@ def _checked_cells(
         try:
             config = factory.config(cell.settings)
         except ConfigError as error:
-            if planned and study.is_path:  # a candidate that cannot be is none; where it ends is checked apart
+            if planned and study.is_path:  # so it is no candidate; `_path_faults` checks the path's end
                 planned.append(PlannedCell(cell, None, invalid="; ".join(error.faults), reference=reference))
                 continue
             faults += [f"{cell.name}: {fault}" if planned else fault for fault in error.faults if fault not in faults]
@@ -167,7 +167,7 @@ def _checked_cells(
 
 
 def _path_faults(study: AblationStudy, factory: TrialFactory, cells: list[PlannedCell]) -> list[str]:
-    """What keeps a path from its end, where every factor is on, and from choosing its steps by validation."""
+    """Faults of a path's last cell, where every factor is on, and settings that prevent choosing by validation."""
     try:
         end = factory.config(DESIGNS["leave_one_out"].layout(study.factors).cells[0].settings)
         faults = [f"the end of the path: {fault}" for fault in factory.faults(end)]
@@ -179,7 +179,7 @@ def _path_faults(study: AblationStudy, factory: TrialFactory, cells: list[Planne
 
 
 def _checked_search(study: SearchStudy, factory: TrialFactory, draws: int = 64) -> tuple[TrialConfig | None, list[str]]:
-    """Resolve the baseline and `draws` random points: a wrong key, bound or condition shows before Ray starts."""
+    """Resolve the baseline and `draws` random points, to find wrong keys, bounds and conditions before Ray starts."""
     faults: list[str] = []
     try:
         baseline = factory.config({})
@@ -205,5 +205,5 @@ def objective(study: AnyStudy) -> tuple[str, bool]:
 
 
 def objectives(study: SearchStudy) -> list[tuple[str, bool]]:
-    """What a search proposes by: its objectives where it has any."""
+    """(metric, maximise) of each objective of a search; of `objective` if it names none."""
     return [(metric, maximised(metric)) for metric in study.objectives] or [objective(study)]

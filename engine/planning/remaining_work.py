@@ -1,4 +1,4 @@
-"""What a run has left to do: which trials of its plan are over, which go on and from where, which come later."""
+"""A run's remaining work: which trials have ended, which continue and from where, which are still to come."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from trainables.trial.spec import TrialSpec
 @dataclass(frozen=True)
 class RemainingWork:
     total: int
-    """of a path, whose later steps are not chosen yet: at most"""
+    """for a path, whose later steps are not chosen yet: an upper bound"""
     done: int
     todo: list[TrialSpec]
-    """trials that are known and not over: an ablation's, or those that a search has begun"""
+    """trials without an end: an ablation's, or those that a search has begun"""
     continuations: Continuations
 
     def configs(self, plan: Plan) -> list[TrialConfig]:
-        """Of every trial that is left; one that is not proposed or chosen yet is taken to be the baseline."""
+        """Configurations of all remaining trials; the baseline stands for those not proposed or chosen yet."""
         unproposed = self.total - self.done - len(self.todo)
         return [*(from_tree(spec.config) for spec in self.todo), *[plan.baseline] * unproposed]
 
@@ -36,7 +36,7 @@ class RemainingWork:
 
 
 def remaining_work(plan: Plan, history: History, record: dict[str, Any] | None = None) -> RemainingWork:
-    """The plan held against the log; PlanError where a trial that was begun would no longer be the same trial."""
+    """Compares the plan with the log; PlanError if a trial that was begun would no longer be the same trial."""
     if isinstance(plan.study, SearchStudy):
         total = plan.study.configurations * plan.study.seeds
         specs = list(_begun(plan.study, plan.factory, history, plan.directory))

@@ -1,4 +1,4 @@
-"""A trial that was begun goes on, or is the same trial with more epochs, or is a change that must be refused."""
+"""Decides how a trial resumes: it continues, is extended to more epochs, or is refused as a changed trial."""
 
 from dataclasses import replace
 from typing import Any
@@ -15,16 +15,16 @@ SHOWN = 5  # trials named in a refusal
 
 
 class Continuations:
-    """Decides for each trial of a plan where it begins; `faults` and `anew` gather what keeps some from going on."""
+    """Decides for each trial of a plan where it begins; collects refused ones in `faults`, restarted ones in `anew`."""
 
     def __init__(self, history: History, record: dict[str, Any] | None, factory: TrialFactory) -> None:
         self.history, self.record, self.factory = history, record, factory
         self.faults: list[str] = []
         self.anew: dict[str, int] = {}
-        """why trials with more epochs start from their first, and how many"""
+        """number of extended trials that restart at their first epoch, by reason"""
 
     def place(self, spec: TrialSpec) -> TrialSpec:
-        """The trial with the one that it continues, if any."""
+        """The spec, with the trial that it continues if there is one with fewer epochs."""
         if spec.trial in self.history.starts:
             return spec
         for event in self.history.begun(spec.cell, spec.seed):
@@ -48,7 +48,7 @@ class Continuations:
         return spec
 
     def _difference(self, spec: TrialSpec, event: dict[str, Any], old: TrialConfig, new: TrialConfig) -> str | None:
-        """Why the begun trial is not this one with another budget."""
+        """Why the begun trial differs in more than its number of epochs; None if it does not."""
         begun = f"trial {event['trial']} (cell {spec.cell!r}, seed {spec.seed}) was begun"
         before, after = flatten(old), flatten(new)
         changed = [
@@ -68,18 +68,18 @@ class Continuations:
         return f"{begun} {what}; run it into another folder with --out"
 
     def refuse(self) -> None:
-        """PlanError where a begun trial would no longer be the same trial; the first few stand for all."""
+        """PlanError if a begun trial would no longer be the same trial; lists the first SHOWN and counts the others."""
         if self.faults:
             left_out = len(self.faults) - SHOWN
             raise PlanError([*self.faults[:SHOWN], *([f"and so for {left_out} more trials"] if left_out > 0 else [])])
 
     def remarks(self) -> list[str]:
-        """For the user: how many trials start again from their first epoch, and why."""
+        """Messages for the user: how many trials restart at their first epoch, and why."""
         return [f"{count} trials train anew: {reason}" for reason, count in self.anew.items()]
 
 
 def beginnings_differ(old: TrialConfig, new: TrialConfig) -> str | None:
-    """Why the first epochs of a larger budget are not those of the smaller one; None where they are."""
+    """Why the first epochs of a larger budget differ from those of the smaller one; None if they do not."""
     small, large = old.training.epochs, new.training.epochs
     for epoch in range(1, small + 1):
         if old.optimizer.at(epoch, small) != new.optimizer.at(epoch, large):

@@ -1,4 +1,4 @@
-"""Finished trials of another run, taken over by their keys: equal keys mean the same trial, bit for bit."""
+"""Takes over finished trials of another run by their keys: equal keys mean the same trial, bit for bit."""
 
 import shutil
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ FOLDERS = ("checkpoints", "artifacts")
 
 
 def sources(plan: Plan) -> list[Path]:
-    """The run directory of `--reuse-from`, if there is one; PlanError where it is none."""
+    """The run directory of `--reuse-from`, if given; PlanError if it holds no study.json."""
     if plan.options.reuse_from is None:
         return []
     source = Path(plan.options.reuse_from)
@@ -31,7 +31,7 @@ def sources(plan: Plan) -> list[Path]:
 
 
 def take_over(plan: Plan, run: RunDirectory, log: RunLog) -> int:
-    """Copy what the run of `--reuse-from` has finished of the plan's trials; how many that were."""
+    """Copy the plan's trials that the run of `--reuse-from` has finished; returns their number."""
     if plan.options.reuse_from is None:
         return 0
     other, taken = RunDirectory(Path(plan.options.reuse_from)), 0
@@ -47,7 +47,7 @@ def take_over(plan: Plan, run: RunDirectory, log: RunLog) -> int:
 
 
 def foresee(plan: Plan, history: History) -> int:
-    """Add to `history` what `take_over` would add to the log; how many trials that are."""
+    """Add to `history` the events that `take_over` would log; returns the number of trials."""
     found = [] if plan.options.reuse_from is None else list(_found(plan, history))
     for _, events in found:
         for event in events:
@@ -65,7 +65,7 @@ def _found(plan: Plan, history: History) -> Iterator[tuple[TrialSpec, list[dict[
 
 
 def _wanted(plan: Plan, found: History, history: History) -> Iterator[tuple[TrialSpec, dict[str, Any] | None]]:
-    """Trials of the plan; of a search, those configurations of the other run that are points of its space."""
+    """The plan's trials; for a search, the other run's trials whose configurations are points of its space."""
     study = plan.study
     if not isinstance(study, SearchStudy):
         yield from ((spec, None) for spec in plan.trials)
@@ -89,7 +89,7 @@ def _wanted(plan: Plan, found: History, history: History) -> Iterator[tuple[Tria
 
 
 def _point(study: SearchStudy, event: dict[str, Any]) -> dict[str, Any] | None:
-    """What the search would have chosen to get the trial's configuration; None if nothing."""
+    """The point of the search's space that gives the trial's configuration; None if there is none."""
     settings = flatten(from_tree(event["config"]))
     point: dict[str, Any] = {}
     for parameter in study.space:
@@ -113,7 +113,7 @@ def _copy_files(other: RunDirectory, run: RunDirectory, trial: str) -> None:
 def _events(
     found: History, history: History, spec: TrialSpec, point: dict[str, Any] | None, source: Path
 ) -> Iterator[dict[str, Any]]:
-    """Start, epochs and end under this run's name of the cell; the end comes last, so that a kill leaves no half."""
+    """Start, epoch rows and end under this run's cell name; the end comes last, so a kill leaves it unfinished."""
     trial = spec.trial
     start = {**found.starts[trial], "cell": spec.cell, "seed": spec.seed, "time": now()}
     start.pop("point", None)

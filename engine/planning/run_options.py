@@ -1,4 +1,4 @@
-"""What a user asks of a study on the command line, apart from the study itself."""
+"""The command line's options as settings, and how they change a study."""
 
 import re
 from typing import Annotated, Any, Literal, Self
@@ -17,14 +17,14 @@ UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
 def seconds_of(text: str) -> float:
-    """Seconds of a duration as people write it: 8h, 1h30m, 90s."""
+    """Seconds of a duration such as 8h, 1h30m or 90s; ValueError otherwise."""
     if not re.fullmatch(r"(\d+(\.\d+)?[dhms])+", text):
         raise ValueError("not a duration such as 8h, 90m, 1h30m or 45s")
     return sum(float(number) * UNITS[unit] for number, unit in re.findall(r"([\d.]+)([dhms])", text))
 
 
 class Options(Component):
-    """Options of plan, run and resume; None is "as the study says". Paths are absolute, as text."""
+    """Options of plan, run and resume; None: as the study says. Paths are absolute."""
 
     data_root: str | None = None
     cache_dir: str | None = None
@@ -42,14 +42,14 @@ class Options(Component):
     time_budget: Annotated[float, Field(gt=0)] | None = None
     """seconds"""
     checkpoint_every: Annotated[float, Field(ge=0)] = 1.0
-    """seconds of work that a lost process may take with it: so long after a checkpoint, the next epoch's end has one"""
+    """seconds after a checkpoint from which the next epoch writes another: about the work lost with a process"""
     disk_budget: Annotated[ByteSize, Field(gt=0)] | None = None
     """bytes that checkpoints/ may hold"""
     cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
     gpus_per_trial: Annotated[float, Field(ge=0)] | Literal["auto"] | None = None
     max_concurrent: Annotated[int, Field(ge=1)] | None = None
     fuse: int | str | None = None
-    """trials that are trained as one program, `auto` for as many as change no number, or `off`, as None"""
+    """trials trained as one program, `auto` or `off`; None: off"""
     address: str | None = None
     skip_invalid: bool = False
     tensorboard: bool = False
@@ -57,7 +57,7 @@ class Options(Component):
     """URI of a tracking server"""
 
     def extended(self, given: dict[str, Any]) -> Self:
-        """These options with those that a later command gives; its settings and levels join the earlier ones."""
+        """These options updated by a later command's; settings and levels are merged."""
         merged = {**self.model_dump(), **given}
         merged["settings"] = {**self.settings, **given.get("settings", {})}
         merged["levels"] = {**self.levels, **given.get("levels", {})}
@@ -109,7 +109,7 @@ NO_OPTION = {
 
 
 def apply(study: AnyStudy, options: Options) -> AnyStudy:
-    """The study as the options change it; StudyError lists every option that does not fit it."""
+    """The study changed by the options; StudyError lists every option that does not fit it."""
     faults = [
         f"--set {key}: the study varies it; use --levels or another study"
         for key in options.settings
@@ -149,7 +149,7 @@ def apply(study: AnyStudy, options: Options) -> AnyStudy:
 
 
 def _choose_scheduler(tree: dict[str, Any], name: str) -> list[str]:
-    """The scheduler of that name, with the study's own settings where it is the study's own."""
+    """Set the tree's trial scheduler to `name`; the study's own keeps its settings. Returns faults."""
     if name not in TRIAL_SCHEDULERS:
         return [f"--trial-scheduler: {name!r} is unknown; {did_you_mean(name, TRIAL_SCHEDULERS)}"]
     if tree["trial_scheduler"]["name"] != name:
@@ -158,7 +158,7 @@ def _choose_scheduler(tree: dict[str, Any], name: str) -> list[str]:
 
 
 def _levels(study: AblationStudy, options: Options) -> tuple[list[Factor], list[str]]:
-    """Factors restricted to the levels named, in the study's order; a new level of a one-setting factor is added."""
+    """(factors restricted to the levels asked for, in the study's order, with `_new_level`s appended; faults)."""
     factors, faults = [], []
     names = [factor.name for factor in study.factors]
     faults += [
@@ -188,7 +188,7 @@ def _levels(study: AblationStudy, options: Options) -> tuple[list[Factor], list[
 
 
 def _new_level(factor: Factor, name: str) -> Level | None:
-    """A value that is not among the levels, where every level sets one and the same setting to a number."""
+    """A level for a new number, if all levels of the factor set one and the same setting to a number; else None."""
     values = [level.settings for level in factor.levels]
     value = parse_value(name)
     numeric = all(

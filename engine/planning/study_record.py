@@ -1,4 +1,4 @@
-"""A plan as study.json holds it: what was asked, what it resolved to, and where it runs."""
+"""A plan as study.json holds it: the request, the resolved study, versions and machine."""
 
 import json
 import os
@@ -18,7 +18,7 @@ PACKAGES = ("torch", "torchvision", "ray", "optuna", "pandas", "pyarrow", "pillo
 
 
 def recorded_request(record: Mapping[str, Any]) -> tuple[AnyStudy, Options]:
-    """The study that a run was asked for, and the options that have not changed it yet."""
+    """(the study as requested, options that are not yet applied to it) from a study.json."""
     request = record["request"]
     return parse_study(request["study"], "study.json"), Options.model_validate_json(json.dumps(request["options"]))
 
@@ -75,7 +75,7 @@ def study_record(plan: Plan, command: list[str]) -> dict[str, Any]:
 
 
 def _path_record(plan: Plan) -> dict[str, Any]:
-    """The steps chosen so far, and how many trials those to come may have at most."""
+    """A path's steps chosen so far, and the greatest number of trials of later steps."""
     study = plan.study
     if not isinstance(study, AblationStudy) or not study.is_path:
         return {}

@@ -1,4 +1,4 @@
-"""Makes trials of dotted settings: resolved, checked against their data and network, named by their keys."""
+"""Makes trials from dotted settings: resolves them, checks them against data and network, computes their keys."""
 
 import importlib
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ class TrialFactory:
             raise PlanError([f"workload {study.workload!r} is unknown; {did_you_mean(study.workload, WORKLOADS)}"])
         self.study, self.options = study, options
         self.known: dict[str, str] = {}
-        """by content key, the trial that other code began under a key of its own, and that is the same trial"""
+        """by content key, the key of the same trial as begun by another code version"""
         self._prepared: dict[str, Prepared | DataError] = {}
         self._networks: dict[str, tuple[nn.Module | None, list[str]]] = {}
 
@@ -43,20 +43,20 @@ class TrialFactory:
 
     @cached_property
     def population(self) -> str | None:
-        """What a trial of a population is, beside its own configuration: how the population is made and bred."""
+        """JSON of what a population's trial depends on beside its configuration; None without a population."""
         if self.study.population is None:
             return None
         parts = {"space", "samples", "sampler", "trial_scheduler", "enqueue", "metric", "epochs"}
         return self.study.model_dump_json(include=parts)
 
     def config(self, settings: Mapping[str, Any]) -> TrialConfig:
-        """A cell's or a sample's configuration; `--epochs` has the last word."""
+        """A cell's or a sample's configuration; `--epochs` overrides all else."""
         forced = {"training.epochs": self.options.epochs} if self.options.epochs else {}
         budget = {"training.epochs": self.study.epochs}
         return resolve(self.trainable.defaults(), budget, self.study.baseline, settings, forced)  # type: ignore[attr-defined]
 
     def data(self, config: TrialConfig) -> Prepared:
-        """The configuration's data set, decoded at most once; raises DataError again on every call that meets it."""
+        """The configuration's data set, decoded at most once; DataError on every call if that failed."""
         key = config.dataset.model_dump_json()
         if key not in self._prepared:
             try:
@@ -71,7 +71,7 @@ class TrialFactory:
         return found
 
     def faults(self, config: TrialConfig) -> list[str]:
-        """What keeps this configuration from running: its data, its network."""
+        """Why this configuration cannot run: faults of its data, network and settings."""
         try:
             prepared = self.data(config)
         except DataError as error:
@@ -80,7 +80,7 @@ class TrialFactory:
         return self._network(config, prepared.info)[1] + setting_faults(config, prepared.info) + drawn
 
     def network(self, config: TrialConfig) -> "nn.Module | None":
-        """The configuration's network on the meta device, where its tensors hold nothing; None where it cannot be."""
+        """The configuration's network on the meta device, without data; None if it cannot be built."""
         return self._network(config, self.data(config).info)[0]
 
     def _network(self, config: TrialConfig, info: DatasetInfo) -> "tuple[nn.Module | None, list[str]]":
@@ -90,7 +90,7 @@ class TrialFactory:
         return self._networks[key]
 
     def content_key(self, config: TrialConfig, seed: int) -> str:
-        """What a trial is, whichever code computes it."""
+        """The part of a trial's key that does not depend on the code version."""
         return content_key(config, seed, self.data(config).info, self.population)
 
     def key(self, config: TrialConfig, seed: int) -> str:
@@ -99,7 +99,7 @@ class TrialFactory:
         return self.known.get(content) or key_of(content, code_version(config))
 
     def cell(self, point: Mapping[str, Any]) -> str:
-        """The name of a search's configuration; the same for every budget, unless the search varies that."""
+        """The name of a search's configuration; the same for every number of epochs, unless the search varies it."""
         return configuration_key(self.config(point), budget="training.epochs" in self.study.varied)
 
     def spec(self, cell: str, config: TrialConfig, seed: int, directory: Path) -> TrialSpec:

@@ -1,1 +1,1 @@
-"""What a run writes of itself: the log, study.json, and what they say when they are read again."""
+"""A run's log.jsonl and study.json: writing, reading, locking."""

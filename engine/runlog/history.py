@@ -1,4 +1,4 @@
-"""What a run's log says of its trials, read in one pass: which were begun, which are over, how each went."""
+"""A run's log by trial, read in one pass: starts, epoch rows, ends."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from core.errors import PlanError
 
 @dataclass
 class History:
-    """The log by trial. A failed end counts as none: such a trial is tried again."""
+    """The log by trial. A failed end is not among `ends`: such a trial is tried again."""
 
     starts: dict[str, dict[str, Any]] = field(default_factory=dict)
     """first start of each trial, in the order of the log"""
@@ -23,15 +23,15 @@ class History:
     failed: set[str] = field(default_factory=set)
     """trials whose last attempt failed"""
     order: list[tuple[str, int]] = field(default_factory=list)
-    """(trial, epoch) as they were written, each once"""
+    """(trial, epoch) of the epoch rows in the order of the log, each once"""
     enlarged: set[str] = field(default_factory=set)
-    """trials that ran out of memory, and go on with a larger share of the machine"""
+    """trials that ran out of memory and are tried again with more resources"""
     codes: dict[str, str | None] = field(default_factory=dict)
-    """version of the code that trained each trial last; None where the log says nothing of it"""
+    """code version of each trial's last start; None if the log does not record it"""
     proofs: set[tuple[str, str]] = field(default_factory=set)
-    """(version, later version) of code that came to the same numbers"""
+    """(version, later version) of code shown to compute the same numbers"""
     generations: dict[tuple[int, int], dict[str, dict[str, Any]]] = field(default_factory=dict)
-    """by (seed, epoch): what members of a population took over from others there, by trial"""
+    """by (seed, epoch) and trial: what a population's member took over from another"""
 
     @classmethod
     def read(cls, events: Iterable[dict[str, Any]]) -> "History":
@@ -42,7 +42,7 @@ class History:
 
     @classmethod
     def of(cls, run: RunDirectory) -> "History":
-        """The history of a run directory, empty where it has no log; PlanError names a bad line."""
+        """The history of a run directory, empty if it has no log; PlanError names a bad line."""
         try:
             return cls.read(read_log(run.log))
         except ValueError as error:
@@ -73,7 +73,7 @@ class History:
             self.generations[event["seed"], event["epoch"]] = event["exploits"]
 
     def selected(self, trial: str) -> dict[str, Any] | None:
-        """The row of the epoch that an ended trial is judged at."""
+        """The row of an ended trial's selected epoch; None if there is none."""
         end = self.ends.get(trial)
         return None if end is None else self.rows.get(trial, {}).get(end["selected_epoch"])
 

@@ -1,4 +1,4 @@
-"""The log of a run: everything that happens to it, appended by the driver, one JSON line an event.
+"""log.jsonl, to which the driver appends every event of a run as a JSON line.
 
 The log is the only state: what is not in it did not happen, and Parquet files and reports are made from it.
 """
@@ -21,7 +21,7 @@ def now() -> str:
 
 
 class RunLog:
-    """The append-only log of one run; a line is written by one system call, so a kill tears at most the last."""
+    """The append-only log of one run; a line is one system call, so a kill tears at most the last."""
 
     def __init__(self, run: RunDirectory) -> None:
         repair_tail(run.log)
@@ -40,16 +40,16 @@ class RunLog:
             self.append(**event)
 
     def append(self, **event: Any) -> None:
-        """Write the event whole or, where the disk does not take it, not at all; Interrupted then."""
+        """Write the whole event; if the disk does not take it, nothing, and raise Interrupted."""
         line = (json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n").encode()
         size = os.fstat(self._file).st_size
         try:
             with stopping():
                 written = os.write(self._file, line)
-                while written < len(line):  # a disk that is nearly full takes a part, and says why with the next
+                while written < len(line):  # a nearly full disk takes a part, and fails at the next write
                     written += os.write(self._file, line[written:])
         except Interrupted:
-            with suppress(OSError):  # what cannot be cut back now is cut back when the log is opened again
+            with suppress(OSError):  # if not now, the torn line is cut when the log is opened again
                 os.ftruncate(self._file, size)
             raise
         self.history.add(event)
@@ -57,7 +57,7 @@ class RunLog:
 
 @contextmanager
 def stopping() -> Iterator[None]:
-    """Interrupted where a disk is full, read-only or failing in the block."""
+    """Raises Interrupted if the disk is full, read-only or failing in the block."""
     try:
         yield
     except OSError as error:

@@ -1,6 +1,6 @@
-"""A run directory's study.json: written, read, and what keeps two drivers apart.
+"""Writes and reads study.json, and locks run directories.
 
-A run directory is claimed by creating its study.json, and held by a lock while a driver works in it.
+A run directory is claimed by creating its study.json, and locked while a driver works in it.
 """
 
 import json
@@ -22,7 +22,7 @@ Record = dict[str, Any]
 
 
 def hold(run: RunDirectory) -> FileLock:
-    """The run directory's lock, taken; PlanError where another driver holds it."""
+    """The run directory's lock, acquired; PlanError if another driver holds it."""
     lock = FileLock(run.root / ".lock")
     try:
         lock.acquire(timeout=0)
@@ -32,7 +32,7 @@ def hold(run: RunDirectory) -> FileLock:
 
 
 def check_free(directory: Path) -> None:
-    """PlanError where `directory` already holds a run or cannot be written."""
+    """PlanError if `directory` already holds a run or cannot be written."""
     run = RunDirectory(directory)
     if run.study.exists():
         raise PlanError(
@@ -48,7 +48,7 @@ def check_free(directory: Path) -> None:
 
 
 def claim(directory: Path, record: Record) -> RunDirectory:
-    """Write study.json, atomically and only where there is none: of two drivers, one gets the directory."""
+    """Write study.json, atomically and only if there is none: of two drivers, one gets the directory."""
     check_free(directory)
     run = RunDirectory(directory)
     try:
@@ -59,7 +59,7 @@ def claim(directory: Path, record: Record) -> RunDirectory:
 
 
 def read_request(directory: Path) -> tuple[RunDirectory, Record]:
-    """A run directory and its study.json; PlanError where that cannot be read."""
+    """A run directory and its study.json; PlanError if that cannot be read."""
     run = RunDirectory(directory)
     try:
         return run, json.loads(run.study.read_text(encoding="utf-8"))
@@ -68,7 +68,7 @@ def read_request(directory: Path) -> tuple[RunDirectory, Record]:
 
 
 def rewrite(run: RunDirectory, record: Record, **changes: Any) -> None:
-    """study.json of a run that is asked for more, or whose plan has grown; when and how it was first asked stays."""
+    """Replace study.json when a run is extended or its plan has grown; keeps the creation time and command."""
     _, before = read_request(run.root)
     kept: Record = {key: before[key] for key in ("created_at", "command", "resumed_at") if key in before}
     _write(run, {**record, **kept, **changes})
@@ -79,7 +79,7 @@ def _write(run: RunDirectory, record: Record, place: Callable[[Path, Path], obje
 
 
 def git_state() -> dict[str, Any]:
-    """The program's commit and whether its files differ from it; nulls outside a checkout."""
+    """The program's commit, and whether its files differ from it; None for both outside a checkout."""
 
     def git(*arguments: str) -> str | None:
         done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -93,5 +93,5 @@ def git_state() -> dict[str, Any]:
 
 
 def program() -> str:
-    """How to call this program again, for commands that are printed."""
+    """The command that starts this program, for printed instructions."""
     return f"python {Path(sys.argv[0]).name}" if sys.argv[0].endswith(".py") else "python run_search.py"

@@ -1,1 +1,1 @@
-"""What proposes and hands out trials: queues, samplers, populations, paths, and studies around a winner."""
+"""Proposes and queues trials: queues, samplers, populations, paths, and studies of a search's winner."""

@@ -1,7 +1,7 @@
-"""Walks a path: feeds the trials of the step in progress, then chooses the best candidate, and goes on with the next.
+"""Runs an ablation path: trains a step's candidates, turns on the best factor, goes on with the next step.
 
-What was chosen stands in study.json and follows from the log alone, so that a run killed between the two chooses the
-same again. Validation chooses; the tables then say what each step was worth on test data.
+The choice follows from the log alone and is then written to study.json, so a run that was killed in between makes the
+same choice again. Validation data decide; the tables report each step's effect on test data.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -22,8 +22,8 @@ from trainables.trial.spec import TrialSpec
 
 
 def best_candidate(records: Records, cells: Mapping[str, str], metric: str) -> str:
-    """The key of the best of `cells` (key → cell): the one that most seeds finished, as a diverged or failed one is
-    worse than any figure; of those the one with the best mean of `metric`; of equals the first."""
+    """The key of the best of `cells` (key → cell): by the number of seeds that finished, as a diverged or failed one is
+    worse than any value; then by the mean of `metric`; of equals the first."""
 
     def merit(key: str) -> tuple[int, float]:
         values = records.values(cells[key], metric)
@@ -34,10 +34,10 @@ def best_candidate(records: Records, cells: Mapping[str, str], metric: str) -> s
 
 
 class PathQueue(TrialQueue):
-    """A queue that refills itself with the trials of a path's next step once all of this one have ended.
+    """A queue that adds the trials of a path's next step once all trials of the current step have ended.
 
-    A trial that ran out of memory and is left to a later queue holds the path up; that queue begins where the session
-    began, and comes by the same choices to the step in progress.
+    A trial that ran out of memory is left to a second queue, and the path waits for it. That queue starts from the
+    plan of the session's start, and reaches the current step by the same choices.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class PathQueue(TrialQueue):
         say: Callable[[str], None],
         replanned: Callable[[int, int, int], None],
     ) -> None:
-        """`replanned` is told how many trials there are now, how many epochs are left, how many trials were reused."""
+        """`replanned` is called with the new total of trials, the epochs left and the number of reused trials."""
         self.plan, self.log, self.history = plan, log, log.history
         self._say, self._replanned = say, replanned
         self._wanted: Callable[[str], bool] = lambda trial: True
@@ -68,11 +68,11 @@ class PathQueue(TrialQueue):
         return bool(self.waiting)
 
     def _over(self) -> bool:
-        """Whether every trial of the plan has an end, be it a failed one."""
+        """Whether every trial of the plan has ended or failed."""
         return all(spec.trial in self.history.ends or spec.trial in self.history.failed for spec in self.plan.trials)
 
     def _step(self) -> None:
-        """Take the best candidate as the next step, write that down, and queue the candidates of the one after it."""
+        """Choose the best candidate, write the longer path to study.json, and queue the next step's candidates."""
         study, run = self.plan.study, RunDirectory(self.plan.directory)
         assert isinstance(study, AblationStudy)
         metric, records = counterpart(study.metric, "val"), read_records(run.root)
@@ -96,7 +96,7 @@ class PathQueue(TrialQueue):
         self._tell_of_others()
 
     def _tell_of_others(self) -> None:
-        """Which candidates of the step in progress cannot run."""
+        """Tell the user which candidates of the step in progress cannot run."""
         found = self.plan.in_progress.values()
         for item in found:
             if item.invalid:
@@ -106,7 +106,7 @@ class PathQueue(TrialQueue):
 
 
 def longer(plan: Plan, factor: str) -> Plan:
-    """The plan whose path has one more step, of what the options made of its study: they change that no further."""
+    """The plan with `factor` as one more step of its path."""
     study = plan.study
     assert isinstance(study, AblationStudy)
     asked = study.model_copy(update={"path": (*study.path, factor), "references": {}})

@@ -1,4 +1,4 @@
-"""The winners of a search once more, with seeds that it did not use: the best of many is also the luckiest of them."""
+"""Reruns a search's winners with seeds that it did not use: the best of many is also the luckiest of them."""
 
 from pathlib import Path
 

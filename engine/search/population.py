@@ -1,8 +1,8 @@
-"""Population based training (Jaderberg et al., 2017) in generations, as trials that pause and go on.
+"""Population based training (Jaderberg et al., 2017) in generations, as trials that pause and continue.
 
-All members train to the same epoch before any goes on. Then the worst take over weights and settings of some of the
+All members train to the same epoch before any continues. Then the worst take over weights and settings of some of the
 best, and perturb the settings. A generation's decisions follow from the rows of its epoch and are one line of the log,
-so a killed search goes on with the same population, and `rerun` can replay a member with all that it took over.
+so a killed search continues with the same population, and `rerun` can replay a member with its donors' segments.
 """
 
 import random
@@ -34,7 +34,7 @@ def boundaries(settings: PBT, epochs: int) -> list[int]:
 def segments(
     spec: TrialSpec, point: Settings, history: History, ends: Sequence[int]
 ) -> list[tuple[TrialSpec, Settings]]:
-    """A member's trial in parts, as far as its generations are decided: each begins where the one before paused."""
+    """A member's trial as segments, up to the last decided generation: each begins where the one before paused."""
     parts, begins, donor = [], 0, None
     for end in ends:
         last = end == ends[-1]
@@ -50,7 +50,7 @@ def segments(
 
 
 class Population(SearchQueue):
-    """A search's configurations as the members of one population a seed."""
+    """Trains a search's configurations as one population per seed."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Population(SearchQueue):
         super().__init__(factory, study, directory, log.history, place, journal)
 
     def refill(self) -> bool:
-        """First the whole population, then the next generation of whichever seed has completed one."""
+        """Queue the whole population first, then the next generation of each seed that has completed one."""
         if len(self.proposals) < self.samples and super().refill():
             return True
         for seed, members in self.members.items():
@@ -88,7 +88,7 @@ class Population(SearchQueue):
                 self._clean(members, self.ends)
 
     def enqueue(self, spec: TrialSpec, **chosen: Any) -> None:
-        """Queue the part of a member's trial that is next, unless it waits for the others of its generation."""
+        """Queue the next segment of a member's trial, unless it waits for others of its generation."""
         part, _ = segments(spec, chosen["point"], self.history, self.ends)[-1]
         until = part.segment.until
         if until is None or self._reached(spec.trial) < until:
@@ -105,14 +105,14 @@ class Population(SearchQueue):
         return max(self.history.rows.get(trial, {}), default=0)
 
     def _complete(self, members: Mapping[str, Any], end: int) -> bool:
-        """Whether every member has come to this epoch, has ended before it, or was lost."""
+        """Whether every member has reached this epoch, has ended before it, or was lost."""
         if len(self.proposals) < self.samples or any(item["spec"]["trial"] in members for item in self.waiting):
             return False
         behind = [trial for trial in members if self._reached(trial) < end and trial not in self.history.ends]
         return not any(trial in self.running or trial in self.history.enlarged for trial in behind)
 
     def _go_on(self, members: Mapping[str, tuple[TrialSpec, Settings]], end: int) -> None:
-        """Queue the next part of the members that are at `end`; nobody needs the files of the generation before."""
+        """Queue the next segment of the members that reached `end`; delete checkpoints of earlier generations."""
         for trial, (spec, point) in members.items():
             if trial not in self.history.ends and self._reached(trial) >= end:
                 self.enqueue(spec, point=point)
@@ -124,7 +124,7 @@ class Population(SearchQueue):
                 generation_file(self.directory, trial, end).unlink(missing_ok=True)
 
     def _decide(self, seed: int, generation: int) -> None:
-        """RunLog who takes over from whom, and with which settings; each member's draws are its own."""
+        """Log which member takes over from which, with which settings; each member has its own random seed."""
         end, (metric, maximise) = self.ends[generation], objective(self.definition)
         rows = {trial: self.history.rows.get(trial, {}).get(end, {}) for trial in self.members[seed]}
         ranked = sorted((row[metric], trial) for trial, row in rows.items() if row.get(metric) is not None)
@@ -144,7 +144,7 @@ class Population(SearchQueue):
         self.log.append(event="generation", time=now(), seed=seed, epoch=end, exploits=exploits)
 
     def _perturbed(self, point: Settings, draws: random.Random) -> Settings:
-        """Ranges that may change during training times one of the factors, or drawn anew; all else as it is."""
+        """The point with each range that may change during training multiplied by a factor, or drawn anew."""
         changed = dict(point)
         for parameter in self.space:
             if isinstance(parameter, Number) and mutable(parameter.key) and parameter.key in point:

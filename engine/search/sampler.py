@@ -1,4 +1,4 @@
-"""Optuna's part of a search: what it proposes next, and what it is told of how proposals went."""
+"""Optuna's part of a search: asking for proposals, telling their outcomes."""
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,15 +12,15 @@ from core.seeds import derive_seed
 from search_spaces.spaces import Settings, encoded, size, suggest_at
 from search_spaces.study import SearchStudy
 
-TRIES = 200  # draws of a configuration that was not proposed before
-FINITE_TRIES = 20  # of a finite space, whose rest is tried one by one afterwards
+TRIES = 200  # draws, at most, until a configuration is new
+FINITE_TRIES = 20  # for a finite space, whose other points are then tried in order
 SAMPLERS = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 class OptunaStudy:
-    """A new Optuna study over a search's space, in a new file `journal` if Optuna's own tools are to open it."""
+    """A new Optuna study over a search's space, stored in a new file `journal`, if given, for Optuna's own tools."""
 
     def __init__(self, search: SearchStudy, maximise: Sequence[bool], journal: Path | None) -> None:
         self.search, self.space = search, search.space
@@ -32,9 +32,9 @@ class OptunaStudy:
         )
 
     def choose_sampler(self, number: int) -> None:
-        """Once all that the log holds was added, before proposal `number`.
+        """Make the CMA-ES sampler before proposal `number`, once the log's configurations were added.
 
-        CMA-ES keeps its state, and goes on from the best that is known; other samplers are made for each proposal.
+        It keeps its state, and starts from the best known point; other samplers are made anew for each proposal.
         """
         if self.search.sampler == "cmaes":
             best = self.study.best_params if self.study.get_trials(states=(TrialState.COMPLETE,)) else None
@@ -44,9 +44,9 @@ class OptunaStudy:
                 )
 
     def candidates(self, number: int, proposed: Callable[[Settings], bool]) -> Iterator[optuna.Trial]:
-        """Asked trials for proposal `number`, of which the first whose configuration is new is taken.
+        """Asked trials for proposal `number`; the caller takes the first whose configuration is new.
 
-        They depend on the number, so that a search in two parts draws what one in a piece would.
+        They are seeded by the number, so that a resumed search draws what an uninterrupted one would.
         """
         name = self.search.sampler
         if name == "qmc":
@@ -68,7 +68,7 @@ class OptunaStudy:
             yield suggest_at(self.space, sequence.random(1)[0].tolist())
 
     def ask_for(self, point: Settings) -> optuna.Trial:
-        """A trial of this configuration; what it leaves out is drawn."""
+        """A trial of this configuration; settings that it leaves out are sampled."""
         self.study.enqueue_trial(encoded(self.space, point))
         return self.study.ask()
 
@@ -79,7 +79,7 @@ class OptunaStudy:
         values: Sequence[float] | None = None,
         trace: Mapping[int, float] | None = None,
     ) -> None:
-        """How an asked trial went: its `values` where it is COMPLETE, and the one objective by epoch."""
+        """Report an asked trial's outcome: `values` if it is COMPLETE; `trace`, a single objective by epoch."""
         assert trial is not None
         for step, value in (trace or {}).items():
             trial.report(value, step)
@@ -88,7 +88,7 @@ class OptunaStudy:
     def add(
         self, point: Settings, state: TrialState, values: Sequence[float] | None, trace: Mapping[int, float]
     ) -> None:
-        """A configuration that is over, in one step: asking and reporting anew would write a line for each epoch."""
+        """Add an ended configuration in one step: asking and reporting would write a journal line for each epoch."""
         if state == TrialState.PRUNED and trace:
             values = [trace[max(trace)]]
         self.study.add_trial(
@@ -107,7 +107,7 @@ def _seed(number: int) -> int:
 
 
 def _storage(journal: Path | None) -> optuna.storages.BaseStorage | None:
-    """A fresh journal: what it held before stands in the log, from which it is written again."""
+    """A new journal file; an old one is deleted, as it is rewritten from the log."""
     if journal is None:
         return None
     journal.unlink(missing_ok=True)

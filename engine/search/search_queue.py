@@ -1,8 +1,7 @@
 """The queue of a search: a run's unfinished trials, then new configurations until the study has its number of them.
 
-A configuration is never proposed twice, a finite space ends when it is exhausted, and every outcome is told for what it
-is: a stopped trial as PRUNED at its step, a diverged or failed one as FAIL, never as a value. All is rebuilt from the
-log on every start.
+A configuration is never proposed twice, and a finite space ends when it is exhausted. Optuna is told a stopped trial as
+PRUNED at its last step, a diverged or failed one as FAIL, never as a value. All is rebuilt from the log on every start.
 """
 
 from collections.abc import Callable
@@ -25,19 +24,19 @@ from trainables.trial.spec import TrialSpec
 
 @dataclass
 class Proposal:
-    """A configuration and its trials, a seed each; Optuna hears how it went once all are over."""
+    """A configuration and its trials, one per seed; Optuna is told the outcome once all have ended."""
 
     point: Settings
     trials: list[str]
     asked: optuna.Trial | None = None
-    """None once it was told"""
+    """None once its outcome was told"""
     open: set[str] = field(default_factory=set)
 
 
 class SearchQueue(TrialQueue):
-    """Feeds a run's unfinished trials first, then new proposals until the study has its number of samples.
+    """Queues a run's unfinished trials first, then new proposals until the study has its number of samples.
 
-    `place` says where a trial begins (see `Continuations`); `journal` is the file that Optuna's own tools can open.
+    `place`: decides where a trial begins (see `Continuations`); `journal`: a file that Optuna's own tools can open.
     """
 
     def __init__(
@@ -54,9 +53,9 @@ class SearchQueue(TrialQueue):
         self.samples, self.objectives = study.configurations, objectives(study)
         self.history, self.place = history, place
         self.proposals: dict[str, Proposal] = {}
-        self._numbers: set[int] = set()  # of the proposals
+        self._numbers: set[int] = set()  # of the proposals so far
         self._first = 0
-        # Of a finite space, what was not looked at yet; as proposals only grow, none is looked at twice.
+        # Points of a finite space not looked at yet; proposals are never removed, so one look at each is enough.
         self._rest = iter(()) if size(self.space) is None else grid(self.space)
         self.optuna = OptunaStudy(study, [maximise for _, maximise in self.objectives], journal)
         self._replay()
@@ -77,7 +76,7 @@ class SearchQueue(TrialQueue):
         return super().remaining() + (self.samples - len(self.proposals)) * self.definition.seeds
 
     def on_trial_end(self, trial: str) -> None:
-        """Take note that one of this search's trials has its end in the log."""
+        """Tell Optuna a configuration's outcome once the last of its trials has its end in the log."""
         super().on_trial_end(trial)
         for proposal in self.proposals.values():
             if trial in proposal.open:
@@ -87,7 +86,7 @@ class SearchQueue(TrialQueue):
                     proposal.asked = None
 
     def _outcome(self, proposal: Proposal) -> tuple[TrialState, list[float] | None]:
-        """What Optuna is told: the objectives' means over the seeds, or that there are none."""
+        """The state and values for Optuna: the objectives' means over the seeds, or None."""
         ends = [self.history.ends.get(trial) for trial in proposal.trials]
         results = [self._values(trial) for trial in proposal.trials]
         if any(values is None for values in results):
@@ -97,7 +96,7 @@ class SearchQueue(TrialQueue):
         return TrialState.COMPLETE, [_mean(column) for column in zip(*filter(None, results), strict=True)]
 
     def _values(self, trial: str) -> list[float] | None:
-        """The objectives of an ended trial; None of one that diverged, failed or has none."""
+        """The objectives of an ended trial; None if it diverged, failed or lacks one."""
         end, row = self.history.ends.get(trial), self.history.selected(trial)
         if end is None or row is None or end["status"] == "diverged":
             return None
@@ -106,7 +105,7 @@ class SearchQueue(TrialQueue):
         return None if any(value is None for value in values) else values
 
     def _trace(self, proposal: Proposal) -> dict[int, float]:
-        """The one objective by epoch, as the mean over the seeds that came so far."""
+        """A single objective by epoch, as the mean over the seeds, for epochs that all have; else empty."""
         if len(self.objectives) > 1:
             return {}
         metric = self.objectives[0][0]
@@ -119,20 +118,20 @@ class SearchQueue(TrialQueue):
         return {epoch: _mean(values) for epoch, values in sorted(steps.items()) if None not in values}
 
     def _number(self) -> int:
-        """The first that no proposal has: one that a lost process took with it is chosen again."""
+        """The first number without a proposal, so that one that was lost before its start was logged is used again."""
         while self._first in self._numbers:
             self._first += 1
         return self._first
 
     def _proposed(self, point: Settings) -> bool:
-        """Whether some configuration that was proposed has all these values."""
+        """Whether a proposed configuration has all these values."""
         return any(
             all(key in known.point and known.point[key] == value for key, value in point.items())
             for known in self.proposals.values()
         )
 
     def _adopt(self, trial: optuna.Trial) -> bool:
-        """Take an asked trial up as a new cell, unless its configuration was proposed before."""
+        """Queue an asked trial as a new cell; returns False if its configuration was proposed before."""
         point = suggest(self.space, trial)
         cell = self.factory.cell(point)
         if cell in self.proposals:
@@ -154,7 +153,7 @@ class SearchQueue(TrialQueue):
         return proposal
 
     def _replay(self) -> None:
-        """Tell a new Optuna study of every configuration of the log, in its order, and how it went."""
+        """Add every configuration of the log, with its outcome, to the new Optuna study, in the log's order."""
         for event in self.history.starts.values():
             cell, point = event["cell"], event.get("point")
             if point is None or cell in self.proposals:

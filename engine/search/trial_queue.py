@@ -1,4 +1,4 @@
-"""Hands trials to Ray Tune, for ablations and searches alike: one by one, and short ones several at a time."""
+"""Queues trials for Ray Tune, for ablations and searches alike: one by one, or short ones in bundles."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
@@ -11,37 +11,37 @@ from trainables.fused.autotune import MOST
 from trainables.fused.programs import fusion_key
 from trainables.trial.spec import TrialSpec
 
-BUNDLE_SECONDS = 5.0  # of work that one of Ray's trials carries: its few hundredths of a second vanish beside that
-SHORTEST = 0.02  # seconds that a trial is taken to last at least
-AHEAD = 4  # times as many trials as one program trains are looked at for those of one kind
-RECENT = 20  # trials that say how long the next ones last
+BUNDLE_SECONDS = 5.0  # of work per Ray trial, beside which Ray's few hundredths of a second do not matter
+SHORTEST = 0.02  # seconds that a trial is assumed to last at least
+AHEAD = 4  # search for trials of one kind among so many times the trials of one program
+RECENT = 20  # ended trials whose mean duration predicts that of the next ones
 
 
 class TrialQueue(Searcher):
-    """A queue of trials. A subclass that knows how to go on refills it, and is told by `over` which trials ended.
+    """A queue of trials, as a Ray Tune searcher. A subclass may refill it and react to `on_trial_end`.
 
-    `processes` is how many trials run at a time. Where it is given, short trials are bundled, several to one of Ray's;
-    without it, one of Ray's trials carries one of ours, on which a trial scheduler can decide epoch by epoch.
-    `fuse` is how many trials of one kind share a program, if not 1.
+    `processes`: how many Ray trials run at a time; short trials are then bundled, several to one Ray trial. None: each
+    Ray trial runs one of ours, so that a trial scheduler can decide on it epoch by epoch.
+    `fuse`: how many trials of one kind are trained as one program.
     """
 
     def __init__(self, specs: Iterable[TrialSpec] = ()) -> None:
         super().__init__()
         self.running: set[str] = set()
         self.bundled: set[str] = set()
-        """of those that run, the trials that share one of Ray's"""
+        """running trials that share a Ray trial with others"""
         self.processes: int | None = None
         self.fuse: int | Literal["auto"] = 1
         self.kinds: dict[str, str] = {}
         self.seconds: deque[float] = deque(maxlen=RECENT)
-        """that the last trials took"""
+        """durations of the last ended trials"""
         self.waiting: deque[dict[str, Any]] = deque()
         for spec in specs:
             self.enqueue(spec)
 
     def enqueue(self, spec: TrialSpec, **chosen: Any) -> None:
-        """Queue a trial, with what its start tells beside it: of a search `point`, the values chosen, and `proposal`,
-        how many were chosen before."""
+        """Queue a trial, with further fields of its start event: of a search `point`, the values chosen, and
+        `proposal`, the number of the proposal."""
         self.waiting.append({"spec": spec.to_dict(), **chosen})
 
     def keep_only(self, wanted: Callable[[str], bool]) -> None:
@@ -49,25 +49,25 @@ class TrialQueue(Searcher):
         self.waiting = deque(item for item in self.waiting if wanted(item["spec"]["trial"]))
 
     def stop_at(self, epochs: Mapping[str, int]) -> None:
-        """Let queued trials end at the epoch that their stop was decided at."""
+        """Let queued trials end at the epoch at which their stop was decided (by trial key)."""
         for item in self.waiting:
             segment = item["spec"]["segment"]
             segment["until"] = epochs.get(item["spec"]["trial"], segment["until"])
 
     def refill(self) -> bool:
-        """Whether anything new was queued."""
+        """Queue more trials if there are any; returns whether one was queued."""
         return False
 
     def remaining(self) -> int:
-        """How many trials can be handed out without knowing how those that run now end."""
+        """How many trials can start without knowing how those that run now end."""
         return len(self.waiting)
 
     def note_duration(self, seconds: float) -> None:
-        """Told how long a trial took that has just ended."""
+        """Called with the duration of a trial that has ended."""
         self.seconds.append(seconds)
 
     def on_trial_end(self, trial: str) -> None:
-        """Told once a trial's end is in the log."""
+        """Called once a trial's end is in the log."""
         self.on_trial_left(trial)
 
     def may_grow(self) -> bool:
@@ -75,12 +75,12 @@ class TrialQueue(Searcher):
         return False
 
     def on_trial_left(self, trial: str) -> None:
-        """Told that a trial left its process without an end: it paused, or ran out of memory."""
+        """Called when a trial left its process without an end: it paused, or ran out of memory."""
         self.running.discard(trial)
         self.bundled.discard(trial)
 
     def requeue(self, items: Iterable[dict[str, Any]], apart: bool = False) -> None:
-        """Queue trials again, as the process that was to run them is lost; `apart` if one of them may be the cause."""
+        """Queue trials of a lost process again; `apart`: each alone, as one of them may be the cause."""
         for item in items:
             self.on_trial_left(item["spec"]["trial"])
             self.waiting.append({**item, "apart": True} if apart else item)
@@ -101,11 +101,11 @@ class TrialQueue(Searcher):
 
     @property
     def _most(self) -> int:
-        """Trials at most that one program trains."""
+        """The most trials that one program trains."""
         return self.fuse if isinstance(self.fuse, int) else MOST
 
     def _next_bundle(self, wanted: int) -> tuple[list[dict[str, Any]], int | str]:
-        """The next bundle, and how many of its trials share a program: then all are of the first one's kind."""
+        """(the next bundle, how many of its trials share a program); if they share one, all are of the same kind."""
         first = self.waiting[0]
         if first.get("apart"):
             return [self.waiting.popleft()], 1 if self.fuse == "auto" else self.fuse
@@ -120,9 +120,9 @@ class TrialQueue(Searcher):
         return bundle, lanes
 
     def _bundle_of_a_kind(self, first: dict[str, Any], wanted: int) -> tuple[list[dict[str, Any]], int | str]:
-        """`first` with others to share a program with; or, where `auto` has none, with others that have none.
+        """`first` with others of its kind, to share a program; with `auto`, if there are none, with other such trials.
 
-        With `auto` no process takes so many that others are left without.
+        With `auto` the trials of a kind are spread over all processes.
         """
         assert self.processes is not None
         free = [item for item in self.waiting if not item.get("apart")]
@@ -143,21 +143,21 @@ class TrialQueue(Searcher):
         return self.kinds[trial]
 
     def _bundle_size(self) -> int:
-        """Of how many trials the next bundle is: of fewer towards the end, so that all processes end together."""
+        """The size of the next bundle, which shrinks towards the end so that all processes end together."""
         if self.processes is None or len(self.seconds) < self.processes:
             return 1
         lasts = max(SHORTEST, fmean(self.seconds))
         return max(1, min(int(BUNDLE_SECONDS / lasts), self.remaining() // (2 * self.processes)))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing: the recorder tells `over`, which Ray's word of errors and retries cannot stand for."""
+        """No-op: RunLogCallback calls `on_trial_end`; Ray's completions do not tell errors from retries."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Ray pickles its searcher into an experiment state that nothing reads."""
+        """Empty: Ray pickles its searcher into an experiment state that nothing reads."""
         return {}
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing to save: the log holds every proposal and outcome."""
+        """No-op: the log holds every proposal and outcome."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore: a new queue is made from the log."""
+        """No-op: a new queue is made from the log."""

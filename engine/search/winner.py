@@ -1,5 +1,5 @@
-"""From the run of a search to studies around its winner. What they need of it is frozen into the study, which thereby
-stands alone: the search's directory is not read again.
+"""Makes ablation studies from a search's winner. The study stores all that it needs of the search, whose directory is
+not read again.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ PATIENCE = "training.patience"
 
 @dataclass(frozen=True)
 class Winner:
-    """A configuration that finished: its cell in the search, what the search chose for it, what it resolved to."""
+    """A finished configuration: its cell in the search, the point that was sampled, the resolved configuration."""
 
     cell: str
     point: dict[str, Any]
@@ -39,26 +39,26 @@ class Winner:
 
 @dataclass(frozen=True)
 class SearchRun:
-    """What later studies need of a search that was run."""
+    """What follow-up studies need of a search's run."""
 
     study: SearchStudy
-    """before its options"""
+    """before its options are applied"""
     options: Options
     winners: list[Winner]
     """best first"""
     tried: int
     next_seed: int
-    """above all that the search used"""
+    """1 + the largest seed that the search used"""
 
     def inherited(self, given: Options) -> Options:
-        """`given`, with the search's own settings, budget and places of data where it says nothing of them."""
+        """`given`, completed by the search's own settings, epochs, data_root and cache_dir."""
         kept = {name: getattr(self.options, name) for name in INHERITED if getattr(given, name) is None}
         settings = {key: value for key, value in self.options.settings.items() if key != PATIENCE}
         return given.model_copy(update={**kept, "settings": {**settings, **given.settings}})
 
 
 def read_search(directory: Path, named: str) -> SearchRun:
-    """The run of a search; PlanError, which calls the directory `named`, where there is none with a winner."""
+    """The run of a search; PlanError, with `named` for the directory, if it is no search or has no winner."""
     run, record = read_request(directory)
     study, options = recorded_request(record)
     if not isinstance(study, SearchStudy):
@@ -84,7 +84,7 @@ def read_search(directory: Path, named: str) -> SearchRun:
 
 
 def ranked(records: Records) -> list[str]:
-    """A search's cells of which a trial finished and none was stopped, in the order of its ranking: by validation."""
+    """A search's cells with a finished and no stopped trial, best mean of the validation metric first."""
     metric = counterpart(str(records.study["metric"]), "val")
     means = {
         cell: float(values.mean())
@@ -95,9 +95,9 @@ def ranked(records: Records) -> list[str]:
 
 
 def around(asked: AnyStudy, given: Options, directory: Path) -> tuple[AblationStudy, Options]:
-    """An ablation of what the winner of the search in `directory` changed, and the options to run it under.
+    """(an ablation of the settings that the winner of the search in `directory` changed, its options).
 
-    `asked` is the search's study. PlanError or StudyError where the run is none of it, or its winner changed nothing.
+    `asked` is the search's study. PlanError or StudyError if the run does not fit it, or its winner changed nothing.
     """
     named = f"--incumbent {directory}"
     if not isinstance(asked, SearchStudy):
@@ -123,7 +123,7 @@ def _ablation(study: SearchStudy, options: Options, source: SearchRun, named: st
     if changed := _changed(winner.config, best, given):
         raise PlanError([f"{named}: its winner {winner.cell} was trained with other settings: {', '.join(changed)}"])
     before, after = (config.model_dump(mode="json") for config in (default, best))
-    # Said aloud, so that a component with other defaults, which a factor chooses, leaves them as they are.
+    # Explicit in the baseline, so that a factor that chooses a component with other defaults does not change them.
     standard = {key: value for key in winner.point if (value := find(before, key)) is not ABSENT}
     study = study.model_copy(update={"baseline": {**study.baseline, **standard}})
     factory = TrialFactory(study, options)
@@ -151,9 +151,8 @@ def _ablation(study: SearchStudy, options: Options, source: SearchRun, named: st
 def follow_up(
     study: SearchStudy, source: SearchRun, design: str, question: str, factors: Sequence[Factor]
 ) -> AblationStudy:
-    """An ablation on a search's own terms, with seeds that it did not use; StudyError where the design does not fit.
-
-    Only its patience is left behind: an ablation gives every cell its whole budget.
+    """An ablation with a search's workload, baseline, epochs and metric, and seeds that it did not use; StudyError if
+    the design does not fit. Patience is dropped, as an ablation gives every cell its whole budget.
     """
     name = f"{study.name}-{design.replace('_', '-')}"
     shared = study.model_dump(mode="json", include={"workload", "baseline", "epochs", "metric", "further_metrics"})
@@ -166,7 +165,7 @@ def follow_up(
 
 
 def _changed(old: TrialConfig, new: TrialConfig, given: Options) -> list[str]:
-    """Settings that differ, but for the budget, where data lie, and what is asked for now."""
+    """Settings that differ, except for epochs, patience, places of data and those `given` now."""
     before, after = flatten(old), flatten(new)
     meant = {BUDGET, PATIENCE, *given.settings, *(f"dataset.{place}" for place in new.dataset.place_fields)}
     return [

@@ -1,1 +1,1 @@
-"""The studies, one file a data set."""
+"""The studies, one file per data set."""

@@ -16,7 +16,7 @@ LONG_TAIL = AblationStudy(
     },
     design="factorial",
     factors=(
-        # β = (N − 1) / N, as the paper has it, for the hundred or so pictures of the most frequent digit
+        # β = (N − 1) / N, as in the paper, for the hundred or so images of the most frequent digit
         Factor.of(
             "loss", {"ce": {"loss.name": "ce"}, "class_balanced": {"loss.name": "class_balanced", "loss.beta": 0.99}}
         ),

@@ -1,6 +1,6 @@
-"""Experiment 4, facial expressions: one cumulative ladder, what each rung is worth when left out, what was not tried.
+"""Experiment 4, facial expressions: a cumulative ladder, its rungs left out one by one, regularizers not yet tried.
 
-Rung 8 trains on the validation pictures, so the ladder is judged at the last epoch of each rung.
+Rung 8 trains on the validation images, so the ladder selects the last epoch of each rung.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ ablation = partial(AblationStudy, workload="expressions", epochs=100)
 
 
 def ingredient(name: str, beside: Mapping[str, Any] = {}) -> Factor:
-    """One of INGREDIENTS, left out or put in together with some other settings."""
+    """A factor that switches one of INGREDIENTS on, together with the settings `beside`."""
     return Factor.switch(name, {**INGREDIENTS[name], **beside})
 
 

@@ -1,6 +1,6 @@
-"""Experiment 1, face detection with landmarks: class weights, loss weights, and where batch norm and dropout stand.
+"""Experiment 1, face detection with landmarks: class weights, loss weights, places of batch norm and dropout.
 
-The baseline of the weight studies has the five batch norms and both dropouts on.
+The baseline of the weight studies has all five batch norms and both dropouts on.
 """
 
 from functools import partial

@@ -1,4 +1,4 @@
-"""What the figures of a search share: axes that one bad trial does not squeeze, and how much of the data is drawn."""
+"""Helpers for the figures of a search: axis ranges that ignore bad outliers, axes of settings, tooltips."""
 
 import json
 import math
@@ -17,7 +17,7 @@ MARGIN = 0.04
 
 
 def focus(values: "pd.Series[float]", metric: str) -> tuple[float, float]:
-    """Ends of an axis for `values`: the best of them, and the worst within a box plot's whisker, with a margin."""
+    """Ends of an axis for `values`: the best one and the worst within a box plot's whisker, plus a margin."""
     known = values[np.isfinite(values.to_numpy("float64"))].to_numpy("float64")
     if not len(known):
         return 0.0, 1.0
@@ -32,20 +32,20 @@ def focus(values: "pd.Series[float]", metric: str) -> tuple[float, float]:
 
 
 def axis_title(metric: str, after: str = "") -> str:
-    """The metric, its split, `after` which epoch (`Observations.after`) and which way is better."""
+    """The metric, its split, `after` (as `Observations.after`) and its direction."""
     split, _ = split_of(metric)
     where = f" ({split})" if split else ""
     return f"{metric_label(metric)}{where}{after}, {'larger' if maximised(metric) else 'smaller'} is better"
 
 
 def share_drawn(drawn: int, n: int, what: str) -> str:
-    """The end of a caption of a figure that draws a part; empty where it draws all."""
+    """A caption's sentence on how many of `n` are drawn; empty if all are."""
     return f" Of {n:,} {what} {drawn:,} are drawn, evenly spaced." if drawn < n else ""
 
 
 def setting_axis(channel: Any, field: str, setting: Setting, labels: Sequence[str], room: int) -> Any:
-    """An encoding of `field` along a setting: its labels in the order of the space, or its range on its scale; `room`
-    is what its labels have, in pixels."""
+    """An encoding of `field` for a setting's axis: its labels in the order of the space, or its range on its scale;
+    `room`: pixels for labels."""
     axis: dict[str, Any] = {"grid": False}
     if setting.choices:
         known = [label for label in setting.choices if label in set(labels)]
@@ -60,7 +60,7 @@ def setting_axis(channel: Any, field: str, setting: Setting, labels: Sequence[st
 
 
 def _lines(label: str) -> list[str]:
-    """A list of layer names in two lines at most."""
+    """A label of layer names joined by + in at most two lines."""
     first, *others = label.split("+")
     return [first] if not others else [first, f"+{others[0]}" if len(others) == 1 else f"+{len(others)} more"]
 
@@ -71,6 +71,6 @@ def _decades(setting: Setting) -> list[float]:
 
 
 def tips(*fields: str, **titled: str) -> list[Any]:
-    """Tooltips of fields under their own names, then of others under titles, field=title."""
+    """Tooltips for fields under their own names, then for others under titles, field=title."""
     named = {field: field for field in fields} | titled
     return [alt.Tooltip(f"{field}:N", title=title) for field, title in named.items()]

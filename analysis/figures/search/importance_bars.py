@@ -1,4 +1,4 @@
-"""How much each setting of a search matters, as bars."""
+"""Bar chart of the importance of each setting of a search."""
 
 import altair as alt
 import pandas as pd
@@ -15,7 +15,7 @@ METHODS = {
 
 
 def importance_figure(search: SearchResults, importance: pd.DataFrame) -> Figure:
-    """A bar a setting and method, over the first objective."""
+    """One bar per setting and method, for the first objective."""
     metric = search.by_objective[0].metric
     rows = importance.loc[importance["metric"] == metric]
     long = rows.melt(["setting", "n"], list(METHODS), var_name="method", value_name="importance").dropna()

@@ -1,4 +1,4 @@
-"""The metric of a search along each of its settings, and over pairs of them, as a random forest sees it."""
+"""The metric of a search along each of its settings, and over pairs of them, as predicted by a random forest."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,11 +20,11 @@ PAIR, PAIR_LABELS = 220, 70
 IMPORTANT, PAIRS = 4, 3
 BEST, OTHERS = "the best", "others"
 RING = "#e4e8ec"
-GOLDEN = 0.618  # of a row of points' width: each next to where there is most room
+GOLDEN = 0.618  # step between points, as a share of their row's width, which spreads them evenly
 
 
 def marginals_figure(forest: RandomForest, marginals: pd.DataFrame) -> Figure | None:
-    """A panel a setting of marginals.csv: prediction, its spread over the trees, the configurations as points."""
+    """One panel per setting of marginals.csv: prediction, its spread over trees, the configurations as points."""
     if marginals.empty:
         return None
     observed = forest.observed
@@ -93,7 +93,7 @@ def _drawn(setting: Setting, curve: pd.DataFrame) -> pd.DataFrame:
 
 
 def _dots(setting: Setting, points: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """A row a configuration that has the setting; the best of all is marked, where it is one of them."""
+    """One row per configuration that has the setting; the best of all is marked, if it is one of them."""
     ordered = best_last(points, metric)
     there = ordered.loc[ordered[setting.key].notna()]
     return pd.DataFrame(
@@ -109,7 +109,7 @@ def _dots(setting: Setting, points: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def pairs_figure(forest: RandomForest, keys: Sequence[str]) -> Figure | None:
-    """The prediction over the PAIRS pairs of the IMPORTANT first settings in which it varies most."""
+    """The prediction over pairs of the first IMPORTANT settings: the PAIRS pairs in which it varies most."""
     found = planes(forest, keys[:IMPORTANT], PAIRS)
     if not found:
         return None
@@ -144,7 +144,7 @@ def _heat(plane: Plane, points: pd.DataFrame, scale: alt.Scale, observed: Observ
             rect[name] = setting_axis(channel, f"{name}_low", setting, labels, room).title(setting.key)
             rect[end] = end
     legend = alt.Legend(title=axis_title(observed.metric, observed.after), columns=3)
-    heat = alt.Chart(inline(table)).mark_rect(strokeWidth=1.2)  # in its own colour, against seams
+    heat = alt.Chart(inline(table)).mark_rect(strokeWidth=1.2)  # in its own colour, to hide seams
     marks = alt.Chart(inline(dots)).mark_circle(size=34, opacity=1, stroke=RING, strokeWidth=1)
     return alt.layer(
         heat.encode(
@@ -162,7 +162,7 @@ def _heat(plane: Plane, points: pd.DataFrame, scale: alt.Scale, observed: Observ
 
 
 def _sides(setting: Setting, values: "pd.Series[Any]") -> tuple[list[float], list[float]]:
-    """Where the cell around each value of a range ends: half-way to its neighbours on the setting's scale."""
+    """(lower, upper) ends of the rectangle around each value: half-way to its neighbours on the setting's scale."""
     steps = np.sort(values.astype("float64").unique())
     scaled = setting.scaled(steps)
     middle = (scaled[1:] + scaled[:-1]) / 2

@@ -1,6 +1,6 @@
-"""Parallel coordinates of a search: one line a configuration across an axis a setting and that of the metric.
+"""Parallel coordinates of a search: one line per configuration across the axes of the metric and of all settings.
 
-The axes lie, so that names and values can be read on a narrow page; a brush over the metric's picks configurations.
+The axes are horizontal, so that names and values fit a narrow page; a brush on the metric's axis picks configurations.
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ from core.metrics import maximised
 
 ROW, STRIP = 54, 26  # pixels
 MAXIMUM_LINES = 500
-BROUGHT_OUT, SHARE = 10, 4  # at most so many, and a quarter
-NOT_SET, END = 1.09, 1.14  # where a setting that did not exist stands beside its axis, which goes from 0 to 1
+BROUGHT_OUT, SHARE = 10, 4  # best configurations highlighted: at most 10, and a quarter of all
+NOT_SET, END = 1.09, 1.14  # position of a setting that did not exist, beside its axis from 0 to 1; end of the panel
 OTHERS = "others"
-RAMP = ("#a3acb5", "#56b4e9", "#0072b2")  # readable on white and on black, which viridis is not as lines
+RAMP = ("#a3acb5", "#56b4e9", "#0072b2")  # lines in these are visible on white and on black, unlike in viridis
 
 
 def parallel_figure(observed: Observations, keys: Sequence[str]) -> Figure | None:
@@ -32,7 +32,7 @@ def parallel_figure(observed: Observations, keys: Sequence[str]) -> Figure | Non
         return None
     limit = min(MAXIMUM_LINES, MAXIMUM_MARKS // (len(settings) + 1))
     ordered = best_last(observed.table, observed.metric)
-    ahead = min(BROUGHT_OUT, -(-min(len(ordered), limit) // SHARE))  # all of them are drawn, of the others a part
+    ahead = min(BROUGHT_OUT, -(-min(len(ordered), limit) // SHARE))  # all of these are drawn, some of the others
     rows = pd.concat([evenly(ordered[:-ahead], limit - ahead, maximised(observed.metric)), ordered[-ahead:]])
     low, high = focus(observed.table["value"], observed.metric)
     best_name = f"the best {ahead}" if ahead > 1 else "the best"
@@ -69,7 +69,7 @@ def parallel_figure(observed: Observations, keys: Sequence[str]) -> Figure | Non
 
 
 def _top(title: str, low: float, high: float) -> alt.X:
-    """The metric's axis, in line with the settings' below it, which have room for what is not set."""
+    """The metric's axis, aligned with the settings' axes below, which have room at their end for "not set"."""
     axis = alt.Axis(orient="top", grid=False, tickCount=6, labelExpr=f"datum.value > {high} ? '' : datum.label")
     scale = alt.Scale(domain=[low, low + END * (high - low)], nice=False)
     return alt.X("metric:Q", title=title, scale=scale, axis=axis)
@@ -82,7 +82,7 @@ def _wide(
     limits: tuple[float, float],
     kinds: Sequence[str],
 ) -> pd.DataFrame:
-    """A row a configuration: positions 0 … 1 by field, the first the metric's; texts by t and field."""
+    """One row per configuration: positions 0 … 1 in `fields`, the first the metric's; texts in columns "t" + field."""
     low, high = limits
     table = pd.DataFrame({"cell": list(rows["cell"]), "metric": list(rows["value"].clip(low, high))})
     table["value"] = [number(value) for value in rows["value"]]
@@ -113,8 +113,7 @@ def _rails(fields: Sequence[str]) -> pd.DataFrame:
 
 
 def _words(alt: Any, settings: Sequence[Setting], fields: Sequence[str], x: Any, y: Any) -> list[Any]:
-    """Above each axis its setting; below it the ends of its range or its choices, and where those are that are not
-    set."""
+    """Texts: above each axis its setting, below it the ends of its range or its choices, and "not set"."""
     rows = []
     for field, setting in zip(fields, settings, strict=True):
         ends = {setting_text(setting.low): 0.0, setting_text(setting.high): 1.0}

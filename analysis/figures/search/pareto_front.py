@@ -17,10 +17,10 @@ AHEAD, REST = "not dominated", "other cells"
 
 
 def pareto_figure(cells: pd.DataFrame, objectives: Sequence[str], front: Sequence[str]) -> Figure:
-    """Every cell in the plane of the first two objectives, the front brought out; of two objectives also its outline.
+    """Every cell in the plane of the first two objectives, the front highlighted; with two objectives, its outline.
 
-    With more than two a cell of the front may look dominated in this plane, so no line is drawn. Of more than
-    MAXIMUM_MARKS cells the front and the first others are drawn.
+    With more than two, a cell of the front may look dominated in this plane, so no line is drawn. Of more than
+    MAXIMUM_MARKS cells, the front and the first others are drawn.
     """
     across, up = objectives[:2]
     points = _points(cells, across, up, set(front))
@@ -45,7 +45,7 @@ def pareto_figure(cells: pd.DataFrame, objectives: Sequence[str], front: Sequenc
 
 
 def _points(cells: pd.DataFrame, across: str, up: str, front: set[str]) -> pd.DataFrame:
-    """Where each cell lies, those of the front last, so that they lie on top."""
+    """One row per cell, those of the front last, so that they are drawn on top."""
     ahead = cells["cell"].isin(front)
     best = cells.loc[ahead].sort_values([across, up], kind="stable")
     drawn = pd.concat([cells.loc[~ahead].head(max(0, MAXIMUM_MARKS - len(best))), best])
@@ -63,9 +63,9 @@ def _points(cells: pd.DataFrame, across: str, up: str, front: set[str]) -> pd.Da
 
 
 def outline(front: pd.DataFrame, across: str) -> pd.DataFrame:
-    """The corners, in order, of the line that bounds what can be had, from points (x, y) ordered by x.
+    """Corners, in order, of the step line through the front's points (x, y), which are ordered by x.
 
-    Between two points the one that is better in `across` says what can be had in the other objective.
+    Between two points the line has the y of the one that is better in `across`.
     """
     corners: list[tuple[float, float]] = []
     for x, y in front[["x", "y"]].itertuples(index=False, name=None):
@@ -77,7 +77,7 @@ def outline(front: pd.DataFrame, across: str) -> pd.DataFrame:
 
 
 def _axis(channel: Any, metric: str, cells: pd.DataFrame) -> Any:
-    """Logarithmic where smaller is better and the values span more than a decade."""
+    """A metric's axis, logarithmic if smaller is better and the values span more than a decade."""
     logarithmic = not maximised(metric) and spans_decades(cells[metric])
     scaled = channel.title(axis_title(metric)).scale(type="log" if logarithmic else "linear", zero=False)
     return scaled.axis(tickCount=6)

@@ -1,7 +1,7 @@
-"""How a search went: its trials in the order of their ends, and where the trial scheduler stopped them.
+"""Figures of a search's course: its trials in the order of their ends, and where the trial scheduler stopped them.
 
-One bad trial must not squeeze all others into a corner: axes of the metric end where a box plot's whisker would, and
-what lies beyond is drawn at the edge.
+So that a bad outlier does not compress the axis, axes of the metric end at a box plot's whisker, and values beyond it
+are drawn at the edge.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from analysis.records.schema import DIVERGED, FAILED, FINISHED, STOPPED
 from analysis.tables.formatting import number
 from core.metrics import maximised
 
-MAXIMUM_TRIALS = 2000  # points of a figure of single ones
+MAXIMUM_TRIALS = 2000  # points of the history figure
 MAXIMUM_TRACES = 200
 NAMED_RUNGS = 6
 STATUS_COLOURS = {FINISHED: COLOURS[0], STOPPED: COLOURS[5], DIVERGED: COLOURS[1], FAILED: NEUTRAL}
@@ -27,7 +27,7 @@ STATUS_SHAPES = {FINISHED: "circle", STOPPED: "triangle-down", DIVERGED: "cross"
 
 
 def history_figure(records: Records) -> Figure | None:
-    """Every ended trial in the order of the ends, and the best so far; None before the first has finished."""
+    """Every ended trial, in the order of the ends, and the best so far; None before the first has finished."""
     metric = records.ranked_metric
     ended = _ended(records, metric)
     known = ended.loc[ended["status"] == FINISHED, "value"].dropna()
@@ -70,7 +70,7 @@ def _ended(records: Records, metric: str) -> pd.DataFrame:
 
 
 def _best_so_far(ended: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Where the best finished trial changed: `order` and `best`, to the last trial."""
+    """`order` and `best` of each trial that became the best finished one, and of the last trial."""
     finished = ended.loc[(ended["status"] == FINISHED) & ended["value"].notna()]
     best = finished["value"].cummax() if maximised(metric) else finished["value"].cummin()
     table = pd.DataFrame({"order": finished["order"], "best": best})
@@ -99,7 +99,7 @@ def _by_status(channel: Any, statuses: list[str], values: Mapping[str, str]) -> 
 
 
 def traces_figure(records: Records, rungs: pd.DataFrame) -> Figure | None:
-    """The metric by epoch of at most MAXIMUM_TRACES trials, and the rungs at which the trial scheduler stopped some."""
+    """The metric by epoch of at most MAXIMUM_TRACES trials, and the rungs at which some were stopped; None if empty."""
     metric = records.ranked_metric
     rows = _traces(records, metric, list(rungs["epoch"]))
     if rows.empty:
@@ -142,7 +142,7 @@ def traces_figure(records: Records, rungs: pd.DataFrame) -> Figure | None:
 
 
 def _traces(records: Records, metric: str, rungs: list[int]) -> pd.DataFrame:
-    """Rows `trial, cell, seed, status, epoch, value, last` of evenly spaced trials; of long ones not every epoch."""
+    """Rows `trial, cell, seed, status, epoch, value, last` of evenly spaced trials; long ones lack some epochs."""
     trials = records.trials.loc[records.trials["status"].isin(list(STATUS_COLOURS)) & (records.trials["epochs"] > 0)]
     if metric not in records.epochs:
         return pd.DataFrame()
@@ -151,7 +151,7 @@ def _traces(records: Records, metric: str, rungs: list[int]) -> pd.DataFrame:
     rows = rows.dropna(subset="value")
     rows["last"] = rows["epoch"] == rows.groupby("trial")["epoch"].transform("max")
     epochs = np.sort(rows["epoch"].unique())
-    # Of a trial two more are drawn, its last epoch and the mark there; a rung is a dashed line.
+    # Each trial has two more marks, its last epoch and the mark there, and each rung one, a dashed line.
     room = max(4, (MAXIMUM_MARKS - len(rungs)) // max(1, len(chosen)) - 2)
     shown = [rungs[place] for place in evenly_spaced(len(rungs), room // 2)]
     kept = epochs[evenly_spaced(len(epochs), room - len(shown))]

@@ -1,4 +1,4 @@
-"""Whether test agrees with validation, which chose a search's best."""
+"""Figure of whether test agrees with validation, by which a search chose its best."""
 
 import altair as alt
 import pandas as pd
@@ -15,7 +15,7 @@ MAXIMUM_POINTS = 2000
 
 
 def optimism_figure(records: Records) -> Figure | None:
-    """Validation, which chose, against test, which did not; None without a test metric."""
+    """Validation against test by configuration; None if fewer than two have both metrics."""
     metric = records.ranked_metric
     table = _tested(records, metric)
     if len(table) < 2:
