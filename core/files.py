@@ -35,3 +35,9 @@ def write_atomically(
 def write_text(path: Path, text: str, place: Place = rename) -> None:
     """`write_atomically` of a text in UTF-8."""
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), place=place)
+
+
+def user_cache(folder: Path | None = None) -> Path:
+    """Where files that can be made again are kept: `folder`, $CACHE_DIR, or the user's own cache; not made."""
+    own = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "vision-ablation"
+    return Path(folder or os.environ.get("CACHE_DIR") or own).expanduser().resolve()

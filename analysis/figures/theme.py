@@ -6,15 +6,17 @@ Ink is `currentColor`: on the page a figure takes the text's colour, light or da
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from html import escape
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from analysis.records.columns import rows_of
+from core.files import user_cache, write_text
 
 if TYPE_CHECKING:
     import altair as alt
@@ -92,11 +94,18 @@ def schema_version() -> str:
 
 @cache
 def javascript() -> str:
-    """Vega, Vega-Lite and vega-embed as one script, which sets `window.vegaEmbed`; takes a second or two."""
+    """Vega, Vega-Lite and vega-embed as one script, which sets `window.vegaEmbed`; takes seconds the first time, and
+    is kept in the user's cache."""
     import vl_convert
 
+    file = user_cache() / f"vega-{version('vl-convert-python')}-{schema_version()}.js"
+    with suppress(OSError):
+        return file.read_text(encoding="utf-8")
     # The type stub requires a snippet, the function does not.
-    return vl_convert.javascript_bundle(vl_version=schema_version())  # type: ignore[call-arg]
+    made = vl_convert.javascript_bundle(vl_version=schema_version())  # type: ignore[call-arg]
+    with suppress(OSError):
+        write_text(file, made)
+    return made
 
 
 @contextmanager

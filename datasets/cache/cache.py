@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
-from core.files import write_atomically
+from core.files import user_cache, write_atomically
 from core.metrics import SPLITS
 from core.threads import thread_pool
 from datasets.base import DataError, Dataset, DatasetInfo, DatasetSettings, Examples, Record, Row, Source, central_crop
@@ -112,8 +112,7 @@ def open_or_prepare(
 
 def cache_folder(cache_dir: Path | None, data_folders: Sequence[Path]) -> Path:
     """The folder for cache files, made if need be; refused inside the user's data, which is only ever read."""
-    own = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "vision-ablation"
-    folder = Path(cache_dir or os.environ.get("CACHE_DIR") or own).expanduser().resolve()
+    folder = user_cache(cache_dir)
     for data_folder in data_folders:
         if folder.is_relative_to(data_folder.resolve()):
             raise DataError(
