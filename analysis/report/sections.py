@@ -114,10 +114,10 @@ def sections(
         made["classes"].blocks.append(Block(text=text, table=per_class(tables["per_class"])))
     if trials.rows:
         made["trials"].blocks.append(Block(table=trials))
-    for name, table in tables.items():
+    for name, made_table in tables.items():
         spec = spec_of(name)
-        if spec.section and len(table):
-            block = Block(spec.heading, spec.text, _table(name, table))
+        if spec.section and len(made_table):
+            block = Block(spec.heading, spec.text, _table(name, made_table))
             made.setdefault(spec.section, Section(spec.section)).blocks.append(block)
     for figure in figures:
         made.setdefault(figure.section, Section(figure.section)).figures.append(figure)

@@ -7,6 +7,7 @@ seeds are compared, else two independent samples.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,10 @@ COMPARE = register(
 )
 
 
+def _verdict_of(side: str, row: Row) -> str:
+    return row[f"verdict_{side}"] or "not there"
+
+
 EFFECTS = register(
     TableSpec(
         "compare_ablation",
@@ -91,7 +96,7 @@ EFFECTS = register(
                     f"verdict_{side}",
                     "verdict",
                     terminal=f"verdict in {side.upper()}",
-                    text=lambda row, side=side: row[f"verdict_{side}"] or "not there",
+                    text=partial(_verdict_of, side),
                 )
                 for side in "ab"
             ),
