@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from core.component import Component
 
@@ -14,6 +14,12 @@ class Level(Component):
     name: str = Field(min_length=1)
     settings: dict[str, Any] = {}
 
+    @field_validator("name", mode="before")
+    @classmethod
+    def _as_text(cls, value: object) -> object:
+        """A number is a name too: YAML reads `name: 0.9` as one."""
+        return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
 
 class Factor(Component):
     name: str = Field(min_length=1)
@@ -23,16 +29,6 @@ class Factor(Component):
     def of(cls, name: str, levels: Mapping[str, Mapping[str, Any]]) -> Self:
         """`Factor.of("momentum", {"off": {}, "0.9": {"optimizer.momentum": 0.9}})`."""
         return cls(name=name, levels=tuple(Level(name=key, settings=dict(value)) for key, value in levels.items()))
-
-    @classmethod
-    def switch(cls, name: str, settings: Mapping[str, Any]) -> Self:
-        """Two levels: off, which changes nothing, and on, with these settings."""
-        return cls.of(name, {"off": {}, "on": settings})
-
-    @classmethod
-    def values(cls, name: str, key: str, *values: Any) -> Self:
-        """A level for each value of one setting, named by it."""
-        return cls.of(name, {str(value): {key: value} for value in values})
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

@@ -233,7 +233,7 @@ def read_yaml(path: Path) -> Any:
         raise StudyError([f"{path}: cannot be read: {error}"]) from None
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """A YAML 1.2 loader: 1e-3 is a number, and off, on, yes and no are strings, as levels are named so."""
 
     yaml_implicit_resolvers = {

@@ -18,9 +18,10 @@ from benchmarks import __main__ as program
 from benchmarks import epoch, fuse, overhead, photos, report, report_peer, study, study_peers
 from benchmarks.measure import apart, compare, summary
 from benchmarks.overhead import Run
+from search_spaces.registry import STUDIES
 from search_spaces.spaces import Number
-from search_spaces.studies.folder import SEARCH
 
+SEARCH = STUDIES["folder/search"]
 FIELDS = {"name", "ratio", "peer", "runs", "median_ours", "median_peer", "spread", "threads", "load"}
 
 
