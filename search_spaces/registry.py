@@ -7,8 +7,15 @@ from pathlib import Path
 from search_spaces.study import AnyStudy, read_study
 
 FOLDER = Path(__file__).parent / "studies"
-ORDER = ("digits", "faces", "landmarks", "animals", "expressions", "eurosat", "folder")
-"""of the data sets; searches come last of each"""
+ORDER = (
+    *("digits/long-tail", "digits/search", "faces/class-weights", "faces/loss-weights", "faces/bn-dropout"),
+    *("faces/search", "landmarks/optimizers", "landmarks/schedules", "landmarks/ladder", "landmarks/search"),
+    *("animals/networks", "animals/googlenet-ladder", "animals/resnet-ladder", "animals/stuck", "animals/search"),
+    *("expressions/learning-rate", "expressions/ladder", "expressions/leave-one-out", "expressions/regularizers"),
+    *("expressions/search", "eurosat/optimizers", "eurosat/augmentation-schedule", "eurosat/long-tail"),
+    *("eurosat/search", "folder/ablation", "folder/search"),
+)
+"""in which they are listed; files that it does not name come last"""
 
 
 class Studies(Mapping[str, AnyStudy]):
@@ -28,13 +35,8 @@ class Studies(Mapping[str, AnyStudy]):
 
 @cache
 def _names() -> dict[str, None]:
-    files = [str(file.relative_to(FOLDER).with_suffix("")) for file in sorted(FOLDER.rglob("*.yaml"))]
-    places = {name: place for place, name in enumerate(ORDER)}
-
-    def place(name: str) -> tuple[int, bool]:
-        return places.get(name.partition("/")[0], len(places)), name.endswith("/search")
-
-    return dict.fromkeys(sorted(files, key=place))
+    files = [file.relative_to(FOLDER).with_suffix("").as_posix() for file in sorted(FOLDER.rglob("*.yaml"))]
+    return dict.fromkeys([*(name for name in ORDER if name in files), *files])
 
 
 @cache
