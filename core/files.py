@@ -12,10 +12,7 @@ def rename(temporary: Path, path: Path) -> None:
 
 
 def write_atomically(
-    path: Path,
-    write: Callable[[Path], object],
-    aside: Path | None = None,
-    place: Place = rename,
+    path: Path, write: Callable[[Path], object], aside: Path | None = None, place: Place = rename
 ) -> None:
     """Let `write` fill a temporary file, flush it and `place` it at `path`; on any error `path` stays as it was.
 

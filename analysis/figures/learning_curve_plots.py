@@ -95,9 +95,7 @@ def _panel(table: pd.DataFrame, cells: Sequence[str], label: str, scale: alt.Sca
     pick, y = legend_selection(), alt.Y("mean:Q", title=label, scale=scale, axis=alt.Axis(tickCount=5))
     base = alt.Chart().encode(x=_epochs(), color=colour_by_cell(cells))
     band = base.mark_area(clip=True, aria=False).encode(
-        y=alt.Y("low:Q", title=label, scale=scale),
-        y2=alt.Y2("ci_high:Q"),
-        opacity=opaque_if(pick, BAND, BAND * DIM),
+        y=alt.Y("low:Q", title=label, scale=scale), y2=alt.Y2("ci_high:Q"), opacity=opaque_if(pick, BAND, BAND * DIM)
     )
     line = base.mark_line(strokeWidth=1.6, clip=True, aria=False).encode(y=y, opacity=opaque_if(pick, 1, DIM))
     dots = (

@@ -30,15 +30,7 @@ from analysis.statistics.multiple_comparisons import (
 )
 from analysis.tables.ablation import COMPARED, ROWS, ablation_table
 from analysis.tables.ranking import ranking_table
-from analysis.tables.run_differences import (
-    Run,
-    differences_table,
-    notes,
-    same_configuration,
-    same_data,
-    text_of,
-    whole,
-)
+from analysis.tables.run_differences import Run, differences_table, notes, same_configuration, same_data, text_of, whole
 from analysis.tables.spec import METRIC, TERMINAL_ROWS, Column, Row, TableSpec, interval_column, register
 from core.errors import FaultError
 
@@ -93,10 +85,7 @@ EFFECTS = register(
             *(Column(f"p_holm_{side}", "p", f"p (Holm) {side.upper()}") for side in "ab"),
             *(
                 Column(
-                    f"verdict_{side}",
-                    "verdict",
-                    terminal=f"verdict in {side.upper()}",
-                    text=partial(_verdict_of, side),
+                    f"verdict_{side}", "verdict", terminal=f"verdict in {side.upper()}", text=partial(_verdict_of, side)
                 )
                 for side in "ab"
             ),

@@ -10,17 +10,7 @@ from analysis.records.run_records import Records
 from analysis.statistics.hypothesis_tests import half_width
 from analysis.tables.ablation import cell_summary
 from analysis.tables.formatting import plural
-from analysis.tables.spec import (
-    BROKEN,
-    METRIC,
-    PAGE,
-    PAPER,
-    REFERENCE,
-    Column,
-    TableSpec,
-    interval_column,
-    register,
-)
+from analysis.tables.spec import BROKEN, METRIC, PAGE, PAPER, REFERENCE, Column, TableSpec, interval_column, register
 from core.metrics import maximised
 
 FACTOR = register(

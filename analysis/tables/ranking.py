@@ -18,17 +18,7 @@ from analysis.records.schema import CONFIG_PREFIX, FINISHED, STOPPED
 from analysis.records.search_space import sampled_settings, settings_of
 from analysis.statistics.hypothesis_tests import half_width
 from analysis.tables.formatting import number, reached
-from analysis.tables.spec import (
-    BROKEN,
-    METRIC,
-    PAPER,
-    REFERENCE,
-    Column,
-    Row,
-    TableSpec,
-    interval_column,
-    register,
-)
+from analysis.tables.spec import BROKEN, METRIC, PAPER, REFERENCE, Column, Row, TableSpec, interval_column, register
 from core.metrics import counterpart, maximised, split_of
 
 # After the settings, and only where a trial was stopped; the mean is of the ranked metric at the last epoch reached.

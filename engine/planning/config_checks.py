@@ -47,11 +47,7 @@ def meta_network(config: TrialConfig, info: "DatasetInfo") -> "tuple[nn.Module |
 
 def setting_faults(config: TrialConfig, info: "DatasetInfo") -> list[str]:
     """Settings that contradict each other, or have no effect on these images."""
-    return [
-        *_task_faults(config, info),
-        *_selection_faults(config),
-        *config.augmentation.faults(info.image_shape[0]),
-    ]
+    return [*_task_faults(config, info), *_selection_faults(config), *config.augmentation.faults(info.image_shape[0])]
 
 
 def _task_faults(config: TrialConfig, info: "DatasetInfo") -> list[str]:

@@ -11,10 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from core.errors import PlanError
 from core.metrics import counterpart, maximised
-from engine.planning.config_checks import (
-    metric_faults,
-    varied_faults,
-)
+from engine.planning.config_checks import metric_faults, varied_faults
 from engine.planning.run_options import Options, apply
 from engine.planning.trial_factory import TrialFactory
 from search_spaces.designs import DESIGNS, Cell, Comparison, step_cell
