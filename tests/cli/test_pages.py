@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import ROOT, Cli
 from tests.test_docs import CALL, blocks
 
-pytestmark = pytest.mark.matrix
+pytestmark = [pytest.mark.matrix, pytest.mark.usefixtures("undrawn")]
 NAMES = {
     "STUDY": "digits/long-tail",
     "DIR": ".",
