@@ -35,8 +35,8 @@ HEADINGS = {
     "provenance": "Provenance",
 }
 PAIRED = (
-    "Differences are level − baseline, paired by seed. Intervals are 95 % paired t; p holm is the paired t-test, "
-    "corrected by Holm over the rows; p perm. is the sign-flip permutation test; effect is the difference in standard "
+    "Differences are level − baseline, paired by seed. Intervals are 95 % paired t; p (Holm) is the paired t-test, "
+    "corrected by Holm over the rows; p (perm.) is the sign-flip permutation test; effect is the difference in standard "
     "deviations of the paired differences. Where nothing is clear, two one-sided tests at 5 % say how large a "
     "difference is ruled out, and the number of seeds is an estimate: enough for a paired t-test at 5 % to find a "
     "difference of the size seen so far four times in five."
@@ -119,6 +119,8 @@ def sections(
         if spec.section and len(made_table):
             block = Block(spec.heading, spec.text, _table(name, made_table))
             made.setdefault(spec.section, Section(spec.section)).blocks.append(block)
+    if not records.is_search:
+        made["ablation"].blocks += _ranking(records, tables)
     for figure in figures:
         made.setdefault(figure.section, Section(figure.section)).figures.append(figure)
     for gallery in galleries:
@@ -151,7 +153,7 @@ def _ablation(records: Records, tables: Mapping[str, pd.DataFrame], anchors: Map
         title = f"Every comparison, {title}" if blocks or len(compared) > 1 else title
         blocks.append(Block(title, table=_table(name, tables[name])))
     text = PAIRED if compared or blocks else ""
-    return Section("ablation", text, [*blocks, *_ranking(records, tables)])
+    return Section("ablation", text, blocks)
 
 
 def _ladder(table: pd.DataFrame, ablation: pd.DataFrame) -> HtmlTable:
