@@ -36,8 +36,8 @@ HEADINGS = {
 }
 PAIRED = (
     "Differences are level − baseline, paired by seed. Intervals are 95 % paired t; p (Holm) is the paired t-test, "
-    "corrected by Holm over the rows; p (perm.) is the sign-flip permutation test; effect is the difference in standard "
-    "deviations of the paired differences. Where nothing is clear, two one-sided tests at 5 % say how large a "
+    "corrected by Holm over the rows; p (perm.) is the sign-flip permutation test; effect is the difference in "
+    "standard deviations of the paired differences. Where nothing is clear, two one-sided tests at 5 % say how large a "
     "difference is ruled out, and the number of seeds is an estimate: enough for a paired t-test at 5 % to find a "
     "difference of the size seen so far four times in five."
 )
