@@ -239,6 +239,13 @@ def test_a_page_that_nobody_rewrites_stops_loading_itself(visit, tmp_path):
     assert visit(index).page.locator("#reload").text_content() == ""
 
 
+LOOP = (
+    "(() => { const t = performance.now(); let s = 0; for (let i = 0; i < 5e7; i++) s += i % 7; "
+    "return performance.now() - t; })()"
+)
+"""milliseconds of a loop that takes 60 where nothing else runs: how much slower this machine is now"""
+
+
 @pytest.mark.parametrize("make", ["ablation", "search"])
 @pytest.mark.matrix
 def test_a_study_of_a_thousand_cells_opens_soon(visit, tmp_path, make):
@@ -248,6 +255,7 @@ def test_a_study_of_a_thousand_cells_opens_soon(visit, tmp_path, make):
     index = write_report(runs.write_outcomes(tmp_path, study, cells))
     seen = visit(index)
     timing = json.loads(seen.page.evaluate("JSON.stringify(performance.getEntriesByType('navigation')[0])"))
-    assert timing["domInteractive"] < 3000
-    assert seen.page.evaluate("performance.now()") < 10_000
+    slower = max(1.0, seen.page.evaluate(LOOP) / 60)
+    assert timing["domInteractive"] < 3000 * slower
+    assert seen.page.evaluate("performance.now()") < 10_000 * slower
     assert index.stat().st_size < 6e6
