@@ -13,7 +13,7 @@ from trainables.workloads.digits import DigitsSmallCNN
 class InstantTrial:
     """Stands in for `Trial`: no epoch is due, and its first report holds one epoch and the end."""
 
-    due, device = False, torch.device("cpu")
+    due, device, learner = False, torch.device("cpu"), None
 
     def __init__(self, spec: TrialSpec) -> None:
         self.spec = spec

@@ -112,6 +112,8 @@ class TrialRunner:
 
     def _choose_mode(self, trial: Trial) -> None:
         """Chooses the mode of this trial while none is running; with several lanes, also of all later trials."""
+        if self.wanted == 1 and trial.device.type == "cpu":
+            return
         trials = 1 if self.wanted == 1 else 1 + len(self.queue)
         mode = best_mode(_kind(trial), trials, self.wanted, _measured(trial))
         network, batch = trial.learner.network, trial.config.training.batch_size

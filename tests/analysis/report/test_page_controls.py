@@ -40,7 +40,7 @@ def test_enter_on_a_header_sorts_and_equal_digits_sort_in_full(visit, ablation_p
     table = "[aria-label='Table: Every comparison, test_balanced_accuracy'] table"
     compared = pd.read_parquet(ablation_page.parent / "ablation.parquet")
     heads = seen.page.eval_on_selector_all(f"{table} th", "heads => heads.map(head => head.textContent)")
-    place = heads.index("p holm") + 1
+    place = heads.index("p (Holm)") + 1
     seen.page.locator(f"{table} th:nth-child({place}) button").focus()
     seen.page.keyboard.press("Enter")
     # sort_values puts nulls last, as the page does; both keep the order of equals.

@@ -83,7 +83,8 @@ def assert_hopeless_ones_are_results(run: Path, exploited: bool) -> None:
     ranking = report_tables(records)["ranking"]
     assert len(ranking) == SAMPLES
     first = trials[trials["cell"] == ranking.iloc[0]["cell"]]
-    assert (first["status"] == "finished").all()
+    if (trials["status"] == "finished").any():  # beside diverged ones a scheduler may stop all that are left
+        assert (first["status"] == "finished").all()
     lost = ranking["n_diverged"] > 0
     assert ranking.loc[lost, "mean"].isna().all()
     assert not (lost.cummax() & ~lost & ranking["mean"].notna()).any(), "a diverged one stands above one that trained"
