@@ -21,7 +21,7 @@ from tests.conftest import Cli
 @pytest.mark.matrix
 def test_sigkills_of_the_driver_at_random_moments_lose_nothing(undisturbed: Path, tmp_path: Path) -> None:
     """The long form, `python -m tests.cli.kill_often`, kills 50 times."""
-    figures = kill_often(STUDY, 4, tmp_path / "run", undisturbed, int.from_bytes(os.urandom(4)))
+    figures = kill_often(STUDY, 2, tmp_path / "run", undisturbed, int.from_bytes(os.urandom(4)))
     assert faultless(figures), figures
 
 
