@@ -16,7 +16,7 @@ from core.metrics import maximised
 if TYPE_CHECKING:
     from rich.table import Table
 
-NUMBER_DIGITS, BAND_DIGITS, P_DIGITS = 3, 2, 2  # significant
+P_DIGITS = 2  # significant
 VERDICT_COLOURS = {"better": "green", "worse": "red", "unstable": "yellow"}
 
 
@@ -53,10 +53,10 @@ def _text(column: Column, row: Row) -> str:
         return str(value)
     if column.kind == "p":
         return number(value, P_DIGITS)
+    text = number(value, column.terminal_digits, column.signed)
     if not column.band:
-        return number(value, NUMBER_DIGITS, column.signed)
-    low, high = row["ci_low"], row["ci_high"]
-    return f"{number(value, NUMBER_DIGITS, column.signed)} {interval(low, high, BAND_DIGITS)}".strip()
+        return text
+    return f"{text} {interval(row['ci_low'], row['ci_high'], column.terminal_digits - 1)}".strip()
 
 
 def describe(run_dir: Path) -> list[str]:

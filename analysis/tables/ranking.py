@@ -17,7 +17,7 @@ from analysis.records.run_records import Records
 from analysis.records.schema import CONFIG_PREFIX, FINISHED, STOPPED
 from analysis.records.search_space import sampled_settings, settings_of
 from analysis.statistics.hypothesis_tests import half_width
-from analysis.tables.formatting import number, reached
+from analysis.tables.formatting import DIGITS, number, reached
 from analysis.tables.spec import BROKEN, METRIC, PAPER, REFERENCE, Column, Row, TableSpec, interval_column, register
 from core.metrics import counterpart, maximised, split_of
 
@@ -49,16 +49,26 @@ RANKING = register(
             Column("n", "count", terminal="n"),
             *(replace(column, terminal=column.head) for column in BROKEN),
             METRIC,
-            Column("mean", terminal="mean [95 %]", band=True, text=_mean),
+            Column("mean", terminal="mean [95 %]", terminal_digits=DIGITS, band=True, text=_mean),
             Column("std"),
             *interval_column(),
             Column("min", shown=()),
             Column("max", shown=()),
             Column(
-                "val_mean", head="validation", terminal="validation", when=lambda table: not _is_metric(table, "val")
+                "val_mean",
+                head="validation",
+                terminal="validation",
+                terminal_digits=DIGITS,
+                when=lambda table: not _is_metric(table, "val"),
             ),
             Column("val_std", shown=()),
-            Column("test_mean", head="test", terminal="test", when=lambda table: not _is_metric(table, "test")),
+            Column(
+                "test_mean",
+                head="test",
+                terminal="test",
+                terminal_digits=DIGITS,
+                when=lambda table: not _is_metric(table, "test"),
+            ),
             Column("test_std", shown=()),
             replace(REFERENCE, shown=(PAPER,)),
             Column("note", "text"),

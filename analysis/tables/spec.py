@@ -18,7 +18,6 @@ Kind = Literal["text", "count", "number", "p", "interval", "verdict", "setting",
 """How values are written: an interval from this column to its `upper`, a setting as a configuration has it"""
 DTYPES = {"text": "str", "verdict": "str", "count": "int64", "number": "float64", "p": "float64", "interval": "float64"}
 PAPER, PAGE, TERMINAL = "paper", "page", "terminal"
-EVERYWHERE = (PAPER, PAGE, TERMINAL)
 TERMINAL_ROWS = 40
 
 
@@ -40,7 +39,9 @@ class Column:
     digits: int | None = None
     """decimals on the page; without, those that tell the table's numbers apart"""
     significant: int | None = None
-    """significant digits on the page instead, and in a terminal"""
+    """significant digits on the page instead"""
+    terminal_digits: int = 3
+    """significant digits in a terminal; an interval behind the number has one less"""
     upper: str = ""
     """the column of an interval's upper end"""
     band: bool = False

@@ -95,6 +95,11 @@ def test_the_terminal_shows_difference_interval_and_verdict(tables):
     assert "worse" in line
 
 
+def test_the_terminal_shows_a_rankings_means_with_four_digits_and_their_intervals_with_three(tables):
+    line = next(line for line in printed(tables, "ranking").splitlines() if " baseline " in line)
+    assert "0.8100 [0.785, 0.835]" in line
+
+
 def test_a_ladder_says_what_each_rung_is_against(tmp_path):
     study = runs.study(["0", "1"])
     study["design"] = "ladder"
