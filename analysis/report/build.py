@@ -59,10 +59,11 @@ def make_report(run_dir: Path) -> Report:
     cells = _own_cells(records, search.ranking)
     featured, layers = featured_cells(records, search.ranking), activation_rows(records, run, search.ranking)
     tables |= further_tables(records, run, cells, featured, layers)
-    tables |= registered_tables(ReportData(records, run, tables))
+    data = ReportData(records, run, tables)
+    tables |= registered_tables(data)
     with unchecked():
         figures = report_figures(search, tables, cells, featured, layers)
-        figures += registered_figures(ReportData(records, run, tables))
+        figures += registered_figures(data)
         notes = search_notes(search, tables.get("importance"), run.address)
         text = page(records, tables, figures, galleries(records, run, tables, featured), notes)
     (run.report / manifest.FIGURES).mkdir(parents=True, exist_ok=True)

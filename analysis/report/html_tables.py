@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -42,25 +43,35 @@ More = Mapping[str, Sequence[Mapping[str, Any]]]
 """fields of a `TableCell` by column, one mapping a row"""
 
 
-def html_table(spec: TableSpec, table: pd.DataFrame, more: More | None = None) -> HtmlTable:
-    """A table by its spec; `more` sets further fields of the cells of some columns.
+def html_table(
+    spec: TableSpec, table: pd.DataFrame, more: More | None = None, file: str = "", rows: int | None = None
+) -> HtmlTable:
+    """A table by its spec, or its first `rows`, with a note on how many more are in `file`; `more` sets further fields
+    of the cells of some columns.
 
     Columns whose spec gives no number of digits all have the same number of decimals (`places`).
     """
     columns = spec.shown(table, PAGE)
     scaled = [c.key for c in columns if c.kind in ("number", "interval") and c.digits is None and c.significant is None]
     decimals = places(table[scaled])
-    rows = [[_cell(column, row, decimals) for column in columns] for row in rows_of(table)]
+    shown = table if rows is None else table.head(rows)
+    cells = [[_cell(column, row, decimals) for column in columns] for row in rows_of(shown)]
     for place, column in enumerate(columns):
-        for row, fields in zip(rows, (more or {}).get(column.key, ()), strict=False):
+        for row, fields in zip(cells, (more or {}).get(column.key, ()), strict=False):
             row[place] = row[place]._replace(**fields)
-    return HtmlTable([(column.words(), TEXT if column.is_text() else NUM) for column in columns], rows)
+    left = len(table) - len(cells)
+    note = f"The first {rows} rows; {left} more are in {file}." if left else ""
+    return HtmlTable([(column.words(), _alignment(column)) for column in columns], cells, note)
+
+
+def _alignment(column: Column) -> str:
+    return TEXT if column.is_text() else NUM
 
 
 def _cell(column: Column, row: Row, decimals: int) -> TableCell:
     value = row[column.key]
     text = (column.text and column.text(row)) or _text(column, row, decimals)
-    css = column.css or (TEXT if column.is_text() else NUM)
+    css = column.css or _alignment(column)
     if column.kind == "verdict":
         css = f"verdict {text.replace(' ', '-')}"
     elif column.kind == "count" and not value:
@@ -118,18 +129,9 @@ def known(value: Any) -> float | None:
     return None if value is None or pd.isna(value) else float(value)
 
 
-def capped(table: HtmlTable, file: str, rows: int = TABLE_ROWS) -> HtmlTable:
-    """The table cut to `rows` rows, with a note on how many more are in `file`."""
-    left = len(table.rows) - rows
-    if left <= 0:
-        return table
-    return replace(table, rows=table.rows[:rows], note=f"The first {rows} rows; {left} more are in {file}.")
-
-
 def trials_table(records: Records, metric: str) -> tuple[HtmlTable, dict[str, str]]:
     """The trials of the first cells, up to TRIAL_ROWS without splitting a cell; the anchor of each cell's first row."""
     values = metric_values(records.trials, metric)
-
     spec = TableSpec(
         "trials",
         (
@@ -138,31 +140,35 @@ def trials_table(records: Records, metric: str) -> tuple[HtmlTable, dict[str, st
             Column("status", "text"),
             Column("epochs", digits=0),
             Column("selected_epoch", head="selected", digits=0),
-            Column("value", head=metric),
+            Column("value", head=metric, digits=places(values.to_frame())),
             Column("seconds", digits=1),
         ),
     )
-    kept = [column.key for column in spec.columns]
     anchors: dict[str, str] = {}
-    rows: list[list[TableCell]] = []
+    parts: dict[str, pd.DataFrame] = {}
+    count = 0
     for place, cell in enumerate(records.cells):
         own = records.rows(cell)
-        if len(rows) + len(own) > TRIAL_ROWS:
+        if count + len(own) > TRIAL_ROWS:
             break
         anchors[cell] = f"trials-{place}"
+        parts[cell] = own if records.resolve(cell) == cell else own.head(0)
+        count += len(own) if records.resolve(cell) == cell else 1
+    shown = pd.concat(parts.values()) if parts else records.trials.head(0)
+    made = html_table(spec, shown.assign(value=values.loc[shown.index])[[column.key for column in spec.columns]])
+    left = iter(made.rows)
+    rows: list[list[TableCell]] = []
+    for cell, own in parts.items():
         first = TableCell(cell, id=anchors[cell])
         if records.resolve(cell) != cell:
             rows.append([first, TableCell("", note=f"the trials of {records.resolve(cell)}")])
-            continue
-        for cells in html_table(spec, own.assign(value=values.loc[own.index])[kept]).rows:
+        for cells in islice(left, len(own)):
             cells[2] = cells[2]._replace(kind=TEXT if cells[2].text == FINISHED else "text warn")
             rows.append([first, *cells])
             first = TableCell(cell, "text repeat")
-    left = len(records.cells) - len(anchors)
-    note = f"The trials of {left} more cells are in trials.parquet." if left else ""
-    return HtmlTable(
-        [("cell", TEXT), *((column.words(), TEXT if column.is_text() else NUM) for column in spec.columns)], rows, note
-    ), anchors
+    further = len(records.cells) - len(anchors)
+    note = f"The trials of {further} more cells are in trials.parquet." if further else ""
+    return HtmlTable([("cell", TEXT), *made.heads], rows, note), anchors
 
 
 def per_class(table: pd.DataFrame) -> HtmlTable:

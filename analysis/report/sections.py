@@ -12,7 +12,7 @@ from analysis.figures.gallery import Gallery
 from analysis.figures.theme import Figure
 from analysis.records.columns import rows_of
 from analysis.records.run_records import Records
-from analysis.report.html_tables import RANKING_ROWS, HtmlTable, More, capped, html_table, per_class, trials_table
+from analysis.report.html_tables import RANKING_ROWS, TABLE_ROWS, HtmlTable, More, html_table, per_class, trials_table
 from analysis.report.narrative import pareto_in_words, stopped_early
 from analysis.statistics.hypothesis_tests import half_width
 from analysis.tables.ablation import unclear
@@ -51,7 +51,7 @@ CHANGED_POINTS = (
     "Shares of test examples whose landmarks came closer to the true ones and went farther from them, and how their "
     "error changed, mean over pairs of equal seeds."
 )
-THEIRS = " “Theirs” is the figure of the study’s source, measured there, not here."
+THEIRS = " The source’s figure was measured there, not here."
 
 
 @dataclass(frozen=True)
@@ -158,10 +158,8 @@ def _ablation(records: Records, tables: Mapping[str, pd.DataFrame], anchors: Map
 
 def _ladder(table: pd.DataFrame, ablation: pd.DataFrame) -> HtmlTable:
     """The rungs; a note gives the differences that their unclear comparisons rule out."""
-    rungs, said = (
-        list(table["rung"]),
-        {(row["level"], row["baseline_level"]): unclear(row) for row in rows_of(ablation)},
-    )
+    said = {(row["level"], row["baseline_level"]): unclear(row) for row in rows_of(ablation)}
+    rungs = list(table["rung"])
     others = {BEFORE: [rungs[0], *rungs], FIRST: [rungs[0]] * len(rungs)}
     notes = {
         f"verdict_{over}": [{"note": said.get(pair, "")} for pair in zip(rungs, found, strict=False)]
@@ -170,8 +168,8 @@ def _ladder(table: pd.DataFrame, ablation: pd.DataFrame) -> HtmlTable:
     return _table("ladder", table.assign(half_width=half_width(table["std"], table["n"])), notes)
 
 
-def _table(name: str, table: pd.DataFrame, more: More | None = None) -> HtmlTable:
-    return capped(html_table(spec_of(name), table, more), f"{name}.csv")
+def _table(name: str, table: pd.DataFrame, more: More | None = None, rows: int = TABLE_ROWS) -> HtmlTable:
+    return html_table(spec_of(name), table, more, f"{name}.csv", rows)
 
 
 def _search(records: Records, tables: Mapping[str, pd.DataFrame], notes: Sequence[str]) -> Section:
@@ -181,7 +179,7 @@ def _search(records: Records, tables: Mapping[str, pd.DataFrame], notes: Sequenc
     if "pareto" in tables:
         text = pareto_in_words(tables["pareto"], records.objectives, len(cell_objectives(records)))
         table = tables["pareto"]
-        made = capped(html_table(spec_of("pareto"), table), "pareto.csv", RANKING_ROWS) if len(table) else None
+        made = _table("pareto", table, rows=RANKING_ROWS) if len(table) else None
         section.blocks.append(Block("Pareto front", text, made))
     section.blocks += _ranking(records, tables)
     section.text = " ".join(notes)
@@ -198,7 +196,7 @@ def _ranking(records: Records, tables: Mapping[str, pd.DataFrame]) -> list[Block
         text = f"By {records.metric}, mean over the seeds that finished."
     stopped = stopped_early(records)
     text += f" {stopped}" if stopped else ""
-    return [Block("Ranking", text, capped(html_table(spec_of("ranking"), table), "ranking.csv", RANKING_ROWS))]
+    return [Block("Ranking", text, _table("ranking", table, rows=RANKING_ROWS))]
 
 
 def _not_in_stability(records: Records, table: pd.DataFrame) -> str:
