@@ -5,6 +5,7 @@ from both, so that a new design is one registered class and needs no change else
 """
 
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -39,15 +40,15 @@ class Layout:
     comparisons: tuple[Comparison, ...]
 
 
-class Design:
+class Design(ABC):
     """A design by its `name`. One whose question is "steps" has a new layout after each factor that is `chosen`."""
 
     name: ClassVar[str]
     traits: ClassVar[DesignTraits] = DesignTraits()
 
+    @abstractmethod
     def layout(self, factors: Sequence[Factor], chosen: Sequence[str] = ()) -> Layout:
         """The cells and comparisons of these factors; ValueError if the design does not fit them."""
-        raise NotImplementedError
 
 
 DESIGNS: dict[str, Design] = {}
@@ -85,7 +86,7 @@ class LeaveOneOut(Design):
     name = "leave_one_out"
 
     def layout(self, factors: Sequence[Factor], chosen: Sequence[str] = ()) -> Layout:
-        _need_two_levels("leave_one_out", factors)
+        _need_two_levels(self.name, factors)
         full = [factor.levels[1] for factor in factors]
         cells, comparisons = [_cell("full", factors, full)], []
         for i, factor in enumerate(factors):
@@ -104,7 +105,7 @@ class Ladder(Design):
     traits = DesignTraits("cells", "previous", "rungs")
 
     def layout(self, factors: Sequence[Factor], chosen: Sequence[str] = ()) -> Layout:
-        _need_two_levels("ladder", factors)
+        _need_two_levels(self.name, factors)
         names = ["0 baseline", *(f"{i} + {factor.name}" for i, factor in enumerate(factors, 1))]
         cells, comparisons = [], []
         for rung, name in enumerate(names):
@@ -150,7 +151,7 @@ class Path(Design):
     traits = DesignTraits("cells", "previous", "steps")
 
     def layout(self, factors: Sequence[Factor], chosen: Sequence[str] = ()) -> Layout:
-        _need_two_levels("path", factors)
+        _need_two_levels(self.name, factors)
         by_name = {factor.name: factor for factor in factors}
         on: list[str] = []
         steps = ["0 default"]

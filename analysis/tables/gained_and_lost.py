@@ -6,7 +6,6 @@ that is gained with one seed and lost with another is noise: it counts for the d
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -47,7 +46,7 @@ WHY = register(
     TableSpec(
         "why",
         (
-            *(replace(column, terminal="") for column in COMPARED),
+            *COMPARED,
             Column("n_pairs", "count", "n"),
             Column("examples", "count"),
             Column("gained", css="num strong", significant=3),
@@ -73,7 +72,7 @@ CHANGED = register(
     TableSpec(
         "changed",
         (
-            *(replace(column, terminal="") for column in COMPARED),
+            *COMPARED,
             Column("index", "count"),
             Column("true", "text"),
             Column("turned", "text"),
@@ -124,8 +123,8 @@ def why_and_changed(records: Records, run: RunDirectory) -> tuple[pd.DataFrame, 
             rows.append(row | _points(points))
     why = WHY.frame(rows)
     of_points = any("share_better" in row for row in rows)
-    shared = (*KEYS, "n_pairs", "examples")
-    why = why[[name for name in why if name in shared or (name in POINT_COLUMNS) == of_points]]
+    shared = [*KEYS, "n_pairs", "examples"]
+    why = why[[*shared, *POINT_COLUMNS]] if of_points else why.drop(columns=list(POINT_COLUMNS))
     why.attrs[ROWS] = records.traits.rows
     return why, CHANGED.frame(turned)
 

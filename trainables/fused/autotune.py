@@ -67,11 +67,11 @@ class Measurements:
 
 
 class Probe:
-    """Trains new learners (seeds `first`, `first` + 1, …) in one mode, to time it or to compare its results."""
+    """Trains new learners (seeds 0, 1, …) in one mode, to time it or to compare its results."""
 
-    def __init__(self, kind: TrialKind, mode: ExecutionMode, first: int = 0) -> None:
+    def __init__(self, kind: TrialKind, mode: ExecutionMode) -> None:
         config, dataset, device = kind
-        self.learners = {lane: Learner(config, dataset, first + lane, device) for lane in range(mode.lanes)}
+        self.learners = {lane: Learner(config, dataset, lane, device) for lane in range(mode.lanes)}
         self.program = mode.program(self.learners[0].network)
         for lane, learner in self.learners.items():
             self.program.enter(lane, learner, capture=True)
