@@ -125,7 +125,7 @@ def prepare(dataset: str, write_lists: Path | None, **raw: Any) -> None:
 
 def _asked(study: str, incumbent: str | None, raw: dict[str, Any]) -> "tuple[AnyStudy, Options]":
     """(the study that a command names, or with `incumbent` the ablation of its winner's settings; the options)."""
-    asked, options = study_named(study), parsed_options(raw)
+    asked, options = study_named(study, raw["data_root"]), parsed_options(raw)
     if incumbent is None:
         return asked, options
     from engine.search.winner import around

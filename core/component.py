@@ -26,8 +26,28 @@ class Range:
     log: bool = False
 
 
+@dataclass(frozen=True, init=False)
+class Needs:
+    """Another setting without which one takes no effect, written in its field's annotation.
+
+    `Needs("model.dropout_after")`: it must be on, that is neither false, 0, empty nor null; `Needs(key,
+    values=(…))`: it must have one of these values; of several keys one suffices.
+    """
+
+    keys: tuple[str, ...]
+    values: tuple[object, ...]
+
+    def __init__(self, *keys: str, values: tuple[object, ...] = ()) -> None:
+        object.__setattr__(self, "keys", keys)
+        object.__setattr__(self, "values", values)
+
+    def met(self, value: object) -> bool:
+        return value in self.values if self.values else bool(value)
+
+
 def did_you_mean(value: object, allowed: Iterable[str]) -> str:
     """`allowed: a, b, c; did you mean 'b'?` for an error message; the question only if a name is similar."""
     names = [str(name) for name in allowed]
-    near = get_close_matches(str(value), names, n=1)
-    return f"allowed: {', '.join(names)}" + (f"; did you mean {near[0]!r}?" if near else "")
+    folded = {name.casefold(): name for name in names}
+    near = get_close_matches(str(value).casefold(), folded, n=1)
+    return f"allowed: {', '.join(names)}" + (f"; did you mean {folded[near[0]]!r}?" if near else "")

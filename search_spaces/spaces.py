@@ -88,6 +88,20 @@ class Number(Parameter):
         whole = self.kind == "float" or isinstance(value, int)
         return isinstance(value, int | float) and not isinstance(value, bool) and whole and low <= value <= high
 
+    def never(self, value: Any) -> str | None:
+        """Why a condition on this value cannot hold."""
+        low, high = self.bounds
+        if self.kind == "float":
+            return f"when {self.key} is {value!r}: a range of fractions has no such single value; give it choices"
+        if not self.holds(value):
+            return f"when {self.key} is {value!r}: it never is; allowed: whole numbers from {low:g} to {high:g}"
+        return None
+
+    @property
+    def edges(self) -> tuple[Any, ...]:
+        """The values at which a setting's own bounds would be crossed first."""
+        return tuple(map(self.clipped, self.bounds))
+
     def at(self, share: float) -> Any:
         """The value at `share` (0 … 1) of the range, on its scale."""
         low, high = self.bounds
@@ -124,6 +138,17 @@ class Choice(Parameter):
     def holds(self, value: Any) -> bool:
         """Whether `value` is one of the choices."""
         return self.encode(value) in map(self.encode, self.choices)
+
+    def never(self, value: Any) -> str | None:
+        """Why a condition on this value cannot hold."""
+        if self.holds(value):
+            return None
+        return f"when {self.key} is {value!r}: it never is; {did_you_mean(value, map(str, self.choices))}"
+
+    @property
+    def edges(self) -> tuple[Any, ...]:
+        """All choices."""
+        return self.choices
 
     def at(self, share: float) -> Any:
         """The choice at `share` (0 … 1) of the list."""
@@ -209,15 +234,16 @@ def grid(space: Space) -> Iterator[Settings]:
 
 
 def order_faults(space: Space) -> list[str]:
-    """Faults: parameters before one they depend on, that depend on one outside the space, or that appear twice."""
-    faults, before = [], list[str]()
+    """Faults: parameters before one they depend on, that depend on one outside the space or on a value that it never
+    has, or that appear twice."""
+    faults, before = [], dict[str, Number | Choice]()
     for parameter in space:
         if parameter.key in before:
             faults.append(f"space: {parameter.key} stands twice")
-        faults += [
-            f"space: {parameter.key} depends on {key}, which must stand before it"
-            for key in parameter.when
-            if key not in before
-        ]
-        before.append(parameter.key)
+        for key, values in parameter.when.items():
+            if key not in before:
+                faults.append(f"space: {parameter.key} depends on {key}, which must stand before it")
+            else:
+                faults += [f"space: {parameter.key}: {fault}" for fault in map(before[key].never, values) if fault]
+        before[parameter.key] = parameter
     return faults

@@ -14,6 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from core.component import Component, did_you_mean
 from core.designs import DesignTraits
 from core.errors import FaultError
+from core.metrics import counterpart, split_of
 from search_spaces.designs import DESIGNS, Layout, cells_ahead
 from search_spaces.factors import Factor, Level
 from search_spaces.spaces import AnyParameter, Choice, Number, mutable, order_faults, point_faults, size
@@ -222,7 +223,20 @@ def read_study(path: Path) -> AnyStudy:
     tree = read_yaml(path)
     if not isinstance(tree, dict):
         raise StudyError([f"{path}: a study is a mapping with name, workload, epochs, and factors or space"])
-    return parse_study(tree, str(path))
+    return parse_study(with_one_objective(tree, f"{path}: objectives"), str(path))
+
+
+def with_one_objective(tree: dict[str, Any], where: str) -> dict[str, Any]:
+    """A study's fields, with a single objective made the metric that is ranked and shown; StudyError if both differ."""
+    objectives = tree.get("objectives")
+    if not isinstance(objectives, list) or len(objectives) != 1 or split_of(str(objectives[0]))[0] != "val":
+        return tree
+    metric = tree.get("metric", counterpart(objectives[0], "test"))
+    if counterpart(str(metric), "val") != objectives[0]:
+        raise StudyError(
+            [f"{where}: {objectives[0]} alone is what the search goes by, and metric is {metric!r}; give one of them"]
+        )
+    return {**tree, "objectives": [], "metric": metric}
 
 
 def read_yaml(path: Path) -> Any:

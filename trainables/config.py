@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from core.component import Component, Range, did_you_mean
+from core.component import Component, Needs, Range, did_you_mean
 from core.errors import FaultError
 from datasets.augmentation.settings import Augmentation
 from datasets.registry import DATASETS
@@ -68,10 +68,13 @@ class Selection(Component):
 
     rule: Literal["best", "last", "epoch"] = "best"
     """the best epoch by `metric`, the last one, or the one numbered `epoch`"""
-    metric: Literal["val_reference", "val_loss", "val_ce", "val_accuracy", "val_balanced_accuracy"] = "val_reference"
-    """of `rule: best`"""
-    epoch: int = Field(0, ge=0)
-    """of `rule: epoch`, counted from 1"""
+    metric: Annotated[
+        Literal["val_reference", "val_loss", "val_ce", "val_accuracy", "val_balanced_accuracy"],
+        Needs("selection.rule", values=("best",)),
+    ] = "val_reference"
+    """what `rule: best` goes by"""
+    epoch: Annotated[int, Field(ge=0), Needs("selection.rule", values=("epoch",))] = 0
+    """the number of that epoch, counted from 1"""
 
 
 def _as_text(value: object) -> object:
@@ -127,15 +130,11 @@ def resolve(*layers: Mapping[str, Any]) -> TrialConfig:
     A layer that chooses another component (`optimizer.name: adam`) keeps the earlier settings which that component also
     has and drops the others (a momentum); a setting of that same layer that it lacks is an error.
     """
-    tree: dict[str, Any] = {kind: {} for kind in TrialConfig.model_fields if kind not in SINGLE}
-    faults: list[str] = []
+    settings: dict[str, Any] = {}
     for layer in (DEFAULTS, *layers):
-        for kind, registry in KINDS.items():
-            chosen = registry.get(str(layer.get(f"{kind}.name")))
-            if chosen and layer[f"{kind}.name"] != tree[kind].get("name"):
-                tree[kind] = {key: value for key, value in tree[kind].items() if key in chosen.model_fields}
-        for key, value in layer.items():
-            faults += _assign(tree, key, value)
+        settings = laid_over(settings, layer)
+    tree: dict[str, Any] = {kind: {} for kind in TrialConfig.model_fields if kind not in SINGLE}
+    faults = [fault for key, value in settings.items() for fault in _assign(tree, key, value)]
     try:
         config = from_tree(tree)
     except ConfigError as error:
@@ -143,6 +142,17 @@ def resolve(*layers: Mapping[str, Any]) -> TrialConfig:
     if faults:
         raise ConfigError(faults)
     return config
+
+
+def laid_over(below: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
+    """The dotted settings of a layer over those below it, without what a component that it chooses does not have."""
+    kept = {key: value for key, value in below.items() if key not in layer}
+    for kind, registry in KINDS.items():
+        chosen = registry.get(str(layer.get(f"{kind}.name")))
+        if chosen and layer[f"{kind}.name"] != below.get(f"{kind}.name"):
+            has = {f"{kind}.{name}" for name in chosen.model_fields}
+            kept = {k: v for k, v in kept.items() if not k.startswith(f"{kind}.") or ".".join(k.split(".")[:2]) in has}
+    return {**kept, **layer}
 
 
 def from_tree(tree: Mapping[str, Any]) -> TrialConfig:
@@ -175,6 +185,14 @@ def domain(key: str, component: str | None = None) -> Range | None:
             if found:
                 return found[0]
     return None
+
+
+def needed_by(key: str) -> set[str]:
+    """The settings without which a dotted setting takes no effect, in any component that has it."""
+    kind, _, rest = key.partition(".")
+    name = rest.partition(".")[0]
+    fields = [owner.model_fields[name] for owner in _owners(kind) if name in owner.model_fields]
+    return {other for field in fields for item in field.metadata if isinstance(item, Needs) for other in item.keys}
 
 
 def _owners(kind: str) -> list[type[Component]]:

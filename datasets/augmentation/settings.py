@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from core.component import Component, Range
+from core.component import Component, Needs, Range
 
 Pairs = Sequence[tuple[int, int]]
 """(left, right) landmarks that change places when an image is mirrored"""
@@ -33,7 +33,7 @@ class Augmentation(Component):
     """up to this share of the width and of the height either way, whole pixels; what is bared becomes black"""
     crop_scale: Pair | None = None
     """share of the area that a crop covers, resized to the whole image again: RandomResizedCrop's `scale`"""
-    crop_ratio: Pair = _RATIO
+    crop_ratio: Annotated[Pair, Needs("augmentation.crop_scale")] = _RATIO
     """width over height of the crop"""
     brightness: Annotated[float, Range(0, 0.8)] = Field(default=0.0, ge=0)
     """multiply by a factor of up to so much above or below 1"""
@@ -50,8 +50,6 @@ class Augmentation(Component):
             raise ValueError(f"crop_scale = {self.crop_scale}: must be 0 < low ≤ high ≤ 1")
         if not 0 < self.crop_ratio[0] <= self.crop_ratio[1]:
             raise ValueError(f"crop_ratio = {self.crop_ratio}: must be 0 < low ≤ high")
-        if self.crop_scale is None and self.crop_ratio != _RATIO:
-            raise ValueError(f"crop_ratio = {self.crop_ratio}: has no effect without crop_scale")
         return self
 
     @property

@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from core.component import Needs
 from core.files import write_text
 from datasets.base import DataError, DatasetSettings, Record, Row, Source
 from datasets.faces.boxes import Box
@@ -48,7 +49,9 @@ class Faces(CropSettings):
     """1 = grey, 3 = RGB"""
     context: float = Field(default=1.0, ge=1, le=4)
     """the stored image covers so many times the box in each axis: what a rotation turns in; 1 = the box alone"""
-    flip_pairs: tuple[IndexPair, ...] = Field(default=(), strict=False)
+    flip_pairs: Annotated[
+        tuple[IndexPair, ...], Field(strict=False), Needs("augmentation.flip", "augmentation.vertical_flip")
+    ] = ()
     """(left, right) landmarks that change places when an image is mirrored; (i, i) states that one keeps its place"""
     eval_rotation: float = Field(default=0.0, ge=0, le=180)
     """evaluate on images that are each turned by a fixed angle of up to so many degrees either way"""

@@ -13,10 +13,12 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 from random import Random
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field, field_validator
 
+from core.component import Needs
 from core.seeds import derive_seed, stable_unit
 from datasets.base import DatasetSettings, Row
 from datasets.faces.boxes import Box, free_boxes, widened
@@ -40,7 +42,7 @@ class CropSettings(DatasetSettings):
 
     widen: float = Field(default=0.25, ge=0, le=4)
     """share of a tight box's width added left and right, and of its height above and below"""
-    negatives: int = Field(default=3, ge=0, le=100)
+    negatives: Annotated[int, Field(ge=0, le=100), Needs("dataset.faces_only", values=(False,))] = 3
     """non-faces a face, at most"""
     faces_only: bool = False
     """leave out non-faces"""

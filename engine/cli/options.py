@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from core import ROOT
-
 if TYPE_CHECKING:
     from engine.planning.run_options import Options
     from search_spaces.study import AnyStudy
@@ -99,6 +97,7 @@ study_options = _all_of(
 
 def given_options(raw: dict[str, Any]) -> dict[str, Any]:
     """The options that were given, in the form of `engine.planning.run_options.Options`."""
+    from engine.planning.paths import anchored
     from trainables.config import parse_value
 
     given = {key: value for key, value in raw.items() if value is not None}
@@ -113,25 +112,33 @@ def given_options(raw: dict[str, Any]) -> dict[str, Any]:
     if "objectives" in given:
         given["objectives"] = tuple(raw["objectives"].split(","))
     if "enqueue" in given:
-        given["enqueue"] = _configurations(Path(raw["enqueue"]))
+        given["enqueue"] = _configurations(Path(raw["enqueue"]), raw.get("data_root"))
     for name in ("data_root", "cache_dir", "reuse_from"):
         if name in given:
             given[name] = _absolute(given[name])
-    path = given["settings"].get("dataset.path")
-    if isinstance(path, str) and not (Path(given.get("data_root", ROOT)) / path).is_dir() and Path(path).is_dir():
-        given["settings"]["dataset.path"] = _absolute(path)  # so that `resume` finds it from any folder
+    given["settings"] = anchored(given["settings"], [Path.cwd()], given.get("data_root"))
+    if "mlflow" in given:
+        given["mlflow"] = _absolute_uri(given["mlflow"])
     return given
 
 
-def _configurations(path: Path) -> tuple[dict[str, Any], ...]:
+def _absolute_uri(uri: str) -> str:
+    """A tracking server's URI, its path absolute if it is a folder or SQLite's file, so that `resume` finds it too."""
+    head, _, path = uri.rpartition("sqlite:///")
+    local = ":" not in uri and uri not in ("none", "databricks")
+    return f"sqlite:///{_absolute(path)}" if not head and path and uri != path else _absolute(uri) if local else uri
+
+
+def _configurations(path: Path, data_root: str | None) -> tuple[dict[str, Any], ...]:
     """The file of `--enqueue`: a list of mappings from setting to value."""
     from core.errors import PlanError
+    from engine.planning.paths import anchored
     from search_spaces.study import read_yaml
 
     found = read_yaml(path)
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
         raise PlanError([f"--enqueue {path}: holds no list of configurations, each a mapping from setting to value"])
-    return tuple(found)
+    return tuple(anchored(found, [path.parent, Path.cwd()], data_root))
 
 
 def _absolute(path: str | Path) -> str:
@@ -160,14 +167,17 @@ def parsed_options(raw: dict[str, Any]) -> "Options":
         raise PlanError(faults) from None
 
 
-def study_named(name: str) -> "AnyStudy":
-    """A study of the registry, or of a YAML file."""
+def study_named(name: str, data_root: str | None) -> "AnyStudy":
+    """A study of the registry, or of a YAML file: relative paths in it are relative to its folder."""
     from core.component import did_you_mean
+    from engine.planning.paths import anchored
     from search_spaces.registry import STUDIES
-    from search_spaces.study import StudyError, read_study
+    from search_spaces.study import StudyError, parse_study, read_study
 
     if name in STUDIES:
         return STUDIES[name]
     if Path(name).suffix in (".yaml", ".yml"):
-        return read_study(Path(name))
+        study = read_study(Path(name))
+        tree = anchored(study.model_dump(mode="json"), [Path(name).parent, Path.cwd()], data_root)
+        return parse_study(tree, name)
     raise StudyError([f"{name}: no such study, and no .yaml file; {did_you_mean(name, STUDIES)}"])

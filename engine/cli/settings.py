@@ -13,7 +13,7 @@ from itertools import pairwise
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from core.component import Component, Range, did_you_mean
+from core.component import Component, Needs, Range, did_you_mean
 from core.errors import PlanError
 from trainables.config import DEFAULTS, KINDS, SINGLE, TrialConfig
 
@@ -97,7 +97,8 @@ def _row(setting: str, owner: type[Component], name: str) -> Row:
     allowed = "; ".join(filter(None, [_bounds(field.metadata), _inner(field.annotation)]))
     default = "`" + json.dumps(field.get_default(), default=str, ensure_ascii=False) + "`"
     what = next((docs[name] for base in owner.__mro__ if name in (docs := _field_docs(base))), "")
-    return (f"`{setting}`", _type(field.annotation), default, allowed, searched, what)
+    needs = "".join(f"; takes effect only with {_need(item)}" for item in field.metadata if isinstance(item, Needs))
+    return (f"`{setting}`", _type(field.annotation), default, allowed, searched, what + needs)
 
 
 def _type(annotation: Any) -> str:
@@ -134,6 +135,11 @@ def _bounds(metadata: Iterable[Any]) -> str:
     # Field's constraints are grouped where they stand inside a type.
     parts = [part for item in metadata for part in (getattr(item, "metadata", None) or [item])]
     return ", ".join(f"{SIGNS[key]} {getattr(part, key):g}" for part in parts for key in SIGNS if hasattr(part, key))
+
+
+def _need(needs: Needs) -> str:
+    values = "".join(f" = {json.dumps(value)}" for value in needs.values)
+    return " or ".join(f"`{key}`{values}" for key in needs.keys)
 
 
 def _range(searched: Range) -> str:

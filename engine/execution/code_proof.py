@@ -62,7 +62,7 @@ def under_known_keys(
                     proofs += _prove(plan.factory, history, record, alike, tell)
         plan.factory.known = {**{content: each.trial for content, each in begun.items()}, **plan.factory.known}
     changed = bool(plan.factory.known)
-    return make_plan(plan.asked, plan.options, plan.directory, plan.factory) if changed else plan, proofs
+    return make_plan(plan.asked, plan.options, plan.directory, plan.factory, counting=()) if changed else plan, proofs
 
 
 def assumed_to_go_on(plan: Plan) -> Plan:

@@ -29,12 +29,14 @@ from engine.runlog.study_file import check_free, claim, hold, read_request, rewr
 from search_spaces.study import AblationStudy, AnyStudy, SearchStudy
 from trainables.config import UNCOUNTED
 
+SHOWN = 3  # cells that a fault names
+
 
 def start(study: AnyStudy, options: Options, directory: Path, command: list[str], console: Console) -> RunDirectory:
     """Plan a study, claim its directory, run it to its end; PlanError, before anything starts, if it cannot run."""
     check_free(directory)
     plan = make_plan(study, options, directory)
-    _refuse_invalid(plan)
+    refuse_invalid(plan)
     with hold(RunDirectory(directory)), joined(plan.options.address, directory):
         plan, proofs = under_known_keys(plan, sources(plan), _teller(console))
         refuse_too_large(plan, remaining_work(plan, History()), History(), concurrency(plan))
@@ -51,8 +53,8 @@ def go_on(directory: Path, given: dict[str, Any], command: list[str], console: C
     run, record = read_request(directory)
     asked, stored = recorded_request(record)
     with hold(run):
-        plan = make_plan(asked, stored.extended(given), directory)
-        _refuse_invalid(plan)
+        plan = make_plan(asked, stored.extended(given), directory, counting=given.get("settings", {}))
+        refuse_invalid(plan)
         plan, proofs = under_known_keys(plan, [directory, *sources(plan)], _teller(console))
         with RunLog(run) as log:
             log.extend(proofs)
@@ -113,9 +115,20 @@ def _teller(console: Console) -> Callable[[str], None]:
     return lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def _refuse_invalid(plan: Plan) -> None:
-    if plan.candidates or (isinstance(plan.study, AblationStudy) and plan.study.path):
+def refuse_invalid(plan: Plan) -> None:
+    """PlanError where cells cannot run: always if the first is one, as others are compared with it."""
+    first = bool(plan.cells and plan.cells[0].invalid)
+    if not first and (plan.candidates or (isinstance(plan.study, AblationStudy) and plan.study.path)):
         return  # a path chooses its steps among the valid cells
-    if plan.invalid and not plan.options.skip_invalid:
-        faults = [f"cell {item.cell.name!r} cannot run: {item.invalid}" for item in plan.invalid]
-        raise PlanError([*faults, "give --skip-invalid to run the others"])
+    if first or (plan.invalid and not plan.options.skip_invalid):
+        cells: dict[str, list[str]] = {}
+        for item in plan.invalid:
+            cells.setdefault(item.invalid or "", []).append(repr(item.cell.name))
+        faults = [f"{_cells(names)} cannot run: {reason}" for reason, names in cells.items()]
+        raise PlanError([*faults, *([] if first else ["give --skip-invalid to run the others"])])
+
+
+def _cells(names: list[str]) -> str:
+    if len(names) == 1:
+        return f"cell {names[0]}"
+    return f"cells {', '.join(names[:SHOWN])}" + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -116,17 +116,17 @@ class Tuning:
         from engine.search.trial_queue import TrialQueue
 
         study, factory, place = self.plan.study, self.plan.factory, self.left.continuations.place
+        say = self.progress.say
         history, root, journal = self.log.history, self.run.root, self.run.root / "optuna.journal"
         queue: TrialQueue
         if not isinstance(study, SearchStudy):
             queue = TrialQueue(self.left.todo)
             if study.is_path:
-                told = self.progress.say, self.progress.replanned
-                queue = PathQueue(self.plan, self.log, self.left.todo, *told)
+                queue = PathQueue(self.plan, self.log, self.left.todo, say, self.progress.replanned)
         elif study.population:
-            queue = Population(factory, study, root, self.log, place, journal)
+            queue = Population(factory, study, root, self.log, place, journal, say)
         else:
-            queue = SearchQueue(factory, study, root, history, place, journal)
+            queue = SearchQueue(factory, study, root, history, place, journal, say)
         queue.keep_only(lambda trial: trial in only if only is not None else trial not in history.enlarged)
         queue.stop_at(pending)
         return queue

@@ -152,6 +152,8 @@ def metric_faults(study: AnyStudy, baseline: TrialConfig) -> list[str]:
             for metric in study.objectives
             if metric not in allowed
         ]
+        if study.objectives == ("seconds",):
+            faults.append("objectives: 'seconds' alone would find the worst network that is fast; add a val_ metric")
     if study.metric.endswith("_loss") and any(key.startswith("loss.") for key in study.varied):
         faults.append(f"metric: {study.metric} is the trained criterion, which this study varies; use test_reference")
     return faults

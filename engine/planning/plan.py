@@ -4,24 +4,23 @@ Nothing here starts Ray. Data sets are decoded (or found in the cache), because 
 and each network is built once on the meta device to check that its layers exist.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from core.errors import PlanError
 from core.metrics import counterpart, maximised
 from engine.planning.config_checks import metric_faults, varied_faults
+from engine.planning.effect_checks import idle_in_ablation
 from engine.planning.run_options import Options, apply
+from engine.planning.search_checks import checked_search
 from engine.planning.trial_factory import TrialFactory
 from search_spaces.designs import DESIGNS, Cell, Comparison, step_cell
-from search_spaces.spaces import random_points
 from search_spaces.study import AblationStudy, AnyStudy, SearchStudy, StudyError
 from trainables.config import UNCOUNTED, ConfigError, TrialConfig
 from trainables.trial.spec import TrialSpec
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -83,10 +82,17 @@ class Plan:
         return self.study.ahead if isinstance(self.study, AblationStudy) and self.candidates else 0
 
 
-def make_plan(study: AnyStudy, options: Options, directory: Path, factory: TrialFactory | None = None) -> Plan:
+def make_plan(
+    study: AnyStudy,
+    options: Options,
+    directory: Path,
+    factory: TrialFactory | None = None,
+    counting: Collection[str] | None = None,
+) -> Plan:
     """The study under these options, to be run in `directory` (absolute); PlanError lists every fault.
 
-    `factory`: that of an earlier plan, if the two differ only in their cells.
+    `factory`: that of an earlier plan, if the two differ only in their cells. `counting`: the settings that must take
+    effect, where a run goes on that was planned before; None: all of the study's.
     """
     asked = study
     try:
@@ -97,12 +103,17 @@ def make_plan(study: AnyStudy, options: Options, directory: Path, factory: Trial
     cells: list[PlannedCell] = []
     comparisons: tuple[Comparison, ...] = ()
     if isinstance(study, SearchStudy):
-        baseline, faults = _checked_search(study, factory)
+        baseline, faults = checked_search(study, factory, counting)
     else:
         layout = study.layout()
         cells, faults = _checked_cells(study, factory, layout.cells)
         baseline, comparisons = cells[0].config, layout.comparisons
-        faults += _path_faults(study, factory, cells) if study.is_path else []
+        resolved = [(item.cell, item.config) for item in cells if item.config]
+        if study.is_path:
+            end, found = _path_end(study, factory, cells)
+            faults, resolved = faults + found, [*resolved, *end]
+        if not faults:
+            faults += idle_in_ablation(study, resolved, counting)
     if baseline is not None:
         faults += metric_faults(study, baseline) + varied_faults(study)
     if isinstance(options.fuse, int) and study.adaptive:
@@ -124,9 +135,10 @@ def make_plan(study: AnyStudy, options: Options, directory: Path, factory: Trial
 def _checked_cells(
     study: AblationStudy, factory: TrialFactory, cells: tuple[Cell, ...]
 ) -> tuple[list[PlannedCell], list[str]]:
-    """(cells, faults of the study): faults of the first cell are the study's, others make only their cell invalid.
+    """(cells, faults of the study): what cannot be built or trained makes only its cell invalid, be it the first.
 
-    Settings that do not resolve are faults of the study in any cell, except in a path's candidates.
+    Settings that do not resolve are faults of the study in any cell, except in a path's candidates; so are data that
+    the first cell cannot read.
     """
     planned: list[PlannedCell] = []
     faults: list[str] = []
@@ -149,7 +161,7 @@ def _checked_cells(
             )
         found = factory.faults(config)
         if found and cell is cells[0]:
-            faults += found
+            faults += factory.data_faults(config)
         identical = names.setdefault(config.model_dump_json(exclude=UNCOUNTED), cell.name)
         planned.append(
             PlannedCell(
@@ -163,36 +175,22 @@ def _checked_cells(
     return planned, faults
 
 
-def _path_faults(study: AblationStudy, factory: TrialFactory, cells: list[PlannedCell]) -> list[str]:
-    """Faults of a path's last cell, where every factor is on, and settings that prevent choosing by validation."""
+def _path_end(
+    study: AblationStudy, factory: TrialFactory, cells: list[PlannedCell]
+) -> tuple[list[tuple[Cell, TrialConfig]], list[str]]:
+    """(the path's last cell, where every factor is on; its faults, and settings that prevent choosing by validation).
+
+    Where the first cell is invalid, so is the last: it is not told twice.
+    """
+    cell = DESIGNS["leave_one_out"].layout(study.factors).cells[0]
     try:
-        end = factory.config(DESIGNS["leave_one_out"].layout(study.factors).cells[0].settings)
-        faults = [f"the end of the path: {fault}" for fault in factory.faults(end)]
+        end = factory.config(cell.settings)
     except ConfigError as error:
-        return [f"the end of the path: {fault}" for fault in error.faults]
+        return [], [f"the end of the path: {fault}" for fault in error.faults]
+    faults = [] if cells[0].invalid else [f"the end of the path: {fault}" for fault in factory.faults(end)]
     if any(config.dataset.train_on_validation for config in (end, *(item.config for item in cells)) if config):
         faults.append("dataset.train_on_validation: true, so validation cannot choose a path's steps; allowed: false")
-    return faults
-
-
-def _checked_search(study: SearchStudy, factory: TrialFactory, draws: int = 64) -> tuple[TrialConfig | None, list[str]]:
-    """Resolve the baseline and `draws` random points, to find wrong keys, bounds and conditions before Ray starts."""
-    faults: list[str] = []
-    try:
-        baseline = factory.config({})
-        faults += factory.faults(baseline)
-    except ConfigError as error:
-        return None, error.faults
-    for point in random_points(study.space, draws):
-        try:
-            config = factory.config(point)
-            if not faults:
-                faults += [f"space: {fault}" for fault in factory.faults(config)]
-        except ConfigError as error:
-            faults += [f"space: {fault}" for fault in error.faults]
-        if faults:
-            break
-    return baseline, faults
+    return [(cell, end)], faults
 
 
 def objective(study: AnyStudy) -> tuple[str, bool]:

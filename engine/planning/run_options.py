@@ -9,9 +9,9 @@ from pydantic import ByteSize, Field, field_validator
 from core.component import Component, did_you_mean
 from search_spaces.designs import DESIGNS
 from search_spaces.factors import Factor, Level
-from search_spaces.study import AblationStudy, AnyStudy, StudyError, parse_study
+from search_spaces.study import AblationStudy, AnyStudy, StudyError, parse_study, with_one_objective
 from search_spaces.trial_schedulers import TRIAL_SCHEDULERS
-from trainables.config import parse_value
+from trainables.config import laid_over, parse_value
 
 UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
@@ -110,13 +110,18 @@ NO_OPTION = {
 
 def apply(study: AnyStudy, options: Options) -> AnyStudy:
     """The study changed by the options; StudyError lists every option that does not fit it."""
+    overriding = {f"--set {key}": key for key in options.settings}
+    if options.epochs is not None and study.kind == "search":  # of an ablation, it shortens every cell
+        overriding["--epochs"] = "training.epochs"
     faults = [
-        f"--set {key}: the study varies it; use --levels or another study"
-        for key in options.settings
-        if key in study.varied
+        f"{option}: the study varies {'it' if option.endswith(varied) else varied}; use "
+        f"{'--levels or ' * (study.kind == 'ablation')}another study"
+        for option, key in overriding.items()
+        for varied in sorted(study.varied)
+        if f"{varied}.".startswith(f"{key}.") or f"{key}.".startswith(f"{varied}.")
     ]
     tree = study.model_dump(mode="json")
-    tree["baseline"] |= options.settings
+    tree["baseline"] = laid_over(tree["baseline"], options.settings)
     for name in ("seeds", "epochs"):
         if (value := getattr(options, name)) is not None:
             tree[name] = value
@@ -131,6 +136,10 @@ def apply(study: AnyStudy, options: Options) -> AnyStudy:
                 faults.append(f"{option}: {study.name} is {NO_OPTION[study.kind]}")
             elif name == "trial_scheduler":
                 faults += _choose_scheduler(tree, value)
+            elif name == "objectives":
+                tree.pop("metric")  # a single objective is the metric
+                tree = with_one_objective({**tree, "objectives": list(value)}, "--objectives")
+                tree.setdefault("metric", study.metric)
             else:
                 tree[name] = value
     if isinstance(study, AblationStudy):

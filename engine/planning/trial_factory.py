@@ -70,21 +70,29 @@ class TrialFactory:
             raise found
         return found
 
-    def faults(self, config: TrialConfig) -> list[str]:
-        """Why this configuration cannot run: faults of its data, network and settings."""
+    def data_faults(self, config: TrialConfig) -> list[str]:
+        """Why this configuration's data cannot be read, or lack the image that it asks for."""
         try:
-            prepared = self.data(config)
+            return inspect_faults(self.study, config, self.data(config).path)
         except DataError as error:
             return error.faults
-        drawn = inspect_faults(self.study, config, prepared.path)
-        return self._network(config, prepared.info)[1] + setting_faults(config, prepared.info) + drawn
+
+    def faults(self, config: TrialConfig) -> list[str]:
+        """Why this configuration cannot run: faults of its data, network and settings."""
+        faults = self.data_faults(config)
+        try:
+            info = self.data(config).info
+        except DataError:
+            return faults
+        return self._network(config, info)[1] + setting_faults(config, info) + faults
 
     def network(self, config: TrialConfig) -> "nn.Module | None":
         """The configuration's network on the meta device, without data; None if it cannot be built."""
         return self._network(config, self.data(config).info)[0]
 
     def _network(self, config: TrialConfig, info: DatasetInfo) -> "tuple[nn.Module | None, list[str]]":
-        key = f"{config.model.model_dump_json()} {config.loss.task} {info.input_shape} {info.classes} {info.n_points}"
+        model = config.model.model_dump_json(exclude={"dropout_rate"})  # by which no layer differs
+        key = f"{model} {config.loss.task} {info.input_shape} {info.classes} {info.n_points}"
         if key not in self._networks:
             self._networks[key] = meta_network(config, info)
         return self._networks[key]

@@ -110,4 +110,4 @@ def longer(plan: Plan, factor: str) -> Plan:
     study = plan.study
     assert isinstance(study, AblationStudy)
     asked = study.model_copy(update={"path": (*study.path, factor), "references": {}})
-    return make_plan(asked, plan.options, plan.directory, plan.factory)
+    return make_plan(asked, plan.options, plan.directory, plan.factory, counting=())

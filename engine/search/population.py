@@ -20,6 +20,7 @@ from engine.search.search_queue import Proposal, SearchQueue
 from search_spaces.spaces import Number, Settings, mutable
 from search_spaces.study import SearchStudy
 from search_spaces.trial_schedulers import PBT
+from trainables.config import ConfigError
 from trainables.schedules import epochs_of
 from trainables.trial.checkpoints import generation_file
 from trainables.trial.spec import TrialSpec
@@ -60,12 +61,13 @@ class Population(SearchQueue):
         log: RunLog,
         place: Callable[[TrialSpec], TrialSpec],
         journal: Path,
+        say: Callable[[str], None],
     ) -> None:
         assert study.population is not None
         self.log, self.settings = log, study.population
         self.ends = boundaries(self.settings, study.epochs)
         self.members: dict[int, dict[str, tuple[TrialSpec, Settings]]] = {}
-        super().__init__(factory, study, directory, log.history, place, journal)
+        super().__init__(factory, study, directory, log.history, place, journal, say)
 
     def refill(self) -> bool:
         """Queue the whole population first, then the next generation of each seed that has completed one."""
@@ -138,10 +140,15 @@ class Population(SearchQueue):
             donor = draws.choice(best)
             spec, point = self.members[seed][donor]
             _, point = segments(spec, point, self.history, self.ends)[-1]
-            point = self._perturbed(point, draws)
-            config = self.factory.config(point).model_dump(mode="json")
+            try:
+                point, config = self._checked(self._perturbed(point, draws))
+            except ConfigError:  # the donor's own settings can be
+                point, config = self._checked(point)
             exploits[trial] = {"donor": donor, "point": point, "config": config}
         self.log.append(event="generation", time=now(), seed=seed, epoch=end, exploits=exploits)
+
+    def _checked(self, point: Settings) -> tuple[Settings, dict[str, Any]]:
+        return point, self.factory.config(point).model_dump(mode="json")
 
     def _perturbed(self, point: Settings, draws: random.Random) -> Settings:
         """The point with each range that may change during training multiplied by a factor, or drawn anew."""

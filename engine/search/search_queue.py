@@ -4,6 +4,7 @@ A configuration is never proposed twice, and a finite space ends when it is exha
 PRUNED at its last step, a diverged or failed one as FAIL, never as a value. All is rebuilt from the log on every start.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
+from core.errors import FaultError
 from engine.planning.plan import objectives
 from engine.planning.trial_factory import TrialFactory
 from engine.runlog.history import History
@@ -36,7 +38,8 @@ class Proposal:
 class SearchQueue(TrialQueue):
     """Queues a run's unfinished trials first, then new proposals until the study has its number of samples.
 
-    `place`: decides where a trial begins (see `Continuations`); `journal`: a file that Optuna's own tools can open.
+    `place`: decides where a trial begins (see `Continuations`); `journal`: a file that Optuna's own tools can open;
+    `say`: tells the user of proposals that cannot be.
     """
 
     def __init__(
@@ -47,8 +50,10 @@ class SearchQueue(TrialQueue):
         history: History,
         place: Callable[[TrialSpec], TrialSpec] = lambda spec: spec,
         journal: Path | None = None,
+        say: Callable[[str], None] = lambda text: None,
     ) -> None:
         super().__init__()
+        self.say = say
         self.factory, self.definition, self.space, self.directory = factory, study, study.space, directory
         self.samples, self.objectives = study.configurations, objectives(study)
         self.history, self.place = history, place
@@ -131,14 +136,17 @@ class SearchQueue(TrialQueue):
         )
 
     def _adopt(self, trial: optuna.Trial) -> bool:
-        """Queue an asked trial as a new cell; returns False if its configuration was proposed before."""
+        """Queue an asked trial as a new cell; returns False if its configuration was proposed before, or cannot be."""
         point = suggest(self.space, trial)
-        cell = self.factory.cell(point)
-        if cell in self.proposals:
-            self.optuna.tell(trial, TrialState.FAIL)
-            return False
-        self._queue(cell, point, self._number(), trial)
-        return True
+        try:
+            cell = self.factory.cell(point)
+            if cell not in self.proposals:
+                self._queue(cell, point, self._number(), trial)
+                return True
+        except FaultError as error:
+            self.say(f"a proposal cannot be and counts as failed: {json.dumps(point)}: {'; '.join(error.faults)}")
+        self.optuna.tell(trial, TrialState.FAIL)
+        return False
 
     def _queue(self, cell: str, point: Settings, number: int, trial: optuna.Trial | None) -> Proposal:
         config = self.factory.config(point)

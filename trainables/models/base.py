@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from core.component import Component, Range
+from core.component import Component, Needs, Range
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,7 +47,7 @@ class Model(Component):
     """layers that a batch norm follows"""
     dropout_after: LayerNames = ()
     """layers that a dropout follows"""
-    dropout_rate: Annotated[float, Field(gt=0, lt=1), Range(0.05, 0.7)] = 0.5
+    dropout_rate: Annotated[float, Field(gt=0, lt=1), Range(0.05, 0.7), Needs("model.dropout_after")] = 0.5
     """probability that a placed dropout zeroes a unit"""
     initial_weights: Literal["default", "truncated_normal"] = "default"
     """the network's own, or a truncated normal distribution"""

@@ -13,7 +13,7 @@ from urllib.request import Request, urlopen
 
 from pydantic import AfterValidator, model_validator
 
-from core.component import did_you_mean
+from core.component import Needs, did_you_mean
 from trainables.models.base import Model
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class PretrainedModel(Model):
 
     pretrained: bool = False
     """start from ImageNet weights: torchvision's, which are downloaded once, or those of `weights_file`"""
-    weights_file: Annotated[dict[str, str], AfterValidator(_local)] = {}
+    weights_file: Annotated[dict[str, str], AfterValidator(_local), Needs("model.pretrained")] = {}
     """local state dicts by architecture, given as `model.weights_file.ARCHITECTURE=FILE`"""
 
     @property

@@ -233,7 +233,7 @@ def test_a_list_is_a_pair_as_configuration_files_write_it() -> None:
         ("crop_scale", (0.0, 1.0)),
         ("crop_scale", (0.5, 0.2)),
         ("crop_scale", (0.5, 1.2)),
-        ("crop_ratio", (0.9, 1.1)),
+        ("crop_ratio", (1.1, 0.9)),
         ("crop_scale", (0.5,)),
         ("rotation", 181.0),
         ("rotation", "30"),

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import PlanError
+from engine.execution.launch import refuse_invalid
 from engine.planning.plan import Plan, make_plan
 from engine.planning.remaining_work import remaining_work
 from engine.planning.run_options import Options
@@ -68,6 +69,13 @@ def test_the_epochs_option_has_the_last_word_over_a_level(tmp_path: Path) -> Non
     assert forced.cells[1].identical_to == "baseline"
 
 
+def test_the_epochs_option_is_refused_where_a_search_varies_the_epochs(tmp_path: Path) -> None:
+    study = SearchStudy(
+        name="s", workload="digits", epochs=2, space=(Number(key="training.epochs", kind="int", low=1, high=4),)
+    )
+    assert faults(study, tmp_path, epochs=3) == ["--epochs: the study varies training.epochs; use another study"]
+
+
 def test_a_cell_whose_network_cannot_be_is_invalid_and_the_others_run(tmp_path: Path) -> None:
     plan = planned(ablation(SITE), tmp_path)
     assert [item.cell.name for item in plan.invalid] == ["site=lost"]
@@ -75,10 +83,24 @@ def test_a_cell_whose_network_cannot_be_is_invalid_and_the_others_run(tmp_path: 
     assert {spec.cell for spec in plan.trials} == {"baseline", "site=conv1"}
 
 
-def test_the_same_fault_in_the_baseline_is_the_studys_own_and_stands_once(tmp_path: Path) -> None:
-    found = faults(ablation(MOMENTUM), tmp_path, settings={"model.bn_after": ["conv7"]})
-    assert len(found) == 1
-    assert "conv7" in found[0]
+def test_a_baseline_that_cannot_be_makes_every_cell_that_shares_it_invalid(tmp_path: Path) -> None:
+    plan = planned(ablation(MOMENTUM), tmp_path, settings={"model.bn_after": ["conv7"]})
+    assert len(plan.invalid) == len(plan.cells) == 3
+    assert all("conv7" in str(item.invalid) for item in plan.cells)
+    assert plan.trials == ()
+
+
+def test_a_baseline_that_cannot_be_leaves_the_cells_that_replace_its_fault(tmp_path: Path) -> None:
+    site = Factor.of("site", {"lost": {"model.bn_after": ["conv7"]}, "conv1": {"model.bn_after": ["conv1"]}})
+    plan = planned(ablation(site), tmp_path)
+    assert [item.cell.name for item in plan.invalid] == ["baseline"]
+    with pytest.raises(PlanError, match="cell 'baseline' cannot run"):
+        refuse_invalid(planned(ablation(site), tmp_path, skip_invalid=True))
+
+
+def test_data_that_cannot_be_read_are_the_studys_fault(tmp_path: Path) -> None:
+    study = ablation(MOMENTUM, workload="folder")
+    assert "no such folder" in faults(study, tmp_path, settings={"dataset.path": "nowhere"})[0]
 
 
 def test_faults_of_levels_name_their_cell(tmp_path: Path) -> None:
@@ -98,7 +120,8 @@ def test_a_metric_that_cannot_answer_is_refused(metric: str, needle: str, tmp_pa
 
 def test_a_fixed_epoch_outside_the_budget_is_refused(tmp_path: Path) -> None:
     settings = {"selection.rule": "epoch", "selection.epoch": 9}
-    assert "outside 1 … 2" in faults(ablation(MOMENTUM), tmp_path, settings=settings)[0]
+    plan = planned(ablation(MOMENTUM), tmp_path, settings=settings)
+    assert all("outside 1 … 2" in str(item.invalid) for item in plan.cells)
 
 
 def test_an_unknown_workload_names_the_nearest(tmp_path: Path) -> None:

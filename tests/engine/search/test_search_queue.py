@@ -175,3 +175,40 @@ def test_a_search_that_is_killed_amid_its_bundles_goes_on_to_the_same_configurat
     resumed = drawn(sampler(study, tmp_path, log_of(begun, {})))
     assert [spec_of(config)["trial"] for config in resumed[:4]] == [spec_of(config)["trial"] for config in begun]
     assert {spec_of(config)["cell"] for config in resumed} == whole
+
+
+IMPOSSIBLE = SearchStudy(  # half of its points ask for Nesterov's momentum without any
+    name="impossible",
+    workload="digits",
+    epochs=1,
+    samples=6,
+    space=(
+        Number(key="optimizer.lr"),
+        Choice(key="optimizer.momentum", choices=(0.0, 0.9)),
+        Choice(key="optimizer.nesterov", choices=(False, True)),
+    ),
+)
+
+
+@pytest.mark.parametrize("name", ["tpe", "random", "qmc"])
+def test_a_proposal_that_cannot_be_fails_alone_and_the_search_goes_on(name: str, tmp_path: Path) -> None:
+    study, said = IMPOSSIBLE.model_copy(update={"sampler": name, "samples": 12}), list[str]()
+    queue = SearchQueue(TrialFactory(study, Options()), study, tmp_path, History.read([]), say=said.append)
+    points = [item_of(config)["point"] for config in drawn(queue)]
+    assert len(points) == 12
+    assert not any(point["optimizer.nesterov"] and not point["optimizer.momentum"] for point in points)
+    assert said
+    assert all("cannot be and counts as failed" in text and "needs a momentum above 0" in text for text in said)
+    states = [trial.state for trial in queue.optuna.study.trials]
+    assert states.count(State.FAIL) == len(said) or name == "qmc"
+
+
+def test_a_finite_space_of_which_some_points_cannot_be_ends_with_the_others(tmp_path: Path) -> None:
+    study = IMPOSSIBLE.model_copy(update={"space": IMPOSSIBLE.space[1:], "sampler": "grid", "samples": 40})
+    assert len(drawn(sampler(study, tmp_path))) == 3
+
+
+def test_a_space_of_which_no_point_can_be_ends_without_a_trial(tmp_path: Path) -> None:
+    wrong = (Number(key="optimizer.momentum", low=1.5, high=2.0),)
+    study = IMPOSSIBLE.model_copy(update={"space": wrong, "sampler": "random"})
+    assert drawn(sampler(study, tmp_path)) == []

@@ -1,0 +1,34 @@
+"""Paths in a study's settings, made absolute when they are read, so that `resume` finds them from any folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+FOLDER, WEIGHTS = "dataset.path", "model.weights_file"
+
+
+def anchored(node: Any, folders: Sequence[Path], data_root: str | None) -> Any:
+    """A study's plain data, or a part of it, with the relative paths among its settings below one of the `folders`: the
+    first that holds them, else the first of all.
+
+    A data set's folder stays relative where it lies below the data root, or in none of the folders.
+    """
+    if isinstance(node, list | tuple):
+        return type(node)(anchored(item, folders, data_root) for item in node)
+    if not isinstance(node, dict):
+        return node
+    if node.get("key") == FOLDER and isinstance(node.get("choices"), list | tuple):
+        return {**node, "choices": [_path(FOLDER, choice, folders, data_root) for choice in node["choices"]]}
+    return {key: _path(key, value, folders, data_root) for key, value in node.items()}
+
+
+def _path(key: str, value: Any, folders: Sequence[Path], data_root: str | None) -> Any:
+    if key == WEIGHTS and isinstance(value, dict):
+        return {name: _path(f"{key}.{name}", file, folders, data_root) for name, file in value.items()}
+    if not isinstance(value, str) or not value or not (key == FOLDER or key.startswith(f"{WEIGHTS}.")):
+        return anchored(value, folders, data_root)
+    places = [folder / Path(value).expanduser() for folder in folders]
+    found = next((place for place in places if place.exists()), None)
+    if key == FOLDER and (found is None or (data_root is not None and (Path(data_root) / value).is_dir())):
+        return value
+    return str((found or places[0]).resolve())

@@ -1,0 +1,59 @@
+"""Checks a search before Ray starts: every bound, every choice and every condition of its space."""
+
+from collections.abc import Collection
+
+from engine.planning.effect_checks import idle_in_search
+from engine.planning.trial_factory import TrialFactory
+from search_spaces.space_edges import edge_points
+from search_spaces.spaces import Settings, random_points
+from search_spaces.study import SearchStudy
+from trainables.config import ConfigError, TrialConfig
+
+DRAWS = 64
+Point = tuple[str, Settings, TrialConfig]
+
+
+def checked_search(
+    study: SearchStudy, factory: TrialFactory, counting: Collection[str] | None
+) -> tuple[TrialConfig | None, list[str]]:
+    """(the baseline's configuration, faults): of the baseline, else of the space at its edges and at random points.
+
+    The edges are exact: each is a proposal that the search may make. The random points find what only the meeting of
+    settings makes impossible.
+    """
+    try:
+        baseline = factory.config({})
+    except ConfigError as error:
+        return None, error.faults
+    if faults := factory.faults(baseline):
+        return baseline, faults
+    edges, faults = resolved_edges(study, factory)
+    drawn, wrong = _resolved([("", point) for point in random_points(study.space, DRAWS)], factory)
+    faults = faults or wrong or idle_in_search(study, baseline, edges, counting)
+    for _, _, config in [] if faults else [*edges, *drawn]:
+        if found := factory.faults(config):
+            return baseline, [f"space: {fault}" for fault in found]
+    return baseline, faults
+
+
+def resolved_edges(study: SearchStudy, factory: TrialFactory) -> tuple[list[Point], list[str]]:
+    """(the parameter, the point and the configuration of every edge of the space, what is wrong with others)."""
+    edges = list(edge_points(study.space))
+    never = {parameter.key for parameter in study.space} - {key for key, _ in edges}
+    faults = [f"space: {key}: the conditions of its `when` never hold together" for key in sorted(never)]
+    resolved, wrong = _resolved(edges, factory)
+    return resolved, faults + wrong
+
+
+def _resolved(points: list[tuple[str, Settings]], factory: TrialFactory) -> tuple[list[Point], list[str]]:
+    """(points with their configurations, what is wrong with the others: each setting's each kind of fault once)."""
+    found, faults = [], dict[str, str]()
+    for key, point in points:
+        try:
+            found.append((key, point, factory.config(point)))
+        except ConfigError as error:
+            for fault in error.faults:
+                component = f"{fault.partition('.')[0]}.name"
+                where = f", where {component} is {point[component]!r}" if component in point else ""
+                faults.setdefault(fault.partition(" (")[0], f"space: {fault}{where}")
+    return found, list(faults.values())
