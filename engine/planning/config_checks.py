@@ -45,6 +45,16 @@ def meta_network(config: TrialConfig, info: "DatasetInfo") -> "tuple[nn.Module |
     return network, []
 
 
+def batch_norm_faults(network: "nn.Module | None", info: "DatasetInfo") -> list[str]:
+    """A training split too small for a batch norm, which takes its statistics over a batch."""
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    held = sum(info.counts["train"])
+    if held > 1 or network is None or not any(isinstance(module, _BatchNorm) for module in network.modules()):
+        return []
+    return [f"the training split of {info.name} holds {held} image: a batch norm needs two and more in a batch"]
+
+
 def setting_faults(config: TrialConfig, info: "DatasetInfo") -> list[str]:
     """Settings that contradict each other, or have no effect on these images."""
     return [*_task_faults(config, info), *_selection_faults(config), *config.augmentation.faults(info.image_shape[0])]

@@ -11,7 +11,7 @@ from core.component import did_you_mean
 from core.errors import PlanError
 from datasets.base import DataError, DatasetInfo
 from datasets.cache.cache import Prepared, prepare
-from engine.planning.config_checks import draws, inspect_faults, meta_network, setting_faults
+from engine.planning.config_checks import batch_norm_faults, draws, inspect_faults, meta_network, setting_faults
 from engine.planning.run_options import Options
 from search_spaces.study import AnyStudy
 from trainables.config import TrialConfig, resolve
@@ -84,7 +84,8 @@ class TrialFactory:
             info = self.data(config).info
         except DataError:
             return faults
-        return self._network(config, info)[1] + setting_faults(config, info) + faults
+        network, unbuilt = self._network(config, info)
+        return unbuilt + batch_norm_faults(network, info) + setting_faults(config, info) + faults
 
     def network(self, config: TrialConfig) -> "nn.Module | None":
         """The configuration's network on the meta device, without data; None if it cannot be built."""

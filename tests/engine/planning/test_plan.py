@@ -32,6 +32,7 @@ def faults(study: AnyStudy, tmp_path: Path, **options: object) -> list[str]:
 
 
 MOMENTUM = Factor.of("momentum", {"off": {}, "0.5": {"optimizer.momentum": 0.5}, "0.9": {"optimizer.momentum": 0.9}})
+BN = {"model.bn_after": ["conv1"]}
 SITE = Factor.of("site", {"none": {}, "conv1": {"model.bn_after": ["conv1"]}, "lost": {"model.bn_after": ["conv7"]}})
 
 
@@ -96,6 +97,14 @@ def test_a_baseline_that_cannot_be_leaves_the_cells_that_replace_its_fault(tmp_p
     assert [item.cell.name for item in plan.invalid] == ["baseline"]
     with pytest.raises(PlanError, match="cell 'baseline' cannot run"):
         refuse_invalid(planned(ablation(site), tmp_path, skip_invalid=True))
+
+
+def test_one_training_image_is_too_few_for_a_batch_norm_alone(tmp_path: Path) -> None:
+    one = {"dataset.limit_train": 1}
+    plan = planned(ablation(SITE), tmp_path, settings=one)
+    assert [item.cell.name for item in plan.invalid] == ["site=conv1", "site=lost"]
+    assert "batch norm needs two" in str(plan.cells[1].invalid)
+    assert not planned(ablation(MOMENTUM), tmp_path, settings={"dataset.limit_train": 2, **BN}).invalid
 
 
 def test_data_that_cannot_be_read_are_the_studys_fault(tmp_path: Path) -> None:
