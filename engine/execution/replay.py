@@ -15,7 +15,7 @@ from engine.planning.study_record import recorded_request
 from engine.planning.trial_factory import TrialFactory
 from engine.runlog.history import History
 from engine.runlog.study_file import read_request
-from engine.search.population import boundaries, segments
+from engine.search.generations import boundaries, segments
 from trainables.config import from_tree
 from trainables.trial.checkpoints import generation_file
 from trainables.trial.processor import computer

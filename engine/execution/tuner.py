@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from engine.execution.ray_callback import RunLogCallback
     from engine.execution.time_budget import TimeBudget
     from engine.execution.trial_schedulers import LoggedScheduler
-from engine.search.trial_queue import TrialQueue
+    from engine.search.trial_queue import TrialQueue
 
 RETRIES = 3  # of a trial whose process was lost; exceptions inside a trial are not retried
 LARGER = 2.0  # times the resources, for the second try of a trial that ran out of memory

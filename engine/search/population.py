@@ -7,47 +7,20 @@ so a killed search continues with the same population, and `rerun` can replay a 
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from core.seeds import derive_seed
 from engine.planning.plan import objective
 from engine.planning.trial_factory import TrialFactory
-from engine.runlog.history import History
 from engine.runlog.run_log import RunLog, now
+from engine.search.generations import boundaries, segments
 from engine.search.search_queue import Proposal, SearchQueue
 from search_spaces.spaces import Number, Settings, mutable
 from search_spaces.study import SearchStudy
-from search_spaces.trial_schedulers import PBT
 from trainables.config import ConfigError
-from trainables.schedules import epochs_of
 from trainables.trial.checkpoints import generation_file
 from trainables.trial.spec import TrialSpec
-
-
-def boundaries(settings: PBT, epochs: int) -> list[int]:
-    """Epochs after which a generation ends; the last is the budget's."""
-    interval = epochs_of(settings.interval, epochs)
-    return [*range(interval, epochs, interval), epochs]
-
-
-def segments(
-    spec: TrialSpec, point: Settings, history: History, ends: Sequence[int]
-) -> list[tuple[TrialSpec, Settings]]:
-    """A member's trial as segments, up to the last decided generation: each begins where the one before paused."""
-    parts, begins, donor = [], 0, None
-    for end in ends:
-        last = end == ends[-1]
-        until = None if last else end
-        segment = replace(spec.segment, begins=begins, donor=donor, until=until, pause=not last)
-        parts.append((replace(spec, segment=segment), point))
-        if last or (spec.seed, end) not in history.generations:
-            break
-        begins, donor = end, None
-        if taken := history.generations[spec.seed, end].get(spec.trial):
-            spec, point, donor = replace(spec, config=taken["config"]), taken["point"], taken["donor"]
-    return parts
 
 
 class Population(SearchQueue):
