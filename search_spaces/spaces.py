@@ -10,10 +10,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from core.component import Component, did_you_mean
-from trainables.config import domain
+from trainables.config import domain, types_of
 
 if TYPE_CHECKING:
     import optuna
@@ -21,12 +21,17 @@ if TYPE_CHECKING:
 Settings = dict[str, Any]
 
 
+def _as_values(value: object) -> object:
+    return value if isinstance(value, list | tuple) else [value]
+
+
 class Parameter(Component):
     """One dotted setting that a search varies; `when` names the values other parameters must have for it to exist."""
 
     key: str
-    # not strict, so that a list is taken for the tuple: `Number` has a validator before the fields are checked
-    when: dict[str, Annotated[tuple[Any, ...], Field(strict=False)]] = {}
+    # not strict, so that a list is taken for the tuple: validators before it hand it a list, not JSON
+    when: dict[str, Annotated[tuple[Any, ...], Field(strict=False), BeforeValidator(_as_values)]] = {}
+    """one value, or a list of them"""
 
     def active(self, chosen: Mapping[str, Any]) -> bool:
         return all(key in chosen and chosen[key] in values for key, values in self.when.items())
@@ -130,6 +135,21 @@ class Choice(Parameter):
         return self.choices[min(len(self.choices) - 1, int(share * len(self.choices)))]
 
 
+def with_kind(parameter: Any) -> Any:
+    """A parameter as a study's file holds it; one without `kind` gets the one that its other fields mean.
+
+    `int` is for whole bounds of a setting that takes whole numbers, whose field's range counts where there are none.
+    """
+    if not isinstance(parameter, dict) or "kind" in parameter:
+        return parameter
+    key, low, high = (parameter.get(name) for name in ("key", "low", "high"))
+    if low is None and high is None and (found := domain(str(key))):
+        low, high = found.low, found.high
+    whole = all(isinstance(bound, int) or (isinstance(bound, float) and bound.is_integer()) for bound in (low, high))
+    kind = "choice" if "choices" in parameter else "int" if whole and types_of(str(key)) == {int} else "float"
+    return {"kind": kind, **parameter}
+
+
 AnyParameter = Annotated[Number | Choice, Field(discriminator="kind")]
 Space = Sequence[Number | Choice]
 
@@ -220,4 +240,27 @@ def order_faults(space: Space) -> list[str]:
             if key not in before
         ]
         before.append(parameter.key)
+    return faults
+
+
+def condition_faults(space: Space) -> list[str]:
+    """Conditions that never hold: a `when` that names a value which the other parameter never has."""
+    known = {parameter.key: parameter for parameter in space}
+    faults = []
+    for parameter in space:
+        for key, values in parameter.when.items():
+            other = known.get(key)
+            if not values:
+                faults.append(f"space: {parameter.key}: when {key} names no value, so that it never holds")
+            for value in values if other else ():
+                if isinstance(other, Choice) and value not in other.choices:
+                    faults.append(
+                        f"space: {parameter.key}: when {key} is {json.dumps(value)}, which is none of its choices; "
+                        f"allowed: {', '.join(map(json.dumps, other.choices))}"
+                    )
+                elif isinstance(other, Number) and not other.holds(value):
+                    faults.append(
+                        f"space: {parameter.key}: when {key} is {json.dumps(value)}, which is outside of its range "
+                        f"{other.low} … {other.high}"
+                    )
     return faults

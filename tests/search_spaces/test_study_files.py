@@ -37,6 +37,11 @@ space:
 epochs: 3
 """
 
+FOREIGN = re.compile(
+    "Input should|[Vv]alid (integer|number|string)|Extra inputs|Field required|discriminator|[Pp]ydantic|"
+    "tag:yaml|constructor|Value error|at least 1 item|Tuple"
+)  # words of libraries
+
 
 def written(tmp_path: Path, text: str) -> Path:
     file = tmp_path / "study.yaml"
@@ -45,12 +50,22 @@ def written(tmp_path: Path, text: str) -> Path:
 
 
 def faults(tmp_path: Path, text: str) -> list[str]:
-    """What is wrong, without the file's name, which every fault begins with."""
+    """What is wrong, without the file's name and the line, which every fault begins with."""
+    return [fault for _, fault in located(tmp_path, text)]
+
+
+def located(tmp_path: Path, text: str) -> list[tuple[int, str]]:
+    """(line, what is wrong) of each fault; none of them is in pydantic's or the parser's words."""
     file = written(tmp_path, text)
     with pytest.raises(StudyError) as caught:
         read_study(file)
-    assert all(fault.startswith(f"{file}: ") for fault in caught.value.faults)
-    return [fault.removeprefix(f"{file}: ") for fault in caught.value.faults]
+    found = []
+    for fault in caught.value.faults:
+        match = re.fullmatch(rf"{re.escape(str(file))}: line (\d+): (.*)", fault)
+        assert match, fault
+        assert not FOREIGN.search(match[2]), fault
+        found.append((int(match[1]), match[2]))
+    return found
 
 
 def changed(text: str, **changes: Any) -> str:
@@ -83,7 +98,10 @@ def test_a_search_is_read_as_it_is_written(tmp_path: Path) -> None:
         ("+2.5e3", 2500.0),
         (".5e1", 5.0),
         ("1.e2", 100.0),
-        ("1_000", 1000),
+        ("010", 10),
+        ("0x1F", 31),
+        ("0o17", 15),
+        (".001", 0.001),
     ],
 )
 def test_numbers_are_numbers_however_they_are_written(text: str, value: float, tmp_path: Path) -> None:
@@ -92,7 +110,9 @@ def test_numbers_are_numbers_however_they_are_written(text: str, value: float, t
     assert not isinstance(study.baseline["optimizer.lr"], str)
 
 
-@pytest.mark.parametrize("text", ["e5", "1e", "resnet18", "3e-4x", "'1e-3'"])
+@pytest.mark.parametrize(
+    "text", ["e5", "1e", "resnet18", "3e-4x", "'1e-3'", "2:1", "1_000", "2024-05-01", "=", "0b1", ".inf"]
+)
 def test_what_only_looks_like_a_number_stays_text(text: str, tmp_path: Path) -> None:
     study = read_study(written(tmp_path, ABLATION.replace("1e-3", text)))
     assert study.baseline["optimizer.lr"] == text.strip("'")
@@ -134,14 +154,14 @@ def test_an_unknown_field_is_named_with_the_nearest(text: str, old: str, new: st
     ("changes", "fault"),
     [
         ({"design": "factrial"}, "design 'factrial' is unknown; allowed: .*did you mean 'factorial'"),
-        ({"epochs": 0}, "epochs: .*greater than or equal to 1"),
-        ({"epochs": "3"}, "epochs: .*valid integer"),
-        ({"seeds": True}, "seeds: .*valid integer"),
-        ({"factors": []}, "factors: .*at least 1 item"),
-        ({"workload": None}, "workload: .*valid string"),
+        ({"epochs": 0}, r"epochs: 0 is out of range; allowed: 1 and more"),
+        ({"epochs": "3"}, "epochs: takes a whole number .got '3'"),
+        ({"seeds": True}, "seeds: takes a whole number .got true"),
+        ({"factors": []}, "factors: is empty"),
+        ({"workload": None}, "workload: takes text .got null"),
         ({"references": {"momentum=0,9": "97 %"}}, "references name no cell: momentum=0,9; .*mean 'momentum=0.9'"),
-        ({"kind": "grid"}, ".*'grid'.*'ablation', 'search'"),
-        ({"first_seed": -1}, "first_seed: .*greater than or equal to 0"),
+        ({"kind": "grid"}, "kind: 'grid' is unknown; allowed: ablation, search"),
+        ({"first_seed": -1}, "first_seed: -1 is out of range; allowed: 0 and more"),
         ({"path": ["momentum"]}, "path: belongs to design path, and the design is one_at_a_time"),
         ({"design": "path", "path": ["momentm"]}, "path: 'momentm' is no factor; .*did you mean 'momentum'"),
         ({"design": "path", "path": ["momentum", "momentum"]}, "path: a factor stands twice"),
@@ -159,7 +179,7 @@ def level(name: str) -> dict[str, Any]:
 
 def test_a_level_a_factor_and_a_parameter_that_stand_twice_are_refused(tmp_path: Path) -> None:
     twice = {"name": "lr", "levels": [level("a"), level("a")]}
-    assert "factor 'lr' names a level twice: a, a" in faults(tmp_path, changed(ABLATION, factors=[twice]))[0]
+    assert faults(tmp_path, changed(ABLATION, factors=[twice])) == ["factor 'lr' names a level twice: a, a"]
     factor = {"name": "lr", "levels": [level("a"), level("b")]}
     assert faults(tmp_path, changed(ABLATION, factors=[factor, factor])) == ["a factor stands twice: lr, lr"]
     parameter = {"kind": "choice", "key": "optimizer.name", "choices": ["sgd"]}
@@ -177,10 +197,10 @@ def test_a_design_that_does_not_fit_its_factors_is_refused(tmp_path: Path) -> No
     assert "takes factors of two levels" in fault
 
 
-@pytest.mark.parametrize("text", ["", "- a\n- b", "just text", "a: [1", "name: !!python/name:os.system x"])
+@pytest.mark.parametrize("text", ["", "- a\n- b", "just text", "a: [1", "- name: !!python/name:os.system x"])
 def test_a_file_that_is_no_study_is_refused(text: str, tmp_path: Path) -> None:
     (fault,) = faults(tmp_path, text)
-    assert "cannot be read" in fault or "a study is a mapping" in fault
+    assert "cannot be read" in fault or "a study is a mapping" in fault or "is not taken" in fault
 
 
 def test_a_file_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
@@ -189,11 +209,6 @@ def test_a_file_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"name: \xff")
     with pytest.raises(StudyError, match="cannot be read"):
         read_study(tmp_path / "latin.yaml")
-
-
-def test_a_date_where_json_has_none_is_refused_and_no_crash(tmp_path: Path) -> None:
-    (fault,) = faults(tmp_path, ABLATION.replace("1e-3", "2024-01-01"))
-    assert "date" in fault
 
 
 def test_a_level_without_a_name_and_a_factor_of_one_level_are_refused() -> None:
