@@ -35,14 +35,14 @@ def shown(value: Any) -> str:
 def value_fault(fault: Any) -> str:
     """An error of pydantic without its place: `takes a whole number (got 'x')`."""
     kind, got, context = fault["type"], shown(fault["input"]), fault.get("ctx", {})
-    if kind == "missing":
+    if kind in ("missing", "union_tag_not_found"):
         return "is missing"
     if kind == "json_invalid":
         return "holds text that is no Unicode"
     if kind.startswith("byte_size"):
         return f"not an amount such as 20GB, 1.5GiB or 800MB (got {got})"
     if kind == "value_error":
-        return f"{context['error']} (got {got})"
+        return str(context["error"]) if isinstance(fault["input"], dict) else f"{context['error']} (got {got})"
     if kind in BOUNDS:
         name, words = BOUNDS[kind]
         return f"{got} is out of range; allowed: {words.format(context[name])}"

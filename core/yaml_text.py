@@ -16,6 +16,7 @@ Place = tuple[str | int, ...]
 
 DEEPEST = 40  # collections within each other: the parser's recursion would end in a crash of the process
 LARGEST = 200_000  # values, each alias counted as all that it stands for
+MOST_DIGITS = 300  # of a whole number: those of the greatest that still is a float
 SHOWN = 40  # characters of a faulty line
 TAG = "tag:yaml.org,2002:"
 PLAIN, TEXT, MERGE, COLLECTIONS = "plain", f"{TAG}str", "<<", (f"{TAG}map", f"{TAG}seq")
@@ -68,11 +69,8 @@ def plain(text: str) -> Any:
 
 
 def _whole(text: str) -> Any:
-    digits, base = {"0x": (text[2:], 16), "0o": (text[2:], 8)}.get(text[:2], (text, 10))
-    try:
-        return int(digits, base)
-    except ValueError:  # of more digits than Python converts
-        return text
+    base = {"0x": 16, "0o": 8}.get(text[:2], 10)
+    return int(text, base) if len(text) <= MOST_DIGITS else text
 
 
 def _finite(text: str) -> Any:

@@ -6,9 +6,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from core.yaml_text import Place
+
 LONGEST_FOLDER = 255  # bytes of a folder's name that file systems take
 LONGEST_PATH = 1000  # bytes of a study's name: with a run's place before it and files below it, Linux takes 4,096
-Place = tuple[str | int, ...]
 
 
 class Misfit(ValueError):  # noqa: N818

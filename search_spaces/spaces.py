@@ -140,14 +140,14 @@ def with_kind(parameter: Any) -> Any:
 
     `int` is for whole bounds of a setting that takes whole numbers, whose field's range counts where there are none.
     """
-    if not isinstance(parameter, dict) or "kind" in parameter:
+    if not isinstance(parameter, dict) or parameter.get("kind") is not None:
         return parameter
     key, low, high = (parameter.get(name) for name in ("key", "low", "high"))
     if low is None and high is None and (found := domain(str(key))):
         low, high = found.low, found.high
     whole = all(isinstance(bound, int) or (isinstance(bound, float) and bound.is_integer()) for bound in (low, high))
     kind = "choice" if "choices" in parameter else "int" if whole and types_of(str(key)) == {int} else "float"
-    return {"kind": kind, **parameter}
+    return {**parameter, "kind": kind}
 
 
 AnyParameter = Annotated[Number | Choice, Field(discriminator="kind")]

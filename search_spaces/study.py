@@ -1,12 +1,10 @@
 """A study is what a user launches: an ablation (a design over factors) or a search (a sampler over a space).
 
-The same schema reads a user's YAML file and is what `plan --json` prints.
+The same schema reads a user's YAML file (`study_file`) and is what `plan --json` prints.
 """
 
 import json
-from collections.abc import Callable
 from itertools import islice
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
@@ -14,11 +12,11 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from core.component import Component, did_you_mean
 from core.designs import DesignTraits
 from core.errors import FaultError
-from core.value_words import shown, value_fault
-from core.yaml_text import Document, read_document
+from core.value_words import value_fault
+from core.yaml_text import Document, Place
 from search_spaces.designs import DESIGNS, Layout, cells_ahead, layout_faults
 from search_spaces.factors import Factor, Level
-from search_spaces.names import Misfit, Name, Place, StudyName, alike
+from search_spaces.names import Misfit, Name, StudyName, alike
 from search_spaces.spaces import (
     AnyParameter,
     Choice,
@@ -31,7 +29,6 @@ from search_spaces.spaces import (
     with_kind,
 )
 from search_spaces.trial_schedulers import PBT, TRIAL_SCHEDULERS, AnyTrialScheduler, NoScheduler
-from trainables.config import takes_text
 
 MOST = 1_000_000  # epochs, seeds, samples, and trials of a plan
 LAST_SEED = 2**53 - 1
@@ -278,57 +275,24 @@ class SearchStudy(Study):
 
 AnyStudy = AblationStudy | SearchStudy
 _ADAPTER: TypeAdapter[AnyStudy] = TypeAdapter(Annotated[AnyStudy, Field(discriminator="kind")])
-NEEDED = "a study is a mapping with name, workload, epochs, and factors or space"
 Faults = list[tuple[int, str]]
 """(line, what is wrong there); line 0 where the study was no file"""
 
 
 def parse_study(tree: dict[str, Any], where: str) -> AnyStudy:
     """A study from plain data; StudyError, whose faults begin with `where`, if it is invalid."""
-    study, faults = _parsed(tree, Document())
+    study, faults = parsed(tree, Document())
     if study is None:
         raise StudyError([f"{where}: {fault}" for _, fault in faults])
     return study
 
 
-def read_study(path: Path) -> AnyStudy:
-    """A user's study from a YAML file; StudyError if it is unreadable or invalid, with the line of each fault."""
-    document = read_yaml(path, _is_text)
-    study, faults = None, document.faults
-    if isinstance(document.content, dict):
-        study, more = _parsed(document.content, document)
-        wrong = {line for line, _ in faults}
-        faults = sorted([*faults, *(fault for fault in more if fault[0] not in wrong)], key=lambda fault: fault[0])
-    elif not faults:
-        what = "is empty" if document.content is None else f"holds {shown(document.content)}"
-        faults = [(document.line(()) or 1, f"{what}; {NEEDED}")]
-    if faults or study is None:
-        raise StudyError([f"{path}: line {line}: {fault}" for line, fault in faults])
-    return study
-
-
-def read_yaml(path: Path, is_text: Callable[[Place], bool]) -> Document:
-    """A YAML or JSON file and its faults; StudyError if it cannot be opened. `is_text`: see `read_document`."""
-    try:
-        return read_document(path.read_bytes(), is_text)
-    except (OSError, ValueError) as error:
-        raise StudyError([f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}"]) from None
-
-
-def _is_text(place: Place) -> bool:
-    """Places of a study that take text: there, a number is text as it is written."""
-    match place:
-        case ("name" | "question",) | (*_, "name") | ("references", _):
-            return True
-        case (*_, "baseline" | "settings", str(key)) | ("enqueue", _, str(key)):
-            return takes_text(key)
-    return False
-
-
-def _parsed(tree: dict[str, Any], document: Document) -> tuple[AnyStudy | None, Faults]:
+def parsed(tree: dict[str, Any], document: Document) -> tuple[AnyStudy | None, Faults]:
+    """The study that plain data holds, or what is wrong with it, at the lines of the `document` that held it."""
     space = tree.get("space")
     spaced = {"space": [with_kind(each) for each in space]} if isinstance(space, list) else {}
-    guessed = {"kind": "search" if "space" in tree else "ablation", **tree, **spaced}
+    kind = "search" if "space" in tree else "ablation"
+    guessed = {**tree, **spaced, "kind": kind if tree.get("kind") is None else tree["kind"]}
     try:
         return _ADAPTER.validate_json(json.dumps(guessed, allow_nan=False)), []
     except ValidationError as error:

@@ -12,7 +12,7 @@ from PIL import Image
 from engine.planning.plan import make_plan
 from engine.planning.run_options import Options
 from run_search import main
-from search_spaces.study import read_study
+from search_spaces.study_file import read_study
 from tests.conftest import ROOT, Cli
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

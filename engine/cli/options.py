@@ -5,7 +5,8 @@ The program's modules are imported where they are needed, so that a command with
 
 import unicodedata
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,7 +137,7 @@ def _names(text: str) -> tuple[str, ...]:
 def _configurations(path: Path) -> tuple[dict[str, Any], ...]:
     """The file of `--enqueue`: a list of mappings from setting to value."""
     from core.errors import PlanError
-    from search_spaces.study import read_yaml
+    from search_spaces.study_file import read_yaml
     from trainables.config import takes_text
 
     found = read_yaml(path, lambda place: len(place) == 2 and takes_text(str(place[1])))
@@ -170,14 +171,36 @@ def parsed_options(raw: dict[str, Any]) -> "Options":
         ) from None
 
 
+@contextmanager
+def lines_told(study: str, raw: dict[str, Any]) -> Iterator[None]:
+    """Faults of a study's file that only its plan shows are told with their lines too."""
+    from core.errors import FaultError, PlanError
+
+    try:
+        yield
+    except FaultError as error:
+        if not _is_file(study):
+            raise
+        from search_spaces.study_file import with_lines
+
+        raise PlanError(with_lines(error.faults, Path(study), raw["settings"])) from error
+
+
+def _is_file(study: str) -> bool:
+    from search_spaces.registry import STUDIES
+
+    return Path(study).suffix in (".yaml", ".yml") and study not in STUDIES
+
+
 def study_named(name: str) -> "AnyStudy":
     """A study of the registry, or of a YAML file."""
     from core.component import did_you_mean
     from search_spaces.registry import STUDIES
-    from search_spaces.study import StudyError, read_study
+    from search_spaces.study import StudyError
+    from search_spaces.study_file import read_study
 
     if name in STUDIES:
         return STUDIES[name]
-    if Path(name).suffix in (".yaml", ".yml"):
+    if _is_file(name):
         return read_study(Path(name))
     raise StudyError([f"{name}: no such study, and no .yaml file; {did_you_mean(name, STUDIES)}"])

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from search_spaces.factors import Factor, Level
 from search_spaces.registry import STUDIES
-from search_spaces.study import AblationStudy, SearchStudy, StudyError, parse_study, read_study
+from search_spaces.study import AblationStudy, SearchStudy, StudyError, parse_study
+from search_spaces.study_file import read_study
 
 ABLATION = """
 name: mine
