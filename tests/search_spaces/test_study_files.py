@@ -9,6 +9,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from core.component import did_you_mean
+from search_spaces.designs import DESIGNS
 from search_spaces.factors import Factor, Level
 from search_spaces.registry import STUDIES
 from search_spaces.study import AblationStudy, SearchStudy, StudyError, parse_study
@@ -236,3 +238,136 @@ def test_the_seeds_of_a_study_are_counted_from_its_first(tmp_path: Path) -> None
     later = read_study(written(tmp_path, changed(ABLATION, seeds=3, first_seed=4)))
     assert list(later.replicates) == [4, 5, 6]
     assert list(read_study(written(tmp_path, changed(SEARCH, seeds=2))).replicates) == [0, 1]
+
+
+TWICE = """name: mine
+workload: digits
+epochs: 2
+factors:
+- {name: a, levels: [{name: off}, {name: b, settings: {optimizer.lr: 1}}]}
+factors:
+- name: momentum
+  levels:
+  - name: off
+  - name: 0.9
+    settings: {optimizer.momentum: 0.9}
+    settings: {optimizer.momentum: 0.1}
+epochs: 3
+design: one_at_a_tim
+"""
+
+
+def test_keys_that_stand_twice_are_refused_with_both_lines_beside_all_other_faults(tmp_path: Path) -> None:
+    assert located(tmp_path, TWICE) == [
+        (6, "factors: stands twice, first in line 4; leave one out"),
+        (13, "epochs: stands twice, first in line 3; leave one out"),
+        (14, f"design 'one_at_a_tim' is unknown; {did_you_mean('one_at_a_tim', DESIGNS)}"),
+    ]
+    once = TWICE.replace(
+        "factors:\n- {name: a, levels: [{name: off}, {name: b, settings: {optimizer.lr: 1}}]}\n", "", 1
+    )
+    inner = "factors.0.levels.1.settings: stands twice, first in line 9; leave one out"
+    assert (10, inner) in located(tmp_path, once)
+
+
+def test_every_fault_names_its_line(tmp_path: Path) -> None:
+    text = """name: mine
+seeds: many
+factors:
+- name: momentum
+  levels:
+  - {name: off}
+  - settings: {optimizer.momentum: 0.9}
+  - name: high
+    setings: {}
+trial_scheduler: {name: asha}
+design: ladder
+"""
+    assert [(line, fault.split(": ")[0]) for line, fault in located(tmp_path, text)] == [
+        (1, "workload"),
+        (1, "epochs"),
+        (2, "seeds"),
+        (7, "factors.0.levels.1.name"),
+        (9, "factors.0.levels.2.setings"),
+        (10, "trial_scheduler"),
+    ]
+
+
+def test_a_field_of_the_other_kind_is_called_that(tmp_path: Path) -> None:
+    assert faults(tmp_path, changed(SEARCH, factors=[])) == [
+        "factors: unknown field of a search, which the study is by its kind"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "fault"),
+    [
+        ("{name: asha, grce: 0.1}", "trial_scheduler.grce: unknown field; allowed: name, grace, .*mean 'grace'"),
+        ("{name: asah}", "trial_scheduler.name: 'asah' is unknown; allowed: none, asha, .*mean 'asha'"),
+        ("{name: asha, grace: 2}", "trial_scheduler.grace: 2 is out of range; allowed: at most 1"),
+        ("{}", "trial_scheduler.name: is missing"),
+        ("asha", "trial_scheduler: takes a mapping .got 'asha'"),
+    ],
+)
+def test_faults_of_a_trial_scheduler_name_its_own_fields(scheduler: str, fault: str, tmp_path: Path) -> None:
+    (found,) = faults(tmp_path, SEARCH + f"trial_scheduler: {scheduler}\n")
+    assert re.match(fault, found), found
+
+
+def test_names_and_texts_are_what_is_written_and_not_the_number_it_looks_like(tmp_path: Path) -> None:
+    text = (
+        ABLATION.replace("name: mine", "name: 2024-05-01").replace('name: "0.9"', "name: 1e-2").replace('"off"', "010")
+    ).replace("training.batch_size: 32", "inspect.image: 007, dataset.path: 2024")
+    study = read_study(written(tmp_path, text + "references: {baseline: 0.780}\n"))
+    assert isinstance(study, AblationStudy)
+    assert study.name == "2024-05-01"
+    assert [each.name for each in study.factors[0].levels] == ["010", "1e-2"]
+    assert study.references == {"baseline": "0.780"}
+    assert study.baseline == {"optimizer.lr": 0.001, "inspect.image": "007", "dataset.path": "2024"}
+
+
+@pytest.mark.parametrize(
+    ("parameter", "kind"),
+    [
+        ("{key: optimizer.lr, low: 1e-4, high: 1e-1}", "float"),
+        ("{key: optimizer.lr, low: 1, high: 2}", "float"),
+        ("{key: model.hidden, low: 8, high: 64}", "int"),
+        ("{key: training.batch_size}", "int"),
+        ("{key: optimizer.lr}", "float"),
+        ("{key: model.hidden, choices: [8, 16]}", "choice"),
+        ("{key: model.hidden, kind: float, low: 8, high: 64}", "float"),
+    ],
+)
+def test_a_parameter_without_a_kind_has_that_of_its_setting(parameter: str, kind: str, tmp_path: Path) -> None:
+    text = f"name: s\nworkload: digits\nepochs: 1\nspace:\n- {parameter}\n"
+    study = read_study(written(tmp_path, text))
+    assert isinstance(study, SearchStudy)
+    assert study.space[0].kind == kind
+
+
+def test_one_value_of_a_condition_needs_no_list(tmp_path: Path) -> None:
+    study = read_study(
+        written(tmp_path, SEARCH.replace("when: {optimizer.name: [sgd]}", "when: {optimizer.name: sgd}"))
+    )
+    assert isinstance(study, SearchStudy)
+    assert study.space[2].when == {"optimizer.name": ("sgd",)}
+
+
+@pytest.mark.parametrize(
+    ("when", "fault"),
+    [
+        ("{optimizer.name: adm}", 'when optimizer.name is "adm", which is none of its choices; allowed: "sgd", "adam"'),
+        ("{optimizer.lr: 3}", "when optimizer.lr is 3, which is outside of its range 0.0001 … 0.1"),
+        ("{optimizer.name: []}", "when optimizer.name names no value, so that it never holds"),
+    ],
+)
+def test_a_condition_that_never_holds_is_refused(when: str, fault: str, tmp_path: Path) -> None:
+    text = SEARCH.replace("when: {optimizer.name: [sgd]}", f"when: {when}")
+    assert faults(tmp_path, text) == [f"space: optimizer.momentum: {fault}"]
+
+
+def test_a_space_of_billions_of_choices_is_read_at_once(tmp_path: Path) -> None:
+    space = "".join(f"- {{key: k{i}, choices: [{', '.join(map(str, range(10)))}]}}\n" for i in range(12))
+    study = read_study(written(tmp_path, f"name: s\nworkload: digits\nepochs: 1\nspace:\n{space}"))
+    assert isinstance(study, SearchStudy)
+    assert study.configurations == 20
