@@ -202,11 +202,11 @@ def _shape_fault(text: str) -> tuple[int, str] | None:
 def _syntax_fault(text: str, error: yaml.MarkedYAMLError) -> tuple[int, str]:
     mark, problem = error.problem_mark or error.context_mark, str(error.problem or error.context)
     said = next((words for part, words in WORDS if part in problem), problem)
-    lines, line = text.split("\n"), mark.line if mark else 0
-    shown = lines[line].strip()[:SHOWN] if line < len(lines) else ""
-    if mark and shown and "\t" in lines[line][: mark.column + 1]:
+    lines = text.rstrip().split("\n")
+    line = min(mark.line if mark else 0, len(lines) - 1)  # the parser finds the end of the file below its last line
+    if mark and "\t" in lines[line][: mark.column + 1]:
         said = "a tab stands where YAML takes spaces"
-    return line + 1, f"cannot be read: {said}" + (f", in {shown!r}" if shown else "")
+    return line + 1, f"cannot be read: {said}, in {lines[line].strip()[:SHOWN]!r}"
 
 
 def _line_of(what: yaml.Node | yaml.Event) -> int:
