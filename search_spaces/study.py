@@ -83,7 +83,7 @@ class AblationStudy(Study):
     first_seed: Annotated[int, Field(ge=0)] = 0
     references: dict[Name, str] = {}
     """By cell, the result that the source reports, shown beside ours and marked as the source's."""
-    path: tuple[str, ...] = ()
+    path: tuple[Name, ...] = ()
     """With design path: the factors of the steps chosen so far, updated during the run."""
 
     @model_validator(mode="after")

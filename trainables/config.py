@@ -267,13 +267,20 @@ def takes_text(key: str) -> bool:
     return str in (types := types_of(key)) and types <= {str, NoneType}
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of a JSON text; ValueError where a key stands twice, of which Python would keep the last."""
+    if len(made := dict(pairs)) < len(pairs):
+        raise ValueError("a key stands twice")
+    return made
+
+
 def parse_value(text: str, key: str = "") -> Any:
     """A setting's value as a shell passes it: text where the setting takes text alone, else what JSON or YAML 1.2 make
     of it (.001, False, null, [conv1, conv2]); text that is neither stands for itself.
     """
     if text.startswith(('"', "[", "{")):
         try:
-            return json.loads(text, parse_constant=str)
+            return json.loads(text, parse_constant=str, object_pairs_hook=_once)
         except (ValueError, RecursionError):
             found = read_document(text.encode(errors="replace"))
             return text if found.faults or takes_text(key) else found.content

@@ -274,7 +274,9 @@ def test_a_range_is_the_chosen_component_s_own_and_none_where_none_is_written() 
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(), st.lists, max_leaves=8
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.lists,
+    max_leaves=8,
 )
 
 
@@ -326,6 +328,8 @@ def test_a_value_is_json_where_it_parses_and_text_elsewhere(text: str, value: ob
         ("model.bn_after", "[conv1, conv2]", ["conv1", "conv2"]),
         ("model.channels", "[8, 16]", [8, 16]),
         ("model.bn_after", "[conv1", "[conv1"),
+        ("model.weights_file", '{"vgg19": "a"}', {"vgg19": "a"}),
+        ("model.weights_file", '{"vgg19": "a", "vgg19": "b"}', '{"vgg19": "a", "vgg19": "b"}'),
         ("nonsense.key", "False", False),
     ],
 )
