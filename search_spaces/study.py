@@ -7,7 +7,7 @@ import json
 from itertools import islice
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from core.component import Component, did_you_mean
 from core.designs import DesignTraits
@@ -73,11 +73,17 @@ class Study(Component):
         return None
 
 
+def _known_design(name: str) -> str:
+    if name not in DESIGNS:
+        raise Misfit([((), f"design {name!r} is unknown; {did_you_mean(name, DESIGNS)}")])
+    return name
+
+
 class AblationStudy(Study):
     """Cells laid out by a design over factors, each run with every seed."""
 
     kind: Literal["ablation"] = "ablation"
-    design: str
+    design: Annotated[str, AfterValidator(_known_design)]
     factors: tuple[Factor, ...] = Field(min_length=1)
     seeds: Count = 5
     first_seed: Annotated[int, Field(ge=0)] = 0
@@ -103,8 +109,6 @@ class AblationStudy(Study):
         return self
 
     def _factor_faults(self) -> list[tuple[Place, str]]:
-        if self.design not in DESIGNS:
-            return [(("design",), f"design {self.design!r} is unknown; {did_you_mean(self.design, DESIGNS)}")]
         names = [factor.name for factor in self.factors]
         return [
             (
@@ -117,7 +121,7 @@ class AblationStudy(Study):
 
     def _path_faults(self) -> list[tuple[Place, str]]:
         names, faults = [factor.name for factor in self.factors], []
-        if self.path and self.design in DESIGNS and not self.is_path:
+        if self.path and not self.is_path:
             faults.append(f"path: belongs to design path, and the design is {self.design}")
         if unknown := [name for name in self.path if name not in names]:
             faults.append(f"path: {unknown[0]!r} is no factor; {did_you_mean(unknown[0], names)}")
@@ -184,6 +188,12 @@ class AblationStudy(Study):
 SAMPLERS = ("tpe", "random", "qmc", "grid", "cmaes")
 
 
+def _known_sampler(name: str) -> str:
+    if name not in SAMPLERS:
+        raise Misfit([((), f"sampler {name!r} is unknown; {did_you_mean(name, SAMPLERS)}")])
+    return name
+
+
 class SearchStudy(Study):
     """Configurations proposed by a sampler, and ranked by the validation counterpart of `metric`.
 
@@ -194,7 +204,7 @@ class SearchStudy(Study):
     kind: Literal["search"] = "search"
     space: tuple[AnyParameter, ...] = Field(min_length=1)
     samples: Count = 20
-    sampler: str = "tpe"
+    sampler: Annotated[str, AfterValidator(_known_sampler)] = "tpe"
     trial_scheduler: AnyTrialScheduler = NoScheduler()
     objectives: tuple[str, ...] = ()
     enqueue: tuple[dict[str, Any], ...] = ()
@@ -219,8 +229,6 @@ class SearchStudy(Study):
         return self
 
     def _sampler_faults(self) -> list[str]:
-        if self.sampler not in SAMPLERS:
-            return [f"sampler {self.sampler!r} is unknown; {did_you_mean(self.sampler, SAMPLERS)}"]
         ranges = [parameter.key for parameter in self.space if isinstance(parameter, Number)]
         if self.sampler == "grid" and ranges:
             return [f"sampler grid: takes choices only, and {', '.join(ranges)} are ranges; use qmc, random or tpe"]

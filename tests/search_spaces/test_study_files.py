@@ -190,8 +190,15 @@ def test_a_level_a_factor_and_a_parameter_that_stand_twice_are_refused(tmp_path:
 
 
 def test_every_fault_is_reported_at_once(tmp_path: Path) -> None:
-    text = changed(ABLATION, epochs=0, seeds=1.5, metrc="x").replace("workload: digits\n", "")
-    assert {fault.split(":")[0] for fault in faults(tmp_path, text)} == {"epochs", "seeds", "metrc", "workload"}
+    text = changed(ABLATION, epochs=0, seeds=1.5, metrc="x", design="lader").replace("workload: digits\n", "")
+    found = {re.split(":| ", fault)[0] for fault in faults(tmp_path, text)}
+    assert found == {"epochs", "seeds", "metrc", "workload", "design"}
+    text = changed(SEARCH, epochs=0, sampler="tep", trial_scheduler={"name": "x"})
+    assert {re.split(":| ", fault)[0] for fault in faults(tmp_path, text)} == {
+        "epochs",
+        "sampler",
+        "trial_scheduler.name",
+    }
 
 
 def test_a_design_that_does_not_fit_its_factors_is_refused(tmp_path: Path) -> None:
