@@ -18,6 +18,7 @@ from engine.cli.options import (
     data_options,
     given_options,
     incumbent_option,
+    lines_told,
     parsed_options,
     place_options,
     resource_options,
@@ -146,7 +147,8 @@ def plan(study: str, out: str | None, as_json: bool, incumbent: str | None, **ra
     from engine.execution.forecast import describe_plan, plan_record
     from engine.planning.plan import make_plan
 
-    made = assumed_to_go_on(make_plan(asked, options, directory_of(asked, out, raw["cache_dir"])))
+    with lines_told(study, raw):
+        made = assumed_to_go_on(make_plan(asked, options, directory_of(asked, out, raw["cache_dir"])))
     if as_json:
         click.echo(json.dumps(plan_record(made), ensure_ascii=False))
     else:
@@ -161,7 +163,8 @@ def plan(study: str, out: str | None, as_json: bool, incumbent: str | None, **ra
 def run(study: str, out: str | None, incumbent: str | None, **raw: Any) -> None:
     """Carry a study out: a name of `list`, or a .yaml file."""
     asked, options = _asked(study, incumbent, raw)
-    _begin(asked, options, directory_of(asked, out, raw["cache_dir"]))
+    with lines_told(study, raw):
+        _begin(asked, options, directory_of(asked, out, raw["cache_dir"]))
 
 
 def _begin(study: "AnyStudy", options: "Options", directory: Path) -> None:

@@ -5,6 +5,7 @@ from both, so that a new design is one registered class and needs no change else
 """
 
 import itertools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,9 @@ from typing import Any, ClassVar
 
 from core.designs import DesignTraits
 from search_spaces.factors import Factor, Level
+from search_spaces.names import alike
+
+MOST_CELLS = 100_000
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,33 @@ class Design(ABC):
     @abstractmethod
     def layout(self, factors: Sequence[Factor], chosen: Sequence[str] = ()) -> Layout:
         """The cells and comparisons of these factors; ValueError if the design does not fit them."""
+
+
+def layout_faults(layout: Layout) -> list[str]:
+    """Cells or rows of the table that would have one name, as the records are read by name; what a row lacks."""
+    cells, rows = layout.cells, layout.comparisons
+    faults = ["lays out no cell"] if not cells else []
+    faults += [
+        f"two cells have one name: {_spelled(cells[i])} and {_spelled(cells[j])}; rename a level or a factor"
+        for i, j in alike([cell.name for cell in cells])
+    ]
+    titles = [f"{row.factor} = {row.level}, not {row.baseline_level}" for row in rows]
+    faults += (
+        []
+        if faults
+        else [
+            f"two rows of the table have one name: {titles[i]} (cells {rows[i].cell!r} and {rows[j].cell!r}); rename a "
+            f"level or a factor"
+            for i, j in alike(titles)
+        ]
+    )
+    names = {cell.name for cell in cells}
+    compared = dict.fromkeys(name for row in rows for name in (row.baseline_cell, row.cell))
+    return [*faults, *(f"compares cell {name!r}, which it does not lay out" for name in compared if name not in names)]
+
+
+def _spelled(cell: Cell) -> str:
+    return f"{cell.name!r} ({', '.join(f'{factor}: {level}' for factor, level in cell.levels.items())})"
 
 
 DESIGNS: dict[str, Design] = {}
@@ -123,6 +154,8 @@ class Factorial(Design):
     traits = DesignTraits(question="effects")
 
     def layout(self, factors: Sequence[Factor], chosen: Sequence[str] = ()) -> Layout:
+        if (number := math.prod(len(factor.levels) for factor in factors)) > MOST_CELLS:
+            raise ValueError(f"design factorial has {number:,} cells of these factors; allowed: up to {MOST_CELLS:,}")
         base = tuple(factor.levels[0] for factor in factors)
         cells, comparisons = [], []
         for levels in itertools.product(*(factor.levels for factor in factors)):

@@ -6,12 +6,13 @@ from typing import Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from core.component import Component
+from search_spaces.names import Misfit, Name, alike
 
 
 class Level(Component):
     """A factor's named value: the dotted settings it changes (none for an "off" that equals the baseline)."""
 
-    name: str = Field(min_length=1)
+    name: Name
     settings: dict[str, Any] = {}
 
     @field_validator("name", mode="before")
@@ -22,7 +23,7 @@ class Level(Component):
 
 
 class Factor(Component):
-    name: str = Field(min_length=1)
+    name: Name
     levels: tuple[Level, ...] = Field(min_length=2)
 
     @classmethod
@@ -33,8 +34,15 @@ class Factor(Component):
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
         names = [level.name for level in self.levels]
-        if len(set(names)) < len(names):
-            raise ValueError(f"factor {self.name!r} names a level twice: {', '.join(names)}")
+        if found := alike(names):
+            raise Misfit(
+                (
+                    ("levels", j, "name"),
+                    f"factor {self.name!r} names a level twice: {names[i]}, {names[j]}"
+                    + (", which are read as one name" if names[i] != names[j] else ""),
+                )
+                for i, j in found
+            )
         return self
 
     @property

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-from search_spaces.study import AnyStudy, read_study
+from search_spaces.study import AnyStudy
+from search_spaces.study_file import read_study
 
 FOLDER = Path(__file__).parent / "studies"
 ORDER = (

@@ -10,10 +10,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from core.component import Component, did_you_mean
-from trainables.config import domain
+from trainables.config import domain, types_of
 
 if TYPE_CHECKING:
     import optuna
@@ -21,12 +21,17 @@ if TYPE_CHECKING:
 Settings = dict[str, Any]
 
 
+def _as_values(value: object) -> object:
+    return value if isinstance(value, list | tuple) else [value]
+
+
 class Parameter(Component):
     """One dotted setting that a search varies; `when` names the values other parameters must have for it to exist."""
 
     key: str
-    # not strict, so that a list is taken for the tuple: `Number` has a validator before the fields are checked
-    when: dict[str, Annotated[tuple[Any, ...], Field(strict=False)]] = {}
+    # not strict, so that a list is taken for the tuple: validators before it hand it a list, not JSON
+    when: dict[str, Annotated[tuple[Any, ...], Field(strict=False), BeforeValidator(_as_values)]] = {}
+    """one value, or a list of them"""
 
     def active(self, chosen: Mapping[str, Any]) -> bool:
         return all(key in chosen and chosen[key] in values for key, values in self.when.items())
@@ -155,6 +160,21 @@ class Choice(Parameter):
         return self.choices[min(len(self.choices) - 1, int(share * len(self.choices)))]
 
 
+def with_kind(parameter: Any) -> Any:
+    """A parameter as a study's file holds it; one without `kind` gets the one that its other fields mean.
+
+    `int` is for whole bounds of a setting that takes whole numbers, whose field's range counts where there are none.
+    """
+    if not isinstance(parameter, dict) or parameter.get("kind") is not None:
+        return parameter
+    key, low, high = (parameter.get(name) for name in ("key", "low", "high"))
+    if low is None and high is None and (found := domain(str(key))):
+        low, high = found.low, found.high
+    whole = all(isinstance(bound, int) or (isinstance(bound, float) and bound.is_integer()) for bound in (low, high))
+    kind = "choice" if "choices" in parameter else "int" if whole and types_of(str(key)) == {int} else "float"
+    return {**parameter, "kind": kind}
+
+
 AnyParameter = Annotated[Number | Choice, Field(discriminator="kind")]
 Space = Sequence[Number | Choice]
 
@@ -234,16 +254,28 @@ def grid(space: Space) -> Iterator[Settings]:
 
 
 def order_faults(space: Space) -> list[str]:
-    """Faults: parameters before one they depend on, that depend on one outside the space or on a value that it never
-    has, or that appear twice."""
-    faults, before = [], dict[str, Number | Choice]()
+    """Faults: parameters before one they depend on, that depend on one outside the space, or that appear twice."""
+    faults, before = [], list[str]()
     for parameter in space:
         if parameter.key in before:
             faults.append(f"space: {parameter.key} stands twice")
+        faults += [
+            f"space: {parameter.key} depends on {key}, which must stand before it"
+            for key in parameter.when
+            if key not in before
+        ]
+        before.append(parameter.key)
+    return faults
+
+
+def condition_faults(space: Space) -> list[str]:
+    """Conditions that never hold: a `when` that names a value which the other parameter never has."""
+    known = {parameter.key: parameter for parameter in space}
+    faults = []
+    for parameter in space:
         for key, values in parameter.when.items():
-            if key not in before:
-                faults.append(f"space: {parameter.key} depends on {key}, which must stand before it")
-            else:
-                faults += [f"space: {parameter.key}: {fault}" for fault in map(before[key].never, values) if fault]
-        before[parameter.key] = parameter
+            if not values:
+                faults.append(f"space: {parameter.key}: when {key} names no value, so that it never holds")
+            if key in known:
+                faults += [f"space: {parameter.key}: {fault}" for fault in map(known[key].never, values) if fault]
     return faults

@@ -1,24 +1,40 @@
 """A study is what a user launches: an ablation (a design over factors) or a search (a sampler over a space).
 
-The same schema reads a user's YAML file and is what `plan --json` prints.
+The same schema reads a user's YAML file (`study_file`) and is what `plan --json` prints.
 """
 
 import json
-import re
-from pathlib import Path
+from itertools import islice
 from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from core.component import Component, did_you_mean
 from core.designs import DesignTraits
 from core.errors import FaultError
 from core.metrics import counterpart, split_of
-from search_spaces.designs import DESIGNS, Layout, cells_ahead
+from core.value_words import value_fault
+from core.yaml_text import Document, Place
+from search_spaces.designs import DESIGNS, Layout, cells_ahead, layout_faults
 from search_spaces.factors import Factor, Level
-from search_spaces.spaces import AnyParameter, Choice, Number, mutable, order_faults, point_faults, size
-from search_spaces.trial_schedulers import PBT, AnyTrialScheduler, NoScheduler
+from search_spaces.names import Misfit, Name, StudyName, alike
+from search_spaces.spaces import (
+    AnyParameter,
+    Choice,
+    Number,
+    condition_faults,
+    grid,
+    mutable,
+    order_faults,
+    point_faults,
+    with_kind,
+)
+from search_spaces.trial_schedulers import PBT, TRIAL_SCHEDULERS, AnyTrialScheduler, NoScheduler
+
+MOST = 1_000_000  # epochs, seeds, samples, and trials of a plan
+LAST_SEED = 2**53 - 1
+"""the greatest whole number that a page in a browser shows as it is; Parquet's end at 2⁶³"""
+Count = Annotated[int, Field(ge=1, le=MOST)]
 
 
 class StudyError(FaultError, ValueError):
@@ -28,14 +44,14 @@ class StudyError(FaultError, ValueError):
 class Study(Component):
     """Fields of ablations and searches. `baseline`: dotted settings that override the workload's defaults."""
 
-    name: str = Field(min_length=1)
+    name: StudyName
     question: str = ""
     workload: str
     baseline: dict[str, Any] = {}
-    epochs: Annotated[int, Field(ge=1)]
+    epochs: Count
     metric: str = "test_accuracy"
     further_metrics: tuple[str, ...] = ()
-    seeds: Annotated[int, Field(ge=1)] = 1
+    seeds: Count = 1
 
     @property
     def replicates(self) -> range:
@@ -58,36 +74,83 @@ class Study(Component):
         return None
 
 
+def _known_design(name: str) -> str:
+    if name not in DESIGNS:
+        raise Misfit([((), f"design {name!r} is unknown; {did_you_mean(name, DESIGNS)}")])
+    return name
+
+
 class AblationStudy(Study):
     """Cells laid out by a design over factors, each run with every seed."""
 
     kind: Literal["ablation"] = "ablation"
-    design: str
+    design: Annotated[str, AfterValidator(_known_design)]
     factors: tuple[Factor, ...] = Field(min_length=1)
-    seeds: Annotated[int, Field(ge=1)] = 5
+    seeds: Count = 5
     first_seed: Annotated[int, Field(ge=0)] = 0
-    references: dict[str, str] = {}
+    references: dict[Name, str] = {}
     """By cell, the result that the source reports, shown beside ours and marked as the source's."""
-    path: tuple[str, ...] = ()
+    path: tuple[Name, ...] = ()
     """With design path: the factors of the steps chosen so far, updated during the run."""
 
     @model_validator(mode="after")
     def _design_fits(self) -> Self:
-        if self.design not in DESIGNS:
-            raise ValueError(f"design {self.design!r} is unknown; {did_you_mean(self.design, DESIGNS)}")
-        names = [factor.name for factor in self.factors]
-        if len(set(names)) < len(names):
-            raise ValueError(f"a factor stands twice: {', '.join(names)}")
-        if self.path and not self.is_path:
-            raise ValueError(f"path: belongs to design path, and the design is {self.design}")
-        if unknown := [name for name in self.path if name not in names]:
-            raise ValueError(f"path: {unknown[0]!r} is no factor; {did_you_mean(unknown[0], names)}")
-        if len(set(self.path)) < len(self.path):
-            raise ValueError(f"path: a factor stands twice: {', '.join(self.path)}")
-        cells = [cell.name for cell in self.layout().cells]
-        if unknown := sorted(set(self.references) - set(cells)):
-            raise ValueError(f"references name no cell: {', '.join(unknown)}; {did_you_mean(unknown[0], cells)}")
+        faults: list[tuple[Place, str]] = [*self._factor_faults(), *self._path_faults()]
+        if self.first_seed + self.seeds - 1 > LAST_SEED:
+            faults.append(
+                (
+                    ("first_seed",),
+                    f"first_seed: {self.first_seed} with {self.seeds} seeds goes beyond the last seed; allowed: up to "
+                    f"{LAST_SEED + 1 - self.seeds}",
+                )
+            )
+        faults += [] if faults else self._layout_faults()
+        if faults:
+            raise Misfit(faults)
         return self
+
+    def _factor_faults(self) -> list[tuple[Place, str]]:
+        names = [factor.name for factor in self.factors]
+        return [
+            (
+                ("factors", j, "name"),
+                f"a factor stands twice: {names[i]}, {names[j]}"
+                + (", which are read as one name" if names[i] != names[j] else ""),
+            )
+            for i, j in alike(names)
+        ]
+
+    def _path_faults(self) -> list[tuple[Place, str]]:
+        names, faults = [factor.name for factor in self.factors], []
+        if self.path and not self.is_path:
+            faults.append(f"path: belongs to design path, and the design is {self.design}")
+        if unknown := [name for name in self.path if name not in names]:
+            faults.append(f"path: {unknown[0]!r} is no factor; {did_you_mean(unknown[0], names)}")
+        if len(set(self.path)) < len(self.path):
+            faults.append(f"path: a factor stands twice: {', '.join(self.path)}")
+        return [(("path",), fault) for fault in faults]
+
+    def _layout_faults(self) -> list[tuple[Place, str]]:
+        try:
+            layout = self.layout()
+        except ValueError as error:
+            return [(("design",), str(error))]
+        if faults := layout_faults(layout):
+            return [(("factors",), f"design {self.design}: {fault}") for fault in faults]
+        if len(layout.cells) * self.seeds > MOST:
+            return [
+                (
+                    ("seeds",),
+                    f"seeds: {self.seeds} of each of {len(layout.cells)} cells are {len(layout.cells) * self.seeds:,} "
+                    f"trials; allowed: up to {MOST:,}",
+                )
+            ]
+        cells = [cell.name for cell in layout.cells]
+        return [
+            (("references", name), f"references name no cell: {name}; {did_you_mean(name, cells)}")
+            for name in self.references
+            if name not in cells
+        ]
 
     def layout(self) -> Layout:
         return DESIGNS[self.design].layout(self.factors, self.steps)
@@ -126,6 +189,12 @@ class AblationStudy(Study):
 SAMPLERS = ("tpe", "random", "qmc", "grid", "cmaes")
 
 
+def _known_sampler(name: str) -> str:
+    if name not in SAMPLERS:
+        raise Misfit([((), f"sampler {name!r} is unknown; {did_you_mean(name, SAMPLERS)}")])
+    return name
+
+
 class SearchStudy(Study):
     """Configurations proposed by a sampler, and ranked by the validation counterpart of `metric`.
 
@@ -135,24 +204,32 @@ class SearchStudy(Study):
 
     kind: Literal["search"] = "search"
     space: tuple[AnyParameter, ...] = Field(min_length=1)
-    samples: Annotated[int, Field(ge=1)] = 20
-    sampler: str = "tpe"
+    samples: Count = 20
+    sampler: Annotated[str, AfterValidator(_known_sampler)] = "tpe"
     trial_scheduler: AnyTrialScheduler = NoScheduler()
     objectives: tuple[str, ...] = ()
     enqueue: tuple[dict[str, Any], ...] = ()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        faults = [*order_faults(self.space), *self._sampler_faults(), *self._scheduler_faults()]
-        for point in self.enqueue:
-            faults += point_faults(self.space, point)
+        faults: list[tuple[Place, str]] = [
+            (place, fault)
+            for place, found in (
+                (("space",), [*order_faults(self.space), *condition_faults(self.space)]),
+                (("sampler",), self._sampler_faults()),
+                (("trial_scheduler",), self._scheduler_faults()),
+                *((("enqueue", i), point_faults(self.space, point)) for i, point in enumerate(self.enqueue)),
+            )
+            for fault in found
+        ]
+        if self.samples * self.seeds > MOST:
+            what = f"{self.samples} of {self.seeds} seeds each are {self.samples * self.seeds:,} trials"
+            faults.append((("samples",), f"samples: {what}; allowed: up to {MOST:,}"))
         if faults:
-            raise ValueError("; ".join(faults))
+            raise Misfit(faults)
         return self
 
     def _sampler_faults(self) -> list[str]:
-        if self.sampler not in SAMPLERS:
-            return [f"sampler {self.sampler!r} is unknown; {did_you_mean(self.sampler, SAMPLERS)}"]
         ranges = [parameter.key for parameter in self.space if isinstance(parameter, Number)]
         if self.sampler == "grid" and ranges:
             return [f"sampler grid: takes choices only, and {', '.join(ranges)} are ranges; use qmc, random or tpe"]
@@ -186,7 +263,9 @@ class SearchStudy(Study):
     @property
     def configurations(self) -> int:
         """How many distinct configurations the search tries: `samples`, or all if its space holds fewer."""
-        return min(self.samples, size(self.space) or self.samples)
+        if any(isinstance(parameter, Number) for parameter in self.space):
+            return self.samples
+        return sum(1 for _ in islice(grid(self.space), self.samples))  # of all, there may be billions
 
     @property
     def scheduled(self) -> bool:
@@ -205,28 +284,34 @@ class SearchStudy(Study):
 
 AnyStudy = AblationStudy | SearchStudy
 _ADAPTER: TypeAdapter[AnyStudy] = TypeAdapter(Annotated[AnyStudy, Field(discriminator="kind")])
+Faults = list[tuple[int, str]]
+"""(line, what is wrong there); line 0 where the study was no file"""
 
 
 def parse_study(tree: dict[str, Any], where: str) -> AnyStudy:
     """A study from plain data; StudyError, whose faults begin with `where`, if it is invalid."""
-    guessed = {"kind": "search" if "space" in tree else "ablation", **tree}
+    study, faults = parsed(tree, Document())
+    if study is None:
+        raise StudyError([f"{where}: {fault}" for _, fault in faults])
+    return study
+
+
+def parsed(tree: dict[str, Any], document: Document) -> tuple[AnyStudy | None, Faults]:
+    """The study that plain data holds, or what is wrong with it, at the lines of the `document` that held it."""
+    space = tree.get("space")
+    spaced = {"space": [with_kind(each) for each in space]} if isinstance(space, list) else {}
+    kind = "search" if "space" in tree else "ablation"
+    guessed = {**tree, **spaced, "kind": kind if tree.get("kind") is None else tree["kind"]}
     try:
-        return _ADAPTER.validate_json(json.dumps(guessed))
+        return _ADAPTER.validate_json(json.dumps(guessed, allow_nan=False)), []
     except ValidationError as error:
-        raise StudyError([_sentence(where, fault) for fault in error.errors()]) from None
-    except TypeError as error:
-        raise StudyError([f"{where}: {error}"]) from None
+        own = [fault for fault in error.errors() if not _follows(fault)]
+        return None, [found for fault in own for found in _faults(guessed, fault, document)]
+    except (TypeError, ValueError, RecursionError) as error:
+        return None, [(0, f"holds what JSON cannot: {error}")]
 
 
-def read_study(path: Path) -> AnyStudy:
-    """A user's study from a YAML file; StudyError if it is unreadable or invalid."""
-    tree = read_yaml(path)
-    if not isinstance(tree, dict):
-        raise StudyError([f"{path}: a study is a mapping with name, workload, epochs, and factors or space"])
-    return parse_study(with_one_objective(tree, f"{path}: objectives"), str(path))
-
-
-def with_one_objective(tree: dict[str, Any], where: str) -> dict[str, Any]:
+def with_one_objective(tree: dict[str, Any]) -> dict[str, Any]:
     """A study's fields, with a single objective made the metric that is ranked and shown; StudyError if both differ."""
     objectives = tree.get("objectives")
     if not isinstance(objectives, list) or len(objectives) != 1 or split_of(str(objectives[0]))[0] != "val":
@@ -234,34 +319,14 @@ def with_one_objective(tree: dict[str, Any], where: str) -> dict[str, Any]:
     metric = tree.get("metric", counterpart(objectives[0], "test"))
     if counterpart(str(metric), "val") != objectives[0]:
         raise StudyError(
-            [f"{where}: {objectives[0]} alone is what the search goes by, and metric is {metric!r}; give one of them"]
+            [f"objectives: {objectives[0]} alone is what the search goes by, and metric is {metric!r}; give one"]
         )
     return {**tree, "objectives": [], "metric": metric}
 
 
-def read_yaml(path: Path) -> Any:
-    """The content of a YAML (or JSON) file; StudyError if unreadable. As in YAML 1.2, 1e-3 is a number."""
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise StudyError([f"{path}: cannot be read: {error}"]) from None
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """A YAML 1.2 loader: 1e-3 is a number, and off, on, yes and no are strings, as levels are named so."""
-
-    yaml_implicit_resolvers = {
-        first: [(tag, form) for tag, form in resolvers if tag != "tag:yaml.org,2002:bool"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
+def _follows(fault: Any) -> bool:
+    """Whether a list is called too short only because its items are faulty, which is told of each."""
+    return fault["type"] == "too_short" and len(fault["input"]) >= fault["ctx"]["min_length"]
 
 
 # Parts of pydantic's error locations, with the class whose fields are allowed there.
@@ -274,12 +339,39 @@ _OWNERS: dict[str | int, type[Component]] = {
     "int": Number,
     "choice": Choice,
 }
+_OWNERS.update(TRIAL_SCHEDULERS)
 
 
-def _sentence(where: str, fault: Any) -> str:
-    key = ".".join(str(part) for part in fault["loc"] if part not in ("ablation", "search"))
-    message = fault["msg"].removeprefix("Value error, ")
+def _faults(tree: dict[str, Any], fault: Any, document: Document) -> Faults:
+    """One pydantic error in the project's words, or all those of fields that do not fit each other."""
+    place = _place(tree, fault)
+    error = fault.get("ctx", {}).get("error")
+    if isinstance(error, Misfit):
+        return [(document.line((*place, *below)) or 0, text) for below, text in error.faults]
+    message = value_fault(fault)
     if fault["type"] == "extra_forbidden":
-        owner = next(_OWNERS[part] for part in reversed(fault["loc"][:-1]) if part in _OWNERS)
-        message = f"unknown field; {did_you_mean(fault['loc'][-1], owner.model_fields)}"
-    return f"{where}: {key + ': ' if key else ''}{message}" + ("" if "ctx" in fault else f" (got {fault['input']!r})")
+        message = _unknown(tree["kind"], fault["loc"])
+    elif fault["type"].startswith("union_tag"):
+        place = (*place, fault["ctx"]["discriminator"].strip("'"))
+    elif fault["type"] == "missing" and place == ("factors",):
+        message = "is missing, and so is `space`: an ablation has factors and a design, a search has a space"
+    key = ".".join(map(str, place))
+    return [(document.line(place) or 0, f"{key}: {message}" if key else message)]
+
+
+def _place(tree: Any, fault: Any) -> Place:
+    """Where a pydantic error stands in the study: its location without the tags of unions."""
+    place: Place = ()
+    for part in fault["loc"]:
+        if part in tree if isinstance(tree, dict) else isinstance(tree, list) and part in range(len(tree)):
+            place, tree = (*place, part), tree[part]
+    return (*place, fault["loc"][-1]) if fault["type"] == "missing" else place
+
+
+def _unknown(kind: str, location: Place) -> str:
+    *above, name = location
+    owner = next(_OWNERS[part] for part in reversed(above) if part in _OWNERS)
+    other: type[Component] = SearchStudy if kind == "ablation" else AblationStudy
+    if len(above) == 1 and name in other.model_fields:
+        return f"unknown field of {'an ablation' if kind == 'ablation' else 'a search'}, which the study is by its kind"
+    return f"unknown field; {did_you_mean(name, owner.model_fields)}"

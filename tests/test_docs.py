@@ -12,7 +12,7 @@ from PIL import Image
 from engine.planning.plan import make_plan
 from engine.planning.run_options import Options
 from run_search import main
-from search_spaces.study import parse_study, read_yaml
+from search_spaces.study_file import read_study
 from tests.conftest import ROOT, Cli
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -56,7 +56,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_study_plans(page: str, text: str, tmp_path: Path, pictures: Path) -> None:
     file = tmp_path / "study.yaml"
     file.write_text(text, encoding="utf-8")
-    study = parse_study(read_yaml(file), page)
+    study = read_study(file)
     plan = make_plan(study, Options(data_root=str(pictures)), tmp_path / "run")
     assert plan.invalid == []
     assert plan.trials or study.kind == "search"

@@ -6,12 +6,14 @@ resolved configuration holds the settings that take effect and no others, so equ
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BeforeValidator, Field, ValidationError
 
 from core.component import Component, Needs, Range, did_you_mean
 from core.errors import FaultError
+from core.yaml_text import plain, read_document
 from datasets.augmentation.settings import Augmentation
 from datasets.registry import DATASETS
 from datasets.samplers import SAMPLERS
@@ -254,9 +256,53 @@ def _sentence(fault: Any, tree: Mapping[str, Any]) -> str:
     return f"{key}: {message[0].lower()}{message[1:]} (got {value!r})"
 
 
-def parse_value(text: str) -> Any:
-    """A value as a shell passes it: JSON where it parses (numbers, true, null, lists), else the text itself."""
-    try:
-        return json.loads(text)
-    except ValueError:
+def types_of(key: str) -> set[type]:
+    """The types of the values that a dotted setting may have, in all components that have it; empty if none has."""
+    kind, _, name = key.partition(".")
+    name, _, inner = name.partition(".")
+    if key in SINGLE:
+        return _types(TrialConfig.model_fields[key].annotation, inner)
+    fields = [owner.model_fields[name].annotation for owner in _owners(kind) if name in owner.model_fields]
+    return {each for field in fields for each in _types(field, inner)}
+
+
+def _types(annotation: Any, inner: str = "") -> set[type]:
+    """`inner`: the key in a mapping whose values' types are asked for."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return {type(argument) for argument in arguments}
+    if origin in (Union, UnionType, Annotated):
+        return {
+            each for argument in arguments[: 1 if origin is Annotated else None] for each in _types(argument, inner)
+        }
+    if origin is dict and inner:
+        return _types(arguments[1])
+    return {origin or annotation}
+
+
+def takes_text(key: str) -> bool:
+    """Whether a dotted setting takes text alone, so that what looks like a number or a truth value is text too."""
+    return str in (types := types_of(key)) and types <= {str, NoneType}
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of a JSON text; ValueError where a key stands twice, of which Python would keep the last."""
+    if len(made := dict(pairs)) < len(pairs):
+        raise ValueError("a key stands twice")
+    return made
+
+
+def parse_value(text: str, key: str = "") -> Any:
+    """A setting's value as a shell passes it: text where the setting takes text alone, else what JSON or YAML 1.2 make
+    of it (.001, False, null, [conv1, conv2]); text that is neither stands for itself.
+    """
+    if text.startswith(('"', "[", "{")):
+        try:
+            return json.loads(text, parse_constant=str, object_pairs_hook=_once)
+        except (ValueError, RecursionError):
+            found = read_document(text.encode(errors="replace"))
+            return text if found.faults or takes_text(key) else found.content
+    value = plain(text.strip()) if text else text
+    if takes_text(key) and not (value is None and NoneType in types_of(key)):
         return text
+    return text if isinstance(value, str) else value

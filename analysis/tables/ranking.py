@@ -153,12 +153,13 @@ def settings_columns(records: Records) -> pd.DataFrame:
     levels = [cell.get("levels") or {} for cell in records.cells.values()]
     names = dict.fromkeys([*records.levels, *(name for row in levels for name in row)])
     taken = {*COLUMNS, *STOPPED_COLUMNS, "note"}
-    return pd.DataFrame(
-        {
-            f"factor {name}" if name in taken else name: pd.Series([row.get(name) for row in levels], dtype="str")
-            for name in names
-        }
-    )
+    columns: dict[str, pd.Series] = {}
+    for name in names:
+        free = name
+        while free in taken or free in columns or (free != name and free in names):
+            free = f"factor {free}"
+        columns[free] = pd.Series([row.get(name) for row in levels], dtype="str")
+    return pd.DataFrame(columns)
 
 
 def _varied_settings(records: Records) -> pd.DataFrame:

@@ -3,7 +3,10 @@
 The program's modules are imported where they are needed, so that a command without a study starts fast.
 """
 
-from collections.abc import Callable
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +28,11 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
     wrong = [value for value in values if not value.partition("=")[1] or not value.partition("=")[0]]
     if wrong:
         raise click.BadParameter(f"{wrong[0]!r} is not of the form {parameter.metavar}")
-    return {key: value for key, _, value in (value.partition("=") for value in values)}
+    pairs = [(key, value) for key, _, value in (value.partition("=") for value in dict.fromkeys(values))]
+    if twice := [key for key, number in Counter(key for key, _ in pairs).items() if number > 1]:
+        given = ", ".join(repr(value) for key, value in pairs if key == twice[0])
+        raise click.BadParameter(f"{twice[0]!r} is given twice, as {given}; give it once")
+    return dict(pairs)
 
 
 def _all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -101,16 +108,16 @@ def given_options(raw: dict[str, Any]) -> dict[str, Any]:
     from trainables.config import parse_value
 
     given = {key: value for key, value in raw.items() if value is not None}
-    given["settings"] = {key: parse_value(value) for key, value in raw.get("settings", {}).items()}
+    given["settings"] = {key: parse_value(value, key) for key, value in raw.get("settings", {}).items()}
     for name in ("limit_train", "limit_eval"):
         if name in given:
             given["settings"][f"dataset.{name}"] = given.pop(name)
     if given.pop("drop_leaks", False):
         given["settings"]["dataset.drop_leaks"] = True
     if "levels" in given:
-        given["levels"] = {factor: tuple(names.split(",")) for factor, names in raw["levels"].items()}
+        given["levels"] = {factor: _names(names) for factor, names in raw["levels"].items()}
     if "objectives" in given:
-        given["objectives"] = tuple(raw["objectives"].split(","))
+        given["objectives"] = _names(raw["objectives"])
     if "enqueue" in given:
         given["enqueue"] = _configurations(Path(raw["enqueue"]), raw.get("data_root"))
     for name in ("data_root", "cache_dir", "reuse_from"):
@@ -129,23 +136,28 @@ def _absolute_uri(uri: str) -> str:
     return f"sqlite:///{_absolute(path)}" if not head and path and uri != path else _absolute(uri) if local else uri
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(unicodedata.normalize("NFC", name.strip()) for name in text.split(","))
+
+
 def _configurations(path: Path, data_root: str | None) -> tuple[dict[str, Any], ...]:
     """The file of `--enqueue`: a list of mappings from setting to value."""
     from core.errors import PlanError
     from engine.planning.paths import anchored
-    from search_spaces.study import read_yaml
+    from search_spaces.study_file import read_yaml
+    from trainables.config import takes_text
 
-    found = read_yaml(path)
-    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+    found = read_yaml(path, lambda place: len(place) == 2 and takes_text(str(place[1])))
+    if found.faults:
+        raise PlanError([f"--enqueue {path}: line {line}: {fault}" for line, fault in found.faults])
+    points = found.content
+    if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
         raise PlanError([f"--enqueue {path}: holds no list of configurations, each a mapping from setting to value"])
-    return tuple(anchored(found, [path.parent, Path.cwd()], data_root))
+    return tuple(anchored(points, [path.parent, Path.cwd()], data_root))
 
 
 def _absolute(path: str | Path) -> str:
     return str(Path(path).expanduser().resolve())
-
-
-NO_AMOUNT = "not an amount such as 20GB, 1.5GiB or 800MB"
 
 
 def parsed_options(raw: dict[str, Any]) -> "Options":
@@ -153,18 +165,38 @@ def parsed_options(raw: dict[str, Any]) -> "Options":
     from pydantic import ValidationError
 
     from core.errors import PlanError
+    from core.value_words import value_fault
     from engine.planning.run_options import Options
 
     try:
         return Options(**given_options(raw))
     except ValidationError as error:
-        faults = [
-            f"--{str(fault['loc'][0]).replace('_', '-')}: "
-            f"{NO_AMOUNT if fault['type'].startswith('byte_size') else fault['msg'].removeprefix('Value error, ')} "
-            f"(got {fault['input']!r})"
-            for fault in error.errors()
-        ]
-        raise PlanError(faults) from None
+        # of an option of several types the first one's fault says enough
+        first = {str(fault["loc"][0]): fault for fault in reversed(error.errors())}
+        raise PlanError(
+            f"--{name.replace('_', '-')}: {value_fault(fault)}" for name, fault in reversed(first.items())
+        ) from None
+
+
+@contextmanager
+def lines_told(study: str, raw: dict[str, Any]) -> Iterator[None]:
+    """Faults of a study's file that only its plan shows are told with their lines too."""
+    from core.errors import FaultError, PlanError
+
+    try:
+        yield
+    except FaultError as error:
+        if not _is_file(study):
+            raise
+        from search_spaces.study_file import with_lines
+
+        raise PlanError(with_lines(error.faults, Path(study), raw["settings"])) from error
+
+
+def _is_file(study: str) -> bool:
+    from search_spaces.registry import STUDIES
+
+    return Path(study).suffix in (".yaml", ".yml") and study not in STUDIES
 
 
 def study_named(name: str, data_root: str | None) -> "AnyStudy":
@@ -172,11 +204,12 @@ def study_named(name: str, data_root: str | None) -> "AnyStudy":
     from core.component import did_you_mean
     from engine.planning.paths import anchored
     from search_spaces.registry import STUDIES
-    from search_spaces.study import StudyError, parse_study, read_study
+    from search_spaces.study import StudyError, parse_study
+    from search_spaces.study_file import read_study
 
     if name in STUDIES:
         return STUDIES[name]
-    if Path(name).suffix in (".yaml", ".yml"):
+    if _is_file(name):
         study = read_study(Path(name))
         tree = anchored(study.model_dump(mode="json"), [Path(name).parent, Path.cwd()], data_root)
         return parse_study(tree, name)

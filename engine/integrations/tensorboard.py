@@ -22,6 +22,8 @@ class TensorBoard:
     def __init__(self, run: RunDirectory) -> None:
         self.root = run.root / "tensorboard"
         self.folders: dict[str, Path] = {}
+        self.cells: dict[str, str] = {}
+        """by folder, the cell whose trials it holds"""
         self.writers: dict[str, Any] = {}
         self.configs: dict[str, Mapping[str, Any]] = {}
         self.rows: dict[str, dict[int, Mapping[str, Any]]] = {}
@@ -43,8 +45,7 @@ class TensorBoard:
 
         # A trial may start again after a failed or lost attempt; the rows that were written before stay.
         if trial not in self.folders:
-            cell = re.sub(r"[^\w.=+-]+", "_", event["cell"])[:100]
-            self.folders[trial] = self.root / cell / f"seed{event['seed']}-{trial}"
+            self.folders[trial] = self.root / self._cell_folder(event["cell"]) / f"seed{event['seed']}-{trial}"
         if trial in self.writers or (self.folders[trial] / COMPLETE).exists():
             return
         if trial not in self.configs:
@@ -52,6 +53,15 @@ class TensorBoard:
         self.configs[trial] = event["config"]
         self.rows.setdefault(trial, {})
         self.writers[trial] = SummaryWriter(str(self.folders[trial]), write_to_disk=True)
+
+    def _cell_folder(self, cell: str) -> str:
+        """A cell's own folder, the same at each start of a run, as the log tells of cells in one order."""
+        free = name = re.sub(r"[^\w.=+-]+", "_", cell)[:100].lstrip(".") or "_"
+        number = 1
+        while self.cells.setdefault(free.casefold(), cell) != cell:
+            number += 1
+            free = f"{name}_{number}"
+        return free
 
     def _end(self, trial: str, event: Mapping[str, Any]) -> None:
         from tensorboardX.summary import hparams

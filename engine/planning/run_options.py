@@ -9,7 +9,7 @@ from pydantic import ByteSize, Field, field_validator
 from core.component import Component, did_you_mean
 from search_spaces.designs import DESIGNS
 from search_spaces.factors import Factor, Level
-from search_spaces.study import AblationStudy, AnyStudy, StudyError, parse_study, with_one_objective
+from search_spaces.study import AblationStudy, AnyStudy, Count, StudyError, parse_study, with_one_objective
 from search_spaces.trial_schedulers import TRIAL_SCHEDULERS
 from trainables.config import laid_over, parse_value
 
@@ -28,9 +28,9 @@ class Options(Component):
 
     data_root: str | None = None
     cache_dir: str | None = None
-    seeds: Annotated[int, Field(ge=1)] | None = None
-    epochs: Annotated[int, Field(ge=1)] | None = None
-    samples: Annotated[int, Field(ge=1)] | None = None
+    seeds: Count | None = None
+    epochs: Count | None = None
+    samples: Count | None = None
     settings: dict[str, Any] = {}
     levels: dict[str, tuple[str, ...]] = {}
     design: str | None = None
@@ -138,14 +138,13 @@ def apply(study: AnyStudy, options: Options) -> AnyStudy:
                 faults += _choose_scheduler(tree, value)
             elif name == "objectives":
                 tree.pop("metric")  # a single objective is the metric
-                tree = with_one_objective({**tree, "objectives": list(value)}, "--objectives")
+                tree = with_one_objective({**tree, "objectives": list(value)})
                 tree.setdefault("metric", study.metric)
             else:
                 tree[name] = value
     if isinstance(study, AblationStudy):
-        factors, more = _levels(study, options)
+        tree["factors"], more = _levels(study, options)
         faults += more
-        tree["factors"] = [factor.model_dump(mode="json") for factor in factors]
         if options.design or options.levels:
             tree["references"] = {}  # they name cells of the study's own layout
         if not ((design := DESIGNS.get(tree["design"])) and design.traits.question == "steps"):
@@ -166,43 +165,60 @@ def _choose_scheduler(tree: dict[str, Any], name: str) -> list[str]:
     return []
 
 
-def _levels(study: AblationStudy, options: Options) -> tuple[list[Factor], list[str]]:
-    """(factors restricted to the levels asked for, in the study's order, with `_new_level`s appended; faults)."""
+def _levels(study: AblationStudy, options: Options) -> tuple[list[dict[str, Any]], list[str]]:
+    """(factors as plain data, with the levels asked for in the study's order and `_new_level`s after them; faults)."""
     factors, faults = [], []
     names = [factor.name for factor in study.factors]
     faults += [
         f"--levels {name}: no such factor; {did_you_mean(name, names)}" for name in options.levels if name not in names
     ]
     for factor in study.factors:
-        asked = options.levels.get(factor.name)
-        if asked is None:
-            factors.append(factor)
-            continue
-        known = {level.name: level for level in factor.levels}
-        kept = [level for level in factor.levels if level.name in asked]
-        for name in asked:
-            if name not in known:
-                level = _new_level(factor, name)
-                if level is None:
-                    faults.append(f"--levels {factor.name}: no level {name!r}; {did_you_mean(name, known)}")
-                else:
-                    kept.append(level)
-        if factor.levels[0] not in kept:
-            faults.append(f"--levels {factor.name}: the baseline level {factor.levels[0].name!r} must be among them")
-        elif len(kept) < 2:
-            faults.append(f"--levels {factor.name}: one level leaves nothing to compare; {did_you_mean('', known)}")
-        else:
-            factors.append(Factor(name=factor.name, levels=tuple(kept)))
+        kept = list(factor.levels)
+        if asked := options.levels.get(factor.name):
+            kept, more = _asked_levels(factor, asked)
+            faults += more
+            if factor.levels[0] not in kept:
+                faults.append(
+                    f"--levels {factor.name}: the baseline level {factor.levels[0].name!r} must be among them"
+                )
+            elif len(kept) < 2:
+                known = [level.name for level in factor.levels]
+                faults.append(f"--levels {factor.name}: one level leaves nothing to compare; {did_you_mean('', known)}")
+        factors.append({"name": factor.name, "levels": [level.model_dump(mode="json") for level in kept]})
     return factors, faults
 
 
-def _new_level(factor: Factor, name: str) -> Level | None:
-    """A level for a new number, if all levels of the factor set one and the same setting to a number; else None."""
-    values = [level.settings for level in factor.levels]
-    value = parse_value(name)
-    numeric = all(
-        isinstance(v, int | float) and not isinstance(v, bool) for settings in values for v in settings.values()
-    )
-    if len(factor.keys) != 1 or not numeric or not isinstance(value, int | float) or isinstance(value, bool):
+def _asked_levels(factor: Factor, asked: tuple[str, ...]) -> tuple[list[Level], list[str]]:
+    """(the levels that are asked for by name or by number, in the factor's order, then new ones; faults)."""
+    faults, new = [], list[Level]()
+    known = {level.name: level for level in factor.levels}
+    kept = []
+    for name in asked:
+        level = known.get(name) or _by_number(factor, new, name)
+        if level is None:
+            faults.append(f"--levels {factor.name}: no level {name!r}; {did_you_mean(name, known)}")
+        elif level.name in known:
+            kept.append(level)
+        elif level not in new:
+            new.append(level)
+    return [*(level for level in factor.levels if level in kept), *new], faults
+
+
+def _by_number(factor: Factor, new: list[Level], name: str) -> Level | None:
+    """A level for a number, if all levels of the factor set one and the same setting to a number; else None.
+
+    It is the one that sets that number already, where there is one: 0.90 asks for the level 0.9.
+    """
+    values = [value for level in factor.levels for value in level.settings.values()]
+    if len(factor.keys) != 1 or not all(map(_is_number, values)):
         return None
-    return Level(name=name, settings={next(iter(factor.keys)): value})
+    (key,) = factor.keys
+    value = parse_value(name, key)
+    if not _is_number(value):
+        return None
+    same = (level for level in (*factor.levels, *new) if level.settings.get(key) == value)
+    return next(same, Level(name=name, settings={key: value}))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -83,13 +83,53 @@ def test_unknown_levels_and_factors_are_refused(levels: str, needles: tuple[str,
     refused(cli_here("run", "digits/long-tail", "--levels", levels), *needles)
 
 
+def test_a_setting_or_a_factor_given_twice_is_refused_with_both_values(cli_here: Cli) -> None:
+    for option, key, values in (("--set", "optimizer.lr", ("1", "2")), ("--levels", "loss", ("ce", "ce,focal"))):
+        done = cli_here("plan", "digits/long-tail", *(word for value in values for word in (option, f"{key}={value}")))
+        assert done.returncode == 2
+        assert f"'{key}' is given twice, as '{values[0]}', '{values[1]}'; give it once" in done.stderr
+    same = ("--set", "optimizer.lr=0.1") * 2
+    assert cli_here("plan", "digits/long-tail", *same, "--json").returncode == 0
+
+
+def test_what_only_the_plan_of_a_file_shows_names_its_lines_too(cli_here: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "name: mine\nworkload: digits\nepochs: 2\nmetric: test_acuracy\ndesign: one_at_a_time\n"
+        "baseline: {optimizer.lr: fast}\nfactors:\n- name: m\n  levels:\n  - name: off\n  - name: on\n"
+        "    settings:\n      optimizer.momentm: 0.9\n",
+        encoding="utf-8",
+    )
+    for command in ("plan", "run"):
+        done = cli_here(command, file, "--out", tmp_path / "out")
+        refused(done, f"{file}: line 6: optimizer.lr: ", f"{file}: line 13: m=on: optimizer.momentm: unknown setting")
+    refused(cli_here("plan", file, "--set", "optimizer.lr=x"), "error: optimizer.lr: ")  # which the file does not hold
+    text = file.read_text().replace("fast", "0.1").replace("momentm", "momentum")
+    file.write_text(text, encoding="utf-8")
+    refused(cli_here("plan", file), f"{file}: line 4: metric: 'test_acuracy' is not recorded")
+    file.write_text(text.replace("digits", "digit"), encoding="utf-8")
+    refused(cli_here("plan", file), f"{file}: line 2: workload 'digit' is unknown")
+
+
+def test_a_file_of_configurations_is_read_like_a_study(cli_here: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "points.yaml"
+    for text, fault in (
+        ("- {optimizer.lr: 0.1, optimizer.lr: 0.2}", "line 1: 0.optimizer.lr: stands twice, first in line 1"),
+        ("- {optimizer.lr: 0.1", "line 1: cannot be read"),
+        ("optimizer.lr: 0.1", "holds no list of configurations"),
+        ("", "holds no list of configurations"),
+    ):
+        file.write_text(text, encoding="utf-8")
+        refused(cli_here("plan", "digits/search", "--enqueue", file), f"--enqueue {file}: {fault}")
+
+
 def test_a_design_that_does_not_exist_is_refused(cli_here: Cli) -> None:
     refused(cli_here("run", "digits/long-tail", "--design", "factorail"), "did you mean 'factorial'?")
 
 
 @pytest.mark.parametrize("option", ["--seeds", "--epochs", "--max-concurrent", "--cpus-per-trial"])
 def test_numbers_that_leave_nothing_to_run_are_refused(option: str, cli_here: Cli) -> None:
-    refused(cli_here("run", "digits/long-tail", option, "0"), option, "greater than", "got 0")
+    refused(cli_here("run", "digits/long-tail", option, "0"), f"{option}: 0", "out of range; allowed: ")
 
 
 def test_options_of_the_other_kind_of_study_are_refused(cli_here: Cli) -> None:

@@ -15,7 +15,8 @@ from analysis.tables.spec import TABLES
 from core.designs import DesignTraits
 from run_search import _report, main
 from search_spaces.designs import DESIGNS
-from search_spaces.study import AblationStudy, read_study
+from search_spaces.study import AblationStudy
+from search_spaces.study_file import read_study
 from tests.analysis import runs
 
 DESIGN = '''

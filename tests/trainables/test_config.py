@@ -20,6 +20,7 @@ from trainables.config import (
     from_tree,
     parse_value,
     resolve,
+    types_of,
 )
 
 DIGITS = {"dataset.name": "digits", "model.name": "small_cnn"}
@@ -273,7 +274,9 @@ def test_a_range_is_the_chosen_component_s_own_and_none_where_none_is_written() 
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(), st.lists, max_leaves=8
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.lists,
+    max_leaves=8,
 )
 
 
@@ -299,3 +302,46 @@ def test_a_value_is_json_where_it_parses_and_text_elsewhere(text: str, value: ob
     parsed = parse_value(text)
     assert parsed == value
     assert type(parsed) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("dataset.path", "2024", "2024"),
+        ("dataset.path", "007", "007"),
+        ("dataset.path", "true", "true"),
+        ("dataset.path", "null", "null"),
+        ("dataset.path", '"2024"', "2024"),
+        ("dataset.path", "[x]", "[x]"),
+        ("inspect.image", "1e5", "1e5"),
+        ("model.weights_file.resnet18", "12", "12"),
+        ("loss.name", "1", "1"),
+        ("optimizer.lr", ".001", 0.001),
+        ("optimizer.lr", "1.", 1.0),
+        ("optimizer.lr", "NaN", "NaN"),
+        ("optimizer.lr", "Infinity", "Infinity"),
+        ("training.normalize", "False", False),
+        ("training.normalize", "TRUE", True),
+        ("inspect.pictures", "null", None),
+        ("training.batch_size", "010", 10),
+        ("dataset.channels", "3", 3),
+        ("model.bn_after", "[conv1, conv2]", ["conv1", "conv2"]),
+        ("model.channels", "[8, 16]", [8, 16]),
+        ("model.bn_after", "[conv1", "[conv1"),
+        ("model.weights_file", '{"vgg19": "a"}', {"vgg19": "a"}),
+        ("model.weights_file", '{"vgg19": "a", "vgg19": "b"}', '{"vgg19": "a", "vgg19": "b"}'),
+        ("nonsense.key", "False", False),
+    ],
+)
+def test_a_value_is_read_by_the_type_of_its_settings_field(key: str, text: str, value: object) -> None:
+    parsed = parse_value(text, key)
+    assert parsed == value
+    assert type(parsed) is type(value)
+
+
+def test_types_of_a_setting_are_those_of_every_component_that_has_it() -> None:
+    assert types_of("model.hidden") == {int}
+    assert types_of("diagnostics") == {bool}
+    assert types_of("model.weights_file.vgg19") == {str}
+    assert types_of("optimizer.betas") == {tuple}
+    assert types_of("optimizer.rate") == types_of("nothing") == types_of("") == set()

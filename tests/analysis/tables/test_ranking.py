@@ -206,6 +206,16 @@ def test_a_factor_may_have_the_name_of_a_column(tmp_path, name):
     assert table.columns.is_unique
 
 
+@pytest.mark.parametrize("names", [("mean", "factor mean"), ("factor mean", "mean")])
+def test_no_factor_takes_the_column_of_another(tmp_path, names):
+    study = runs.factorial({names[0]: ["a", "b"], names[1]: ["x", "y"]}, range(2))
+    outcomes = {cell["name"]: [0.5, 0.6] for cell in study["cells"]}
+    table = ranking_table(read_records(runs.write_outcomes(tmp_path, study, outcomes)))
+    own = {name: set(table[name]) for name in ("factor mean", "factor factor mean")}
+    assert {"ab", "xy"} == {"".join(sorted(levels)) for levels in own.values()}
+    assert table.columns.is_unique
+
+
 def test_a_setting_whose_condition_does_not_hold_is_no_setting_of_its_cell(tmp_path):
     trials = [
         searches.trial("c0", {"schedule.name": "step", "schedule.gamma": 0.3}, 0.9),

@@ -95,6 +95,21 @@ def test_event_files_are_whole_after_a_kill_at_any_line(tmp_path: Path, killed_a
     assert (tmp_path / "tensorboard" / "loss=focal" / "seed1-bbb" / "complete").exists()
 
 
+def test_cells_whose_names_make_one_folder_have_one_each_at_every_start(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    cells = ["lr=1/2", "lr=1 2", "..", "x" * 100 + "a", "x" * 100 + "b", "lr=1/2"]
+    starts = [
+        {**lines()[1], "trial": f"t{i}", "cell": cell, "seed": i, "time": lines()[0]["time"]}
+        for i, cell in enumerate(cells)
+    ]
+    for _ in range(2):
+        tracker = TensorBoard(run)
+        hand_over(run, starts, tracker)
+        tracker.close()
+    folders = [next((tmp_path / "tensorboard").glob(f"*/seed{i}-t{i}")).parent.name for i in range(len(cells))]
+    assert folders == ["lr=1_2", "lr=1_2_2", "_", "x" * 100, "x" * 100 + "_2", "lr=1_2"]
+
+
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A store of MLflow's own in a folder, for which it wants to be asked."""

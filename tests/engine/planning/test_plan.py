@@ -162,6 +162,30 @@ def test_a_numeric_level_can_be_added_and_levels_be_left_out(tmp_path: Path) -> 
     assert plan.cells[1].config.optimizer.lr == 0.3
 
 
+@pytest.mark.parametrize(
+    ("asked", "cells"),
+    [
+        (("0.01", "0.10"), ["baseline", "lr=0.1"]),
+        (("0.01", ".1", "1e-1"), ["baseline", "lr=0.1"]),
+        (("0.01", ".3", "0.30", ".2"), ["baseline", "lr=.3", "lr=.2"]),
+        (("1e-2", "0.1"), ["baseline", "lr=0.1"]),
+    ],
+)
+def test_a_number_asks_for_the_level_that_sets_it_however_it_is_written(
+    asked: tuple[str, ...], cells: list[str], tmp_path: Path
+) -> None:
+    study = ablation(Factor.of("lr", {"0.01": {"optimizer.lr": 0.01}, "0.1": {"optimizer.lr": 0.1}}))
+    plan = planned(study, tmp_path, levels={"lr": asked})
+    assert [item.cell.name for item in plan.cells] == cells
+    assert not [item for item in plan.cells if item.identical_to]
+
+
+@pytest.mark.parametrize("name", ["nan", "inf", "1e999", "true", "", "fast"])
+def test_a_new_level_is_a_finite_number(name: str, tmp_path: Path) -> None:
+    study = ablation(Factor.of("lr", {"0.01": {"optimizer.lr": 0.01}, "0.1": {"optimizer.lr": 0.1}}))
+    assert faults(study, tmp_path, levels={"lr": ("0.01", name)})[0].startswith(f"--levels lr: no level {name!r}")
+
+
 @pytest.mark.parametrize("name", [name for name, study in STUDIES.items() if study.workload.startswith("digits")])
 def test_every_digits_study_plans(name: str, tmp_path: Path) -> None:
     plan = planned(STUDIES[name], tmp_path)

@@ -1,0 +1,58 @@
+"""What is wrong with a value, in the project's words: pydantic's own speak of its types, tags and validators."""
+
+import json
+from typing import Any
+
+from core.component import did_you_mean
+
+KINDS = (
+    ("int", "a whole number"),
+    ("float", "a number"),
+    ("finite_number", "a finite number"),
+    ("bool", "true or false"),
+    ("string", "text"),
+    ("tuple", "a list"),
+    ("list", "a list"),
+    ("dict", "a mapping"),
+    ("model", "a mapping"),
+)
+"""how the names of pydantic's errors of type begin, and what such a field takes"""
+BOUNDS = {
+    "greater_than_equal": ("ge", "{} and more"),
+    "greater_than": ("gt", "more than {:g}"),
+    "less_than_equal": ("le", "at most {}"),
+    "less_than": ("lt", "less than {:g}"),
+}
+LONGEST = 60  # characters of a value that a message shows
+
+
+def shown(value: Any) -> str:
+    """A value in a message: text in quotes, everything else as YAML has it; long ones are cut."""
+    text = repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def value_fault(fault: Any) -> str:
+    """An error of pydantic without its place: `takes a whole number (got 'x')`."""
+    kind, got, context = fault["type"], shown(fault["input"]), fault.get("ctx", {})
+    if kind in ("missing", "union_tag_not_found"):
+        return "is missing"
+    if kind == "json_invalid":
+        return "holds text that is no Unicode"
+    if kind.startswith("byte_size"):
+        return f"not an amount such as 20GB, 1.5GiB or 800MB (got {got})"
+    if kind == "value_error":
+        return str(context["error"]) if isinstance(fault["input"], dict) else f"{context['error']} (got {got})"
+    if kind in BOUNDS:
+        name, words = BOUNDS[kind]
+        return f"{got} is out of range; allowed: {words.format(context[name])}"
+    if kind in ("too_short", "string_too_short"):
+        least = context["min_length"]
+        return "is empty" if least == 1 else f"holds {context['actual_length']}; allowed: {least} and more"
+    if kind in ("literal_error", "union_tag_invalid"):
+        allowed = context.get("expected_tags") or context["expected"]
+        given = context.get("tag", fault["input"])
+        choices = allowed.replace("'", "").replace(" or ", ", ").split(", ")
+        return f"{shown(given)} is unknown; {did_you_mean(given, choices)}"
+    takes = next((words for start, words in KINDS if kind.startswith(start)), None)
+    return f"takes {takes} (got {got})" if takes else f"cannot be {got}"

@@ -1,0 +1,57 @@
+"""What the names of studies, factors, levels and cells may be, and which two are read as one."""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from core.yaml_text import Place
+
+LONGEST_FOLDER = 255  # bytes of a folder's name that file systems take
+LONGEST_PATH = 1000  # bytes of a study's name: with a run's place before it and files below it, Linux takes 4,096
+
+
+class Misfit(ValueError):  # noqa: N818
+    """Fields that do not fit each other: (where the fault stands, from the validated object down; a sentence) each."""
+
+    def __init__(self, faults: Iterable[tuple[Place, str]]) -> None:
+        self.faults = list(faults)
+        super().__init__("; ".join(text for _, text in self.faults))
+
+
+def _name(text: str) -> str:
+    if any(unicodedata.category(character) == "Cc" for character in text):
+        raise ValueError("holds a line break, a tab or another control character")
+    if text.strip() != text:
+        raise ValueError("has a space at an end")
+    return unicodedata.normalize("NFC", text)  # a shell or an editor may write é as two characters
+
+
+def _folder(name: str) -> str:
+    """A study's name is a path below results/."""
+    parts = name.split("/")
+    if any(part in ("", ".", "..") for part in parts):
+        raise ValueError("is no path below results/; allowed: names joined by /, none of them empty, . or ..")
+    size = max(len(part.encode()) for part in parts)
+    if size > LONGEST_FOLDER or len(name.encode()) > LONGEST_PATH:
+        raise ValueError(
+            f"is too long for a folder: {size} bytes in a part, {len(name.encode())} in all; allowed: {LONGEST_FOLDER} "
+            f"in a part, {LONGEST_PATH} in all"
+        )
+    return name
+
+
+Name = Annotated[str, Field(min_length=1), AfterValidator(_name)]
+StudyName = Annotated[Name, AfterValidator(_folder)]
+
+
+def alike(names: Sequence[str]) -> list[tuple[int, int]]:
+    """Pairs of positions whose names are read as one: equal but for case, spaces and characters that nobody sees."""
+    first: dict[str, int] = {}
+    return [(first[key], i) for i, key in enumerate(map(_look, names)) if first.setdefault(key, i) != i]
+
+
+def _look(name: str) -> str:
+    seen = "".join(character for character in name if unicodedata.category(character) != "Cf")
+    return " ".join(unicodedata.normalize("NFC", seen).casefold().split())

@@ -1,0 +1,80 @@
+"""Reads a user's study from a YAML file; every fault names its line."""
+
+import re
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+from core.value_words import shown
+from core.yaml_text import Document, Place, read_document
+from search_spaces.study import AnyStudy, StudyError, parsed, with_one_objective
+from trainables.config import takes_text
+
+NEEDED = "a study is a mapping with name, workload, epochs, and factors or space"
+
+
+def read_study(path: Path) -> AnyStudy:
+    """A user's study from a YAML file; StudyError if it is unreadable or invalid, with the line of each fault."""
+    document = read_yaml(path, _is_text)
+    study, faults = None, document.faults
+    if isinstance(document.content, dict):
+        study, more = parsed(_with_one_objective(document), document)
+        wrong = {line for line, _ in faults}
+        faults = sorted([*faults, *(fault for fault in more if fault[0] not in wrong)], key=lambda fault: fault[0])
+    elif not faults:
+        what = "is empty" if document.content is None else f"holds {shown(document.content)}"
+        faults = [(document.line(()) or 1, f"{what}; {NEEDED}")]
+    if faults or study is None:
+        raise StudyError([f"{path}: line {line}: {fault}" for line, fault in faults])
+    return study
+
+
+def _with_one_objective(document: Document) -> dict[str, Any]:
+    """The content with a single objective as its metric; a fault of the document where the metric is another."""
+    try:
+        return with_one_objective(document.content)
+    except StudyError as error:
+        document.faults += [(document.line(("objectives",)) or 1, fault) for fault in error.faults]
+        return dict(document.content)
+
+
+def read_yaml(path: Path, is_text: Callable[[Place], bool]) -> Document:
+    """A YAML or JSON file and its faults; StudyError if it cannot be opened. `is_text`: see `read_document`."""
+    try:
+        return read_document(path.read_bytes(), is_text)
+    except (OSError, ValueError) as error:
+        raise StudyError([f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}"]) from None
+
+
+def with_lines(faults: Iterable[str], path: Path, given: Collection[str]) -> list[str]:
+    """A plan's faults, with the file and the lines of the setting or field that one begins with; those that the command
+    line has `given` itself stand nowhere in the file.
+    """
+    document = read_yaml(path, _is_text)
+    lines: dict[str, list[int]] = {}
+    for place, line in document.lines.items():
+        match place:
+            case (*_, "baseline" | "settings", str(key)) | ("enqueue", _, str(key)) | (str(key),) if key not in given:
+                lines.setdefault(key, []).append(line)
+            case ("space", int(i), "key"):
+                lines.setdefault(str(document.content["space"][i]["key"]), []).append(line)
+    fields = "|".join(map(re.escape, sorted(lines, key=lambda key: (-key.count("."), -len(key)))))
+    form = re.compile(rf"(?:[^:]*: )?({fields})[: ]")
+
+    def located(fault: str) -> str:
+        if not (found := form.match(fault)):
+            return fault
+        at = list(dict.fromkeys(lines[found[1]]))
+        return f"{path}: line{'s' * (len(at) > 1)} {', '.join(map(str, at))}: {fault}"
+
+    return list(map(located, faults)) if fields else list(faults)
+
+
+def _is_text(place: Place) -> bool:
+    """Places of a study that take text: there, a number is text as it is written."""
+    match place:
+        case ("name" | "question",) | (*_, "name") | ("references", _):
+            return True
+        case (*_, "baseline" | "settings", str(key)) | ("enqueue", _, str(key)):
+            return takes_text(key)
+    return False
