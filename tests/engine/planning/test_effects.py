@@ -254,12 +254,12 @@ def test_conditions_that_exclude_each_other_are_refused(tmp_path: Path) -> None:
 def test_one_objective_is_the_metric() -> None:
     from search_spaces.study import StudyError, with_one_objective
 
-    tree = with_one_objective(_search(DROPOUT, objectives=["val_loss"]), "x")
+    tree = with_one_objective(_search(DROPOUT, objectives=["val_loss"]))
     assert (tree["metric"], tree["objectives"]) == ("test_loss", [])
     with pytest.raises(StudyError, match="val_loss alone is what the search goes by"):
-        with_one_objective(_search(DROPOUT, objectives=["val_loss"], metric="test_accuracy"), "x")
+        with_one_objective(_search(DROPOUT, objectives=["val_loss"], metric="test_accuracy"))
     two = _search(DROPOUT, objectives=["val_loss", "seconds"])
-    assert with_one_objective(two, "x") == two
+    assert with_one_objective(two) == two
 
 
 def test_one_objective_of_the_command_line_replaces_the_metric(tmp_path: Path) -> None:
