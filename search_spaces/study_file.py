@@ -59,7 +59,7 @@ def with_lines(faults: Iterable[str], path: Path, given: Collection[str]) -> lis
             case ("space", int(i), "key"):
                 lines.setdefault(str(document.content["space"][i]["key"]), []).append(line)
     fields = "|".join(map(re.escape, sorted(lines, key=lambda key: (-key.count("."), -len(key)))))
-    form = re.compile(rf"(?:[^:]*: )?({fields})[: ]")
+    form = re.compile(rf"(?:(?:(?!; ).)*?: )?({fields})[: ]")  # after a cell's name, before what is allowed
 
     def located(fault: str) -> str:
         if not (found := form.match(fault)):

@@ -96,13 +96,13 @@ def test_what_only_the_plan_of_a_file_shows_names_its_lines_too(cli_here: Cli, t
     file = tmp_path / "mine.yaml"
     file.write_text(
         "name: mine\nworkload: digits\nepochs: 2\nmetric: test_acuracy\ndesign: one_at_a_time\n"
-        "baseline: {optimizer.lr: fast}\nfactors:\n- name: m\n  levels:\n  - name: off\n  - name: on\n"
+        "baseline: {optimizer.lr: fast}\nfactors:\n- name: m\n  levels:\n  - name: off\n  - name: 2:1\n"
         "    settings:\n      optimizer.momentm: 0.9\n",
         encoding="utf-8",
     )
     for command in ("plan", "run"):
         done = cli_here(command, file, "--out", tmp_path / "out")
-        refused(done, f"{file}: line 6: optimizer.lr: ", f"{file}: line 13: m=on: optimizer.momentm: unknown setting")
+        refused(done, f"{file}: line 6: optimizer.lr: ", f"{file}: line 13: m=2:1: optimizer.momentm: unknown setting")
     refused(cli_here("plan", file, "--set", "optimizer.lr=x"), "error: optimizer.lr: ")  # which the file does not hold
     text = file.read_text().replace("fast", "0.1").replace("momentm", "momentum")
     file.write_text(text, encoding="utf-8")
