@@ -137,7 +137,7 @@ def resolve(*layers: Mapping[str, Any]) -> TrialConfig:
         for key, value in layer.items():
             faults += _assign(tree, key, value)
     try:
-        config = from_tree(tree)
+        config = _validated(tree)
     except ConfigError as error:
         raise ConfigError([*faults, *error.faults]) from None
     if faults:
@@ -147,6 +147,11 @@ def resolve(*layers: Mapping[str, Any]) -> TrialConfig:
 
 def from_tree(tree: Mapping[str, Any]) -> TrialConfig:
     """The configuration of a nested dict as `model_dump(mode="json")` or a log line holds it."""
+    kind = DATASETS.get(tree.get("dataset", {}).get("name"))
+    return _validated({**tree, "dataset": {**kind.unrecorded, **tree["dataset"]}} if kind else tree)
+
+
+def _validated(tree: Mapping[str, Any]) -> TrialConfig:
     try:
         return TrialConfig.model_validate_json(json.dumps(tree))
     except ValidationError as error:

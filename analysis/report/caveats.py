@@ -16,8 +16,12 @@ def caveats(records: Records) -> list[str]:
         )
     if records.finished.empty:
         said.append(_nothing(records))
-        return said
-    return said + (_of_a_search(records) if records.is_search else _of_an_ablation(records))
+    else:
+        said += _of_a_search(records) if records.is_search else _of_an_ablation(records)
+    leaks = records.study.get("data", {}).get("leaks", [])
+    return said + (
+        [f"The data hold copies, which make test figures better than they are: {'; '.join(leaks)}."] * bool(leaks)
+    )
 
 
 def _nothing(records: Records) -> str:

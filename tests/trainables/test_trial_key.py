@@ -73,7 +73,8 @@ def test_every_setting_is_part_of_it_but_where_the_data_lies_and_what_is_drawn(s
             if trial_key(config.model_copy(update=change), 0, DATA) == key:
                 unseen.add(setting)
     drawn = {f"inspect.{name}" for name in type(config.inspect).model_fields}
-    assert unseen == {f"dataset.{place}" for place in config.dataset.place_fields} | drawn
+    by_content = {*config.dataset.place_fields, *config.dataset.unrecorded}
+    assert unseen == {f"dataset.{name}" for name in by_content} | drawn
 
 
 def test_a_cell_s_key_tells_configurations_apart_and_knows_no_seed() -> None:
