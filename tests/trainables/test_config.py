@@ -299,3 +299,12 @@ def test_a_value_is_json_where_it_parses_and_text_elsewhere(text: str, value: ob
     parsed = parse_value(text)
     assert parsed == value
     assert type(parsed) is type(value)
+
+
+@pytest.mark.parametrize("name", ["image_folder", "animals", "expressions", "eurosat"])
+def test_a_tree_without_the_split_rule_was_read_by_name(name: str) -> None:
+    now = resolve(DIGITS, {"dataset.name": name})
+    tree = now.model_dump(mode="json")
+    del tree["dataset"]["split_rule"]
+    assert (now.dataset.split_rule, from_tree(tree).dataset.split_rule) == ("stratified", "by_name")
+    assert from_tree(tree) == resolve(DIGITS, {"dataset.name": name, "dataset.split_rule": "by_name"})
