@@ -8,11 +8,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 from pathlib import Path
 
 from core.metrics import SPLITS
-from datasets.sources.names import composed, relative_name
+from datasets.sources.names import below, composed, relative_name
 from datasets.sources.pictures import FORMATS, RUN, Skipped, listed, pictures_below, visible
 
 _SPLIT = re.compile(r"(train(?:ing)?|val(?:id|idation)?|test(?:ing)?)(?:[ _-]?(?:set|data|images))?", re.IGNORECASE)
@@ -71,7 +70,7 @@ class Tree:
 
     def _pictures(self, folder: Path, name: str, split: str | None) -> Iterator[ImageFile]:
         for file in pictures_below(folder, self.faults, self.skipped):
-            direct = file.parent == folder
+            direct = len(below(file, folder)) == 1
             if self.by_name and not (direct and file.name.lower().endswith(_BY_NAME_EXTENSIONS)):
                 self.skipped.add(BY_NAME, file.suffix.lower() if direct else relative(file.parent, self.root))
             elif (path := relative_name(file, self.root, self.faults)) is not None:
@@ -89,7 +88,7 @@ class Tree:
 
 
 def relative(file: Path, root: Path) -> str:
-    return composed(file.relative_to(root).as_posix())
+    return composed("/".join(below(file, root)))
 
 
 def find_images(root: Path, by_name: bool = False) -> Tree:
@@ -109,7 +108,7 @@ def find_images(root: Path, by_name: bool = False) -> Tree:
     if not by_name:
         names = Counter(image.path for image in tree.images)
         tree.images = [
-            image if names[image.path] == 1 else replace(image, path=image.file.relative_to(root).as_posix())
+            image if names[image.path] == 1 else replace(image, path="/".join(below(image.file, root)))
             for image in tree.images
         ]
     return tree
@@ -150,10 +149,10 @@ def _split_faults(root: Path, split_of: dict[str, str | None]) -> list[str]:
 def _unlike_classes(tree: Tree, names: Sequence[str]) -> list[str]:
     """A fault for a class folder that is called like a split and holds folders of pictures, as a split does."""
     faults = []
-    for name, images in groupby(tree.images, lambda image: relative(image.file, tree.root).split("/")[0]):
-        own = list(images)
-        folders = sorted({relative(image.file, tree.root).split("/")[1] for image in own})
-        if name in names and not any(image.direct for image in own) and len(folders) > 1:
+    for name in names:
+        own = [image for image in tree.images if image.class_name == composed(name)]
+        folders = sorted({below(image.file, tree.root)[1] for image in own})
+        if not any(image.direct for image in own) and len(folders) > 1:
             faults.append(
                 f"{tree.root / name}: called like a split, with folders ({', '.join(folders[:3])}, …) in it like a "
                 f"split's classes, but beside it there are no other splits; as a split it needs one called train "

@@ -35,9 +35,14 @@ def file_of(root: Path, path: str) -> Path:
     return decomposed if not (root / path).exists() and decomposed.exists() else root / path
 
 
+def below(file: Path, root: Path) -> tuple[str, ...]:
+    """The names of folders and file below `root`, where the file was found from there: a fast `relative_to`."""
+    return file.parts[len(root.parts) :]
+
+
 def relative_name(file: Path, root: Path, faults: list[str]) -> str | None:
     """`file` below `root` with forward slashes, in NFC form; None, and a fault, where the name is not valid UTF-8."""
-    path = composed(file.relative_to(root).as_posix())
+    path = composed("/".join(below(file, root)))
     try:
         path.encode()
     except UnicodeEncodeError:

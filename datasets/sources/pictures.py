@@ -85,7 +85,7 @@ def visible(
             skipped.add(HIDDEN, entry.name)
         elif _is_folder(entry):
             folders.append(entry)
-        elif os.path.isfile(entry.path) or not os.path.exists(entry.path):  # noqa: PTH110, PTH113  (once a file)
+        elif entry.is_file(follow_symlinks=False) or (entry.is_symlink() and _is_file_or_gone(Path(entry.path))):
             files.append(entry)
         else:
             skipped.add(SPECIAL, entry.name)
@@ -97,6 +97,10 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
     return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and Path(entry.path).is_dir())
 
 
+def _is_file_or_gone(file: Path) -> bool:
+    return file.is_file() or not file.exists()
+
+
 def pictures_below(
     folder: Path | str, faults: list[str], skipped: Skipped, above: frozenset[str] = frozenset()
 ) -> Iterator[Path]:
@@ -104,8 +108,8 @@ def pictures_below(
     here = above | {os.path.realpath(folder)}
     folders, files = visible(folder, faults, skipped)
     for entry in files:
-        if is_picture(Path(entry.path)):
-            yield Path(entry.path)
+        if is_picture(file := Path(entry.path)):
+            yield file
         else:
             skipped.add(NO_PICTURE, Path(entry.name).suffix.lower() or entry.name)
     for entry in folders:
