@@ -26,7 +26,7 @@ def summary(prepared: Prepared) -> Summary:
     channels, height, width = info.image_shape
     facts = (
         ("data set", info.name),
-        ("pictures", str(sum(map(sum, prepared.full.counts.values())))),
+        ("examples", str(sum(map(sum, prepared.full.counts.values())))),
         *prepared.facts.items(),
         ("image", f"{channels} × {height} × {width}" + (f", of which {info.crop} × {info.crop}" if info.crop else "")),
         *((("landmarks", str(info.n_points)),) if info.n_points else ()),

@@ -18,10 +18,9 @@ def caveats(records: Records) -> list[str]:
         said.append(_nothing(records))
     else:
         said += _of_a_search(records) if records.is_search else _of_an_ablation(records)
-    leaks = records.study.get("data", {}).get("leaks", [])
-    return said + (
-        [f"The data hold copies, which make test figures better than they are: {'; '.join(leaks)}."] * bool(leaks)
-    )
+    if leaks := records.study.get("data", {}).get("leaks"):
+        said.append(f"Copies in the data, by which test figures can mislead: {'; '.join(leaks)}.")
+    return said
 
 
 def _nothing(records: Records) -> str:
