@@ -1,14 +1,17 @@
-"""Lists what is doubtful in a valid data set: copies across splits or classes, tiny images, rare classes.
+"""Lists what is doubtful in a valid data set: files left out, copies across splits or classes, tiny pictures, few ones.
 
 Reads the digests and sizes that decoding left in the cache file, never the images: 20,000 of them take milliseconds.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import TypeAdapter, ValidationError
 
+from core.files import write_text
 from core.metrics import SPLITS
 from datasets.cache import arrow_file
 from datasets.cache.cache import Prepared
@@ -34,10 +37,24 @@ class Audit:
     """images of fewer than 8 pixels a side, before they were resized"""
     rare: tuple[str, ...]
     """classes with fewer than 10 training examples, or none to validate or to test on"""
-    counts: Mapping[str, int]
-    """what the source counted of itself, e.g. faces that leave room for fewer non-faces than asked for"""
-    lines: tuple[str, ...]
-    """one sentence a finding, with an example; first what the source says of itself"""
+    remarks: tuple[str, ...]
+    """what decoding had to say"""
+    leaks: tuple[str, ...]
+    """of copies across splits and across classes, with an example, and of `drop_leaks`"""
+    others: tuple[str, ...]
+    """of tiny images and rare classes"""
+    notes: tuple[str, ...] = ()
+    """what the source says of itself"""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """what it counted, e.g. faces that leave room for fewer non-faces than asked for"""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """All of it, one sentence a finding."""
+        return (*self.notes, *self.remarks, *self.leaks, *self.others)
+
+
+_AUDIT = TypeAdapter(Audit)
 
 
 @dataclass(frozen=True)
@@ -56,8 +73,23 @@ class _Rows:
 
 
 def audit(prepared: Prepared) -> Audit:
-    """Looks through a prepared data set; raises what `arrow_file.open_file` does when its file is gone."""
-    opened = arrow_file.open_file(prepared.path)
+    """The audit of a prepared data set. It is kept beside the cache file, and so made once."""
+    kept = prepared.path.with_suffix(".audit.json")
+    try:
+        found = _AUDIT.validate_json(kept.read_bytes())
+    except (OSError, ValidationError):
+        found = _made(arrow_file.open_file(prepared.path))
+        with suppress(OSError):  # a read-only cache folder that holds the data set is good enough
+            write_text(kept, _AUDIT.dump_json(found).decode())
+    leaks = found.leaks
+    if found.leaked:
+        would = "leaves" if prepared.info.dropped else "would leave"
+        n = sum(prepared.full.counts["train"])
+        leaks = (*leaks, f"--drop-leaks {would} out {found.leaked} of {n} training pictures")
+    return replace(found, leaks=leaks, notes=prepared.notes, counts=prepared.counts)
+
+
+def _made(opened: arrow_file.Opened) -> Audit:
     rows, classes = _rows(opened), opened.info.classes
     training = opened.splits["train"].labels
     held_out = np.concatenate([opened.origins[name].digests for name in ("val", "test")])
@@ -65,19 +97,25 @@ def audit(prepared: Prepared) -> Audit:
     splits, classes_mixed = _mixed(rows, rows.splits), _mixed(rows, rows.labels)
     tiny = np.flatnonzero((rows.sides > 0) & (rows.sides < TINY))
     rare = _rare(classes, opened.info.counts)
-    lines = [*prepared.notes]
+    leaks, others = [], []
     if splits:
-        lines.append(f"{_groups(splits)} across splits, e.g. {_example(rows, splits[0], rows.splits)}")
+        leaks.append(f"{_groups(splits)} across splits, e.g. {_example(rows, splits[0], rows.splits)}")
     if classes_mixed:
-        lines.append(f"{_groups(classes_mixed)} across classes, e.g. {_example(rows, classes_mixed[0], rows.labels)}")
-    if n_leaked:
-        lines.append(f"--drop-leaks would leave out {n_leaked} of {len(training)} training pictures")
+        leaks.append(f"{_groups(classes_mixed)} across classes, e.g. {_example(rows, classes_mixed[0], rows.labels)}")
     if len(tiny):
         smallest = int(tiny[rows.sides[tiny].argmin()])
         example = f"{rows.path(smallest)} ({rows.sides[smallest]})"
-        lines.append(f"{len(tiny)} pictures of fewer than {TINY} pixels a side, e.g. {example}")
-    lines += rare.values()
-    return Audit(len(splits), len(classes_mixed), n_leaked, len(tiny), tuple(rare), prepared.counts, tuple(lines))
+        others.append(f"{len(tiny)} pictures of fewer than {TINY} pixels a side, e.g. {example}")
+    return Audit(
+        across_splits=len(splits),
+        across_classes=len(classes_mixed),
+        leaked=n_leaked,
+        tiny=len(tiny),
+        rare=tuple(rare),
+        remarks=tuple(opened.remarks),
+        leaks=tuple(leaks),
+        others=(*others, *rare.values()),
+    )
 
 
 def _rows(opened: arrow_file.Opened) -> _Rows:

@@ -141,6 +141,8 @@ class Source:
     """what is no fault, but worth a line in the audit"""
     counts: Mapping[str, int] = field(default_factory=dict)
     """the numbers in the notes, for programs"""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """more lines of what `prepare` tells, by name"""
 
 
 class DatasetSettings(Component):
@@ -152,6 +154,9 @@ class DatasetSettings(Component):
         {"imbalance_factor", "limit_train", "limit_eval", "train_on_validation", "drop_leaks"}
     )
     """settings that choose among decoded rows: changing one decodes nothing again"""
+
+    unrecorded: ClassVar[dict[str, Any]] = {}
+    """values of settings that records made before them lack; in a trial's identity the fingerprint stands for them"""
 
     name: str = ""
     """what `--set dataset.name=…` chooses by: a literal, with itself as the default, in every subclass"""

@@ -3,7 +3,7 @@
 Each use hashes under its own name, so that an example's place in the order says nothing about its split.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -22,20 +22,43 @@ def hash_split(key: str, seed: int, test: float = 0.2, validation: float = 0.15)
 
 
 def stratified_split(
-    keys: Sequence[str], labels: Sequence[int], seed: int, test: float = 0.2, validation: float = 0.2
+    keys: Sequence[str],
+    labels: Sequence[int],
+    seed: int,
+    test: float = 0.2,
+    validation: float = 0.2,
+    sizes: Callable[[int, float, float], tuple[int, int]] | None = None,
 ) -> list[str]:
     """Exact shares of every class: its examples are ranked by hash, the first go to test, the next to validation.
 
-    Both are shares of the whole class, rounded to whole examples. For closed sets: adding an example may move others.
+    `sizes` gives (test, validation) of a class of so many examples; by default both are shares of the whole class,
+    rounded. Adding an example may move others of its class.
     """
+    members: dict[int, list[int]] = {}
+    for i, label in enumerate(labels):
+        members.setdefault(label, []).append(i)
     splits = ["train"] * len(keys)
-    for label in set(labels):
-        members = [i for i, own in enumerate(labels) if own == label]
-        members.sort(key=lambda i: (stable_hash("stratified", seed, keys[i]), keys[i]))
-        n_test, n_val = round(test * len(members)), round(validation * len(members))
-        for rank, i in enumerate(members[: n_test + n_val]):
+    for own in members.values():
+        own.sort(key=lambda i: (stable_hash("stratified", seed, keys[i]), keys[i]))
+        n_test, n_val = (sizes or _shares)(len(own), test, validation)
+        for rank, i in enumerate(own[: n_test + n_val]):
             splits[i] = "test" if rank < n_test else "val"
     return splits
+
+
+def _shares(n: int, test: float, validation: float) -> tuple[int, int]:
+    return round(test * n), round(validation * n)
+
+
+def shares_with_one_each(n: int, test: float, validation: float) -> tuple[int, int]:
+    """`validation` is a share of what test leaves. A class has an example to train on first, then one to test on, then
+    one to validate on, as far as it goes; a share of 0 turns a split off."""
+
+    def share(rate: float, of: int) -> int:
+        return min(of - 1, max(1, round(rate * of))) if rate else 0
+
+    n_test = share(test, n)
+    return n_test, share(validation, n - n_test)
 
 
 def shuffled(keys: Sequence[str], seed: int) -> list[int]:

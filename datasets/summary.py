@@ -26,6 +26,8 @@ def summary(prepared: Prepared) -> Summary:
     channels, height, width = info.image_shape
     facts = (
         ("data set", info.name),
+        ("examples", str(sum(map(sum, prepared.full.counts.values())))),
+        *prepared.facts.items(),
         ("image", f"{channels} × {height} × {width}" + (f", of which {info.crop} × {info.crop}" if info.crop else "")),
         *((("landmarks", str(info.n_points)),) if info.n_points else ()),
         ("mean", " ".join(f"{value:.4f}" for value in info.mean)),

@@ -138,7 +138,7 @@ def resolve(*layers: Mapping[str, Any]) -> TrialConfig:
     tree: dict[str, Any] = {kind: {} for kind in TrialConfig.model_fields if kind not in SINGLE}
     faults = [fault for key, value in settings.items() for fault in _assign(tree, key, value)]
     try:
-        config = from_tree(tree)
+        config = _validated(tree)
     except ConfigError as error:
         raise ConfigError([*faults, *error.faults]) from None
     if faults:
@@ -159,6 +159,11 @@ def laid_over(below: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, A
 
 def from_tree(tree: Mapping[str, Any]) -> TrialConfig:
     """The configuration of a nested dict as `model_dump(mode="json")` or a log line holds it."""
+    kind = DATASETS.get(tree.get("dataset", {}).get("name"))
+    return _validated({**tree, "dataset": {**kind.unrecorded, **tree["dataset"]}} if kind else tree)
+
+
+def _validated(tree: Mapping[str, Any]) -> TrialConfig:
     try:
         return TrialConfig.model_validate_json(json.dumps(tree))
     except ValidationError as error:

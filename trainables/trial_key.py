@@ -59,8 +59,8 @@ def key_of(content: str, code: str) -> str:
 def content_key(config: TrialConfig, seed: int, data: "DatasetInfo", population: str | None = None) -> str:
     """All of a trial's identity but the code: equal keys by different code are one trial if its numbers are equal."""
     tree = config.model_dump(mode="json", exclude=UNCOUNTED)
-    for place in config.dataset.place_fields:
-        tree["dataset"].pop(place)
+    for name in (*config.dataset.place_fields, *config.dataset.unrecorded):
+        tree["dataset"].pop(name)
     if files := tree["model"].get("weights_file"):
         tree["model"]["weights_file"] = {name: _content(file) for name, file in files.items()}
     facts = [data.fingerprint, data.crop, data.flip_pairs, maximised(config.selection.metric)]
@@ -73,6 +73,9 @@ def configuration_key(config: TrialConfig, budget: bool = True) -> str:
     Without `budget`, the number of epochs is left out too, and a cell keeps its name when it is given more.
     """
     tree = config.model_dump(mode="json", exclude=UNCOUNTED)
+    for name, value in config.dataset.unrecorded.items():
+        if tree["dataset"][name] == value:  # so that cells that were named before the setting keep their names
+            del tree["dataset"][name]
     if not budget:
         del tree["training"]["epochs"]
     return _digest(json.dumps(tree, sort_keys=True))[:8]

@@ -16,8 +16,11 @@ def caveats(records: Records) -> list[str]:
         )
     if records.finished.empty:
         said.append(_nothing(records))
-        return said
-    return said + (_of_a_search(records) if records.is_search else _of_an_ablation(records))
+    else:
+        said += _of_a_search(records) if records.is_search else _of_an_ablation(records)
+    if leaks := records.study.get("data", {}).get("leaks"):
+        said.append(f"Copies in the data, by which test figures can mislead: {'; '.join(leaks)}.")
+    return said
 
 
 def _nothing(records: Records) -> str:

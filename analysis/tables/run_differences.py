@@ -171,7 +171,8 @@ def _facts(run: Run) -> dict[str, str]:
     for domain in study.get("space", []):
         facts[f"space of {domain['key']}"] = {name: value for name, value in domain.items() if name != "key"}
     facts |= {f"option {name}": value for name, value in options.items() if name not in SILENT_OPTIONS}
-    facts |= {f"data {name}": value for name, value in (study.get("data") or {}).items() if name != "classes"}
+    told = {"classes", "audit", "leaks"}
+    facts |= {f"data {name}": value for name, value in (study.get("data") or {}).items() if name not in told}
     for group, prefix in (("versions", "version"), ("git", "git"), ("machine", "machine")):
         facts |= {f"{prefix} {name}": value for name, value in (study.get(group) or {}).items()}
     return {name: _in_words(value) for name, value in facts.items()}

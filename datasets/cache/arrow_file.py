@@ -77,6 +77,8 @@ class Opened:
     splits: Mapping[str, Examples]
     origins: Mapping[str, Origins]
     checksum: str
+    remarks: Sequence[str] = ()
+    """what decoding had to say of pictures, in sentences"""
 
 
 def image_digest(image: npt.NDArray[np.uint8]) -> int:
@@ -84,10 +86,16 @@ def image_digest(image: npt.NDArray[np.uint8]) -> int:
     return int.from_bytes(blake2b(image.tobytes(), digest_size=8).digest(), "big")
 
 
-def write(stream: BinaryIO, info: DatasetInfo, splits: Mapping[str, Examples], origins: Mapping[str, Origins]) -> None:
+def write(
+    stream: BinaryIO,
+    info: DatasetInfo,
+    splits: Mapping[str, Examples],
+    origins: Mapping[str, Origins],
+    remarks: Sequence[str] = (),
+) -> None:
     """Writes the file; images are handed to Arrow as they are, so a mapped array costs no memory."""
     facts = asdict(info)
-    metadata = {"format": FORMAT, "info": facts, "checksum": checksum(facts, splits, origins)}
+    metadata = {"format": FORMAT, "info": facts, "checksum": checksum(facts, splits, origins), "remarks": remarks}
     batches = [_batch(info, name, splits[name], origins[name]) for name in SPLITS]
     schema = batches[0].schema.with_metadata({_KEY: json.dumps(metadata).encode()})
     with pa.ipc.new_file(stream, schema) as writer:
@@ -131,7 +139,7 @@ def open_file(path: Path) -> Opened:
         raise DamagedFileError(f"{path}: {error}") from error
     splits = {name: examples for name, (examples, _) in zip(SPLITS, found, strict=True)}
     origins = {name: own for name, (_, own) in zip(SPLITS, found, strict=True)}
-    return Opened(info, splits, origins, metadata["checksum"])
+    return Opened(info, splits, origins, metadata["checksum"], metadata.get("remarks", ()))
 
 
 def _split(batch: pa.RecordBatch, info: DatasetInfo, mapping: mmap.mmap, start: int) -> tuple[Examples, Origins]:

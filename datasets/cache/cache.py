@@ -48,6 +48,8 @@ class Prepared:
     """what the source itself has to say to an audit"""
     counts: Mapping[str, int] = field(default_factory=dict)
     """the numbers in it"""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """as in Source"""
 
 
 def prepare(settings: DatasetSettings, data_root: Path | None = None, cache_dir: Path | None = None) -> Prepared:
@@ -71,7 +73,8 @@ def prepare(settings: DatasetSettings, data_root: Path | None = None, cache_dir:
             if opened is None:
                 _build(settings, source, contents, path)
                 opened, decoded = arrow_file.open_file(path), True
-    return Prepared(path, subset(opened, settings).info, opened.info, decoded, source.notes, source.counts)
+    info = subset(opened, settings).info
+    return Prepared(path, info, opened.info, decoded, source.notes, source.counts, source.facts)
 
 
 def open_dataset(settings: DatasetSettings, arrow_path: Path) -> Dataset:
@@ -150,7 +153,7 @@ def _build(settings: DatasetSettings, source: Source, contents: Contents, path: 
     """Decodes into a raw file, then rewrites it as Arrow; memory holds no more than the images in the threads."""
     rows = _in_order(source.rows, settings.split_seed)
     with tempfile.TemporaryFile(dir=path.parent) as pixels:  # nameless: nothing is left when the process is killed
-        columns, faults = _decode(settings, source, rows, pixels.fileno())
+        columns, remarks, faults = _decode(settings, source, rows, pixels.fileno())
         faults = [*source.faults, *contents.faults, *faults, *changed_files(source, contents)]
         if faults:
             raise DataError(list(dict.fromkeys(faults)))
@@ -160,7 +163,7 @@ def _build(settings: DatasetSettings, source: Source, contents: Contents, path: 
 
         def write(temporary: Path) -> None:
             with temporary.open("wb") as stream:
-                arrow_file.write(stream, info, splits, origins)
+                arrow_file.write(stream, info, splits, origins, remarks)
 
         # One name is enough under the lock, and what a killed build left is overwritten.
         write_atomically(path, write, aside=path.with_suffix(".tmp"))
@@ -197,8 +200,12 @@ class _Columns:
             self.aspects[i] = record.aspect
 
 
-def _decode(settings: DatasetSettings, source: Source, rows: Sequence[Row], pixels: int) -> tuple[_Columns, list[str]]:
-    """Writes image i to its place in the file `pixels`; returns the other columns and all faults."""
+def _decode(
+    settings: DatasetSettings, source: Source, rows: Sequence[Row], pixels: int
+) -> tuple[_Columns, list[str], list[str]]:
+    """Writes image i to its place in the file `pixels`; returns the other columns, all remarks, all faults."""
+    from datasets.sources.image_decoding import remarks, sentences
+
     columns = _Columns.empty(len(rows), source.n_points)
     size = int(np.prod(source.image_shape))
 
@@ -217,10 +224,10 @@ def _decode(settings: DatasetSettings, source: Source, rows: Sequence[Row], pixe
     for i, row in enumerate(rows):
         together.setdefault(f"file {row.file}" if row.file else f"row {i}", []).append(i)
     groups, faults = list(together.values()), list[str]()
-    with thread_pool() as pool:
+    with remarks() as found, thread_pool() as pool:
         for start in range(0, len(groups), _CHUNK):
             faults += chain.from_iterable(pool.map(decode, groups[start : start + _CHUNK]))
-    return columns, faults
+    return columns, sentences(found, source.root), faults
 
 
 def _check(record: Record, source: Source, row: Row) -> None:

@@ -98,7 +98,7 @@ def same_landmarks(lines: Sequence[Line], faults: list[str]) -> tuple[list[Line]
 
 def photo_sizes(root: Path, first_named: Mapping[str, str], faults: list[str]) -> dict[str, tuple[int, int]]:
     """(width, height) of the photos that can be read, from their headers; `first_named`: photo → line, or ""."""
-    from datasets.sources.image_decoding import photo_size
+    from datasets.sources.image_decoding import photo_size, remarks
 
     def size(photo: str) -> tuple[int, int] | str:
         where = f"{first_named[photo]}: " if first_named[photo] else ""
@@ -110,7 +110,7 @@ def photo_sizes(root: Path, first_named: Mapping[str, str], faults: list[str]) -
         except DataError as error:
             return f"{where}{error}"
 
-    with thread_pool() as pool:
+    with remarks(), thread_pool() as pool:  # of which decoding tells
         found = dict(zip(first_named, pool.map(size, first_named), strict=True))
     faults += [size for size in found.values() if isinstance(size, str)]
     return {photo: size for photo, size in found.items() if not isinstance(size, str)}

@@ -23,15 +23,16 @@ from core.seeds import derive_seed, stable_unit
 from datasets.base import DatasetSettings, Row
 from datasets.faces.boxes import Box, free_boxes, widened
 from datasets.faces.lists import TEST_LIST, TRAIN_LIST, Line, Points, on_photos, photo_sizes, read_lines, same_landmarks
-from datasets.sources.folders import EXTENSIONS
 from datasets.sources.names import file_of, relative_name
 from datasets.splits import hash_split
 
 LABELS = "label.txt"
+BACKGROUNDS = (".jpg", ".jpeg", ".png")  # another format would take the place of a background in use
 DOUBTFUL = {
     "photos_mixed": "photos lie in more than one split",
     "faces_short": "faces leave room in their photo for fewer non-faces than asked for",
     "from_backgrounds": "non-faces are from backgrounds",
+    "backgrounds_left_out": f"files in backgrounds/ are not read, as they do not end in {', '.join(BACKGROUNDS)}",
     "boxes_beyond": "boxes reach beyond the edge of their photo and are clipped",
 }
 """counts that get a note in the audit where they are above 0"""
@@ -115,6 +116,7 @@ def raw_rows(root: Path, settings: CropSettings) -> Found:
         rows,
         faces_short=short,
         from_backgrounds=backgrounds.used,
+        backgrounds_left_out=backgrounds.left_out,
         boxes_beyond=sum(_reaches_out(line.box, sizes[line.photo]) for line in lines),
     )
     used = {row.file for row in rows} | set(sizes) | set(backgrounds.sizes)
@@ -211,7 +213,8 @@ class _Backgrounds:
 
     def __init__(self, root: Path, settings: CropSettings, faults: list[str]) -> None:
         files = [] if settings.faces_only else _files_below(root, "backgrounds", faults)
-        names = [path for path in files if path.lower().endswith(EXTENSIONS)]
+        names = [path for path in files if path.lower().endswith(BACKGROUNDS)]
+        self.left_out = len(files) - len(names)
         self.seed = settings.split_seed
         self.sizes = photo_sizes(root, dict.fromkeys(names, ""), faults)
         self.used = 0

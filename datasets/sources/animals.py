@@ -1,34 +1,36 @@
-"""Photos of animals in class folders, or as a list `animal_data.csv` of paths and labels.
+"""Photos of animals in class folders, or as a list `animal_data.csv` of paths, labels and, if it has them, splits.
 
 A photo has the same name, and so the same split, whether it was found in its folder or in the list.
 """
 
 import csv
-import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from core.component import did_you_mean
 from datasets.base import DataError, Row, Source
+from datasets.sources.class_folders import SPLIT_NAMES, Tree, find_images, split_called
 from datasets.sources.folders import (
-    EXTENSIONS,
     ImageFiles,
     Side,
     class_faults,
     class_folder_source,
-    complete_splits,
+    drawn_splits,
     find_folder,
 )
-from datasets.sources.names import file_of, inside, leaves
+from datasets.sources.names import composed, file_of, inside, leaves
 from datasets.splits import shuffled
 
 CSV = "animal_data.csv"
-LAYOUT = f"CLASS/*.jpg (or .jpeg, .png), or {CSV} with the columns path,label beside the photos"
+LAYOUT = f"CLASS/*.jpg, or {CSV} with the columns path,label (and, if it gives the splits, split) beside the photos"
+SPLIT_COLUMNS = ("split", "subset", "partition", "set", "usage")
+"""what the column of the splits may be called; those after the first only where they hold nothing but split names"""
 
 
 class Animals(ImageFiles):
-    """Class folders of photos, or animal_data.csv (path,label); test 20 %, validation 15 % of the rest."""
+    """Class folders of photos, or animal_data.csv (path,label[,split]); test 20 %, validation 15 % of the rest."""
 
     name: Literal["animals"] = "animals"
     path: str = "animals"
@@ -38,22 +40,25 @@ class Animals(ImageFiles):
         """The rows of the list where there is one, else the tree; faults of the list name its lines."""
         root = find_folder(self.path, data_root, LAYOUT)
         shape = (3, self.image_size, self.image_size)
-        if (root / CSV).exists():
-            return _csv_source(root, shape, self.split_seed)
-        return class_folder_source(root, shape, self.split_seed)
+        return (_csv_source if (root / CSV).exists() else class_folder_source)(root, shape, self)
 
 
 def write_csv(settings: Animals, data_root: Path | None, folder: Path) -> Path:
     """Writes the class folders as a shuffled `animal_data.csv` (path,label; labels are names) and returns its path.
 
-    The paths are relative to the folder of the photos: there the list is read instead of the tree. Raises DataError
-    with the tree's faults, or where another list stands already.
+    Where folders give the splits, a column `split` does so too. The paths are relative to the folder of the photos:
+    there the list is read instead of the tree, and gives the same data. Raises DataError with the tree's faults, or
+    where another list stands already.
     """
-    source = class_folder_source(find_folder(settings.path, data_root, LAYOUT), (3, 1, 1), settings.split_seed)
+    root = find_folder(settings.path, data_root, LAYOUT)
+    source = class_folder_source(root, (3, 1, 1), settings)
     if source.faults:
         raise DataError(source.faults)
-    rows = [source.rows[i] for i in shuffled([row.path for row in source.rows], settings.split_seed)]
-    lines = [("path", "label"), *((row.path, source.classes[row.label]) for row in rows)]
+    images = find_images(root, settings.split_rule == "by_name").images
+    rows = [images[i] for i in shuffled([image.path for image in images], settings.split_seed)]
+    has_splits = any(image.split for image in images)
+    lines = [("path", "label", "split")[: 2 + has_splits]]
+    lines += [(row.path, row.class_name, row.split or "")[: 2 + has_splits] for row in rows]
     file = folder / CSV
     if file.exists():
         raise DataError(f"{file}: is there already; remove it or name another folder")
@@ -63,17 +68,33 @@ def write_csv(settings: Animals, data_root: Path | None, folder: Path) -> Path:
     return file
 
 
-_Line = tuple[int, str, str]
-"""number, path, label"""
+@dataclass(frozen=True)
+class _Line:
+    """A line of the list as it stands there."""
+
+    number: int
+    path: str
+    label: str
+    split: str | None = None
+    """what the column of the splits says, if there is one"""
 
 
-def _csv_source(root: Path, image_shape: tuple[int, int, int], seed: int) -> Source:
+def _csv_source(root: Path, image_shape: tuple[int, int, int], settings: Animals) -> Source:
     faults: list[str] = []
-    known = _class_folders(root)
-    lines = list(_checked(root, _lines(root / CSV, faults), known, faults))
-    classes = tuple(sorted({label for _, _, label in lines}, key=_natural))
-    splits = complete_splits([(path, None) for _, path, _ in lines], seed)
-    rows = tuple(Row(path, classes.index(label), split) for (_, path, label), split in zip(lines, splits, strict=True))
+    by_name = settings.split_rule == "by_name"
+    tree = find_images(root, by_name)
+    known, (header, table) = _class_folders(tree), _table(root / CSV, faults)
+    column = None if by_name else _split_column(header, table)
+    lines = list(_checked(root, _lines(root / CSV, header, table, column, faults), known, faults))
+    in_folders = known or all(line.label in line.path.split("/")[:-1] for line in lines)
+    by_number = by_name or not in_folders
+    classes = tuple(sorted({line.label for line in lines}, key=_natural if by_number else str))
+    number = {name: label for label, name in enumerate(classes)}
+    labels = [number[line.label] for line in lines]
+    drawn = drawn_splits([(line.path, line.split) for line in lines], labels, settings)
+    rows = tuple(Row(line.path, *row) for line, row in zip(lines, zip(labels, drawn.splits, strict=True), strict=True))
+    unread = [name for name in header if name not in ("path", "label", column)]
+    left_out = len({image.path for image in tree.images} - {row.path for row in rows})
     return Source(
         root=root,
         classes=classes,
@@ -81,61 +102,95 @@ def _csv_source(root: Path, image_shape: tuple[int, int, int], seed: int) -> Sou
         rows=rows,
         files={CSV: root / CSV, **{row.path: file_of(root, row.path) for row in rows}},
         faults=(*faults, *class_faults(root / CSV, classes, rows)),
+        notes=(
+            *([f"{CSV}: not read: column {', '.join(unread)}"] if unread else []),
+            *([f"{left_out} pictures in the folders stand in no line of {CSV}"] if left_out else []),
+        ),
+        counts={"not listed": left_out},
+        facts={"splits": f"{drawn.how}; given by column {column} of {CSV}" if column else drawn.how},
     )
 
 
-def _lines(file: Path, faults: list[str]) -> Iterator[_Line]:
+_Row = tuple[int, list[str]]
+"""number of a line, its cells"""
+
+
+def _table(file: Path, faults: list[str]) -> tuple[list[str], list[_Row]]:
+    """(the header in lower case, the other lines that are not blank); no line without the columns path and label."""
+    rows: list[_Row] = []
+    header: list[str] = []
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.reader(stream)
             header = [name.strip().lower() for name in next(reader, [])]
             if not {"path", "label"} <= set(header):
                 faults.append(f"{file}:1: expected the columns path,label, found {','.join(header) or 'nothing'}")
-                return
+                return [], []
             for cells in reader:
-                if not any(cell.strip() for cell in cells):
-                    continue
-                if len(cells) != len(header):
-                    faults.append(f"{file}:{reader.line_num}: {len(cells)} columns, where the header has {len(header)}")
-                    continue
-                row = dict(zip(header, cells, strict=True))
-                yield reader.line_num, row["path"].strip(), row["label"].strip()
+                stripped = [cell.strip() for cell in cells]
+                if any(stripped):
+                    rows.append((reader.line_num, stripped))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         faults.append(f"{file}: cannot be read ({error})")
+    return header, rows
+
+
+def _split_column(header: Sequence[str], rows: Sequence[_Row]) -> str | None:
+    """The column that says which split a line belongs to: `split` itself, or another whose every cell is a split."""
+    for name in SPLIT_COLUMNS:
+        if name in header:
+            place = header.index(name)
+            cells = [cells[place] for _, cells in rows if place < len(cells)]
+            if any(cells) and (name == SPLIT_COLUMNS[0] or all(map(split_called, cells))):
+                return name
+    return None
+
+
+def _lines(
+    file: Path, header: Sequence[str], rows: Iterable[_Row], column: str | None, faults: list[str]
+) -> Iterator[_Line]:
+    for number, cells in rows:
+        if len(cells) != len(header):
+            faults.append(f"{file}:{number}: {len(cells)} columns, where the header has {len(header)}")
+            continue
+        row = dict(zip(header, cells, strict=True))
+        yield _Line(number, row["path"], row["label"], row[column] if column else None)
 
 
 def _checked(root: Path, lines: Iterable[_Line], known: Sequence[str], faults: list[str]) -> Iterator[_Line]:
-    """The lines without faults, their paths and labels normalised."""
+    """The lines without faults, their paths, labels and splits normalised."""
     seen: dict[str, int] = {}
-    for number, name, text in lines:
-        where = f"{root / CSV}:{number}"
-        path, label = inside(name), _label(text, known)
+    for line in lines:
+        where = f"{root / CSV}:{line.number}"
+        path, split = inside(line.path), split_called(line.split or "")
+        label = _label(composed(line.label), path or "", known)
         if label is None:
-            faults.append(f"{where}: unknown label {text!r}; {did_you_mean(text, known)}")
+            faults.append(f"{where}: unknown label {line.label!r}; {did_you_mean(line.label, known)}")
+        if line.split is not None and split is None:
+            faults.append(f"{where}: unknown split {line.split!r}; allowed: {SPLIT_NAMES}, or nothing in all lines")
         if path is None:
-            faults.append(f"{where}: {leaves(name)}")
+            faults.append(f"{where}: {leaves(line.path)}")
         elif not file_of(root, path).is_file():
             faults.append(f"{where}: no such picture: {root / path}")
         elif path in seen:
             faults.append(f"{where}: {path} stands in line {seen[path]} already")
         elif label is not None:
-            seen[path] = number
-            yield number, path, label
+            seen[path] = line.number
+            yield replace(line, path=path, label=label, split=split)
 
 
-def _label(text: str, known: Sequence[str]) -> str | None:
+def _label(text: str, path: str, known: Sequence[str]) -> str | None:
     """The class that a label names, by name or by its number in the order of names; any text where none are known."""
     if not known:
         return text or None
-    if text in known:
+    if text in known or text in path.split("/")[:-1]:
         return text
     return known[int(text)] if text.isascii() and text.isdigit() and int(text) < len(known) else None
 
 
-def _class_folders(root: Path) -> list[str]:
+def _class_folders(tree: Tree) -> list[str]:
     """Names of the folders that hold images: the labels there can be. Empty when the photos lie otherwise."""
-    folders = [entry for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith(".")]
-    names = [f.name for f in folders if any(e.name.lower().endswith(EXTENSIONS) for e in os.scandir(f.path))]
+    names = {image.class_name for image in tree.images if image.direct and not (tree.by_name and image.split)}
     return sorted(names) if len(names) > 1 else []
 
 

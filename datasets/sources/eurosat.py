@@ -22,4 +22,4 @@ class EuroSat(ImageFiles):
         folder = find_folder(self.path, data_root, LAYOUT)
         root = next((folder / below for below in ARCHIVE_FOLDERS if (folder / below).is_dir()), folder)
         shape = (3, self.image_size, self.image_size)
-        return class_folder_source(root, shape, self.split_seed, test=0.2, validation=0.1 / 0.8)
+        return class_folder_source(root, shape, self, test=0.2, validation=0.1 / 0.8)

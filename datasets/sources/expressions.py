@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from core.component import did_you_mean
 from datasets.base import DataError, Record, Row, Source
-from datasets.sources.folders import ImageFiles, Side, class_faults, class_folder_source, complete_splits, find_folder
+from datasets.sources.folders import ImageFiles, Side, class_faults, class_folder_source, drawn_splits, find_folder
 
 CSV = "fer2013.csv"
 LAYOUT = f"train/CLASS/*.jpg, validation/CLASS/*.jpg (or val/, valid/), test/CLASS/*.jpg, or {CSV}"
@@ -35,8 +35,8 @@ class Expressions(ImageFiles):
         root = find_folder(self.path, data_root, LAYOUT)
         shape = (1, self.image_size, self.image_size)
         if (root / CSV).exists():
-            return _csv_source(root, shape, self.split_seed)
-        return class_folder_source(root, shape, self.split_seed)
+            return _csv_source(root, shape, self)
+        return class_folder_source(root, shape, self)
 
     def read(self, source: Source, row: Row) -> Record:
         """The decoded and resized image."""
@@ -59,7 +59,7 @@ class CsvRow(Row):
     line: int = 0
 
 
-def _csv_source(root: Path, image_shape: tuple[int, int, int], seed: int) -> Source:
+def _csv_source(root: Path, image_shape: tuple[int, int, int], settings: Expressions) -> Source:
     file, faults = root / CSV, list[str]()
     found = []
     try:
@@ -74,13 +74,15 @@ def _csv_source(root: Path, image_shape: tuple[int, int, int], seed: int) -> Sou
     except OSError as error:
         faults.append(f"{file}: cannot be read ({error.strerror or error})")
     classes = tuple(sorted({EMOTIONS[code] for code, _, _ in found}))
-    splits = complete_splits([(row.path, split) for _, split, row in found], seed)
+    labels = [classes.index(EMOTIONS[code]) for code, _, _ in found]
+    drawn = drawn_splits([(row.path, split) for _, split, row in found], labels, settings)
     rows = tuple(
-        replace(row, label=classes.index(EMOTIONS[code]), split=split)
-        for (code, _, row), split in zip(found, splits, strict=True)
+        replace(row, label=label, split=split)
+        for (_, _, row), label, split in zip(found, labels, drawn.splits, strict=True)
     )
     faults += class_faults(file, classes, rows)
-    return Source(root, classes, image_shape, rows, {CSV: file}, faults=tuple(faults))
+    facts = {"splits": drawn.how}
+    return Source(root, classes, image_shape, rows, {CSV: file}, faults=tuple(faults), facts=facts)
 
 
 def _cells(line: bytes) -> list[bytes]:

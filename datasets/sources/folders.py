@@ -1,28 +1,20 @@
-"""Image files in class folders, with or without split folders above them: found, named, split and checked.
+"""Data sets of image files: their settings, their class folders as rows of a source, the splits that are drawn."""
 
-Only `ImageFiles.read` decodes. Names are brought to Unicode's NFC form, so that the same tree splits alike everywhere.
-"""
-
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from core.metrics import SPLITS
 from datasets.base import DataError, DatasetSettings, Record, Row, Source
-from datasets.sources.names import relative_name
-from datasets.splits import hash_split
+from datasets.sources.class_folders import BESIDE, LAYOUT, Tree, find_images
+from datasets.sources.pictures import is_picture
+from datasets.splits import hash_split, shares_with_one_each, stratified_split
 
-EXTENSIONS = (".jpg", ".jpeg", ".png")
-SPLIT_FOLDERS = {"train": "train", "validation": "val", "val": "val", "valid": "val", "test": "test"}
-LAYOUT = (
-    "CLASS/*.jpg (or .jpeg, .png, in any case), or train/CLASS/*.jpg, test/CLASS/*.jpg and, if there is one, "
-    "validation/CLASS/*.jpg (or val/, valid/)"
-)
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".rar", ".7z")
 
 
 Side = Annotated[int, Field(ge=1, le=4096)]
@@ -32,11 +24,16 @@ class ImageFiles(DatasetSettings):
     """A set of image files below one folder, each resized to a square without keeping its aspect ratio."""
 
     place_fields: ClassVar[frozenset[str]] = frozenset({"path"})
+    unrecorded: ClassVar[dict[str, Any]] = {"split_rule": "by_name"}
 
     path: str
     """below the data root, or any folder of the user's; empty = the data root itself"""
     image_size: Side
     """height and width after resizing, pixels"""
+    split_rule: Literal["stratified", "by_name"] = "stratified"
+    """`stratified` reads pictures of any format and depth and a list's split column, and draws what no one gave as
+    exact shares of each class; `by_name`, as runs begun before this setting did, reads .jpg, .jpeg and .png files right
+    in class folders, ignores such a column, and splits by a hash of each name"""
 
     def read(self, source: Source, row: Row) -> Record:
         """The image of one row, decoded and resized."""
@@ -55,119 +52,106 @@ def find_folder(path: str, data_root: Path | None, layout: str) -> Path:
     for folder in tried:
         if folder.is_dir():
             return folder.absolute()
-    names = [entry.name for base in {folder.parent for folder in tried} if base.is_dir() for entry in base.iterdir()]
+    asked = f"dataset.path = {path!r}, --data-root {data_root}"
+    if file := next((part for folder in tried for part in (folder, *folder.parents) if part.is_file()), None):
+        archive = file.suffix.lower() in ARCHIVES
+        what = "an archive; unpack it and name the folder that comes out" if archive else "a file; name a folder"
+        raise DataError(f"{file}: is {what} ({asked}); expected layout: {layout}")
+    near = {folder.parent for folder in tried if folder.parent.is_dir()}
+    names = [entry.name for base in near for entry in base.iterdir() if entry.is_dir()]
     close = get_close_matches(given.name, names, n=1)
     places = " or ".join(dict.fromkeys(str(folder) for folder in tried))
     raise DataError(
-        f"no such folder: {places} (dataset.path = {path!r}, --data-root {data_root})"
-        f"{f'; did you mean {close[0]}?' if close else ''}; expected layout: {layout}"
+        f"no such folder: {places} ({asked}){f'; did you mean {close[0]}?' if close else ''}; expected layout: {layout}"
     )
 
 
-@dataclass(frozen=True)
-class ImageFile:
-    """One image file of a class folder."""
-
-    path: str
-    file: Path
-    class_name: str
-    split: str | None
-
-
 def class_folder_source(
-    root: Path, image_shape: tuple[int, int, int], seed: int, test: float = 0.2, validation: float = 0.15
+    root: Path, image_shape: tuple[int, int, int], settings: ImageFiles, test: float = 0.2, validation: float = 0.15
 ) -> Source:
     """The rows and the faults of a tree of class folders, classes in the order of their names.
 
-    Splits on disk are kept; what is missing is taken out of the training images, see `complete_splits`.
+    Splits on disk are kept; what is missing is taken out of the training images, see `drawn_splits`.
     """
-    images, faults = find_images(root)
+    tree = find_images(root, settings.split_rule == "by_name")
+    images = tree.images
     classes = tuple(sorted({image.class_name for image in images}))
-    labels = {name: label for label, name in enumerate(classes)}
-    splits = complete_splits([(image.path, image.split) for image in images], seed, test, validation)
-    rows = [Row(image.path, labels[image.class_name], split) for image, split in zip(images, splits, strict=True)]
+    number = {name: label for label, name in enumerate(classes)}
+    labels = [number[image.class_name] for image in images]
+    drawn = drawn_splits([(image.path, image.split) for image in images], labels, settings, test, validation)
+    rows = [Row(image.path, *row) for image, row in zip(images, zip(labels, drawn.splits, strict=True), strict=True)]
     return Source(
         root=root,
         classes=classes,
         image_shape=image_shape,
         rows=tuple(rows),
         files={image.path: image.file for image in images},
-        faults=(*faults, *class_faults(root, classes, rows)),
+        faults=(*tree.faults, *class_faults(root, classes, rows), *_advice(tree, classes)),
+        notes=tuple(tree.notes()),
+        counts=tree.skipped.counts,
+        facts={"splits": drawn.how},
     )
 
 
-def complete_splits(
-    given: Sequence[tuple[str, str | None]], seed: int, test: float = 0.2, validation: float = 0.15
-) -> list[str]:
-    """The split of every (name, split given by its source or None).
+@dataclass(frozen=True)
+class DrawnSplits:
+    """The split of each row, and in words where they are from."""
 
-    Given splits are kept; a test or validation split that the source lacks is taken out of the training rows by
-    `hash_split`: `test` is a share of all of them, `validation` of the rest.
+    splits: list[str]
+    how: str
+
+
+def drawn_splits(
+    given: Sequence[tuple[str, str | None]],
+    labels: Sequence[int],
+    settings: ImageFiles,
+    test: float = 0.2,
+    validation: float = 0.15,
+) -> DrawnSplits:
+    """The split of every (name, split given by its source or None), by `settings.split_rule`.
+
+    Given splits are kept; a test or validation split that the source lacks is taken out of the training rows: `test` is
+    a share of all of them, `validation` of the rest.
     """
     present = {split for _, split in given}
-    rates = {"test": 0 if "test" in present else test, "validation": 0 if "val" in present else validation}
-    return [split if split in ("val", "test") else hash_split(name, seed, **rates) for name, split in given]
+    shares = {split: 0.0 if split in present else share for split, share in (("test", test), ("val", validation))}
+    rates = {"test": shares["test"], "validation": shares["val"]}
+    splits = [split if split in ("val", "test") else "train" for _, split in given]
+    free = [i for i, split in enumerate(splits) if split == "train"]
+    if settings.split_rule == "by_name":
+        drawn = [hash_split(given[i][0], settings.split_seed, **rates) for i in free]
+    else:
+        keys, of = [given[i][0] for i in free], [labels[i] for i in free]
+        drawn = stratified_split(keys, of, settings.split_seed, **rates, sizes=shares_with_one_each)
+    for i, split in zip(free, drawn, strict=True):
+        splits[i] = split
+    return DrawnSplits(splits, _origin(present, shares, settings.split_rule))
 
 
-def find_images(root: Path) -> tuple[list[ImageFile], list[str]]:
-    """(every image of the tree in the order of names, the tree's faults).
-
-    Symbolic links are followed; hidden files, other extensions and deeper folders are not looked at.
-    """
-    faults: list[str] = []
-    folders = [entry for entry in _entries(root, faults) if entry.is_dir()]
-    split_of = {folder.name: SPLIT_FOLDERS.get(folder.name.lower()) for folder in folders}
-    has_splits = "train" in split_of.values() and (len(set(split_of.values()) - {None}) > 1 or len(folders) == 1)
-    if not has_splits:
-        return [p for folder in folders for p in _images(root, folder.path, None, faults)], faults
-    faults += _split_faults(root, split_of)
-    images = []
-    for folder in folders:
-        split = split_of[folder.name]
-        classes = [entry for entry in _entries(Path(folder.path), faults) if entry.is_dir()] if split else []
-        if split and not classes:
-            faults.append(f"{folder.path}: holds no class folders; expected {folder.name}/CLASS/*.jpg")
-        images += [p for entry in classes for p in _images(root, entry.path, split, faults)]
-    return images, faults
+def _origin(present: set[str | None], shares: dict[str, float], rule: str) -> str:
+    kept = [split for split in SPLITS if split in present]
+    drawn = [f"{split} {100 * share:.3g} %" for split, share in shares.items() if share]
+    if len(drawn) > 1:
+        drawn[-1] += " of the rest"
+    told = [f"{', '.join(kept)} as given"] if kept else []
+    from_ = " of the training pictures" if kept else ""
+    return "; ".join(told + ([f"drawn{from_}, {rule}: {', '.join(drawn)}"] if drawn else []))
 
 
-def _entries(folder: Path, faults: list[str]) -> list["os.DirEntry[str]"]:
-    try:
-        with os.scandir(folder) as found:
-            visible = [entry for entry in found if not entry.name.startswith(".") and entry.name != "__MACOSX"]
-    except OSError as error:
-        faults.append(f"{folder}: cannot be read ({error.strerror or error})")
+def _advice(tree: Tree, classes: Sequence[str]) -> list[str]:
+    """What to do about a tree with one class or none."""
+    if not classes:
+        loose = [name for name in tree.skipped.reasons.get(BESIDE, ()) if is_picture(tree.root / name)]
+        packed = [name for name in tree.skipped.reasons.get(BESIDE, ()) if name.lower().endswith(ARCHIVES)]
+        return [
+            *([f"{tree.root}: {len(loose)} pictures lie in no folder; make one for each class"] if loose else []),
+            *(f"{tree.root / name}: is an archive; unpack it" for name in packed),
+        ]
+    folders = sorted({image.path.split("/")[1] for image in tree.images if not image.direct and image.split is None})
+    if len(classes) > 1 or len(folders) < 2:
         return []
-    return sorted(visible, key=lambda entry: entry.name)
-
-
-def _images(root: Path, folder: str, split: str | None, faults: list[str]) -> list[ImageFile]:
-    n_faults = len(faults)
-    images = []
-    for entry in _entries(Path(folder), faults):
-        if not entry.name.lower().endswith(EXTENSIONS) or entry.is_dir():
-            continue
-        file = Path(entry.path)
-        if (path := relative_name(file, root, faults)) is not None:
-            images.append(ImageFile(path, file, path.split("/")[-2], split))
-    if not images and len(faults) == n_faults:
-        faults.append(f"{folder}: empty class folder; pictures end in {', '.join(EXTENSIONS)} (in any case)")
-    return images
-
-
-def _split_faults(root: Path, split_of: dict[str, str | None]) -> list[str]:
-    faults = []
-    for split in SPLITS:
-        names = sorted(name for name, own in split_of.items() if own == split)
-        if len(names) > 1:
-            faults.append(f"{root}: {' and '.join(names)} both hold the {split} split; keep one of them")
-    train = next(name for name, split in split_of.items() if split == "train")
-    classes = {entry.name for entry in _entries(root / train, []) if entry.is_dir()}
-    for name in sorted(name for name, split in split_of.items() if split is None):
-        if any(entry.name in classes for entry in _entries(root / name, [])):
-            known = ", ".join(SPLIT_FOLDERS)
-            faults.append(f"{root / name}: holds class folders, but is no split by its name; allowed: {known}")
-    return faults
+    inner = tree.root / classes[0]
+    return [f"{inner}: holds folders ({', '.join(folders[:3])}); if they are the classes, name this one: {inner}"]
 
 
 def class_faults(root: Path, classes: Sequence[str], rows: Sequence[Row]) -> list[str]:

@@ -5,8 +5,11 @@ Imports pillow: import this module where images are decoded, not where settings 
 
 import io
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from datasets.base import DataError, Record
 
 MAX_PIXELS = 50_000_000
+DARK = 64
+"""of 256 levels: a picture of more than 8 bits a pixel that stays below is said to come out dark"""
+SHOWN = 3  # files that a sentence names
+_decoding = threading.local()  # `file`: what this thread decodes
 _ORIENTATION = 0x0112  # of EXIF; from 5 on the image lies on its side
 
 
@@ -29,10 +36,47 @@ def image_record(file: Path, channels: int, size: int) -> Record:
         return Record(_resized(image, channels, size), side=min(image.size))
 
 
+class PictureWarning(UserWarning):
+    """A picture that can be decoded may not be what its user takes it for."""
+
+
+@contextmanager
+def remarks() -> Iterator[dict[str, set[Path]]]:
+    """What pillow and this module warn of while the block runs, in any thread: sentence → files.
+
+    Outside of such a block warnings are shown as Python does, without the file that they are about.
+    """
+    found: dict[str, set[Path]] = {}
+
+    def note(message: Warning | str, category: type[Warning], *where: object, **more: object) -> None:
+        file = getattr(_decoding, "file", None)
+        if file is not None and not issubclass(category, Image.DecompressionBombWarning):  # which a fault tells
+            found.setdefault(" ".join(str(message).split()), set()).add(file)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = note
+        yield found
+
+
+def sentences(found: Mapping[str, set[Path]], root: Path | None = None) -> list[str]:
+    """What `remarks` found, a sentence a kind with the names of its first files; sentences differ in kind where they
+    differ in more than their numbers."""
+    kinds: dict[str, tuple[str, set[Path]]] = {}
+    for text in sorted(found):
+        kinds.setdefault(re.sub(r"\d+", "#", text), (text, set()))[1].update(found[text])
+    told = []
+    for text, files in kinds.values():
+        names = sorted(str(file.relative_to(root) if root and file.is_relative_to(root) else file) for file in files)
+        more = f" and {len(names) - SHOWN} more pictures" if len(names) > SHOWN else ""
+        told.append(f"{', '.join(names[:SHOWN])}{more}: {text}")
+    return told
+
+
 def decode_photo(file: Path, channels: int) -> npt.NDArray[np.uint8]:
     """The whole image, (height, width) grey or (height, width, 3), upright; errors as in `image_record`."""
     with opened(file) as image:
-        return np.asarray(_converted(ImageOps.exif_transpose(image), channels))
+        return np.asarray(_upright(image, channels))
 
 
 def photo_size(file: Path) -> tuple[int, int]:
@@ -73,6 +117,7 @@ def resized_array(pixels: npt.NDArray[np.uint8], channels: int, size: int) -> np
 @contextmanager
 def opened(file: Path, whole: bool = True) -> Iterator[Image.Image]:
     """The image, not yet decoded; DataError naming the file if it is too large or anything fails in the block."""
+    _decoding.file = file
     try:
         with Image.open(io.BytesIO(file.read_bytes()) if whole else file) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -84,12 +129,30 @@ def opened(file: Path, whole: bool = True) -> Iterator[Image.Image]:
         raise
     except Exception as error:  # pillow's decoders raise nearly anything on a damaged file
         raise DataError(f"{file}: cannot be decoded as a picture ({_reason(error, file)})") from error
+    finally:
+        _decoding.file = None
 
 
 def _resized(image: Image.Image, channels: int, size: int) -> npt.NDArray[np.uint8]:
-    upright = _converted(ImageOps.exif_transpose(image), channels)
-    pixels = np.asarray(upright.resize((size, size), Image.Resampling.BILINEAR))
+    pixels = np.asarray(_upright(image, channels).resize((size, size), Image.Resampling.BILINEAR))
     return np.ascontiguousarray(pixels.reshape(size, size, channels).transpose(2, 0, 1))
+
+
+def _upright(image: Image.Image, channels: int) -> Image.Image:
+    """The picture as L or RGB, with a warning where it is not all of the file, or hardly visible."""
+    deep = image.mode[:1] in "IF" or ";16" in str(getattr(image, "tile", ""))  # gone once it is decoded
+    upright = _converted(ImageOps.exif_transpose(image), channels)
+    if deep and np.asarray(upright).max() < DARK:
+        warnings.warn(
+            f"stored with more than 8 bits a pixel (16-bit, say) but comes out dark: none of its values reaches "
+            f"{DARK} of 256, as with 10- and 12-bit values in 16 bits; spread them over all 16 bits",
+            PictureWarning,
+            stacklevel=2,
+        )
+    with suppress(Exception):  # of a later frame, which is not read
+        if image.format in ("GIF", "WEBP", "PNG", "TIFF") and getattr(image, "is_animated", False):
+            warnings.warn("holds several frames or pages, of which the first is read", PictureWarning, stacklevel=2)
+    return upright
 
 
 def _converted(image: Image.Image, channels: int) -> Image.Image:

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Literal
 
 from datasets.base import DataError, Source
-from datasets.sources.folders import LAYOUT, ImageFiles, Side, class_folder_source, find_folder
+from datasets.sources.class_folders import LAYOUT
+from datasets.sources.folders import ImageFiles, Side, class_folder_source, find_folder
 
 
 class ImageFolder(ImageFiles):
-    """`CLASS/*.jpg`, or the same below train/, validation/, test/; missing splits are drawn: 20 %, 15 % of the rest."""
+    """Class folders, also below train/, validation/, test/; missing splits are drawn: test 20 %, 15 % of the rest."""
 
     name: Literal["image_folder"] = "image_folder"
     path: str = ""
@@ -23,4 +24,4 @@ class ImageFolder(ImageFiles):
             raise DataError(
                 f"image_folder: name the folder by --set dataset.path=DIR or --data-root DIR; layout: {LAYOUT}"
             )
-        return class_folder_source(find_folder(self.path, data_root, LAYOUT), shape, self.split_seed)
+        return class_folder_source(find_folder(self.path, data_root, LAYOUT), shape, self)

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from analysis.records.run_directory import RunDirectory
 from core.errors import PlanError
+from datasets.audit import audit
 from engine.execution.checkpoint_budget import tidy
 from engine.execution.cluster import joined
 from engine.execution.code_proof import under_known_keys
@@ -30,6 +31,7 @@ from search_spaces.study import AblationStudy, AnyStudy, SearchStudy
 from trainables.config import UNCOUNTED
 
 SHOWN = 3  # cells that a fault names
+AUDIT_LINES = 10  # told before the first trial
 
 
 def start(study: AnyStudy, options: Options, directory: Path, command: list[str], console: Console) -> RunDirectory:
@@ -88,6 +90,7 @@ def _run(plan: Plan, run: RunDirectory, log: RunLog, left: RemainingWork, comman
         say(remark)
     if left.done == left.total:
         return
+    _say_what_is_doubtful(plan, say)
     metric, maximise = objective(study)
     reported = metric if isinstance(study, SearchStudy) else study.metric
     with Progress(console, left.total, left.epochs(plan, log.history), reported, maximise, left.done) as progress:
@@ -96,6 +99,16 @@ def _run(plan: Plan, run: RunDirectory, log: RunLog, left: RemainingWork, comman
     if missing and plan.options.time_budget:
         budget = duration(plan.options.time_budget)
         say(f"The time budget of {budget} is spent; {missing} trials are left: resume {run.address}")
+
+
+def _say_what_is_doubtful(plan: Plan, say: Callable[[str], None]) -> None:
+    """What the audit found in the baseline's data, leaks first; `prepare` tells all of it."""
+    found = audit(plan.factory.data(plan.baseline))
+    lines = list(dict.fromkeys((*found.leaks, *found.lines)))
+    for line in lines[:AUDIT_LINES]:
+        say(f"data: {line}")
+    if len(lines) > AUDIT_LINES:
+        say(f"data: and {len(lines) - AUDIT_LINES} more remarks, which `prepare` lists")
 
 
 def _say_what_stays(given: dict[str, Any], left: RemainingWork, console: Console) -> None:

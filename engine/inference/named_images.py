@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datasets.faces.boxes import Box
-from datasets.sources.folders import EXTENSIONS
+from datasets.sources.pictures import FORMATS, Skipped, pictures_below
 
 Values = npt.NDArray[np.float64]
 NUMBER = r"-?\d+(?:\.\d+)?"
@@ -40,24 +40,23 @@ class Prediction:
         return int(self.scores.argmax())
 
 
-def images_named(arguments: Sequence[str]) -> tuple[list[Asked], list[str]]:
+def images_named(arguments: Sequence[str]) -> tuple[list[Asked], list[str], list[str]]:
     """(the images of files, folders with their subfolders, and patterns, each once, in this order; a fault for every
-    argument without an image). `PHOTO@x1,y1,x2,y2` is a box of a photo, as crops are named."""
+    argument without an image; what is left out). `PHOTO@x1,y1,x2,y2` is a box of a photo, as crops are named."""
     found: dict[str, Asked] = {}
-    faults = []
+    faults, skipped = list[str](), Skipped()
     for argument in arguments:
-        asked = list(_meant(argument))
-        if not asked:
+        n_faults, asked = len(faults), list(_meant(argument, faults, skipped))
+        if not asked and len(faults) == n_faults:
             faults.append(_nothing(argument))
         found |= {item.name: item for item in asked}
-    return list(found.values()), faults
+    return list(found.values()), faults, skipped.sentences()
 
 
-def _meant(argument: str) -> Iterator[Asked]:
+def _meant(argument: str, faults: list[str], skipped: Skipped) -> Iterator[Asked]:
     path, crop = Path(argument), CROP.fullmatch(argument)
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in EXTENSIONS and _visible(file, path))
-        yield from (Asked(str(file), file) for file in files)
+        yield from (Asked(str(file), file) for file in sorted(pictures_below(path, faults, skipped)))
     elif path.exists():
         yield Asked(argument, path)
     elif crop and Path(crop[1]).is_file():
@@ -69,13 +68,9 @@ def _meant(argument: str) -> Iterator[Asked]:
                 yield Asked(name, Path(name))
 
 
-def _visible(file: Path, folder: Path) -> bool:
-    return not any(part.startswith(".") for part in file.relative_to(folder).parts)
-
-
 def _nothing(argument: str) -> str:
     if Path(argument).is_dir():
-        return f"{argument}: no pictures in this folder; looked for {', '.join(EXTENSIONS)}"
+        return f"{argument}: no pictures in this folder or below it; looked for {FORMATS}"
     if glob.has_magic(argument):
         return f"{argument}: no file has a name of this pattern"
     return f"{argument}: no such file or folder"

@@ -19,7 +19,7 @@ from core.errors import PlanError
 from core.files import write_text
 from core.threads import thread_pool
 from datasets.base import DataError, central_crop
-from datasets.sources.image_decoding import photo_size
+from datasets.sources.image_decoding import photo_size, remarks, sentences
 from engine.inference.named_images import Asked, Prediction, Values, images_named
 from engine.inference.trained_model import Loader, Trained
 from trainables.training.learner import EVALUATION_PIXELS
@@ -27,8 +27,8 @@ from trainables.training.learner import EVALUATION_PIXELS
 NAMES = ("scores", "points")
 
 
-def unreadable(trained: Trained, asked: Sequence[Asked]) -> list[str]:
-    """A fault for every image that cannot be decoded or has an invalid box."""
+def unreadable(trained: Trained, asked: Sequence[Asked]) -> tuple[list[str], list[str]]:
+    """(a fault for every image that cannot be decoded or has an invalid box, remarks on others)."""
 
     def fault(item: Asked) -> list[str]:
         try:
@@ -37,8 +37,9 @@ def unreadable(trained: Trained, asked: Sequence[Asked]) -> list[str]:
             return error.faults
         return []
 
-    with thread_pool() as pool:
-        return [text for found in pool.map(fault, asked) for text in found]
+    with remarks() as told, thread_pool() as pool:
+        faults = [text for found in pool.map(fault, asked) for text in found]
+    return faults, sentences(told)
 
 
 def _decoded(trained: Trained, asked: Asked) -> npt.NDArray[np.uint8]:
@@ -58,7 +59,8 @@ def predictions(trained: Trained, asked: Sequence[Asked]) -> Iterator[Prediction
     with thread_pool() as pool:
         for start in range(0, len(asked), size):
             part = asked[start : start + size]
-            images = np.stack(list(pool.map(lambda item: _decoded(trained, item), part)))
+            with remarks():  # which `unreadable` has told
+                images = np.stack(list(pool.map(lambda item: _decoded(trained, item), part)))
             outputs = module(torch.from_numpy(images).to(device))
             found = {name: values.cpu().numpy() for name, values in zip(module.outputs, outputs, strict=True)}
             for i, item in enumerate(part):
@@ -104,11 +106,13 @@ def predict_all(
     loader: Loader, trial: str, arguments: Sequence[str], out: Path | None, draw: Path | None
 ) -> Iterator[str]:
     """Run the command: writes the CSV to `out` or standard output, drawings to `draw`; yields messages for the user."""
-    (asked, faults), trained = images_named(arguments), loader.load(trial)
+    (asked, faults, left_out), trained = images_named(arguments), loader.load(trial)
     if out is not None and not out.parent.is_dir():
         faults.append(f"--out {out}: there is no folder {out.parent}")
-    if faults := faults + unreadable(trained, asked):
+    unread, told = unreadable(trained, asked)
+    if faults := faults + unread:
         raise PlanError(faults)
+    yield from (*left_out, *told)
     yield f"trial {trained.trial}, cell {trained.start['cell']}, epoch {trained.epoch}; {len(asked)} pictures"
     found = predictions(trained, asked)
     if out is None:

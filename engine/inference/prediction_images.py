@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from datasets.faces.dataset import CLASSES
-from datasets.sources.image_decoding import decode_photo
+from datasets.sources.image_decoding import decode_photo, remarks
 from engine.inference.named_images import Prediction, Values
 
 NON_FACE = CLASSES[0]
@@ -33,7 +33,8 @@ def draw_all(found: Sequence[Prediction], classes: Sequence[str], folder: Path) 
 
 def drawn(photo: Path, own: Sequence[Prediction], classes: Sequence[str]) -> Image.Image:
     """The upright photo with all its predictions."""
-    picture = Image.fromarray(decode_photo(photo, 3))
+    with remarks():  # which `unreadable` has told
+        picture = Image.fromarray(decode_photo(photo, 3))
     times = _times(max(picture.size))
     size = (max(1, round(picture.width * times)), max(1, round(picture.height * times)))
     picture = picture.resize(size, Image.Resampling.NEAREST if times >= 1 else Image.Resampling.BILINEAR)

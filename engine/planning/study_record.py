@@ -8,6 +8,8 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
+from datasets.audit import audit
+from datasets.registry import DATASETS
 from engine.planning.plan import Plan, objectives
 from engine.planning.run_options import Options
 from engine.runlog.run_log import now
@@ -18,14 +20,21 @@ PACKAGES = ("torch", "torchvision", "ray", "optuna", "pandas", "pyarrow", "pillo
 
 
 def recorded_request(record: Mapping[str, Any]) -> tuple[AnyStudy, Options]:
-    """(the study as requested, options that are not yet applied to it) from a study.json."""
-    request = record["request"]
-    return parse_study(request["study"], "study.json"), Options.model_validate_json(json.dumps(request["options"]))
+    """(the study as requested, options that are not yet applied to it) from a study.json.
+
+    What the record does not know of its data set is as it was before there was such a setting.
+    """
+    request, data = record["request"], record["data"]
+    before = DATASETS[data["name"]].unrecorded if data["name"] in DATASETS else {}
+    settings = {f"dataset.{name}": value for name, value in before.items() if name not in data}
+    options = {**request["options"], "settings": {**settings, **request["options"]["settings"]}}
+    return parse_study(request["study"], "study.json"), Options.model_validate_json(json.dumps(options))
 
 
 def study_record(plan: Plan, command: list[str]) -> dict[str, Any]:
     """The record of a plan and the command that asked for it; its `request` alone suffices to plan it again."""
-    study, info = plan.study, plan.factory.data(plan.baseline).info
+    study, dataset, prepared = plan.study, plan.baseline.dataset, plan.factory.data(plan.baseline)
+    info, found = prepared.info, audit(prepared)
     return {
         "format": 1,
         "name": study.name,
@@ -68,6 +77,9 @@ def study_record(plan: Plan, command: list[str]) -> dict[str, Any]:
             "classes": list(info.classes),
             "image_shape": list(info.image_shape),
             "counts": {split: list(counts) for split, counts in info.counts.items()},
+            **{name: getattr(dataset, name) for name in dataset.unrecorded},
+            "audit": list(found.lines),
+            "leaks": list(found.leaks),
         },
         "machine": {"node": platform.node(), "cpus": os.cpu_count(), "system": platform.platform()},
         "created_at": now(),

@@ -154,7 +154,18 @@ def _save(pixels: npt.NDArray, file: Path) -> None:
 
 def png_header(width: int, height: int) -> bytes:
     """A PNG that says it is so large, and holds no pixels."""
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    data = b"IDAT" + zlib.compress(b"")
-    chunks = (struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in (header, data))
+    return _png(width, height, 8, 0, b"")
+
+
+def png16(values: npt.NDArray[np.uint16]) -> bytes:
+    """A PNG of 16 bits a channel from (height, width, 3), which pillow can read but not write."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    return _png(values.shape[1], values.shape[0], 16, 2, rows)
+
+
+def _png(width: int, height: int, bits: int, kind: int, rows: bytes) -> bytes:
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)
+    data = b"IDAT" + zlib.compress(rows)
+    parts = (header, data, b"IEND") if rows else (header, data)
+    chunks = (struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in parts)
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)

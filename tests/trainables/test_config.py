@@ -345,3 +345,12 @@ def test_types_of_a_setting_are_those_of_every_component_that_has_it() -> None:
     assert types_of("model.weights_file.vgg19") == {str}
     assert types_of("optimizer.betas") == {tuple}
     assert types_of("optimizer.rate") == types_of("nothing") == types_of("") == set()
+
+
+@pytest.mark.parametrize("name", ["image_folder", "animals", "expressions", "eurosat"])
+def test_a_tree_without_the_split_rule_was_read_by_name(name: str) -> None:
+    now = resolve(DIGITS, {"dataset.name": name})
+    tree = now.model_dump(mode="json")
+    del tree["dataset"]["split_rule"]
+    assert (now.dataset.split_rule, from_tree(tree).dataset.split_rule) == ("stratified", "by_name")
+    assert from_tree(tree) == resolve(DIGITS, {"dataset.name": name, "dataset.split_rule": "by_name"})

@@ -1,5 +1,7 @@
 """A trial's key names its numbers: what changes them changes it, and nothing else does."""
 
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -13,7 +15,7 @@ import pytest
 from core.component import Component
 from datasets.base import DatasetInfo
 from tests.conftest import ROOT
-from trainables.config import resolve
+from trainables.config import UNCOUNTED, resolve
 from trainables.trial_key import code_version, configuration_key, trial_key
 
 DIGITS = {"dataset.name": "digits", "model.name": "small_cnn"}
@@ -73,7 +75,18 @@ def test_every_setting_is_part_of_it_but_where_the_data_lies_and_what_is_drawn(s
             if trial_key(config.model_copy(update=change), 0, DATA) == key:
                 unseen.add(setting)
     drawn = {f"inspect.{name}" for name in type(config.inspect).model_fields}
-    assert unseen == {f"dataset.{place}" for place in config.dataset.place_fields} | drawn
+    by_content = {*config.dataset.place_fields, *config.dataset.unrecorded}
+    assert unseen == {f"dataset.{name}" for name in by_content} | drawn
+
+
+def test_cells_and_trials_that_began_before_a_setting_of_the_data_keep_their_keys() -> None:
+    old, new = resolve(FOLDER, {"dataset.split_rule": "by_name"}), resolve(FOLDER)
+    tree = old.model_dump(mode="json", exclude=UNCOUNTED)
+    del tree["dataset"]["split_rule"]
+    recorded = hashlib.blake2b(json.dumps(tree, sort_keys=True).encode(), digest_size=6).hexdigest()[:8]
+    assert configuration_key(old) == recorded != configuration_key(new)
+    assert trial_key(old, 0, DATA) == trial_key(new, 0, DATA)  # the fingerprint tells them apart
+    assert trial_key(old, 0, DATA) != trial_key(new, 0, replace(DATA, fingerprint="beef"))
 
 
 def test_a_cell_s_key_tells_configurations_apart_and_knows_no_seed() -> None:

@@ -16,28 +16,31 @@ from datasets.base import Dataset
 from trainables.training.learner import Learner
 from trainables.trial.image_artifacts import draw
 
+CLASSES = ("target", "prediction")  # columns that hold a class's number
 FEATURE_ROWS = 500  # of each split: enough for an embedding, small beside a checkpoint
 
 
 def write_outputs(
-    learner: Learner, run: Path, trial: str, diagnostics: list[dict[str, Any]], images: Dataset | None = None
+    learner: Learner, data: Dataset, run: Path, trial: str, diagnostics: list[dict[str, Any]], pictures: bool = False
 ) -> None:
     """Write a trial's files under the run directory `run`, from the learner's present (selected) weights.
 
-    With `images`, the learner's data set, thumbnails and feature maps are drawn too.
+    `data` is the learner's data set; with `pictures`, thumbnails and feature maps are drawn too.
     """
     found = learner.predictions("test")
-    artifacts = run / "artifacts" / trial
+    artifacts, predictions = run / "artifacts" / trial, run / "predictions" / f"{trial}.parquet"
     if "scores" in found:
-        _write(run / "predictions" / f"{trial}.parquet", prediction_columns(found["labels"], found["scores"]))
+        columns = prediction_columns(found["labels"], found["scores"])
+        _write(predictions, columns | name_columns(data, columns))
     if "points" in found:
-        _write(artifacts / "landmarks.parquet", landmark_columns(found))
+        columns = landmark_columns(found)
+        _write(artifacts / "landmarks.parquet", columns)
         if "scores" not in found:
-            _write(run / "predictions" / f"{trial}.parquet", landmark_columns(found))
+            _write(predictions, columns | name_columns(data, columns))
     _write(artifacts / "features.parquet", feature_columns(learner))
     write_diagnostics(artifacts, diagnostics)
-    if images is not None:
-        draw(learner, images, found, artifacts)
+    if pictures:
+        draw(learner, data, found, artifacts)
 
 
 def write_diagnostics(artifacts: Path, rows: list[dict[str, Any]]) -> None:
@@ -54,6 +57,13 @@ def prediction_columns(labels: Tensor, scores: Tensor) -> dict[str, Any]:
         "prediction": scores.argmax(1).numpy(),
         **{f"score_{i}": scores[:, i].numpy() for i in range(scores.shape[1])},
     }
+
+
+def name_columns(data: Dataset, columns: dict[str, Any]) -> dict[str, Any]:
+    """image (path in the data set) of each `index`; target_name, prediction_name of a classifier's classes."""
+    paths = list(data.splits["test"].paths)
+    names = {f"{key}_name": [data.info.classes[i] for i in columns[key]] for key in CLASSES if key in columns}
+    return {"image": [paths[i] for i in columns["index"]], **names}
 
 
 def landmark_columns(found: dict[str, Tensor]) -> dict[str, Any]:

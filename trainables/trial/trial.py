@@ -155,8 +155,8 @@ class Trial:
         if best := self.checkpoints.best_saved():
             learner = self._learner_of(from_tree(best["config"]))
             learner.evaluated.load_state_dict(best["model"])
-            images = self.dataset if self.spec.pictures else None
-            write_outputs(learner, Path(self.spec.directory), self.spec.trial, self.layers, images)
+            place = Path(self.spec.directory), self.spec.trial
+            write_outputs(learner, self.dataset, *place, self.layers, self.spec.pictures)
             self.checkpoints.put_outputs()
         self.checkpoints.drop_previous()
         return self._stopped() | {"status": "finished"}

@@ -39,6 +39,18 @@ def test_a_whole_run_has_no_limits(tmp_path):
     assert fraction_done(records) == (6, 6)
 
 
+def test_copies_in_the_data_are_told_in_any_state(tmp_path):
+    run = ablation(tmp_path, {"baseline": THREE, "loss=a": THREE})
+    study = json.loads((run / "study.json").read_text())
+    study["data"] = {**study.get("data", {}), "leaks": ["2 identical pictures across splits, e.g. a = b", "and more"]}
+    (run / "study.json").write_text(json.dumps(study))
+    (told,) = caveats(read_records(run))
+    assert "2 identical pictures across splits, e.g. a = b; and more" in told
+    assert told in words(write_report(run))
+    (run / "log.jsonl").unlink()
+    assert caveats(read_records(run))[-1] == told
+
+
 def test_only_the_page_of_an_unfinished_run_reloads_itself_and_tells_its_time(tmp_path):
     finished = write_report(ablation(tmp_path / "a", {"baseline": THREE})).read_text(encoding="utf-8")
     running = write_report(ablation(tmp_path / "b", {"baseline": ["running"]})).read_text(encoding="utf-8")

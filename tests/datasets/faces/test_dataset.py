@@ -274,3 +274,14 @@ def test_real_faces_fill_their_photos_and_take_their_non_faces_from_backgrounds(
     assert prepared.counts["from_backgrounds"] == prepared.counts["non_faces"] == 519
     assert prepared.counts["photos_mixed"] == 0
     assert prepared.info.n_points == 2
+
+
+def test_backgrounds_of_other_formats_are_counted(tmp_path: Path, cache_dir: Path) -> None:
+    root = make_faces(tmp_path / "data", photos=30)
+    before = prepare(Faces(), root, cache_dir)
+    for name in ("wall.webp", "notes.txt"):
+        (root / "faces" / "backgrounds" / name).write_bytes(b"")
+    after = prepare(Faces(), root, cache_dir)
+    assert after.info == before.info
+    assert (before.counts["backgrounds_left_out"], after.counts["backgrounds_left_out"]) == (0, 2)
+    assert any("2 files in backgrounds/ are not read, as they do not end in .jpg" in note for note in after.notes)

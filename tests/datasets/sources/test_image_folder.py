@@ -2,24 +2,29 @@
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 
 from datasets.base import DataError, Source
 from datasets.cache.cache import open_dataset, prepare
+from datasets.sources.animals import Animals
+from datasets.sources.folders import drawn_splits
 from datasets.sources.image_decoding import image_record
 from datasets.sources.image_folder import ImageFolder
 from datasets.splits import hash_split
 from tests.datasets.makers import png_header
 
 WriteTree = Callable[..., Path]
-SETTINGS = ImageFolder(image_size=8)
+SETTINGS, BY_NAME = ImageFolder(image_size=8), ImageFolder(image_size=8, split_rule="by_name")
 
 
 def splits_of(source: Source) -> dict[str, str]:
@@ -45,16 +50,11 @@ def test_classes_are_the_folders_by_name_and_other_files_do_not_count(tree: Path
     assert all(source.classes[row.label] == row.path.split("/")[0] for row in source.rows)
 
 
-def test_without_splits_on_disk_each_image_s_own_hash_decides(tree: Path) -> None:
-    assert splits_of(SETTINGS.source(tree)) == {
-        path: hash_split(path, 0, test=0.2, validation=0.15) for path in SETTINGS.source(tree).files
-    }
-
-
-def test_a_new_image_moves_no_other(tree: Path, write_tree: WriteTree) -> None:
-    before = splits_of(SETTINGS.source(tree))
+def test_by_name_each_image_s_own_hash_decides_and_a_new_one_moves_no_other(tree: Path, write_tree: WriteTree) -> None:
+    before = splits_of(BY_NAME.source(tree))
+    assert before == {path: hash_split(path, 0, test=0.2, validation=0.15) for path in BY_NAME.source(tree).files}
     write_tree(tree, {"cat": 40, "bee": 9})
-    after = splits_of(SETTINGS.source(tree))
+    after = splits_of(BY_NAME.source(tree))
     assert len(after) == len(before) + 19
     assert before.items() <= after.items()
 
@@ -139,7 +139,8 @@ def test_every_fault_is_named_at_once(tree: Path, cache_dir: Path) -> None:
     assert "text.png: cannot be decoded as a picture (no picture format in it)" in faults
     assert "nothing.png: cannot be decoded as a picture (the file is empty)" in faults
     assert "link.jpg: cannot be read (No such file or directory)" in faults
-    assert "emu: empty class folder; pictures end in .jpg, .jpeg, .png" in faults
+    assert "emu: empty class folder: no JPEG, PNG, WebP, BMP, TIFF or GIF in it or below it" in faults
+    assert "begin its name with a dot" in faults
     assert not list(cache_dir.glob("*.arrow"))
 
 
@@ -247,3 +248,104 @@ def test_real_photos_decode(cache_dir: Path) -> None:
     assert len(prepared.info.classes) == 22
     assert sum(map(sum, prepared.info.counts.values())) == 1939
     assert all(0.3 < value < 0.7 for value in prepared.info.mean)
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "test"),
+    [
+        ("Training", "Validation", "Testing"),
+        ("TRAIN", "VAL", "TEST"),
+        ("train_set", "valid-set", "test set"),
+        ("trainset", "val_images", "testing_data"),
+    ],
+)
+def test_splits_are_known_by_usual_names(
+    train: str, validation: str, test: str, tmp_path: Path, write_tree: WriteTree
+) -> None:
+    counts = {f"{split}/{name}": 4 for split in (train, validation, test) for name in ("cat", "dog")}
+    source = SETTINGS.source(write_tree(tmp_path, counts))
+    assert (source.faults, source.classes) == ((), ("cat", "dog"))
+    assert {row.path.split("/")[0]: row.split for row in source.rows} == {
+        train: "train",
+        validation: "val",
+        test: "test",
+    }
+    assert source.facts["splits"] == "train, val, test as given"
+
+
+@pytest.mark.parametrize("names", [("trian", "test"), ("Testing", "more"), ("validation", "learn")])
+def test_folders_that_only_look_like_splits_are_not_taken_for_classes(
+    names: tuple[str, str], tmp_path: Path, write_tree: WriteTree, cache_dir: Path
+) -> None:
+    root = write_tree(tmp_path / "data", {f"{split}/{name}": 4 for split in names for name in ("cat", "dog")})
+    (fault,) = [fault for fault in faults_of(root, cache_dir) if "called like a split" in fault]
+    assert "folders (cat, dog, …)" in fault
+    assert "needs one called train (allowed: train, training, val" in fault
+
+
+def test_a_folder_that_is_no_split_is_counted(tmp_path: Path, write_tree: WriteTree) -> None:
+    counts = {f"{split}/{name}": 4 for split in ("train", "test") for name in ("cat", "dog")}
+    source = SETTINGS.source(write_tree(tmp_path, {**counts, "extra/bird": 3}))
+    assert len(source.rows) == 16
+    assert "not read, as they are in folders that are no split by their name: 3 (3 extra/bird)" in source.notes
+
+
+def test_classes_one_folder_deeper_are_pointed_to(tmp_path: Path, write_tree: WriteTree, cache_dir: Path) -> None:
+    root = write_tree(tmp_path / "data", {"archive/cat": 9, "archive/dog": 9})
+    only, hint = faults_of(root, cache_dir)
+    assert "only the class archive" in only
+    assert (
+        hint
+        == f"{root / 'archive'}: holds folders (cat, dog); if they are the classes, name this one: {root / 'archive'}"
+    )
+    assert not ImageFolder(path=str(root / "archive")).source(None).faults
+
+
+def test_pictures_in_no_folder_and_archives_are_pointed_to(
+    tmp_path: Path, write_tree: WriteTree, cache_dir: Path
+) -> None:
+    root = write_tree(tmp_path / "data", {"": 5})
+    (root / "train.zip").write_bytes(b"PK")
+    _, loose, packed = faults_of(root, cache_dir)
+    assert loose == f"{root}: 5 pictures lie in no folder; make one for each class"
+    assert packed == f"{root / 'train.zip'}: is an archive; unpack it"
+
+
+@pytest.mark.parametrize("name", ["data.zip", "pets.tar.gz", "PETS.RAR"])
+def test_an_archive_is_to_be_unpacked(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("")
+    for settings, root in (
+        (ImageFolder(path=name), tmp_path),
+        (ImageFolder(), tmp_path / name),
+        (Animals(), tmp_path / name),
+    ):
+        with pytest.raises(DataError, match="is an archive; unpack it and name the folder that comes out") as error:
+            settings.source(root)
+        assert "did you mean" not in str(error.value)
+
+
+def test_a_file_is_no_folder(tree: Path) -> None:
+    with pytest.raises(DataError, match=r"cat \(0\)\.png: is a file; name a folder"):
+        ImageFolder(path="cat/cat (0).png").source(tree)
+
+
+@given(st.lists(st.integers(0, 3), max_size=60), st.integers(0, 5))
+def test_drawn_splits_are_exact_in_every_class_and_each_has_its_own(labels: list[int], seed: int) -> None:
+    settings = ImageFolder(split_seed=seed)
+    splits = drawn_splits([(str(i), None) for i in range(len(labels))], labels, settings).splits
+    for label, n in Counter(labels).items():
+        own = Counter(split for split, of in zip(splits, labels, strict=True) if of == label)
+        assert own["train"] >= 1
+        assert own["test"] == min(n - 1, max(1, round(0.2 * n)))
+        assert own["val"] == min(n - own["test"] - 1, max(1, round(0.15 * (n - own["test"]))))
+
+
+def test_no_class_of_a_small_set_lacks_a_split(tmp_path: Path, write_tree: WriteTree) -> None:
+    classes = ("a", "b", "c", "d", "e", "f")
+    source = SETTINGS.source(write_tree(tmp_path, dict.fromkeys(classes, 5)))
+    counts = Counter((row.label, row.split) for row in source.rows)
+    assert all(counts[label, split] == n for label in range(6) for split, n in (("train", 3), ("val", 1), ("test", 1)))
+
+
+def test_the_seed_draws_other_splits(tree: Path) -> None:
+    assert splits_of(SETTINGS.source(tree)) != splits_of(ImageFolder(image_size=8, split_seed=1).source(tree))

@@ -3,6 +3,7 @@
 import csv
 import io
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,41 @@ def test_bf16_is_evaluated_as_it_was_in_training() -> None:
         )
     torch.testing.assert_close(ours, recorded, atol=1e-6, rtol=0)
     assert (exact - recorded).abs().max() > 1e-5
+
+
+@pytest.mark.parametrize("task", ["folder", "faces", "landmarks"])
+def test_predictions_name_their_picture_and_its_classes(runs: Path, task: str) -> None:
+    for trial in finished(runs / task):
+        found = pd.read_parquet(runs / task / "predictions" / f"{trial}.parquet")
+        paths = list(test_split(runs / task, trial).paths)
+        assert found["image"].tolist() == [paths[i] for i in found["index"]]
+        assert ("target_name" in found) == (task != "landmarks")
+        classes = {"folder": ["cat", "dog", "emu"], "faces": ["non-face", "face"], "landmarks": []}[task]
+        for kind in ("target", "prediction") if classes else ():
+            assert found[f"{kind}_name"].tolist() == [classes[i] for i in found[kind]]
+        if task == "folder":
+            assert [path.split("/")[0] for path in found["image"]] == found["target_name"].tolist()
+
+
+def test_a_folder_is_read_by_content_and_what_is_left_out_or_odd_is_told(runs: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    (folder / "deep").mkdir(parents=True)
+    with Image.open(runs / "data" / "animals" / "cat" / "cat (1).png") as picture:
+        for name in ("a.webp", "b.bmp", "deep/c.TIF", "d.gif"):
+            picture.save(folder / name)
+        picture.save(folder / "no extension", format="PNG")
+    Image.fromarray(np.full((9, 9), 900, np.uint16)).save(folder / "e.png")
+    for name in ("notes.txt", ".hidden.png", "deep/more.txt"):
+        (folder / name).write_text("")
+    trial = finished(runs / "folder")[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        told = list(predict_all(Loader(runs / "folder"), trial, [str(folder)], tmp_path / "x.csv", tmp_path / "drawn"))
+    assert "not read, as they are hidden: 1 (1 .hidden.png)" in told
+    assert any("no JPEG, PNG, WebP, BMP, TIFF or GIF by their content: 2 (2 .txt)" in line for line in told)
+    assert sum(f"{folder / 'e.png'}: stored with more than 8 bits" in line for line in told) == 1
+    names = ["a.webp", "b.bmp", "d.gif", "deep/c.TIF", "e.png", "no extension"]
+    assert pd.read_csv(tmp_path / "x.csv")["file"].tolist() == [str(folder / name) for name in names]
 
 
 def test_folders_and_patterns_mean_the_pictures_below_them(runs: Path, tmp_path: Path) -> None:
