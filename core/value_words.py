@@ -42,7 +42,8 @@ def value_fault(fault: Any) -> str:
     if kind.startswith("byte_size"):
         return f"not an amount such as 20GB, 1.5GiB or 800MB (got {got})"
     if kind == "value_error":
-        return str(context["error"]) if isinstance(fault["input"], dict) else f"{context['error']} (got {got})"
+        said = " ".join(str(context["error"]).split())  # which may hold a user's line breaks
+        return said if isinstance(fault["input"], dict) else f"{said} (got {got})"
     if kind in BOUNDS:
         name, words = BOUNDS[kind]
         return f"{got} is out of range; allowed: {words.format(context[name])}"

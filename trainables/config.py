@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from core.component import Component, Needs, Range, did_you_mean
 from core.errors import FaultError
+from core.value_words import value_fault
 from core.yaml_text import plain, read_document
 from datasets.augmentation.settings import Augmentation
 from datasets.registry import DATASETS
@@ -254,11 +255,7 @@ def _sentence(fault: Any, tree: Mapping[str, Any]) -> str:
         return f"{key}.name: unknown {kind} {value.get('name')!r}; {did_you_mean(value.get('name'), KINDS[kind])}"
     if fault["type"] == "union_tag_not_found":
         return f"{key}.name: not given; {did_you_mean('', KINDS[kind])}"
-    if fault["type"] == "literal_error":
-        choices = fault["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        return f"{key}: {value!r} is not a choice; {did_you_mean(value, choices)}"
-    message = fault["msg"].removeprefix("Value error, ")
-    return f"{key}: {message[0].lower()}{message[1:]} (got {value!r})"
+    return f"{key}: {value_fault(fault)}"
 
 
 def types_of(key: str) -> set[type]:

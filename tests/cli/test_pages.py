@@ -22,7 +22,7 @@ NAMES = {
     "RUN_A": "results/digits/long-tail",
     "RUN_B": "results/digits/long-tail",
 }
-LESS = {"--epochs": "2", "--seeds": "2", "--samples": "2"}
+LESS = {"--epochs": "2", "--seeds": "2", "--samples": "4"}
 LIMITS = ("--limit-train", "60", "--limit-eval", "30")
 
 

@@ -53,8 +53,8 @@ def test_every_fault_is_told_at_once(cli_here: Cli) -> None:
     ("setting", "needles"),
     [
         ("optimizer.lr=fast", ("optimizer.lr", "'fast'", "number")),
-        ("training.epochs=2.5", ("training.epochs", "2.5", "integer")),
-        ("augmentation.flip=yes", ("augmentation.flip", "'yes'", "boolean")),
+        ("training.epochs=2.5", ("training.epochs", "2.5", "whole number")),
+        ("augmentation.flip=yes", ("augmentation.flip", "'yes'", "true or false")),
         ("training.precision=fp16", ("training.precision", "fp16", "fp32, bf16")),
         ("optimizer.momentum=0.9", ("optimizer.momentum", "unknown setting")),
         ("model.bn_after=conv9", ("model.bn_after", "'conv9'", "did you mean 'conv")),
