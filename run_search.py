@@ -1,6 +1,7 @@
 """The command line. A command imports what it needs when it runs, so that `list`, `status` and `report` start fast."""
 
 # ruff: noqa: E402
+import errno
 import gc
 import json
 import sys
@@ -64,9 +65,14 @@ class Program(click.Group):
             with Display():
                 return super().invoke(ctx)
         except FaultError as error:
-            for fault in error.faults:
-                click.echo(f"error: {fault}", err=True)
-            ctx.exit(REFUSED)
+            faults = error.faults
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            faults = [f"{str(error.filename)[:60]}…: {error.strerror}"]
+        for fault in faults:
+            click.echo(f"error: {fault}", err=True)
+        ctx.exit(REFUSED)
 
 
 def _check_packages() -> None:
@@ -97,7 +103,7 @@ def main() -> None:
 @click.argument("what", type=click.Choice(["studies", "workloads", "datasets"]), default="studies")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array.")
 def list_command(what: str, as_json: bool) -> None:
-    """What there is to run."""
+    """List what there is to run."""
     from engine.cli.listing import catalogue
 
     rows = catalogue(what)
@@ -112,7 +118,7 @@ def list_command(what: str, as_json: bool) -> None:
 @main.command("settings")
 @click.argument("kind", required=False)
 def settings_command(kind: str | None) -> None:
-    """Every setting. Its type, default, what is allowed, what it does; of one KIND, or of all."""
+    """List every setting with its type, default and what it does; of one KIND, or of all."""
     from engine.cli.settings import settings_text
 
     click.echo(settings_text(kind), nl=False)
@@ -125,7 +131,7 @@ def settings_command(kind: str | None) -> None:
 )
 @data_options
 def prepare(dataset: str, write_lists: Path | None, **raw: Any) -> None:
-    """Check, decode and cache a data set. Prints counts per class and split, and an audit."""
+    """Check, decode and cache a data set; print its classes and an audit."""
     from engine.cli.listing import prepare_dataset, write_dataset_lists
 
     with doing(f"preparing {dataset}"):
@@ -159,13 +165,17 @@ def _asked(study: str, incumbent: str | None, raw: dict[str, Any]) -> "tuple[Any
 @study_options
 @incumbent_option
 def plan(study: str, out: str | None, as_json: bool, incumbent: str | None, **raw: Any) -> None:
-    """What `run` would do. Every cell and trial, what is finished, what cannot run and why, a forecast."""
+    """Show what `run` would do: cells, trials, faults, a forecast.
+
+    Nothing is written but decoded data, to the cache.
+    """
     asked, options = _asked(study, incumbent, raw)
     directory = directory_of(asked, out, raw["cache_dir"])
     with doing("loading torch"):
         from engine.execution.code_proof import assumed_to_go_on
         from engine.execution.forecast import describe_plan, plan_record
         from engine.execution.launch import planned, refuse_misplaced
+        from engine.execution.tuner import beyond_machine
 
     made = assumed_to_go_on(planned(asked, options, directory))
     refuse_misplaced(made)
@@ -173,6 +183,8 @@ def plan(study: str, out: str | None, as_json: bool, incumbent: str | None, **ra
         click.echo(json.dumps(plan_record(made), ensure_ascii=False))
     else:
         describe_plan(made, console())
+        for fault in beyond_machine(made):
+            click.echo(f"`run` would be refused on this machine: {fault}")
 
 
 @main.command()
@@ -181,7 +193,7 @@ def plan(study: str, out: str | None, as_json: bool, incumbent: str | None, **ra
 @study_options
 @incumbent_option
 def run(study: str, out: str | None, incumbent: str | None, **raw: Any) -> None:
-    """Carry a study out: a name of `list`, or a .yaml file."""
+    """Carry out a study: a name of `list`, or a .yaml file."""
     asked, options = _asked(study, incumbent, raw)
     _begin(asked, options, directory_of(asked, out, raw["cache_dir"]))
 
@@ -213,7 +225,10 @@ def _begin(study: "AnyStudy", options: "Options", directory: Path) -> None:
 @resource_options
 @place_options
 def confirm(run_dir: str, top: int, out: str | None, **raw: Any) -> None:
-    """Run a search's winners again with fresh seeds. A paired ablation against the default and each other."""
+    """Run a search's winners again with fresh seeds.
+
+    They are a paired ablation, against the default and each other.
+    """
     with doing(f"reading the search {run_dir}"):
         options, source = parsed_options(raw), existing(run_dir, raw["cache_dir"])
         from engine.search.confirm import confirmation
@@ -266,7 +281,10 @@ def _report(directory: Path) -> int:
 @main.command()
 @click.argument("run_dirs", metavar="RUN_DIR...", type=click.Path(), nargs=-1, required=True)
 def status(run_dirs: tuple[str, ...]) -> None:
-    """How far a run is. Trials by state, best so far, time left; also while it runs, and of all runs in a folder."""
+    """Show how far runs are: trials by state, best, time left.
+
+    A RUN_DIR may be a folder of runs. Works while a run goes on, and says of one that no process runs why it ended.
+    """
     from analysis.console import describe
 
     places = [run for place in run_dirs for run in runs_in(place)]
@@ -283,7 +301,7 @@ def status(run_dirs: tuple[str, ...]) -> None:
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of --serve (default: any that is free).")
 @tracker_options
 def report(run_dir: str, serve: bool, port: int, tensorboard: bool | None, mlflow: str | None) -> None:
-    """(Re)write RUN_DIR/report. From the records alone; prints its first table."""
+    """Write RUN_DIR/report again, from the records; print its tables."""
     directory = existing(run_dir)
     if tensorboard or mlflow:
         from engine.integrations.log_follower import hand_over
@@ -316,7 +334,7 @@ def _serve(folder: Path, port: int) -> None:
 @click.argument("run_b", type=click.Path())
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the tables as files.")
 def compare(run_a: str, run_b: str, out: Path | None) -> None:
-    """Two runs side by side. Cells, effects, and what differs between the runs."""
+    """Put two runs side by side: cells, effects, differences."""
     from analysis.console import console_table
     from analysis.report.exports import write_tables
     from analysis.tables.compare import CompareError, compare_runs
@@ -352,7 +370,7 @@ def _model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def predict(
     run_dir: str, images: tuple[str, ...], out: Path | None, draw: Path | None, trial: str | None, **places: str | None
 ) -> None:
-    """Classes, scores, landmarks of pictures. By a trial's selected model.
+    """Predict classes, scores and landmarks of pictures.
 
     An IMAGE is a file, a folder (the pictures in and below it), a quoted pattern, or PHOTO@x1,y1,x2,y2 for a face's box
     in a photo; landmarks are in pixels of the photo.
@@ -371,7 +389,10 @@ def predict(
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="FILE.pt2 or FILE.onnx.")
 @_model_options
 def export(run_dir: str, out: Path, trial: str | None, **places: str | None) -> None:
-    """A trial's selected model as one file. For other programs, checked, with a model card beside it."""
+    """Write a trial's model as one file for other programs.
+
+    It is checked against the model, and a model card stands beside it.
+    """
     with doing(f"exporting a model of {run_dir}"):
         directory = existing(run_dir, places["cache_dir"])
         from engine.inference.export import export as write_model
@@ -390,7 +411,7 @@ def export(run_dir: str, out: Path, trial: str | None, **places: str | None) -> 
 @click.argument("run_dir", type=click.Path())
 @click.argument("trial")
 def rerun(run_dir: str, trial: str) -> None:
-    """Train one trial again, alone. Without Ray, its numbers held against the record."""
+    """Train one trial again, alone, and compare its numbers with the record."""
     with doing(f"loading torch and trial {trial}"):
         from engine.execution.progress import epoch_line
         from engine.execution.replay import rerun as train_again

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 TICK = 0.25  # seconds between two looks
 SOON = 1.0  # seconds after which an activity has a line
-EVERY = 4.0  # seconds between two lines of one activity, while it is young
+EVERY = 2.5  # seconds between two lines of one activity, while it is young; some libraries hold Python for as long
 SHARE = 0.02  # of an activity's age, between two of its lines later on
 
 

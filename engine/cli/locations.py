@@ -58,9 +58,9 @@ def _check_length(place: str) -> None:
 
 def runs_in(place: str) -> list[str]:
     """The run that a path or URL names; for a folder that is none but holds some, those."""
+    _check_length(place)
     if "://" in place or (Path(place) / "study.json").is_file():
         return [place]
-    _check_length(place)
     return sorted(map(str, _below(Path(place)))) or [place]
 
 

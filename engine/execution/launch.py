@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from engine.execution.checkpoint_budget import tidy
 from engine.execution.cluster import joined, ray_started
 from engine.execution.code_proof import under_known_keys
 from engine.execution.progress import Progress, duration
-from engine.execution.tuner import carry_out, concurrency, refuse_too_much
+from engine.execution.tuner import beyond_machine, carry_out, concurrency
 from engine.integrations.log_follower import Follower, trackers
 from engine.planning.disk_estimate import refuse_too_large
 from engine.planning.plan import Plan, make_plan, objective
@@ -40,15 +40,12 @@ def start(study: AnyStudy, options: Options, directory: Path, command: list[str]
     """
     check_free(directory)
     plan = planned(study, options, directory)
-    _refuse(plan, _misplaced(plan))
+    _refuse([*_misplaced(plan), *_invalid(plan), *beyond_machine(plan)])
     with reserved(directory), joined(plan.options.address, directory):
         plan, proofs = under_known_keys(plan, sources(plan), _teller(console))
-        foreseen = History()
-        foresee(plan, foreseen)
-        left = remaining_work(plan, foreseen)
-        _refuse_unfit(plan, left, foreseen)
+        _refuse_unfit(plan, remaining_work(plan, History()), History())
         follower = _follower(plan, RunDirectory(directory), console)
-        with _ray(plan, left):
+        with _ray(plan, _foreseen(plan)):
             run = claim(plan.directory, study_record(plan, command))
             with RunLog(run) as log, follower:
                 log.extend(proofs)
@@ -62,7 +59,7 @@ def go_on(directory: Path, given: dict[str, Any], command: list[str], console: C
     asked, stored = recorded_request(record)
     with hold(run):
         plan = planned(asked, stored.extended(given), directory)
-        _refuse(plan)
+        _refuse(_invalid(plan))
         plan, proofs = under_known_keys(plan, [directory, *sources(plan)], _teller(console))
         with RunLog(run) as log:
             log.extend(proofs)
@@ -79,6 +76,13 @@ def go_on(directory: Path, given: dict[str, Any], command: list[str], console: C
     return run
 
 
+def _foreseen(plan: Plan) -> RemainingWork:
+    """What is left of a new run once it has taken over another run's trials."""
+    history = History()
+    foresee(plan, history)
+    return remaining_work(plan, history)
+
+
 def planned(study: AnyStudy, options: Options, directory: Path) -> Plan:
     """`make_plan`, with its data sets decoded where they are not yet."""
     with doing(f"checking the plan of {study.name}"):
@@ -87,15 +91,15 @@ def planned(study: AnyStudy, options: Options, directory: Path) -> Plan:
 
 def refuse_misplaced(plan: Plan) -> None:
     """PlanError if a run directory that is not begun yet may not lie where it is asked."""
-    if (faults := _misplaced(plan)) and not RunDirectory(plan.directory).study.exists():
-        raise PlanError(faults)
+    if not RunDirectory(plan.directory).study.exists():
+        _refuse(_misplaced(plan))
 
 
 def _misplaced(plan: Plan) -> list[str]:
     """Why the run directory may not lie where it is asked: in a folder of data, or around one."""
     configs = [plan.baseline, *(cell.config for cell in plan.cells if cell.config and not cell.invalid)]
     faults = []
-    for root in {root.resolve() for config in configs if (root := plan.factory.data(config).root)}:
+    for root in sorted({root.resolve() for config in configs if (root := plan.factory.data(config).root)}):
         for inner, outer, where in ((plan.directory, root, "lies in"), (root, plan.directory, "would hold")):
             if inner.is_relative_to(outer):
                 faults.append(f"--out {plan.directory}: {where} the data folder {root}; name a folder outside of it")
@@ -103,16 +107,15 @@ def _misplaced(plan: Plan) -> list[str]:
     return faults
 
 
-def _refuse(plan: Plan, faults: Iterable[str] = ()) -> None:
-    """PlanError with these faults and the cells that cannot run."""
-    if found := [*faults, *_invalid(plan)]:
-        raise PlanError(found)
+def _refuse(faults: list[str]) -> None:
+    if faults:
+        raise PlanError(faults)
 
 
 def _refuse_unfit(plan: Plan, left: RemainingWork, history: History) -> None:
     """PlanError if the trials that are left do not fit on the machine, or what they write on the disk."""
     if left.done < left.total:
-        refuse_too_much(plan)
+        _refuse(beyond_machine(plan))
         refuse_too_large(plan, left, history, concurrency(plan))
 
 
@@ -123,7 +126,7 @@ def _ray(plan: Plan, left: RemainingWork) -> Iterator[None]:
         yield
         return
     with ray_started(plan.options.address, plan.directory):
-        refuse_too_much(plan)
+        _refuse(beyond_machine(plan))
         yield
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.records.run_directory import RunDirectory
-from core.errors import PlanError
 from engine.execution.checkpoint_budget import CheckpointBudget
 from engine.execution.cluster import is_local, nodes, room, too_much, waits_told
 from engine.execution.ray_watchdog import watched
@@ -150,10 +149,9 @@ class Tuning:
         return gpus
 
 
-def refuse_too_much(plan: Plan) -> None:
-    """PlanError if one trial asks for more than the running Ray, or this machine if there is none, can ever have."""
-    if faults := too_much(plan.options.address, _share(plan)):
-        raise PlanError(faults)
+def beyond_machine(plan: Plan) -> list[str]:
+    """Faults where a trial asks for more than the running Ray, or this machine if there is none, can ever have."""
+    return too_much(plan.options.address, _share(plan))
 
 
 def concurrency(plan: Plan) -> int:
