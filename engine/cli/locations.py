@@ -74,7 +74,7 @@ def at_work(directory: Path) -> bool:
     from engine.runlog.study_file import at_work as held
 
     run = RunDirectory(directory)
-    if held(run) or not run.remote:
+    if not run.remote:
         return held(run)
     from core.storage import Store
     from engine.integrations.remote_lock import RemoteLock
