@@ -118,7 +118,7 @@ def list_command(what: str, as_json: bool) -> None:
 @main.command("settings")
 @click.argument("kind", required=False)
 def settings_command(kind: str | None) -> None:
-    """List every setting with its type, default and what it does; of one KIND, or of all."""
+    """List every setting, or those of a KIND, and what each does."""
     from engine.cli.settings import settings_text
 
     click.echo(settings_text(kind), nl=False)
@@ -131,7 +131,7 @@ def settings_command(kind: str | None) -> None:
 )
 @data_options
 def prepare(dataset: str, write_lists: Path | None, **raw: Any) -> None:
-    """Check, decode and cache a data set; print its classes and an audit."""
+    """Check, decode and cache a data set; print its counts."""
     from engine.cli.listing import prepare_dataset, write_dataset_lists
 
     with doing(f"preparing {dataset}"):
@@ -242,7 +242,7 @@ def confirm(run_dir: str, top: int, out: str | None, **raw: Any) -> None:
 @click.argument("run_dir", type=click.Path())
 @study_options
 def resume(run_dir: str, **raw: Any) -> None:
-    """Go on with a run; more --seeds, --samples or --levels extend it."""
+    """Go on with a run; --seeds, --samples, --levels extend it."""
     with doing(f"reading the run {run_dir}"):
         directory, _ = existing(run_dir, raw["cache_dir"]), parsed_options(raw)
 
@@ -301,7 +301,7 @@ def status(run_dirs: tuple[str, ...]) -> None:
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of --serve (default: any that is free).")
 @tracker_options
 def report(run_dir: str, serve: bool, port: int, tensorboard: bool | None, mlflow: str | None) -> None:
-    """Write RUN_DIR/report again, from the records; print its tables."""
+    """Write RUN_DIR/report again, and print its tables."""
     directory = existing(run_dir)
     if tensorboard or mlflow:
         from engine.integrations.log_follower import hand_over
@@ -411,7 +411,7 @@ def export(run_dir: str, out: Path, trial: str | None, **places: str | None) -> 
 @click.argument("run_dir", type=click.Path())
 @click.argument("trial")
 def rerun(run_dir: str, trial: str) -> None:
-    """Train one trial again, alone, and compare its numbers with the record."""
+    """Train one trial again, alone, and compare its numbers."""
     with doing(f"loading torch and trial {trial}"):
         from engine.execution.progress import epoch_line
         from engine.execution.replay import rerun as train_again

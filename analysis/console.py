@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 P_DIGITS = 2  # significant
-WIDTH = 80  # signs that the settings of a configuration may take in a line
+WIDTH, IN_TABLE = 80, 240  # signs that the settings of a configuration may take in a line, and in a table
 INTERRUPTED = "interrupted"  # a trial without an end that no process is training; in the records it is running
 STATES = (FINISHED, RUNNING, INTERRUPTED, STOPPED, DIVERGED, FAILED)
 TOLD_BY = re.compile(f'"event": ?"({SESSION}|{START}|{SPENT})"'.encode())
@@ -54,7 +54,7 @@ def console_table(name: str, table: pd.DataFrame, settings: Sequence[str] = ()) 
         for column, cell in zip(columns, cells, strict=True):
             if column.key == "verdict":
                 cell.stylize(VERDICT_COLOURS.get(cell.plain.rpartition(" ")[2], ""))
-        printed.add_row(*cells, *([short_settings({key: row[key] for key in settings})] if settings else []))
+        printed.add_row(*cells, *([short_settings({key: row[key] for key in settings}, IN_TABLE)] if settings else []))
     return printed
 
 
@@ -134,13 +134,14 @@ def settings_by_cell(records: Records) -> dict[str, str]:
     return {cell: f" ({short_settings(row)})" for cell, row in zip(records.cells, rows, strict=True)}
 
 
-def short_settings(settings: Mapping[str, Any]) -> str:
-    """Settings as `lr 0.0123, momentum 0.9`: the last part of each name, unless two share it; at most `WIDTH` signs."""
-    known = {key: setting_text(value) for key, value in settings.items()}
+def short_settings(settings: Mapping[str, Any], width: int = WIDTH) -> str:
+    """Settings as `lr 0.0123, momentum 0.9`: the last part of each name, unless two share it; at most `width` signs."""
+    nested = {key: isinstance(value, list | tuple | dict) for key, value in settings.items()}
+    known = {key: setting_text(json.dumps(value) if nested[key] else value) for key, value in settings.items()}
     brief = {key: key.removesuffix(".name").rpartition(".")[2] for key in known}
     shared = {name for name, number in Counter(brief.values()).items() if number > 1}
     text = ", ".join(f"{key if brief[key] in shared else brief[key]} {value}" for key, value in known.items() if value)
-    return text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def _best(records: Records, settings: Mapping[str, str]) -> list[str]:
