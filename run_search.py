@@ -179,12 +179,14 @@ def plan(study: str, out: str | None, as_json: bool, incumbent: str | None, **ra
 
     made = assumed_to_go_on(planned(asked, options, directory))
     refuse_misplaced(made)
-    if as_json:
-        click.echo(json.dumps(plan_record(made), ensure_ascii=False))
-    else:
-        describe_plan(made, console())
-        for fault in beyond_machine(made):
-            click.echo(f"`run` would be refused on this machine: {fault}")
+    with doing("timing a few steps for the forecast"):
+        if not as_json:
+            describe_plan(made, console())
+            for fault in beyond_machine(made):
+                click.echo(f"`run` would be refused on this machine: {fault}")
+            return
+        record = plan_record(made)
+    click.echo(json.dumps(record, ensure_ascii=False))
 
 
 @main.command()

@@ -3,6 +3,7 @@
 rich is imported after the first line, which stands there before anything slow is imported.
 """
 
+import os
 import sys
 import threading
 from functools import cache
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
+DUMB = ("dumb", "unknown")  # values of TERM for which rich shows nothing that moves
 TICK = 0.25  # seconds between two looks
 SOON = 1.0  # seconds after which an activity has a line
 EVERY = 2.5  # seconds between two lines of one activity, while it is young; some libraries hold Python for as long
@@ -41,7 +43,7 @@ class Display(threading.Thread):
         self.over = threading.Event()
         self.live: Live | None = None
         self.told: Activity | None = None
-        self.terminal = sys.stdout.isatty() or sys.stderr.isatty()
+        self.terminal = (sys.stdout.isatty() or sys.stderr.isatty()) and os.environ.get("TERM") not in DUMB
 
     def __enter__(self) -> Self:
         WATCH.changed, WATCH.spoken = self._changed, 0.0

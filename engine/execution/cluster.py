@@ -78,7 +78,8 @@ def ray_started(address: str | None = None, directory: Path | None = None) -> It
                 _check_nodes(str(address), directory)
         yield
     finally:
-        ray.shutdown()
+        with doing("ending Ray" if is_local(address) else "leaving the cluster"):
+            ray.shutdown()
 
 
 @contextmanager

@@ -139,7 +139,9 @@ def _run(plan: Plan, run: RunDirectory, log: RunLog, left: RemainingWork, comman
             f"The space holds {held} distinct configurations, fewer than the {study.samples} asked for; "
             f"each is tried once."
         )
-    if taken := take_over(plan, run, log):
+    with doing("looking for trials to take over"):
+        taken = take_over(plan, run, log)
+    if taken:
         say(f"{taken} finished trials are taken over from {plan.options.reuse_from}.")
         left = remaining_work(plan, log.history)
     if left.done:

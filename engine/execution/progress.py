@@ -52,7 +52,7 @@ class Progress:
         value = (end.get("selected") or {}).get(self.metric)
         if value is not None and (self.best is None or (value > self.best[0]) == self.maximise):
             self.best = (value, f"{cell} seed {seed}")
-        if not self.console.is_terminal:
+        if not self.console.is_terminal or self.console.is_dumb_terminal:
             self.say(self._line(cell, seed, end, value))
 
     def say(self, text: str) -> None:

@@ -93,7 +93,7 @@ def test_the_first_words_stand_there_before_anything_heavy_is_imported(arguments
     assert done.stdout.split() == ["HEAVY"]
 
 
-def on_terminal(code: str, both: bool) -> tuple[str, str]:
+def on_terminal(code: str, both: bool, term: str = "xterm") -> tuple[str, str]:
     """(what a terminal shows, what standard output took) of a process whose standard error is a terminal."""
     ours, theirs = pty.openpty()
     program = f"from engine.cli.display import Display\nfrom core.activity import doing\nimport time\n{code}"
@@ -103,7 +103,7 @@ def on_terminal(code: str, both: bool) -> tuple[str, str]:
         stdin=subprocess.DEVNULL,
         stdout=theirs if both else subprocess.PIPE,
         stderr=theirs,
-        env={**os.environ, "TERM": "xterm"},
+        env={**os.environ, "TERM": term},
     )
     os.close(theirs)
     shown = b""
@@ -127,6 +127,12 @@ def test_a_terminal_has_a_moving_spinner_that_goes_when_all_is_done(both: bool) 
     assert len({sign for sign in shown if "\u2800" <= sign <= "\u28ff"}) > 3, "the spinner stands still"
     assert "\x1b[?25h" in shown, "the cursor stays hidden"
     assert (taken == "the end\n") is not both
+
+
+def test_a_terminal_on_which_nothing_can_move_has_lines() -> None:
+    code = "with Display():\n    with doing('starting Ray'):\n        time.sleep(1.5)"
+    shown, _ = on_terminal(code, both=True, term="dumb")
+    assert shown.splitlines() == ["starting Ray"]
 
 
 def test_json_is_pure_while_a_spinner_turns_on_the_terminal_beside_it(cache_dir: Path) -> None:
