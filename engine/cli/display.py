@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
 DUMB = ("dumb", "unknown")  # values of TERM for which rich shows nothing that moves
 TICK = 0.25  # seconds between two looks
-SOON = 1.0  # seconds after which an activity has a line
-EVERY = 2.5  # seconds between two lines of one activity, while it is young; some libraries hold Python for as long
-SHARE = 0.02  # of an activity's age, between two of its lines later on
+EVERY = 2.5  # seconds between two lines at first; some libraries hold Python for as long
+SHARE = 0.02  # of an activity's age, between two of its lines, where that is longer
 
 
 @cache
@@ -42,7 +41,6 @@ class Display(threading.Thread):
         super().__init__(name="display", daemon=True)
         self.over = threading.Event()
         self.live: Live | None = None
-        self.told: Activity | None = None
         self.terminal = (sys.stdout.isatty() or sys.stderr.isatty()) and os.environ.get("TERM") not in DUMB
 
     def __enter__(self) -> Self:
@@ -108,11 +106,8 @@ class Display(threading.Thread):
 
     def _is_due(self, activity: Activity) -> bool:
         silent = Activity("", began=WATCH.spoken).seconds
-        if activity is not self.told:
-            return activity.seconds > SOON and silent > SOON
         return silent > max(EVERY, SHARE * activity.seconds)
 
     def _tell(self, activity: Activity) -> None:
-        self.told = activity
         WATCH.speak()
         print(activity, file=sys.stderr, flush=True)

@@ -37,7 +37,7 @@ Capture = pytest.CaptureFixture[str]
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines come a hundred times as fast."""
-    for name in ("TICK", "SOON", "EVERY"):
+    for name in ("TICK", "EVERY"):
         monkeypatch.setattr(engine.cli.display, name, getattr(engine.cli.display, name) / 100)
 
 
@@ -47,7 +47,7 @@ def test_the_first_activity_is_told_at_once(capsys: Capture) -> None:
 
 
 def test_what_is_short_is_not_told(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine.cli.display, "SOON", 60.0)
+    monkeypatch.setattr(engine.cli.display, "EVERY", 60.0)
     with Display(), doing("the first"), doing("short"):
         time.sleep(0.02)
     assert capsys.readouterr().err == "the first\n"
@@ -61,7 +61,7 @@ def test_what_is_long_is_told_again_and_again(capsys: Capture) -> None:
 
 def test_an_activity_that_lasts_for_hours_is_told_less_and_less_often() -> None:
     display, now = Display(), time.monotonic()
-    display.told = old = Activity("training", began=now - 36_000)
+    old = Activity("training", began=now - 36_000)
     WATCH.spoken = now - 60
     assert not display._is_due(old)
     WATCH.spoken = now - 800
