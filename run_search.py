@@ -1,24 +1,37 @@
 """The command line. A command imports what it needs when it runs, so that `list`, `status` and `report` start fast."""
 
+# ruff: noqa: E402
+import errno
 import gc
 import json
 import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+if str(ROOT) not in sys.path:  # as with PYTHONSAFEPATH
+    sys.path.insert(0, str(ROOT))
+
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from analysis.records.run_directory import RunDirectory
+from core.activity import doing
 from core.errors import FaultError
+from engine.cli.display import Display, console
 from engine.cli.interrupts import in_foreground
-from engine.cli.locations import directory_of, existing, local
+from engine.cli.locations import at_work, directory_of, existing, local, runs_in
 from engine.cli.options import (
+    MUCH,
+    GroupedCommand,
     data_options,
     given_options,
     incumbent_option,
     lines_told,
+    option,
+    out_option,
     parsed_options,
     place_options,
     resource_options,
@@ -28,12 +41,10 @@ from engine.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from engine.planning.run_options import Options
     from search_spaces.study import AnyStudy
 
-ROOT = Path(__file__).resolve().parent
+VERSION = "0.1.0"  # as in setup.cfg
 DONE, FAILED, REFUSED = 0, 1, 2  # and engine.execution.ray_watchdog.INTERRUPTED
 
 # With Python's default of 700, the half million objects of torch's and Ray's imports are scanned again and again.
@@ -43,14 +54,26 @@ gc.set_threshold(100_000)
 class Program(click.Group):
     """Prints every fault of a FaultError on a line of standard error, and exits with status 2."""
 
+    command_class = GroupedCommand
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which they stand below."""
+        return list(self.commands)
+
     def invoke(self, ctx: click.Context) -> Any:
         _check_packages()
         try:
-            return super().invoke(ctx)
+            with Display():
+                return super().invoke(ctx)
         except FaultError as error:
-            for fault in error.faults:
-                click.echo(f"error: {fault}", err=True)
-            ctx.exit(REFUSED)
+            faults = error.faults
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            faults = [f"{str(error.filename)[:60]}…: {error.strerror}"]
+        for fault in faults:
+            click.echo(f"error: {fault}", err=True)
+        ctx.exit(REFUSED)
 
 
 def _check_packages() -> None:
@@ -66,13 +89,13 @@ def _check_packages() -> None:
         sys.exit(REFUSED)
 
 
-def _console() -> "Console":
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else 110)
-
-
-@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Program,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="A STUDY is a name of `list` or a .yaml file, a RUN_DIR the folder or URL that `run` wrote. Every setting "
+    "that --set takes is listed by `settings [KIND]` and in docs/settings.md. Each command has --help.",
+)
+@click.version_option(VERSION, prog_name="vision-ablation")
 def main() -> None:
     """Hyperparameter searches and ablations of vision models, on one laptop or a Ray cluster."""
 
@@ -81,7 +104,7 @@ def main() -> None:
 @click.argument("what", type=click.Choice(["studies", "workloads", "datasets"]), default="studies")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array.")
 def list_command(what: str, as_json: bool) -> None:
-    """What there is to run."""
+    """List what there is to run."""
     from engine.cli.listing import catalogue
 
     rows = catalogue(what)
@@ -96,7 +119,7 @@ def list_command(what: str, as_json: bool) -> None:
 @main.command("settings")
 @click.argument("kind", required=False)
 def settings_command(kind: str | None) -> None:
-    """Every setting: its type, default, what is allowed, what it does; of one KIND, or of all."""
+    """List every setting, or those of a KIND, and what each does."""
     from engine.cli.settings import settings_text
 
     click.echo(settings_text(kind), nl=False)
@@ -109,11 +132,12 @@ def settings_command(kind: str | None) -> None:
 )
 @data_options
 def prepare(dataset: str, write_lists: Path | None, **raw: Any) -> None:
-    """Decode, validate, audit and cache a data set; counts per class and split."""
+    """Check, decode and cache a data set; print its counts."""
     from engine.cli.listing import prepare_dataset, write_dataset_lists
 
-    options = parsed_options(raw)
-    table = prepare_dataset(dataset, options)
+    with doing(f"preparing {dataset}"):
+        options = parsed_options(raw)
+        table = prepare_dataset(dataset, options)
     widths = [max(len(row[i]) for row in (table.header, *table.rows)) for i in range(len(table.header))]
     for first, *counts in (table.header, *table.rows):
         click.echo("  ".join([first.ljust(widths[0]), *(n.rjust(w) for n, w in zip(counts, widths[1:], strict=True))]))
@@ -126,42 +150,54 @@ def prepare(dataset: str, write_lists: Path | None, **raw: Any) -> None:
 
 def _asked(study: str, incumbent: str | None, raw: dict[str, Any]) -> "tuple[AnyStudy, Options]":
     """(the study that a command names, or with `incumbent` the ablation of its winner's settings; the options)."""
-    asked, options = study_named(study, raw["data_root"]), parsed_options(raw)
-    if incumbent is None:
-        return asked, options
-    from engine.search.winner import around
+    with doing(f"reading the study {study}"):
+        asked, options = study_named(study, raw["data_root"]), parsed_options(raw)
+        if incumbent is None:
+            return asked, options
+        from engine.search.winner import around
 
-    return around(asked, options, existing(incumbent, raw["cache_dir"]))
+        return around(asked, options, existing(incumbent, raw["cache_dir"]))
 
 
 @main.command()
 @click.argument("study")
-@click.option("--out", type=click.Path(), help="Run directory, or its URL (default results/STUDY).")
+@out_option("results/STUDY")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object; `study` in it is what a .yaml file holds.")
-@incumbent_option
 @study_options
+@incumbent_option
 def plan(study: str, out: str | None, as_json: bool, incumbent: str | None, **raw: Any) -> None:
-    """Every cell and trial, what is finished, which cells cannot run and why, a forecast."""
+    """Show what `run` would do: cells, trials, faults, a forecast.
+
+    Nothing is written but decoded data, to the cache.
+    """
     asked, options = _asked(study, incumbent, raw)
-    from engine.execution.code_proof import assumed_to_go_on
-    from engine.execution.forecast import describe_plan, plan_record
-    from engine.planning.plan import make_plan
+    directory = directory_of(asked, out, raw["cache_dir"])
+    with doing("loading torch"):
+        from engine.execution.code_proof import assumed_to_go_on
+        from engine.execution.forecast import describe_plan, plan_record
+        from engine.execution.launch import planned, refuse_misplaced
+        from engine.execution.tuner import beyond_machine
 
     with lines_told(study, raw):
-        made = assumed_to_go_on(make_plan(asked, options, directory_of(asked, out, raw["cache_dir"])))
-    if as_json:
-        click.echo(json.dumps(plan_record(made), ensure_ascii=False))
-    else:
-        describe_plan(made, _console())
+        made = assumed_to_go_on(planned(asked, options, directory))
+    refuse_misplaced(made)
+    with doing("timing a few steps for the forecast"):
+        if not as_json:
+            describe_plan(made, console())
+            for fault in beyond_machine(made):
+                click.echo(f"`run` would be refused on this machine: {fault}")
+            return
+        record = plan_record(made)
+    click.echo(json.dumps(record, ensure_ascii=False))
 
 
 @main.command()
 @click.argument("study")
-@click.option("--out", type=click.Path(), help="Run directory, or its URL (default results/STUDY).")
-@incumbent_option
+@out_option("results/STUDY")
 @study_options
+@incumbent_option
 def run(study: str, out: str | None, incumbent: str | None, **raw: Any) -> None:
-    """Carry a study out: a name of `list`, or a .yaml file."""
+    """Carry out a study: a name of `list`, or a .yaml file."""
     asked, options = _asked(study, incumbent, raw)
     with lines_told(study, raw):
         _begin(asked, options, directory_of(asked, out, raw["cache_dir"]))
@@ -169,26 +205,40 @@ def run(study: str, out: str | None, incumbent: str | None, **raw: Any) -> None:
 
 def _begin(study: "AnyStudy", options: "Options", directory: Path) -> None:
     def work() -> None:
-        from engine.execution.launch import start
+        with doing("loading torch and Ray"):
+            from engine.execution.launch import start
 
-        start(study, options, directory, sys.argv[1:], _console())
+        start(study, options, directory, sys.argv[1:], console())
 
     in_foreground(directory, work, _report, new=True)
 
 
 @main.command()
 @click.argument("run_dir", type=click.Path())
-@click.option("--top", type=click.IntRange(1), default=3, help="How many of the best configurations (default 3).")
-@click.option("--seeds", type=int, help="Replicates of each, with seeds that the search did not use (default 5).")
-@click.option("--out", type=click.Path(), help="Run directory, or its URL (default RUN_DIR-confirm).")
+@option(
+    MUCH,
+    "--top",
+    type=click.IntRange(1),
+    metavar="N",
+    default=3,
+    help="How many of the best configurations (default: 3).",
+)
+@option(
+    MUCH, "--seeds", type=int, metavar="N", help="Replicates of each, with seeds the search did not use (default: 5)."
+)
+@out_option("RUN_DIR-confirm")
 @resource_options
 @place_options
 def confirm(run_dir: str, top: int, out: str | None, **raw: Any) -> None:
-    """Run a search's winners again with fresh seeds, as a paired ablation against the default and each other."""
-    options, source = parsed_options(raw), existing(run_dir, raw["cache_dir"])
-    from engine.search.confirm import confirmation
+    """Run a search's winners again with fresh seeds.
 
-    asked, options = confirmation(source, top, options)
+    They are a paired ablation, against the default and each other.
+    """
+    with doing(f"reading the search {run_dir}"):
+        options, source = parsed_options(raw), existing(run_dir, raw["cache_dir"])
+        from engine.search.confirm import confirmation
+
+        asked, options = confirmation(source, top, options)
     address = RunDirectory(source).remote or str(source)
     _begin(asked, options, directory_of(asked, out or f"{address.rstrip('/')}-confirm", raw["cache_dir"]))
 
@@ -197,30 +247,35 @@ def confirm(run_dir: str, top: int, out: str | None, **raw: Any) -> None:
 @click.argument("run_dir", type=click.Path())
 @study_options
 def resume(run_dir: str, **raw: Any) -> None:
-    """Go on with a run; more --seeds, --samples or --levels extend it."""
-    directory, _ = existing(run_dir, raw["cache_dir"]), parsed_options(raw)
+    """Go on with a run; --seeds, --samples, --levels extend it."""
+    with doing(f"reading the run {run_dir}"):
+        directory, _ = existing(run_dir, raw["cache_dir"]), parsed_options(raw)
 
     def work() -> None:
-        from engine.execution.launch import go_on
+        with doing("loading torch and Ray"):
+            from engine.execution.launch import go_on
 
-        go_on(directory, given_options(raw), sys.argv[1:], _console())
+        go_on(directory, given_options(raw), sys.argv[1:], console())
 
     in_foreground(directory, work, _report)
 
 
 def _report(directory: Path) -> int:
-    from analysis.console import console_table
-    from analysis.report.build import make_report
-    from analysis.tables.spec import TABLES
+    with doing("writing the report"):
+        from analysis.console import console_table
+        from analysis.report.build import make_report
+        from analysis.tables.ranking import settings_of_cells
+        from analysis.tables.spec import TABLES
 
-    if RunDirectory(directory).remote:
-        from engine.integrations.remote_sync import fetch_outputs
+        if RunDirectory(directory).remote:
+            from engine.integrations.remote_sync import fetch_outputs
 
-        fetch_outputs(directory)
-    made = make_report(directory)
+            fetch_outputs(directory)
+        made = make_report(directory)
     first = "ablation" if "ablation" in made.tables else "ranking"
     for name in (first, *(name for name, spec in TABLES.items() if spec.make and name in made.tables)):
-        _console().print(console_table(name, made.tables[name]))
+        settings = settings_of_cells(made.tables[name]) if name == "ranking" and made.records.is_search else ()
+        console().print(console_table(name, made.tables[name], settings))
     click.echo(f"report: {made.index}")
     failed = int((made.records.trials["status"] == "failed").sum())
     if failed:
@@ -229,13 +284,20 @@ def _report(directory: Path) -> int:
 
 
 @main.command()
-@click.argument("run_dir", type=click.Path())
-def status(run_dir: str) -> None:
-    """Trials by state, best so far, time left; also while it runs."""
+@click.argument("run_dirs", metavar="RUN_DIR...", type=click.Path(), nargs=-1, required=True)
+def status(run_dirs: tuple[str, ...]) -> None:
+    """Show how far runs are: trials by state, best, time left.
+
+    A RUN_DIR may be a folder of runs. Works while a run goes on, and says of one that no process runs why it ended.
+    """
     from analysis.console import describe
 
-    for line in describe(existing(run_dir)):
-        click.echo(line)
+    places = [run for place in run_dirs for run in runs_in(place)]
+    for number, directory in enumerate(map(existing, places)):
+        if len(places) > 1:
+            click.echo(f"{chr(10) * bool(number)}{places[number]}")
+        for line in describe(directory, at_work(directory)):
+            click.echo(line)
 
 
 @main.command()
@@ -244,7 +306,7 @@ def status(run_dir: str) -> None:
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of --serve (default: any that is free).")
 @tracker_options
 def report(run_dir: str, serve: bool, port: int, tensorboard: bool | None, mlflow: str | None) -> None:
-    """(Re)write RUN_DIR/report from the records alone, and print its first table."""
+    """Write RUN_DIR/report again, and print its tables."""
     directory = existing(run_dir)
     if tensorboard or mlflow:
         from engine.integrations.log_follower import hand_over
@@ -277,16 +339,17 @@ def _serve(folder: Path, port: int) -> None:
 @click.argument("run_b", type=click.Path())
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the tables as files.")
 def compare(run_a: str, run_b: str, out: Path | None) -> None:
-    """Two runs side by side: cells, effects, and what differs between the runs."""
+    """Put two runs side by side: cells, effects, differences."""
     from analysis.console import console_table
     from analysis.report.exports import write_tables
     from analysis.tables.compare import CompareError, compare_runs
 
-    comparison = compare_runs(local(run_a), local(run_b))
+    with doing("comparing the runs"):
+        comparison = compare_runs(local(run_a), local(run_b))
     for name, run_dir in (("A", run_a), ("B", run_b)):
         click.echo(f"{name}: {run_dir}")
     for name, table in comparison.tables.items():
-        _console().print(console_table(name, table))
+        console().print(console_table(name, table))
     for note in comparison.notes:
         click.echo(note)
     if out:
@@ -312,14 +375,15 @@ def _model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def predict(
     run_dir: str, images: tuple[str, ...], out: Path | None, draw: Path | None, trial: str | None, **places: str | None
 ) -> None:
-    """Classes, scores and landmarks of pictures, by a trial's selected model.
+    """Predict classes, scores and landmarks of pictures.
 
     An IMAGE is a file, a folder (the pictures in and below it), a quoted pattern, or PHOTO@x1,y1,x2,y2 for a face's box
     in a photo; landmarks are in pixels of the photo.
     """
-    directory = existing(run_dir, places["cache_dir"])
-    from engine.inference.predict import predict_all
-    from engine.inference.trained_model import Loader, best_trial
+    with doing(f"loading torch and the model of {run_dir}"):
+        directory = existing(run_dir, places["cache_dir"])
+        from engine.inference.predict import predict_all
+        from engine.inference.trained_model import Loader, best_trial
 
     for line in predict_all(Loader(directory, places), trial or best_trial(directory), images, out, draw):
         click.echo(line, err=out is None)
@@ -330,13 +394,17 @@ def predict(
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="FILE.pt2 or FILE.onnx.")
 @_model_options
 def export(run_dir: str, out: Path, trial: str | None, **places: str | None) -> None:
-    """A trial's selected model as one file for other programs, checked, with a model card beside it."""
-    directory = existing(run_dir, places["cache_dir"])
-    from engine.inference.export import export as write_model
-    from engine.inference.model_card import write_card
-    from engine.inference.trained_model import Loader, best_trial
+    """Write a trial's model as one file for other programs.
 
-    trained, check = write_model(Loader(directory, places), trial or best_trial(directory), out)
+    It is checked against the model, and a model card stands beside it.
+    """
+    with doing(f"exporting a model of {run_dir}"):
+        directory = existing(run_dir, places["cache_dir"])
+        from engine.inference.export import export as write_model
+        from engine.inference.model_card import write_card
+        from engine.inference.trained_model import Loader, best_trial
+
+        trained, check = write_model(Loader(directory, places), trial or best_trial(directory), out)
     click.echo(
         f"{out}: trial {trained.trial}, equal to the model on {check.pictures} test pictures within "
         f"{check.absolute:.2g} ({check.relative:.2g} of the greatest output)"
@@ -348,9 +416,10 @@ def export(run_dir: str, out: Path, trial: str | None, **places: str | None) -> 
 @click.argument("run_dir", type=click.Path())
 @click.argument("trial")
 def rerun(run_dir: str, trial: str) -> None:
-    """Train one trial alone, without Ray, and hold its numbers against the record."""
-    from engine.execution.progress import epoch_line
-    from engine.execution.replay import rerun as train_again
+    """Train one trial again, alone, and compare its numbers."""
+    with doing(f"loading torch and trial {trial}"):
+        from engine.execution.progress import epoch_line
+        from engine.execution.replay import rerun as train_again
 
     key, how, differences = train_again(existing(run_dir), trial, lambda row: click.echo(epoch_line(row)))
     for difference in differences:
@@ -360,4 +429,7 @@ def rerun(run_dir: str, trial: str) -> None:
 
 
 if __name__ == "__main__":
+    from engine.cli.output import keep_writing
+
+    keep_writing()
     main()

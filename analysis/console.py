@@ -1,15 +1,22 @@
 """Prints a run's tables on a terminal, and the progress of a run for `status`."""
 
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from analysis.records.columns import rows_of
+from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
-from analysis.records.schema import DIVERGED, FAILED, FINISHED, RUNNING, STOPPED
+from analysis.records.schema import DIVERGED, FAILED, FINISHED, RUNNING, SESSION, SPENT, START, STOPPED
 from analysis.records.store import read_records
-from analysis.tables.formatting import interval, number
+from analysis.tables.formatting import counts_in_words, interval, number, setting_text
+from analysis.tables.ranking import settings_columns
 from analysis.tables.spec import TERMINAL, TERMINAL_ROWS, Column, Row, spec_of
 from core.metrics import maximised
 
@@ -17,11 +24,15 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 P_DIGITS = 2  # significant
+WIDTH, IN_TABLE = 80, 240  # signs that the settings of a configuration may take in a line, and in a table
+INTERRUPTED = "interrupted"  # a trial without an end that no process is training; in the records it is running
+STATES = (FINISHED, RUNNING, INTERRUPTED, STOPPED, DIVERGED, FAILED)
+TOLD_BY = re.compile(f'"event": ?"({SESSION}|{START}|{SPENT})"'.encode())
 VERDICT_COLOURS = {"better": "green", "worse": "red", "unstable": "yellow"}
 
 
-def console_table(name: str, table: pd.DataFrame) -> "Table":
-    """A table's terminal columns as a rich table of at most 100 characters."""
+def console_table(name: str, table: pd.DataFrame, settings: Sequence[str] = ()) -> "Table":
+    """A table's terminal columns as a rich table of at most 100 characters, and these `settings` in a last column."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -36,12 +47,14 @@ def console_table(name: str, table: pd.DataFrame) -> "Table":
             printed.add_column(column.terminal, overflow="fold")
         else:
             printed.add_column(column.terminal, justify="right", no_wrap=True)
+    if settings:
+        printed.add_column("settings", overflow="fold")
     for row in rows_of(table.head(TERMINAL_ROWS) if spec.footnote(table) else table):
         cells = [Text((column.text and column.text(row)) or _text(column, row)) for column in columns]
         for column, cell in zip(columns, cells, strict=True):
             if column.key == "verdict":
                 cell.stylize(VERDICT_COLOURS.get(cell.plain.rpartition(" ")[2], ""))
-        printed.add_row(*cells)
+        printed.add_row(*cells, *([short_settings({key: row[key] for key in settings}, IN_TABLE)] if settings else []))
     return printed
 
 
@@ -59,31 +72,86 @@ def _text(column: Column, row: Row) -> str:
     return f"{text} {interval(row['ci_low'], row['ci_high'], column.terminal_digits - 1)}".strip()
 
 
-def describe(run_dir: Path) -> list[str]:
-    """Lines for `status`: trials by status, running trials, best so far, time left."""
+def describe(run_dir: Path, at_work: bool = True) -> list[str]:
+    """Lines for `status`: trials by status, running trials, best so far, time left.
+
+    `at_work`: whether a process runs the study. If none does, what has no end is interrupted; so is a trial that an
+    earlier session began and the present one has not taken up yet.
+    """
     records = read_records(run_dir)
     trials, study = records.trials, records.study
-    planned = records.planned_trials
+    planned, session = records.planned_trials, _last_session(run_dir)
     most = "at most " if study.get("trials_ahead") else ""
-    counts = {
-        status: int((trials["status"] == status).sum()) for status in (FINISHED, RUNNING, STOPPED, DIVERGED, FAILED)
-    }
+    taken_up = trials["trial"].isin(session.begun) if at_work else pd.Series(False, index=trials.index)
+    unfinished = trials["status"] == RUNNING
+    states = trials["status"].mask(unfinished & ~taken_up, INTERRUPTED)
+    counts = {state: int((states == state).sum()) for state in STATES}
     waiting = max(0, planned - len(trials))
-    listed = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
-    states = ", ".join(filter(None, (listed, f"{waiting} waiting")))
-    lines = [f"{study['name']}: {most}{planned} trials planned: {states}"]
-    for row in trials.loc[trials["status"] == RUNNING].itertuples():
-        lines.append(f"  running: {row.trial}  {row.cell}, seed {row.seed}, epoch {row.epochs}")
-    return [*lines, *_best(records), *_left(records, waiting)]
+    listed = counts_in_words({**counts, "waiting": waiting})
+    lines = [f"{study['name']}: {most}{planned} trials planned: {listed}"]
+    settings = settings_by_cell(records)
+    for row, state in zip(rows_of(trials.loc[unfinished]), states[unfinished], strict=True):
+        cell = f"{row['cell']}{settings.get(row['cell'], '')}"
+        lines.append(f"  {state}: {row['trial']}  {cell}, seed {row['seed']}, epoch {row['epochs']}")
+    lines += _best(records, settings)
+    if at_work:
+        return [*lines, *_left(records, waiting)]
+    left = waiting + int(unfinished.sum())
+    why = "time budget spent" if session.spent else "interrupted, no process runs it"
+    address = RunDirectory(run_dir).address
+    return [*lines, f"{why}: {left} trials are left; go on with: resume {address}" if left else "nothing left to do"]
 
 
-def _best(records: Records) -> list[str]:
+@dataclass
+class _Session:
+    """What the last driver of a run began, and whether it ended because its time budget was spent."""
+
+    begun: set[str] = field(default_factory=set)
+    spent: bool = False
+
+
+def _last_session(run_dir: Path) -> _Session:
+    """Read from the log's few lines that tell it; the others are not parsed."""
+    found, log = _Session(), RunDirectory(run_dir).log
+    if not log.exists():
+        return found
+    with log.open("rb") as lines:
+        for line in lines:
+            if line.endswith(b"\n") and TOLD_BY.search(line):
+                event = json.loads(line)
+                if event["event"] == START:
+                    found.begun.add(event["trial"])
+                else:
+                    found = _Session(spent=event["event"] == SPENT)
+    return found
+
+
+def settings_by_cell(records: Records) -> dict[str, str]:
+    """The varied settings of each cell of a search, as ` (lr 0.01)`; of an ablation none, as names say it."""
+    if not records.is_search:
+        return {}
+    rows = rows_of(settings_columns(records))
+    return {cell: f" ({short_settings(row)})" for cell, row in zip(records.cells, rows, strict=True)}
+
+
+def short_settings(settings: Mapping[str, Any], width: int = WIDTH) -> str:
+    """Settings as `lr 0.0123, momentum 0.9`: the last part of each name, unless two share it; at most `width` signs."""
+    nested = {key: isinstance(value, list | tuple | dict) for key, value in settings.items()}
+    known = {key: setting_text(json.dumps(value) if nested[key] else value) for key, value in settings.items()}
+    brief = {key: key.removesuffix(".name").rpartition(".")[2] for key in known}
+    shared = {name for name, number in Counter(brief.values()).items() if number > 1}
+    text = ", ".join(f"{key if brief[key] in shared else brief[key]} {value}" for key, value in known.items() if value)
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def _best(records: Records, settings: Mapping[str, str]) -> list[str]:
     metric = records.ranked_metric
     done = records.finished
     if metric not in done or done[metric].isna().all():
         return []
     row = done.sort_values(metric, ascending=not maximised(metric)).iloc[0]
-    return [f"best so far: {metric} {row[metric]:.4f}  {row['cell']}, seed {row['seed']}, trial {row['trial']}"]
+    cell = f"{row['cell']}{settings.get(row['cell'], '')}"
+    return [f"best so far: {metric} {row[metric]:.4f}  {cell}, seed {row['seed']}, trial {row['trial']}"]
 
 
 def _left(records: Records, waiting: int) -> list[str]:

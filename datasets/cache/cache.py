@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
+from core.activity import doing
 from core.files import user_cache, write_atomically
 from core.metrics import SPLITS
 from core.threads import thread_pool
@@ -50,6 +50,8 @@ class Prepared:
     """the numbers in it"""
     facts: Mapping[str, str] = field(default_factory=dict)
     """as in Source"""
+    root: Path | None = None
+    """the folder of the user's that was read"""
 
 
 def prepare(settings: DatasetSettings, data_root: Path | None = None, cache_dir: Path | None = None) -> Prepared:
@@ -58,6 +60,11 @@ def prepare(settings: DatasetSettings, data_root: Path | None = None, cache_dir:
     Raises DataError with every fault of the data at once. Safe in several processes at the same time: one decodes,
     the others wait for it. `cache_dir` defaults to $CACHE_DIR, else the user's cache folder.
     """
+    with doing(f"reading the data of {settings.name}"):
+        return _prepared(settings, data_root, cache_dir)
+
+
+def _prepared(settings: DatasetSettings, data_root: Path | None, cache_dir: Path | None) -> Prepared:
     source = settings.source(data_root)
     folder = cache_folder(cache_dir, [root for root in (data_root, source.root) if root is not None])
     contents = read_contents(source, folder)
@@ -74,7 +81,7 @@ def prepare(settings: DatasetSettings, data_root: Path | None = None, cache_dir:
                 _build(settings, source, contents, path)
                 opened, decoded = arrow_file.open_file(path), True
     info = subset(opened, settings).info
-    return Prepared(path, info, opened.info, decoded, source.notes, source.counts, source.facts)
+    return Prepared(path, info, opened.info, decoded, source.notes, source.counts, source.facts, source.root)
 
 
 def open_dataset(settings: DatasetSettings, arrow_path: Path) -> Dataset:
@@ -224,9 +231,16 @@ def _decode(
     for i, row in enumerate(rows):
         together.setdefault(f"file {row.file}" if row.file else f"row {i}", []).append(i)
     groups, faults = list(together.values()), list[str]()
-    with remarks() as found, thread_pool() as pool:
+    with (
+        doing(f"decoding the pictures of {settings.name}", total=len(rows)) as now,
+        remarks() as found,
+        thread_pool() as pool,
+    ):
         for start in range(0, len(groups), _CHUNK):
-            faults += chain.from_iterable(pool.map(decode, groups[start : start + _CHUNK]))
+            chunk = groups[start : start + _CHUNK]
+            for places, wrong in zip(chunk, pool.map(decode, chunk), strict=True):
+                faults += wrong
+                now.done += len(places)
     return columns, sentences(found, source.root), faults
 
 

@@ -1,5 +1,7 @@
 """Maps the path or URL that a user gives for a run to the local folder of its files."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,7 @@ def existing(run_dir: str, cache_dir: str | None = None) -> Path:
 
 def local(place: str, cache_dir: str | None = None) -> Path:
     """The folder of a path, or the mirror of a URL, updated from the URL."""
+    _check_length(place)
     directory = Path(place)
     if "://" in place:
         from engine.integrations.remote_sync import mirror_of
@@ -34,3 +37,46 @@ def local(place: str, cache_dir: str | None = None) -> Path:
 
         refresh(directory)
     return directory
+
+
+NAME, PATH = 255, 4096  # bytes that a name and a path may have
+BELOW = 150  # bytes of a path that a run's own files need
+MIRRORED = 20  # bytes that the name of a URL's mirror has more
+
+
+def _check_length(place: str) -> None:
+    """PlanError for a path or URL that no file system takes."""
+    from core.errors import PlanError
+
+    longest = max(len(os.fsencode(name)) for name in place.split("/"))
+    allowed = NAME - MIRRORED if "://" in place else NAME
+    if longest > allowed:
+        raise PlanError([f"{place[:60]}…: a name of {longest} bytes; allowed: up to {allowed}"])
+    if (length := len(os.fsencode(Path(place).absolute()))) > PATH - BELOW:
+        raise PlanError([f"{place[:60]}…: a path of {length} bytes; allowed: up to {PATH - BELOW}"])
+
+
+def runs_in(place: str) -> list[str]:
+    """The run that a path or URL names; for a folder that is none but holds some, those."""
+    _check_length(place)
+    if "://" in place or (Path(place) / "study.json").is_file():
+        return [place]
+    return sorted(map(str, _below(Path(place)))) or [place]
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """The runs in a folder, one or two levels down: the name of a study has a slash at most."""
+    yield from (found.parent for pattern in ("*/study.json", "*/*/study.json") for found in folder.glob(pattern))
+
+
+def at_work(directory: Path) -> bool:
+    """Whether a driver, on this machine or at the run's URL, is running the run."""
+    from engine.runlog.study_file import at_work as held
+
+    run = RunDirectory(directory)
+    if not run.remote:
+        return held(run)
+    from core.storage import Store
+    from engine.integrations.remote_lock import RemoteLock
+
+    return RemoteLock(Store(run.remote, patient=False)).other() is not None

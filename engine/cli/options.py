@@ -20,8 +20,39 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 
 
-def _pairs_option(option: str, name: str, metavar: str, text: str) -> Callable[[Command], Command]:
-    return click.option(option, name, multiple=True, metavar=metavar, callback=_pairs, help=text)
+WHAT, MUCH, WHERE, RESOURCES, RECORDS, OTHER = GROUPS = (
+    "What to run",
+    "How much",
+    "Where",
+    "Resources",
+    "Records",
+    "Options",
+)
+
+
+class GroupedCommand(click.Command):
+    """Lists its options under the titles of `GROUPS`."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        found: dict[str, list[tuple[str, str]]] = {title: [] for title in GROUPS}
+        for parameter in self.get_params(ctx):
+            if isinstance(parameter, click.Option) and (record := parameter.get_help_record(ctx)):
+                found[getattr(parameter, "group", OTHER)].append(record)
+        for title, records in found.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
+def option(group: str, *names: str, **facts: Any) -> Callable[[Command], Command]:
+    """`click.option` under a title of `GROUPS`."""
+
+    def decorate(command: Command) -> Command:
+        command = click.option(*names, **facts)(command)
+        command.__click_params__[-1].group = group  # type: ignore[attr-defined]
+        return command
+
+    return decorate
 
 
 def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -36,68 +67,129 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
 
 
 def _all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    """These options, or groups of them, as one decorator."""
-    return lambda command: reduce(lambda decorated, option: option(decorated), options, command)
+    """These options, or groups of them, as one decorator; `--help` lists them in this order."""
+    return lambda command: reduce(lambda decorated, option: option(decorated), reversed(options), command)
+
+
+def out_option(default: str) -> Callable[[Command], Command]:
+    return option(WHERE, "--out", type=click.Path(), help=f"Run directory, or its URL (default: {default}).")
 
 
 # for every command that reads data
 place_options = _all_of(
-    click.option("--data-root", type=click.Path(), envvar="DATA_ROOT", help="Folder of the data sets (or $DATA_ROOT)."),
-    click.option("--cache-dir", type=click.Path(), envvar="CACHE_DIR", help="Folder of decoded data (or $CACHE_DIR)."),
+    option(
+        WHERE, "--data-root", type=click.Path(), envvar="DATA_ROOT", help="Folder of the data sets (or $DATA_ROOT)."
+    ),
+    option(
+        WHERE,
+        "--cache-dir",
+        type=click.Path(),
+        envvar="CACHE_DIR",
+        help="Folder of decoded data (or $CACHE_DIR; default: ~/.cache/vision-ablation).",
+    ),
 )
 # for commands with dataset settings
 data_options = _all_of(
-    click.option("--limit-train", type=click.IntRange(0), help="First N training examples; 0 = all."),
-    click.option("--limit-eval", type=click.IntRange(0), help="First N of validation and of test; 0 = all."),
-    click.option("--drop-leaks", is_flag=True, default=None, help="Leave out training copies of held-out pictures."),
-    _pairs_option("--set", "settings", "KEY=VALUE", "A setting by its dotted name."),
+    option(
+        WHAT,
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="KEY=VALUE",
+        callback=_pairs,
+        help="A setting by its dotted name, as optimizer.lr=0.01; may be repeated. `settings` lists them all.",
+    ),
+    option(
+        WHAT,
+        "--drop-leaks",
+        is_flag=True,
+        default=None,
+        help="Leave out training copies of held-out pictures (default: they stay, and `prepare` counts them).",
+    ),
+    option(
+        MUCH, "--limit-train", type=click.IntRange(0), metavar="N", help="First N training examples (default: 0 = all)."
+    ),
+    option(
+        MUCH,
+        "--limit-eval",
+        type=click.IntRange(0),
+        metavar="N",
+        help="First N of validation and of test (default: 0 = all).",
+    ),
     place_options,
 )
 # for commands that send trials to trackers
 tracker_options = _all_of(
-    click.option("--tensorboard", is_flag=True, default=None, help="Event files in RUN_DIR/tensorboard."),
-    click.option(
-        "--mlflow", metavar="URI", help="Also log to an MLflow tracking server (extra `mlflow`); none: no more."
+    option(RECORDS, "--tensorboard", is_flag=True, default=None, help="Also event files, in RUN_DIR/tensorboard."),
+    option(
+        RECORDS,
+        "--mlflow",
+        metavar="URI",
+        help="Also log to an MLflow tracking server (extra `mlflow`); none: no more (default: none).",
     ),
 )
 # limits of time, disk, CPUs and GPUs
 resource_options = _all_of(
-    click.option("--time-budget", metavar="8h", help="Stop after so long; `resume` goes on."),
-    click.option(
-        "--disk-budget", metavar="20GB", help="What checkpoints may hold; last states of ended trials go first."
+    option(MUCH, "--time-budget", metavar="8h", help="Stop after so long; `resume` goes on (default: no limit)."),
+    option(WHERE, "--address", help="auto or HOST:PORT of a Ray cluster (default: local, a private Ray)."),
+    option(RESOURCES, "--gpus-per-trial", metavar="X|auto", help="GPUs of a trial (default: 1 if there is one)."),
+    option(
+        RESOURCES, "--cpus-per-trial", type=float, metavar="X", help="CPUs of a trial, and its threads (default: 1)."
     ),
-    click.option(
+    option(RESOURCES, "--max-concurrent", type=int, metavar="N", help="Trials at a time (default: as many as fit)."),
+    option(RESOURCES, "--fuse", metavar="off|auto|K", help="Trials trained side by side (default: off)."),
+    option(
+        RESOURCES,
+        "--disk-budget",
+        metavar="20GB",
+        help="What checkpoints may hold; last states of ended trials go first (default: no limit).",
+    ),
+    option(
+        RESOURCES,
         "--checkpoint-every",
         metavar="1s",
-        help="Work between checkpoints (default 1s; 0s: every epoch, as where a trial scheduler decides).",
+        help="Work between checkpoints (default: 1s; 0s: every epoch, as where a trial scheduler decides).",
     ),
-    click.option("--cpus-per-trial", type=float, help="CPUs of a trial, and its torch threads (default 1)."),
-    click.option("--gpus-per-trial", metavar="X|auto", help="GPUs of a trial (default: 1 if there is one)."),
-    click.option("--max-concurrent", type=int, help="Trials at a time (default: as many as fit)."),
-    click.option("--fuse", metavar="off|auto|K", help="Trials trained side by side (default: off)."),
-    click.option("--address", help="auto or HOST:PORT of a Ray cluster (default: local, a private Ray)."),
 )
 # for plan and run only: a study begun from a search's winner stores what it took from it
-incumbent_option = click.option(
-    "--incumbent", type=click.Path(), help="Run directory of a search: ask which of its winner's settings matter."
+incumbent_option = option(
+    WHAT, "--incumbent", type=click.Path(), help="Run directory of a search: ask which of its winner's settings matter."
 )
 # for plan, run and resume
 study_options = _all_of(
-    click.option("--seeds", type=int, help="Replicates of every cell or configuration."),
-    click.option("--epochs", type=int, help="Epochs of every trial; schedules keep their shape."),
-    click.option("--samples", type=int, help="Configurations a search tries."),
-    _pairs_option("--levels", "levels", "FACTOR=A,B", "Restrict a factor to some levels, or add."),
-    click.option("--design", help="one_at_a_time, leave_one_out, ladder, factorial or path."),
-    click.option("--sampler", help="tpe, random, qmc, grid or cmaes (searches)."),
-    click.option("--trial-scheduler", help="none, asha, hyperband, median or pbt (searches)."),
-    click.option("--objectives", metavar="A,B", help="Several metrics to search by, such as val_accuracy,seconds."),
-    click.option(
-        "--enqueue", type=click.Path(exists=True, dir_okay=False), help="File of configurations to try first."
+    option(
+        MUCH, "--seeds", type=int, metavar="N", help="Replicates of each cell or configuration (default: the study's)."
     ),
-    click.option("--reuse-from", type=click.Path(), help="Run directory whose finished trials are taken over."),
-    click.option("--skip-invalid", is_flag=True, default=None, help="Run the other cells where some cannot run."),
-    resource_options,
+    option(
+        MUCH,
+        "--epochs",
+        type=int,
+        metavar="N",
+        help="Epochs of every trial; schedules keep their shape (default: the study's).",
+    ),
+    option(MUCH, "--samples", type=int, metavar="N", help="Configurations a search tries (default: the study's)."),
     data_options,
+    option(
+        WHAT,
+        "--levels",
+        "levels",
+        multiple=True,
+        metavar="FACTOR=A,B",
+        callback=_pairs,
+        help="Restrict a factor to some levels, or add.",
+    ),
+    option(WHAT, "--design", help="one_at_a_time, leave_one_out, ladder, factorial or path (default: the study's)."),
+    option(WHAT, "--sampler", help="tpe, random, qmc, grid or cmaes (searches; default: the study's)."),
+    option(WHAT, "--trial-scheduler", help="none, asha, hyperband, median or pbt (searches; default: the study's)."),
+    option(WHAT, "--objectives", metavar="A,B", help="Several metrics to search by, such as val_accuracy,seconds."),
+    option(
+        WHAT, "--enqueue", type=click.Path(exists=True, dir_okay=False), help="File of configurations to try first."
+    ),
+    option(
+        WHAT, "--skip-invalid", is_flag=True, default=None, help="Run the other cells if some cannot run (default: no)."
+    ),
+    option(WHERE, "--reuse-from", type=click.Path(), help="Run directory whose finished trials are taken over."),
+    resource_options,
     tracker_options,
 )
 

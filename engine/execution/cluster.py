@@ -8,15 +8,19 @@ import os
 import platform
 import re
 import socket
+import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from analysis.records.run_directory import RunDirectory
 from core import ROOT
+from core.activity import doing
 from core.errors import PlanError
 from core.storage import unwritable
 
@@ -28,6 +32,11 @@ ALLOWED = "allowed: auto (the cluster of this machine), HOST:PORT, or local (thi
 TOKEN = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN where ~/.ray/auth_token is not that of the cluster"
 ATTEMPTS = 3  # to start Ray, which times out now and then under load
 ANSWER = 5.0  # seconds within which a cluster's port answers
+SOCKET = 103 if sys.platform == "darwin" else 107  # bytes that the path of a socket may have
+LONGEST = "/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1"  # below Ray's folder
+JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")  # set in a batch job
+SHORT = ("/tmp", "/var/tmp", "/dev/shm")  # where that fits
+LOOK = 30.0  # seconds between two lines about trials that wait for room
 INSPECTION = 180.0  # seconds within which every node answers, its first import of the program included
 
 ENVIRONMENT = {
@@ -59,26 +68,34 @@ def ray_started(address: str | None = None, directory: Path | None = None) -> It
     if ray.is_initialized():
         yield
         return
-    if address in (None, LOCAL):
-        _start_locally()
-    else:
-        _join(str(address))
+    with doing("starting Ray" if is_local(address) else f"joining the cluster {address}"):
+        if is_local(address):
+            _start_locally()
+        else:
+            _join(str(address))
     try:
-        if address not in (None, LOCAL):
-            _check_nodes(str(address), directory)
+        if not is_local(address):
+            with doing("asking the nodes"):
+                _check_nodes(str(address), directory)
         yield
     finally:
-        ray.shutdown()
+        with doing("ending Ray" if is_local(address) else "leaving the cluster"):
+            ray.shutdown()
 
 
 @contextmanager
 def joined(address: str | None, directory: Path) -> Iterator[None]:
     """`ray_started` if a cluster is named, else a no-op; its errors come before `directory` is claimed."""
-    if address in (None, LOCAL):
+    if is_local(address):
         yield
     else:
         with ray_started(address, directory):
             yield
+
+
+def is_local(address: str | None) -> bool:
+    """Whether a run has a private Ray on this machine."""
+    return address in (None, LOCAL)
 
 
 def nodes() -> list[dict[str, float]]:
@@ -99,19 +116,103 @@ def room(share: dict[str, float]) -> int:
     return sum(min(int(node[name] / amount + 1e-6) for name, amount in wanted.items()) for node in nodes())
 
 
+def too_much(address: str | None, share: dict[str, float]) -> list[str]:
+    """Faults where a trial asks for more than this machine has; none for a cluster, which may grow."""
+    if not is_local(address):
+        return []
+    machine = {name: max(node[name] for node in nodes()) for name in share}
+    return [
+        f"--{name}s-per-trial {asked:g}: no trial could start, as this machine has {_amount(machine[name], name)}; "
+        f"allowed: {'up to ' * (machine[name] > 0)}{machine[name]:g}"
+        for name, asked in share.items()
+        if asked > machine[name]
+    ]
+
+
+@contextmanager
+def waits_told(share: dict[str, float], idle: Callable[[], bool], say: Callable[[str], None]) -> Iterator[None]:
+    """Tells every `LOOK` seconds, while no trial runs, what one asks for and what the running Ray has free."""
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(LOOK):
+            with suppress(Exception):  # a node may go meanwhile
+                if idle():
+                    say(wait_line(share))
+
+    threading.Thread(target=look, name="waits", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def wait_line(share: dict[str, float]) -> str:
+    import ray
+
+    free, largest = ray.available_resources(), {name: max(node[name] for node in nodes()) for name in share}
+    asked, now, most = (
+        " and ".join(_amount(amounts.get(name, 0.0), name) for name in share)
+        for amounts in (share, {name: free.get(name.upper(), 0.0) for name in share}, largest)
+    )
+    return f"No trial runs: one asks for {asked}; free are {now}; the largest of {len(nodes())} nodes has {most}."
+
+
+def _amount(number: float, name: str) -> str:
+    return f"{f'{number:g}' if number else 'no'} {name.upper()}{'s' * (number > 1)}"
+
+
 def _start_locally() -> None:
     import ray
 
     _stay_on_loopback()
+    folder = temporary_folder()
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="error")
+            ray.init(
+                address="local", include_dashboard=False, log_to_driver=False, logging_level="error", _temp_dir=folder
+            )
             return
-        except Exception:
+        except Exception as error:
             ray.shutdown()
             if attempt == ATTEMPTS:
-                raise
+                raise PlanError([f"Ray cannot be started on this machine ({_first_line(error)})"]) from error
             time.sleep(2 * attempt)
+
+
+def temporary_folder() -> str:
+    """Where a private Ray keeps its sockets and logs: where it would itself, else where a short path can be written.
+
+    The path of a socket has at most `SOCKET` bytes, and Ray wants ASCII. PlanError if no folder fits, and for a TMPDIR
+    that a person made too long; a batch job's or macOS's, which nobody chose, is passed over.
+    """
+    own = Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp", "ray")
+    short = [Path(base, f"ray-{os.getuid()}") for base in SHORT]
+    most, chosen = SOCKET - len(LONGEST), sys.platform != "darwin" and not any(map(os.environ.get, JOBS))
+    if chosen and len(str(own).encode()) > most and own.parent.is_dir():
+        raise PlanError(
+            [
+                f"TMPDIR {own.parent}: too long for the sockets of Ray ({len(str(own.parent).encode())} bytes); "
+                f"allowed: up to {most - len('/ray')}; set TMPDIR, or RAY_TMPDIR for Ray alone, to a shorter folder such as /tmp"
+            ]
+        )
+    for folder in (own, *short):
+        if str(folder).isascii() and len(f"{folder}{LONGEST}") <= SOCKET and _takes_files(folder):
+            return str(folder.absolute())
+    raise PlanError(
+        [
+            f"no folder for the sockets of Ray can be written: {own}, {', '.join(map(str, short))}; name one by "
+            f"RAY_TMPDIR, in ASCII and of at most {most - len('/ray')} bytes"
+        ]
+    )
+
+
+def _takes_files(folder: Path) -> bool:
+    try:
+        with TemporaryFile(dir=folder if folder.is_dir() else folder.parent):
+            return True
+    except OSError:
+        return False
 
 
 def _stay_on_loopback() -> None:

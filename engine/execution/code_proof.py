@@ -12,6 +12,7 @@ from typing import Any
 
 from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import FINISHED, PROOF
+from core.activity import doing
 from core.errors import PlanError, first_line
 from datasets.base import DataError
 from engine.execution.replay import Replay, compare
@@ -122,7 +123,8 @@ def _prove(
     )
     with tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch:
         try:
-            kind, differences = compare(Replay(factory, history, Path(scratch)), chosen.trial, brief=True)
+            with doing(f"training trial {chosen.trial} again"):
+                kind, differences = compare(Replay(factory, history, Path(scratch)), chosen.trial, brief=True)
         except RuntimeError as error:  # as in a population of another size, whose generations differ
             kind, differences = "", [f"it cannot be trained again ({first_line(error)})"]
     if differences:

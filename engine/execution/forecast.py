@@ -62,7 +62,7 @@ def forecast(plan: Plan) -> Forecast:
     reused = foresee(plan, history)
     now = remaining_work(plan, history)
     total, done, configs = now.total, now.done, now.configs(plan)
-    torch.set_num_threads(plan.options.threads)
+    torch.set_num_threads(min(plan.options.threads, os.cpu_count() or 1))
     costs: dict[str, Cost] = {}
     known, began = Footprints(plan), time.monotonic()
     seconds, disk = 0.0, 0

@@ -2,31 +2,34 @@
 
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from analysis.records.run_directory import RunDirectory
+from analysis.records.schema import SPENT
+from core.activity import doing
 from core.errors import PlanError
 from datasets.audit import audit
 from engine.execution.checkpoint_budget import tidy
-from engine.execution.cluster import joined
+from engine.execution.cluster import joined, ray_started
 from engine.execution.code_proof import under_known_keys
 from engine.execution.progress import Progress, duration
-from engine.execution.tuner import carry_out, concurrency
+from engine.execution.tuner import beyond_machine, carry_out, concurrency
 from engine.integrations.log_follower import Follower, trackers
 from engine.planning.disk_estimate import refuse_too_large
 from engine.planning.plan import Plan, make_plan, objective
 from engine.planning.remaining_work import RemainingWork, remaining_work
-from engine.planning.reuse import sources, take_over
+from engine.planning.reuse import foresee, sources, take_over
 from engine.planning.run_options import Options
 from engine.planning.study_record import recorded_request, study_record
 from engine.runlog.history import History
 from engine.runlog.run_log import RunLog
 from engine.runlog.run_log import now as timestamp
-from engine.runlog.study_file import check_free, claim, hold, read_request, rewrite
+from engine.runlog.study_file import check_free, claim, hold, read_request, reserved, rewrite
 from search_spaces.study import AblationStudy, AnyStudy, SearchStudy
 from trainables.config import UNCOUNTED
 
@@ -35,18 +38,22 @@ AUDIT_LINES = 10  # told before the first trial
 
 
 def start(study: AnyStudy, options: Options, directory: Path, command: list[str], console: Console) -> RunDirectory:
-    """Plan a study, claim its directory, run it to its end; PlanError, before anything starts, if it cannot run."""
+    """Plan a study, claim its directory, run it to its end; PlanError, before anything starts, if it cannot run.
+
+    Nothing stays on disk of a run that is refused, and Ray runs before the directory is claimed.
+    """
     check_free(directory)
-    plan = make_plan(study, options, directory)
-    refuse_invalid(plan)
-    with hold(RunDirectory(directory)), joined(plan.options.address, directory):
+    plan = planned(study, options, directory)
+    _refuse([*_misplaced(plan), *invalid_cells(plan), *beyond_machine(plan)])
+    with reserved(directory), joined(plan.options.address, directory):
         plan, proofs = under_known_keys(plan, sources(plan), _teller(console))
-        refuse_too_large(plan, remaining_work(plan, History()), History(), concurrency(plan))
+        _refuse_unfit(plan, remaining_work(plan, History()), History())
         follower = _follower(plan, RunDirectory(directory), console)
-        run = claim(plan.directory, study_record(plan, command))
-        with RunLog(run) as log, follower:
-            log.extend(proofs)
-            _run(plan, run, log, remaining_work(plan, log.history), command, console)
+        with _ray(plan, _foreseen(plan)):
+            run = claim(plan.directory, study_record(plan, command))
+            with RunLog(run) as log, follower:
+                log.extend(proofs)
+                _run(plan, run, log, remaining_work(plan, log.history), command, console)
     return run
 
 
@@ -55,8 +62,8 @@ def go_on(directory: Path, given: dict[str, Any], command: list[str], console: C
     run, record = read_request(directory)
     asked, stored = recorded_request(record)
     with hold(run):
-        plan = make_plan(asked, stored.extended(given), directory, counting=given.get("settings", {}))
-        refuse_invalid(plan)
+        plan = planned(asked, stored.extended(given), directory, counting=given.get("settings", {}))
+        _refuse(invalid_cells(plan))
         plan, proofs = under_known_keys(plan, [directory, *sources(plan)], _teller(console))
         with RunLog(run) as log:
             log.extend(proofs)
@@ -64,12 +71,67 @@ def go_on(directory: Path, given: dict[str, Any], command: list[str], console: C
             _say_what_stays(given, left, console)
             address = plan.options.address if left.done < left.total else None
             with joined(address, directory):
-                refuse_too_large(plan, left, log.history, concurrency(plan))
+                _refuse_unfit(plan, left, log.history)
                 follower = _follower(plan, run, console)
-                rewrite(run, study_record(plan, command), resumed_at=timestamp())
-                with follower:
-                    _run(plan, run, log, left, command, console)
+                with _ray(plan, left):
+                    rewrite(run, study_record(plan, command), resumed_at=timestamp())
+                    with follower:
+                        _run(plan, run, log, left, command, console)
     return run
+
+
+def _foreseen(plan: Plan) -> RemainingWork:
+    """What is left of a new run once it has taken over another run's trials."""
+    history = History()
+    foresee(plan, history)
+    return remaining_work(plan, history)
+
+
+def planned(study: AnyStudy, options: Options, directory: Path, counting: Collection[str] | None = None) -> Plan:
+    """`make_plan`, with its data sets decoded where they are not yet."""
+    with doing(f"checking the plan of {study.name}"):
+        return make_plan(study, options, directory, counting=counting)
+
+
+def refuse_misplaced(plan: Plan) -> None:
+    """PlanError if a run directory that is not begun yet may not lie where it is asked."""
+    if not RunDirectory(plan.directory).study.exists():
+        _refuse(_misplaced(plan))
+
+
+def _misplaced(plan: Plan) -> list[str]:
+    """Why the run directory may not lie where it is asked: in a folder of data, or around one."""
+    configs = [plan.baseline, *(cell.config for cell in plan.cells if cell.config and not cell.invalid)]
+    faults = []
+    for root in sorted({root.resolve() for config in configs if (root := plan.factory.data(config).root)}):
+        for inner, outer, where in ((plan.directory, root, "lies in"), (root, plan.directory, "would hold")):
+            if inner.is_relative_to(outer):
+                faults.append(f"--out {plan.directory}: {where} the data folder {root}; name a folder outside of it")
+                break
+    return faults
+
+
+def _refuse(faults: list[str]) -> None:
+    if faults:
+        raise PlanError(faults)
+
+
+def _refuse_unfit(plan: Plan, left: RemainingWork, history: History) -> None:
+    """PlanError if the trials that are left do not fit on the machine, or what they write on the disk."""
+    if left.done < left.total:
+        _refuse(beyond_machine(plan))
+        refuse_too_large(plan, left, history, concurrency(plan))
+
+
+@contextmanager
+def _ray(plan: Plan, left: RemainingWork) -> Iterator[None]:
+    """Ray, for a run that has trials left; PlanError if it has less of this machine than a trial asks for."""
+    if left.done == left.total:
+        yield
+        return
+    with ray_started(plan.options.address, plan.directory):
+        _refuse(beyond_machine(plan))
+        yield
 
 
 def _run(plan: Plan, run: RunDirectory, log: RunLog, left: RemainingWork, command: list[str], console: Console) -> None:
@@ -81,7 +143,9 @@ def _run(plan: Plan, run: RunDirectory, log: RunLog, left: RemainingWork, comman
             f"The space holds {held} distinct configurations, fewer than the {study.samples} asked for; "
             f"each is tried once."
         )
-    if taken := take_over(plan, run, log):
+    with doing("looking for trials to take over"):
+        taken = take_over(plan, run, log)
+    if taken:
         say(f"{taken} finished trials are taken over from {plan.options.reuse_from}.")
         left = remaining_work(plan, log.history)
     if left.done:
@@ -98,6 +162,7 @@ def _run(plan: Plan, run: RunDirectory, log: RunLog, left: RemainingWork, comman
     missing = progress.total - progress.done
     if missing and plan.options.time_budget:
         budget = duration(plan.options.time_budget)
+        log.append(event=SPENT, time=timestamp())
         say(f"The time budget of {budget} is spent; {missing} trials are left: resume {run.address}")
 
 
@@ -128,17 +193,18 @@ def _teller(console: Console) -> Callable[[str], None]:
     return lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def refuse_invalid(plan: Plan) -> None:
-    """PlanError where cells cannot run: always if the first is one, as others are compared with it."""
+def invalid_cells(plan: Plan) -> list[str]:
+    """Faults of cells that cannot run: always if the first is one, as others are compared with it."""
     first = bool(plan.cells and plan.cells[0].invalid)
     if not first and (plan.candidates or (isinstance(plan.study, AblationStudy) and plan.study.path)):
-        return  # a path chooses its steps among the valid cells
-    if first or (plan.invalid and not plan.options.skip_invalid):
-        cells: dict[str, list[str]] = {}
-        for item in plan.invalid:
-            cells.setdefault(item.invalid or "", []).append(repr(item.cell.name))
-        faults = [f"{_cells(names)} cannot run: {reason}" for reason, names in cells.items()]
-        raise PlanError([*faults, *([] if first else ["give --skip-invalid to run the others"])])
+        return []  # a path chooses its steps among the valid cells
+    if not first and (not plan.invalid or plan.options.skip_invalid):
+        return []
+    cells: dict[str, list[str]] = {}
+    for item in plan.invalid:
+        cells.setdefault(item.invalid or "", []).append(repr(item.cell.name))
+    faults = [f"{_cells(names)} cannot run: {reason}" for reason, names in cells.items()]
+    return [*faults, *([] if first else ["give --skip-invalid to run the others"])]
 
 
 def _cells(names: list[str]) -> str:

@@ -1,12 +1,14 @@
 """Progress while trials run: a live block of lines on a terminal, else one plain line per finished trial."""
 
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
+
+from core.activity import WATCH, doing
 
 BADLY = ("failed", "diverged")
 
@@ -28,15 +30,12 @@ class Progress:
 
     def __enter__(self) -> Self:
         self.began = time.monotonic()
-        self.live: Live | None = None
-        if self.console.is_terminal:
-            self.live = Live(get_renderable=self._table, console=self.console, refresh_per_second=2, transient=True)
-            self.live.start()
+        self._shown = ExitStack()
+        self._shown.enter_context(doing(self._now, details=self._table))
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self.live:
-            self.live.stop()
+        self._shown.close()
 
     def started(self, trial: str, cell: str, seed: int) -> None:
         self.running[trial] = (cell, seed, 0)
@@ -53,12 +52,13 @@ class Progress:
         value = (end.get("selected") or {}).get(self.metric)
         if value is not None and (self.best is None or (value > self.best[0]) == self.maximise):
             self.best = (value, f"{cell} seed {seed}")
-        if not self.live:
+        if not self.console.is_terminal or self.console.is_dumb_terminal:
             self.say(self._line(cell, seed, end, value))
 
     def say(self, text: str) -> None:
         """Print a line for the user."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        WATCH.speak()
 
     def replanned(self, total: int, epochs: int, reused: int) -> None:
         """The plan now has `total` trials, `reused` more of them are taken over, and `epochs` are left to train."""
@@ -93,12 +93,17 @@ class Progress:
         left = max(0, self.total_epochs - self.epochs) / rate
         return f"{rate:.1f} epochs/s, about {duration(left)} left"
 
-    def _table(self) -> Table:
-        table = Table.grid(padding=(0, 2))
+    def _now(self) -> str:
+        """What goes on, in a line: counts, speed, how far the trial furthest on is."""
         bad = sum(self.ended_as.get(status, 0) for status in BADLY)
         counts = f"{self.done}/{self.total} trials done, {len(self.running)} running"
-        table.add_row("[bold]trials", counts + (f", [red]{bad} failed or diverged[/red]" if bad else ""))
-        table.add_row("[bold]speed", self._left())
+        furthest = max(list(self.running.values()), key=lambda each: each[2], default=("", 0, 0))
+        at = f" · {furthest[0]} seed {furthest[1]}, epoch {furthest[2]}" if furthest[2] else ""
+        return f"training: {counts}{f', {bad} failed or diverged' if bad else ''} · {self._left()}{at}"
+
+    def _table(self) -> Table:
+        """What a terminal shows below that line."""
+        table = Table.grid(padding=(0, 2))
         if self.best:
             table.add_row("[bold]best", f"{self.metric} {self.best[0]:.4f}  {self.best[1]}")
         for cell, seed, epoch in list(self.running.values())[:8]:

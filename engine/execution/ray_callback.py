@@ -9,6 +9,7 @@ from typing import Any
 
 from ray.tune import Callback
 
+from analysis.console import short_settings
 from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import FAILED
 from core.errors import Interrupted
@@ -63,9 +64,10 @@ class RunLogCallback(Callback):
     def _begin(self, trial: Any, item: dict[str, Any]) -> None:
         spec = item["spec"]
         key = spec["trial"]
+        settings = f" ({short_settings(point)})" if (point := item.get("point")) else ""
         self.begun[trial.trial_id].add(key)
+        self.progress.started(key, f"{spec['cell']}{settings}", spec["seed"])
         if spec["segment"]["begins"] and key in self.started:  # the next segment of the same attempt
-            self.progress.started(key, spec["cell"], spec["seed"])
             return
         self.started.add(key)
         chosen = _given(item, "point", "proposal")
@@ -74,7 +76,6 @@ class RunLogCallback(Callback):
         attempt = self.history.attempts.get(key, 0) + 1
         self._lines(key)
         self.log.append(event="start", time=now(), **names, **chosen, **continues, attempt=attempt)
-        self.progress.started(key, spec["cell"], spec["seed"])
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -27,7 +27,8 @@ def leave(directory: Path, why: str = "") -> NoReturn:
     begun = (directory / "study.json").exists()
     saved = f"everything so far is saved. Go on with:\n  python run_search.py resume {RunDirectory(directory).address}"
     text = f"\ninterrupted{f' ({why})' if why else ''}; {saved if begun else 'nothing was started'}\n"
-    os.write(2, (SHOW_CURSOR * os.isatty(2) + text).encode())  # click's echo may be what was interrupted
+    with suppress(OSError):  # standard error may be a closed pipe
+        os.write(2, (SHOW_CURSOR * os.isatty(2) + text).encode())  # click's echo may be what was interrupted
     os._exit(INTERRUPTED)
 
 

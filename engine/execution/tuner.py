@@ -6,13 +6,14 @@ Ray's own experiment state, in a temporary folder, is never read: the plan and t
 import os
 import sys
 import tempfile
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.records.run_directory import RunDirectory
 from engine.execution.checkpoint_budget import CheckpointBudget
-from engine.execution.cluster import nodes, ray_started, room
+from engine.execution.cluster import is_local, nodes, room, too_much, waits_told
 from engine.execution.ray_watchdog import watched
 from engine.planning.plan import Plan, objective
 from engine.planning.remaining_work import RemainingWork
@@ -31,7 +32,7 @@ LARGER = 2.0  # times the resources, for the second try of a trial that ran out 
 
 
 def carry_out(plan: Plan, run: RunDirectory, log: RunLog, left: RemainingWork, progress: "Progress") -> None:
-    """Run the trials without an end in the log; after KeyboardInterrupt or a spent time budget `resume` goes on.
+    """Run on Ray the trials without an end in the log; after KeyboardInterrupt or a spent time budget `resume` goes on.
 
     A trial that runs out of memory is tried once more, after the others, with `LARGER` times the resources.
     """
@@ -39,7 +40,6 @@ def carry_out(plan: Plan, run: RunDirectory, log: RunLog, left: RemainingWork, p
 
     tuning = Tuning(plan, run, log, left, progress, TimeBudget(plan.options.time_budget))
     with (
-        ray_started(plan.options.address, run.root),
         watched(run.root),
         tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch,
     ):
@@ -90,7 +90,12 @@ class Tuning:
                 verbose=0,
             ),
         )
-        tuner.fit()
+        told = nullcontext() if is_local(options.address) else self._waits_told(share)
+        with told:
+            tuner.fit()
+
+    def _waits_told(self, share: dict[str, float]) -> AbstractContextManager[None]:
+        return waits_told(share, lambda: not self.progress.running, self.progress.say)
 
     def callback(self, queue: "TrialQueue", share: dict[str, float], retries: bool) -> "RunLogCallback":
         from engine.execution.ray_callback import RunLogCallback
@@ -142,6 +147,11 @@ class Tuning:
         gpus, why = measured_share(specs, MOST if self.plan.fuse == "auto" else self.plan.fuse)
         self.progress.say(f"--gpus-per-trial auto: {gpus:.3g}; {why}")
         return gpus
+
+
+def beyond_machine(plan: Plan) -> list[str]:
+    """Faults where a trial asks for more than the running Ray, or this machine if there is none, can ever have."""
+    return too_much(plan.options.address, _share(plan))
 
 
 def concurrency(plan: Plan) -> int:

@@ -3,11 +3,13 @@
 A run directory is claimed by creating its study.json, and locked while a driver works in it.
 """
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +27,68 @@ def hold(run: RunDirectory) -> FileLock:
     """The run directory's lock, acquired; PlanError if another driver holds it."""
     lock = FileLock(run.root / ".lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=0.2, poll_interval=0.05)  # longer than `at_work` takes
     except Timeout:
         raise PlanError([f"{run.root}: another process is running this study; `status` shows how far it is"]) from None
     return lock
 
 
+def at_work(run: RunDirectory) -> bool:
+    """Whether a driver holds the run directory's lock; of a directory that may only be read, too."""
+    try:
+        with (run.root / ".lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no driver has been here
+        return False
+    return False
+
+
 def check_free(directory: Path) -> None:
-    """PlanError if `directory` already holds a run or cannot be written."""
-    run = RunDirectory(directory)
-    if run.study.exists():
+    """PlanError if `directory` already holds a run or cannot be written; writes nothing."""
+    try:
+        taken = RunDirectory(directory).study.exists()
+        nearest = next(folder for folder in (directory, *directory.parents) if folder.exists())
+        fault = "" if os.access(nearest, os.W_OK | os.X_OK) else f"{nearest} may not be written"
+        fault = fault if nearest.is_dir() else f"{nearest} is no folder"
+    except OSError as error:
+        raise _unwritable(directory, str(error.strerror)) from None
+    if taken:
         raise PlanError(
             [f"--out {directory}: holds a run already; go on with `resume {directory}`, or choose another folder"]
         )
+    if fault:
+        raise _unwritable(directory, fault)
+
+
+def _unwritable(directory: Path, why: str) -> PlanError:
+    return PlanError([f"--out {directory}: cannot be written ({why})"])
+
+
+@contextmanager
+def reserved(directory: Path) -> Iterator[None]:
+    """The folder of a new run, made and locked; whatever was made goes again if the block leaves no study.json."""
+    run, lock_file = RunDirectory(directory), directory / ".lock"
+    made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
+    locked = lock_file.exists()
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        probe = directory / f".writable.{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise PlanError([f"--out {directory}: cannot be written ({error.strerror})"]) from None
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            lock = hold(run)
+        except OSError as error:
+            raise _unwritable(directory, str(error.strerror)) from None
+        with lock:
+            try:
+                yield
+            finally:
+                if not locked and not run.study.exists():
+                    lock_file.unlink(missing_ok=True)
+    finally:
+        if not run.study.exists():
+            with suppress(OSError):  # another driver has come meanwhile
+                for folder in made:
+                    folder.rmdir()
 
 
 def claim(directory: Path, record: Record) -> RunDirectory:

@@ -242,7 +242,7 @@ def test_a_terminal_shows_counts_best_and_what_runs() -> None:
         progress.started("b", "momentum=0.9", 1)
         progress.ended("b", {**END, "status": "diverged", "selected": None})
         progress.started("c", "momentum=0.9", 2)
-        console.print(progress._table())
+        console.print(progress._now(), progress._table(), highlight=False)
     text = out.getvalue()
     assert "2/3 trials done, 1 running" in text
     assert "1 failed or diverged" in text
