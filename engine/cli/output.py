@@ -50,7 +50,7 @@ class Lasting(io.FileIO):
             return memoryview(data).nbytes
 
 
-class Display(io.TextIOWrapper):
+class LastingText(io.TextIOWrapper):
     """A text stream without `buffer`, which click would use to write UTF-8 on a terminal that has only ASCII."""
 
     buffer = None  # type: ignore[assignment]
@@ -70,4 +70,4 @@ def _lasting(stream: IO[str] | None, descriptor: int) -> IO[str]:
     raw = Lasting(descriptor, "w", closefd=False)
     encoding = getattr(stream, "encoding", None) or "utf-8"
     lines = descriptor == 2 or raw.isatty()
-    return Display(io.BufferedWriter(raw), encoding, "plain", line_buffering=lines)
+    return LastingText(io.BufferedWriter(raw), encoding, "plain", line_buffering=lines)
