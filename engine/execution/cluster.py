@@ -193,7 +193,7 @@ def temporary_folder() -> str:
         raise PlanError(
             [
                 f"TMPDIR {own.parent}: too long for the sockets of Ray ({len(str(own.parent).encode())} bytes); "
-                f"allowed: up to {most - len('/ray')}; set TMPDIR, or RAY_TMPDIR for Ray alone, to a shorter folder such as /tmp"
+                f"allowed: up to {most - len('/ray')}; set TMPDIR or RAY_TMPDIR to a shorter one such as /tmp"
             ]
         )
     for folder in (own, *short):
