@@ -61,7 +61,7 @@ def page(
     return environment.get_template("index.html.j2").render(
         study=records.study,
         summary=_summary(records),
-        caveats=caveats(records),
+        caveats=caveats(records, tables),
         unfinished=unfinished,
         written=datetime.now(UTC) if unfinished else None,
         done=fraction_done(records),

@@ -68,7 +68,8 @@ def paired(baseline: NDArray[np.float64], level: NDArray[np.float64]) -> Paired:
     p_permutation = sign_flip_p(differences)
     if equal:
         p_value = 1.0 if delta == 0 else p_permutation
-        return replace(seen, ci_low=delta, ci_high=delta, p_value=p_value, p_permutation=p_permutation)
+        end = delta if n >= MINIMUM_PAIRS else None  # two equal values are a coincidence, of no width to tell
+        return replace(seen, ci_low=end, ci_high=end, p_value=p_value, p_permutation=p_permutation)
     effect_size = delta / float(differences.std(ddof=1))
     tested = _t_test(stats.ttest_1samp(differences, 0.0))
     return replace(seen, **tested, p_permutation=p_permutation, effect_size=effect_size)
@@ -108,8 +109,8 @@ def sign_flip_p(differences: NDArray[np.float64]) -> float:
 def unpaired(baseline: NDArray[np.float64], level: NDArray[np.float64]) -> Difference:
     """Welch's t-test and 95 % interval of `mean(level) - mean(baseline)`, two arrays of any lengths.
 
-    If neither sample varies the test is undefined: both ends of the interval are then the difference, and the p-value
-    is that of the exact permutation test (1 for equal samples).
+    If neither sample varies the test is undefined: both ends of the interval are then the difference (None where
+    neither has three values), and the p-value is that of the exact permutation test (1 for equal samples).
     """
     seen = Difference(*(float(values.mean()) if len(values) else None for values in (baseline, level)))
     if not len(baseline) or not len(level):
@@ -123,7 +124,8 @@ def unpaired(baseline: NDArray[np.float64], level: NDArray[np.float64]) -> Diffe
         # Only the observed split of the pooled values is as extreme, and its mirror image where the sizes are equal.
         reached = 2 if len(baseline) == len(level) else 1
         p_value = reached / comb(len(baseline) + len(level), len(level)) if delta else 1.0
-        return replace(seen, delta=delta, ci_low=delta, ci_high=delta, p_value=p_value)
+        end = delta if max(len(baseline), len(level)) >= MINIMUM_PAIRS else None
+        return replace(seen, delta=delta, ci_low=end, ci_high=end, p_value=p_value)
     return replace(seen, delta=delta, **_t_test(stats.ttest_ind(level, baseline, equal_var=False)))
 
 
@@ -133,6 +135,7 @@ def smallest_p(n_pairs: int) -> float:
 
 
 def half_width(std: pd.Series, n: pd.Series) -> pd.Series:
-    """Half of the 95 % t interval of a mean, from the standard deviation (ddof 1) of n values; null for n < 2."""
-    count = n.astype("float64").where(n >= 2)
+    """Half of the 95 % t interval of a mean, from the standard deviation (ddof 1) of n values; null for n < 2, and for
+    two equal values."""
+    count = n.astype("float64").where((n >= MINIMUM_PAIRS) | ((n == 2) & (std > 0)))
     return stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1) * std / np.sqrt(count)
