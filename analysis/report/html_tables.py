@@ -32,7 +32,7 @@ class TableCell(NamedTuple):
 
 @dataclass(frozen=True)
 class HtmlTable:
-    """A table of the page: heads with their alignment ("text" or "num"), rows of cells, and what follows below them."""
+    """A table of the page: heads with their css classes, rows of cells, and what follows below them."""
 
     heads: list[tuple[str, str]]
     rows: list[list[TableCell]]
@@ -62,7 +62,14 @@ def html_table(
             row[place] = row[place]._replace(**fields)
     left = len(table) - len(cells)
     note = f"The first {rows} rows; {left} more are in {file}." if left else ""
-    return HtmlTable([(column.words(), _alignment(column)) for column in columns], cells, note)
+    return HtmlTable([(column.words(), _head(column)) for column in columns], cells, note)
+
+
+def _head(column: Column) -> str:
+    """The alignment of a column's head, and as what it may fold on a narrow page."""
+    folds = "lesser" if column.lesser else "setting" if column.kind == "setting" else ""
+    keeps = column.kind in ("verdict", "interval") or column.css == "num strong" or column.key == "mean"
+    return " ".join(filter(None, (_alignment(column), folds or ("kept" if keeps else ""))))
 
 
 def _alignment(column: Column) -> str:

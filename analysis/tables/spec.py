@@ -53,6 +53,8 @@ class Column:
     """whether a paper, page or terminal shows it for this table"""
     terminal_when: Callable[[pd.DataFrame], bool] = lambda table: True
     """whether a terminal does"""
+    lesser: bool = False
+    """whether it folds first where the page is too narrow for the table; settings fold next, then numbers"""
     text: Callable[[Row], str | None] | None = None
     """in place of the kind's text, on the page and in a terminal, where it gives any"""
     note: Callable[[Row], str] | None = None
@@ -80,7 +82,12 @@ BROKEN = (
 )
 METRIC = Column("metric", "text", shown=(PAPER,), when=lambda table: table["metric"].nunique() > 1)
 REFERENCE = Column(
-    "reference", "text", "source's figure", css="text faint", when=lambda table: bool(table["reference"].notna().any())
+    "reference",
+    "text",
+    "source's figure",
+    css="text faint",
+    lesser=True,
+    when=lambda table: bool(table["reference"].notna().any()),
 )
 
 

@@ -40,12 +40,13 @@ place_options = _all_of(
     click.option("--data-root", type=click.Path(), envvar="DATA_ROOT", help="Folder of the data sets (or $DATA_ROOT)."),
     click.option("--cache-dir", type=click.Path(), envvar="CACHE_DIR", help="Folder of decoded data (or $CACHE_DIR)."),
 )
+set_option = _pairs_option("--set", "settings", "KEY=VALUE", "A setting by its dotted name.")
 # for commands with dataset settings
 data_options = _all_of(
     click.option("--limit-train", type=click.IntRange(0), help="First N training examples; 0 = all."),
     click.option("--limit-eval", type=click.IntRange(0), help="First N of validation and of test; 0 = all."),
     click.option("--drop-leaks", is_flag=True, default=None, help="Leave out training copies of held-out pictures."),
-    _pairs_option("--set", "settings", "KEY=VALUE", "A setting by its dotted name."),
+    set_option,
     place_options,
 )
 # for commands that send trials to trackers
