@@ -35,6 +35,7 @@ from engine.cli.options import (
     parsed_options,
     place_options,
     resource_options,
+    set_option,
     study_named,
     study_options,
     tracker_options,
@@ -123,6 +124,21 @@ def settings_command(kind: str | None) -> None:
     from engine.cli.settings import settings_text
 
     click.echo(settings_text(kind), nl=False)
+
+
+@main.command("layers")
+@click.argument("model")
+@click.option("--image-size", type=click.IntRange(1), help="Side of the pictures (default: a usual one that fits).")
+@click.option("--classes", type=click.IntRange(1), default=10, help="How many classes (default 10).")
+@set_option
+def layers_command(model: str, image_size: int | None, classes: int, **raw: Any) -> None:
+    """The layers of a MODEL: the names that bn_after and dropout_after take, output shapes, parameters."""
+    from engine.cli.listing import layers
+
+    rows = layers(model, parsed_options(raw), image_size, classes)
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    for row in rows:
+        click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
 @main.command()

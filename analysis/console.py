@@ -15,7 +15,14 @@ from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
 from analysis.records.schema import DIVERGED, FAILED, FINISHED, RUNNING, SESSION, SPENT, START, STOPPED
 from analysis.records.store import read_records
-from analysis.tables.formatting import counts_in_words, interval, number, setting_text
+from analysis.tables.formatting import (
+    WITHOUT_INTERVAL,
+    counts_in_words,
+    interval,
+    number,
+    setting_text,
+    without_interval,
+)
 from analysis.tables.ranking import settings_columns
 from analysis.tables.spec import TERMINAL, TERMINAL_ROWS, Column, Row, spec_of
 from core.metrics import maximised
@@ -40,7 +47,11 @@ def console_table(name: str, table: pd.DataFrame, settings: Sequence[str] = ()) 
     spec = spec_of(name)
     columns = spec.shown(table, TERMINAL)
     options: dict[str, Any] = {"title_justify": "left", "caption_justify": "left"}
-    title, footnote = spec.titled(table), spec.footnote(table) or None
+    notes = (
+        spec.footnote(table),
+        WITHOUT_INTERVAL if any(c.band for c in columns) and without_interval(table).any() else "",
+    )
+    title, footnote = spec.titled(table), "; ".join(filter(None, notes)) or None
     printed = Table(title=title, caption=footnote, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), **options)
     for column in columns:
         if column.is_text():  # text may wrap, numbers may not

@@ -9,7 +9,7 @@ from analysis.records.columns import rows_of
 from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS
 from analysis.statistics.multiple_comparisons import BETTER, UNSTABLE, WORSE
 from analysis.tables.ablation import compares_levels, comparison_label
-from analysis.tables.formatting import interval, number, p_text
+from analysis.tables.formatting import has_width, interval, number, p_text
 from core.metrics import maximised, metric_label
 
 MAXIMUM_COMPARISONS = 80
@@ -53,7 +53,7 @@ def forest_plot(table: pd.DataFrame) -> Figure | None:
 
 
 def _rows(table: pd.DataFrame) -> pd.DataFrame:
-    drawn = table["n_pairs"] >= MINIMUM_PAIRS
+    drawn = (table["n_pairs"] >= MINIMUM_PAIRS) & has_width(table["ci_low"], table["ci_high"])
     rows = rows_of(table)
     of_cells = not compares_levels(table)
     labels = unique({place: short(comparison_label(row, of_cells), LABEL) for place, row in enumerate(rows)})

@@ -17,6 +17,7 @@ from analysis.figures.theme import (
     legend_selection,
     opaque_if,
     spans_decades,
+    whole_ticks,
 )
 from analysis.records.columns import evenly_spaced, last_epochs
 from analysis.tables.layer_diagnostics import MAXIMUM_CELLS, RULES, findings, has_weights, rectifies
@@ -63,7 +64,8 @@ def _by_layer(rows: pd.DataFrame, said: str) -> Figure:
         part = positive if logarithmic else part
         scale = alt.Scale(type="log", nice=False) if logarithmic else alt.Scale(zero=True)
         layers = list(dict.fromkeys(part["layer"]))
-        x: alt.X = alt.X("number:Q", title="layer with weights, from the input on").axis(tickMinStep=1, format="d")
+        ticks = whole_ticks(part["number"])
+        x: alt.X = alt.X("number:Q", title="layer with weights, from the input on").axis(**ticks)
         if alike and len(layers) <= MAXIMUM_LAYERS:
             axis = alt.Axis(labelAngle=-40, labelOverlap=len(layers) > 18, grid=False)
             x = alt.X("layer:N", title=None, sort=None, scale=alt.Scale(domain=layers), axis=axis)

@@ -14,10 +14,11 @@ from analysis.figures.theme import (
     legend_selection,
     opaque_if,
     spans_decades,
+    whole_ticks,
 )
 from analysis.records.run_records import Records
 from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS
-from analysis.tables.formatting import SPLIT_TITLES, capitalised
+from analysis.tables.formatting import SPLIT_TITLES, capitalised, has_width
 from analysis.tables.learning_curves import epochs_of_cells
 from core.metrics import SPLITS, counterpart, metric_label
 
@@ -84,7 +85,7 @@ def _panel(table: pd.DataFrame, cells: Sequence[str], label: str, scale: alt.Sca
     size = table["cell"].map(table["cell"].value_counts())
     every = (size / MAXIMUM_TIPS).map(math.ceil)
     # The interval of two seeds reaches thirteen standard errors to either side and would flatten every curve.
-    drawn = table["n"] >= MINIMUM_PAIRS
+    drawn = (table["n"] >= MINIMUM_PAIRS) & has_width(table["ci_low"], table["ci_high"])
     rows = table[["cell", "epoch", "n", "mean"]].assign(
         low=table["low"].where(drawn),
         ci_low=table["ci_low"].where(drawn),
@@ -93,7 +94,7 @@ def _panel(table: pd.DataFrame, cells: Sequence[str], label: str, scale: alt.Sca
         alone=size == 1,
     )
     pick, y = legend_selection(), alt.Y("mean:Q", title=label, scale=scale, axis=alt.Axis(tickCount=5))
-    base = alt.Chart().encode(x=_epochs(), color=colour_by_cell(cells))
+    base = alt.Chart().encode(x=_epochs(table["epoch"]), color=colour_by_cell(cells))
     band = base.mark_area(clip=True, aria=False).encode(
         y=alt.Y("low:Q", title=label, scale=scale), y2=alt.Y2("ci_high:Q"), opacity=opaque_if(pick, BAND, BAND * DIM)
     )
@@ -114,12 +115,8 @@ def _panel(table: pd.DataFrame, cells: Sequence[str], label: str, scale: alt.Sca
     return alt.layer(band, line, dots, data=inline(rows))
 
 
-def _epochs() -> alt.X:
-    return alt.X(
-        "epoch:Q",
-        axis=alt.Axis(tickMinStep=1, tickCount=6, format="d", grid=False),
-        scale=alt.Scale(zero=False, nice=False),
-    )
+def _epochs(epochs: pd.Series) -> alt.X:
+    return alt.X("epoch:Q", axis=alt.Axis(**whole_ticks(epochs)), scale=alt.Scale(zero=False, nice=False))
 
 
 def _thinned(rows: pd.DataFrame) -> tuple[pd.DataFrame, int]:
@@ -153,7 +150,9 @@ def _rate_figure(records: Records, cells: Sequence[str]) -> Figure | None:
     pick, spread = legend_selection(), bool((table["max"] > table["min"]).any())
     scale = alt.Scale(type="log") if spans_decades(table["mean"]) else alt.Scale(zero=True)
     y = alt.Y("mean:Q", title="learning rate", axis=alt.Axis(format="~g", tickCount=5), scale=scale)
-    base = alt.Chart(inline(table.drop(columns="metric"))).encode(x=_epochs(), color=colour_by_cell(names))
+    base = alt.Chart(inline(table.drop(columns="metric"))).encode(
+        x=_epochs(table["epoch"]), color=colour_by_cell(names)
+    )
     line = base.mark_line(strokeWidth=1.6, point=alt.OverlayMarkDef(size=24)).encode(
         y=y,
         opacity=opaque_if(pick, 1, DIM),

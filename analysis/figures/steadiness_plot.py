@@ -6,6 +6,7 @@ import pandas as pd
 from analysis.figures.cell_labels import labels
 from analysis.figures.theme import COLOURS, Figure, inline
 from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS
+from analysis.tables.formatting import has_width
 from analysis.tables.learning_curves import STEADINESS
 
 MAXIMUM_CELLS = 24
@@ -21,9 +22,10 @@ def stability_figure(table: pd.DataFrame) -> Figure | None:
     names = list(labels(shown["cell"], LABEL).values())
     panels: list[alt.LayerChart | alt.FacetChart] = []
     for metric in STEADINESS:
-        drawn = shown["n"] >= MINIMUM_PAIRS
+        low, high = (shown[f"{metric}_ci_{end}"] for end in ("low", "high"))
+        drawn = (shown["n"] >= MINIMUM_PAIRS) & has_width(low, high)
         columns = {figure: shown[f"{metric}_{figure}"] for figure in ("mean", "std")}
-        columns |= {f"ci_{end}": shown[f"{metric}_ci_{end}"].where(drawn) for end in ("low", "high")}
+        columns |= {"ci_low": low.where(drawn), "ci_high": high.where(drawn)}
         rows = pd.DataFrame({"cell": names, "n": shown["n"], **columns})
         largest = float(pd.concat([rows["mean"], rows["ci_high"].fillna(0)]).max())
         scale = alt.Scale(domain=[min(0.0, float(rows["ci_low"].fillna(0).min())), largest or 1.0])

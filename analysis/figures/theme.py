@@ -129,6 +129,19 @@ def inline(table: pd.DataFrame) -> "alt.InlineData":
         return alt.InlineData(values=rows)
 
 
+def whole_ticks(values: pd.Series, most: int = 6) -> dict[str, Any]:
+    """Options of an axis of whole numbers: at most `most` round ones between the ends of the values.
+
+    Named one by one: where two numbers share an axis, Vega divides what is between them, and rounds it to `1 2 2`.
+    """
+    known = values.dropna()
+    low, high = (int(known.min()), int(known.max())) if len(known) else (0, 0)
+    steps = (digit * 10**power for power in range(12) for digit in (1, 2, 5))
+    step = next(step for step in steps if high // step - (low - 1) // step <= most)
+    first = -(-low // step) * step
+    return {"values": list(range(first, high + 1, step)), "format": "d", "grid": False}
+
+
 def _plain(value: Any) -> Any:
     if value is None or isinstance(value, str | bool):
         return value

@@ -1,13 +1,17 @@
 """Sentences on what a run cannot show (yet); none for a finished run with enough to compare."""
 
+from collections.abc import Mapping
+
+import pandas as pd
+
 from analysis.records.run_records import Records
 from analysis.records.schema import DIVERGED, FAILED, RUNNING
 from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS
-from analysis.tables.formatting import progress_in_words
+from analysis.tables.formatting import plural, progress_in_words, without_interval
 
 
-def caveats(records: Records) -> list[str]:
-    """The caveats of a run, most important first."""
+def caveats(records: Records, tables: Mapping[str, pd.DataFrame] | None = None) -> list[str]:
+    """The caveats of a run, and of the intervals that its tables lack, most important first."""
     said = []
     if records.is_unfinished:
         said.append(
@@ -18,9 +22,23 @@ def caveats(records: Records) -> list[str]:
         said.append(_nothing(records))
     else:
         said += _of_a_search(records) if records.is_search else _of_an_ablation(records)
+        said += _of_equal_values(tables or {})
     if leaks := records.study.get("data", {}).get("leaks"):
         said.append(f"Copies in the data, by which test figures can mislead: {'; '.join(leaks)}.")
     return said
+
+
+def _of_equal_values(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """How many comparisons, or cells of a ranking, have no interval because all their seeds agree."""
+    for name, rows in (("ablation", "comparison"), ("ranking", "cell")):
+        table = tables.get(name)
+        if table is not None and (equal := int(without_interval(table).sum())):
+            have = "has" if equal == 1 else "have"
+            return [
+                f"{equal} of {plural(len(table), rows)} {have} no interval: all seeds agree there, and equal values "
+                "say nothing of how far another seed would go."
+            ]
+    return []
 
 
 def _nothing(records: Records) -> str:

@@ -5,14 +5,14 @@ that states metric, runs, test and correction, and fewer columns.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from analysis.records.columns import rows_of
-from analysis.tables.formatting import SPLIT_TITLES, capitalised, interval, number
-from analysis.tables.spec import PAPER, Column, Row, TableSpec, is_best, spec_of
+from analysis.tables.formatting import EQUAL, SPLIT_TITLES, capitalised, interval, number
+from analysis.tables.spec import PAPER, Column, Row, TableSpec, best_rows, spec_of
 from core.files import write_atomically, write_text
 from core.metrics import metric_label, split_of
 
@@ -57,7 +57,12 @@ def suffixes_of(name: str) -> tuple[str, ...]:
     return (".csv", ".parquet") if spec_of(name).is_data else SUFFIXES
 
 
-def _text(column: Column, row: Row) -> str:
+def _texts(columns: Sequence[Column], table: pd.DataFrame) -> list[list[str]]:
+    rows = zip(rows_of(table), best_rows(table), strict=True)
+    return [[_text(column, row, best) for column in columns] for row, best in rows]
+
+
+def _text(column: Column, row: Row, best: bool) -> str:
     """A value with four significant digits, an interval, or a mean ± half of its interval (the best in bold)."""
     value = row[column.key]
     if column.kind == "interval":
@@ -65,9 +70,9 @@ def _text(column: Column, row: Row) -> str:
     text = "" if value is None or pd.isna(value) else number(value) if isinstance(value, float) else str(value)
     if column.key != "mean" or not text:
         return text
-    if pd.notna(row.get("half_width", float("nan"))):
+    if row.get("half_width", 0.0) > EQUAL * abs(value):
         text += f" ± {row['half_width']:.{len(text.partition('.')[2])}f}"
-    return f"**{text}**" if is_best(row) else text
+    return f"**{text}**" if best else text
 
 
 def _markdown(spec: TableSpec, table: pd.DataFrame) -> str:
@@ -78,7 +83,7 @@ def _markdown(spec: TableSpec, table: pd.DataFrame) -> str:
 
     columns = [column for column in spec.columns_of(table) if not column.part]
     header = [column.key.replace("ci_low", "interval") for column in columns]
-    rows = [[_text(column, row) for column in columns] for row in rows_of(table)]
+    rows = _texts(columns, table)
     return "\n".join([line(header), line(["---"] * len(header)), *map(line, rows)]) + "\n"
 
 
@@ -86,7 +91,7 @@ def _latex(spec: TableSpec, table: pd.DataFrame, name: str) -> str:
     """A floating `table`, shrunk to the text width if wider; a `longtable` above PAGE_ROWS rows."""
     columns = [column for column in spec.shown(table, PAPER) if not _says_nothing(column, table)]
     header = [column.words() for column in columns]
-    rows = [[_text(column, row) for column in columns] for row in rows_of(table)]
+    rows = _texts(columns, table)
     form = "".join("l" if column.is_text() or column.kind == "interval" else "r" for column in columns)
     caption = f"\\caption{{{_caption(spec, table)}}}\\label{{tab:{name}}}"
     head, *body = (" & ".join(map(_cell, line)) + r" \\" for line in (header, *rows))

@@ -11,8 +11,8 @@ import pandas as pd
 from analysis.records.columns import metric_values, rows_of
 from analysis.records.run_records import Records
 from analysis.records.schema import FINISHED
-from analysis.tables.formatting import number, p_text, setting_text
-from analysis.tables.spec import PAGE, Column, Row, TableSpec, is_best
+from analysis.tables.formatting import EQUAL, has_width, number, p_text, setting_text
+from analysis.tables.spec import PAGE, Column, Row, TableSpec, best_rows
 
 TABLE_ROWS, RANKING_ROWS, TRIAL_ROWS, CLASS_CELLS = 300, 50, 300, 8
 TEXT, NUM, BEST, FAINT = "text", "num", "num best", "num faint"
@@ -32,7 +32,7 @@ class TableCell(NamedTuple):
 
 @dataclass(frozen=True)
 class HtmlTable:
-    """A table of the page: heads with their alignment ("text" or "num"), rows of cells, and what follows below them."""
+    """A table of the page: heads with their css classes, rows of cells, and what follows below them."""
 
     heads: list[tuple[str, str]]
     rows: list[list[TableCell]]
@@ -55,20 +55,28 @@ def html_table(
     scaled = [c.key for c in columns if c.kind in ("number", "interval") and c.digits is None and c.significant is None]
     decimals = places(table[scaled])
     shown = table if rows is None else table.head(rows)
-    cells = [[_cell(column, row, decimals) for column in columns] for row in rows_of(shown)]
+    rows_with_best = zip(rows_of(shown), best_rows(table), strict=False)
+    cells = [[_cell(column, row, decimals, best) for column in columns] for row, best in rows_with_best]
     for place, column in enumerate(columns):
         for row, fields in zip(cells, (more or {}).get(column.key, ()), strict=False):
             row[place] = row[place]._replace(**fields)
     left = len(table) - len(cells)
     note = f"The first {rows} rows; {left} more are in {file}." if left else ""
-    return HtmlTable([(column.words(), _alignment(column)) for column in columns], cells, note)
+    return HtmlTable([(column.words(), _head(column)) for column in columns], cells, note)
+
+
+def _head(column: Column) -> str:
+    """The alignment of a column's head, and as what it may fold on a narrow page."""
+    folds = "lesser" if column.lesser else "setting" if column.kind == "setting" else ""
+    keeps = column.kind in ("verdict", "interval") or column.css == "num strong" or column.key == "mean"
+    return " ".join(filter(None, (_alignment(column), folds or ("kept" if keeps else ""))))
 
 
 def _alignment(column: Column) -> str:
     return TEXT if column.is_text() else NUM
 
 
-def _cell(column: Column, row: Row, decimals: int) -> TableCell:
+def _cell(column: Column, row: Row, decimals: int, best: bool) -> TableCell:
     value = row[column.key]
     text = (column.text and column.text(row)) or _text(column, row, decimals)
     css = column.css or _alignment(column)
@@ -76,7 +84,7 @@ def _cell(column: Column, row: Row, decimals: int) -> TableCell:
         css = f"verdict {text.replace(' ', '-')}"
     elif column.kind == "count" and not value:
         css = FAINT
-    elif column.key == "mean" and is_best(row) and text != "–":
+    elif column.key == "mean" and best and text != "–":
         css = BEST
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return TableCell(text, css, column.note(row) if column.note else "", value=known(value) if is_number else None)
@@ -100,7 +108,7 @@ def _text(column: Column, row: Row, decimals: int) -> str:
         return number(value, column.significant, column.signed) or "–"
     text = fixed(value, places, column.signed)
     half = row.get("half_width") if column.key == "mean" else None
-    return text if half is None or pd.isna(half) else f"{text} ± {fixed(half, places)}"
+    return f"{text} ± {fixed(half, places)}" if half is not None and half > EQUAL * abs(value) else text
 
 
 def places(values: pd.DataFrame) -> int:
@@ -119,7 +127,7 @@ def fixed(value: float | None, decimals: int, signed: bool = False) -> str:
 
 
 def band(row: Row, decimals: int, low: str, high: str) -> str:
-    if pd.isna(row[low]):
+    if pd.isna(row[low]) or not has_width(row[low], row[high]):
         return "–"
     return f"[{fixed(row[low], decimals)}, {fixed(row[high], decimals)}]"
 
@@ -180,9 +188,10 @@ def per_class(table: pd.DataFrame) -> HtmlTable:
     rows = []
     for name, size in examples.itertuples(index=False):
         values = [accuracy.get((cell, name)) for cell in cells]
-        best = max((value for value in values if value is not None), default=None)
+        measured = {value for value in values if value is not None}
+        best = max(measured) if len(measured) > 1 else None  # where all are equal, none is
         marked = [
-            TableCell(fixed(value, 3), BEST if value == best and len(cells) > 1 else NUM, value=known(value))
+            TableCell(fixed(value, 3), BEST if best is not None and value == best else NUM, value=known(value))
             for value in values
         ]
         rows.append([TableCell(str(name)), TableCell(str(size), FAINT, value=known(size)), *marked])

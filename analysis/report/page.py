@@ -22,7 +22,8 @@ from analysis.records.schema import DIVERGED, FAILED, FINISHED
 from analysis.report.caveats import caveats, fraction_done, running_now
 from analysis.report.narrative import answers, foremost, permutation_floor, tally
 from analysis.report.sections import sections
-from analysis.tables.formatting import plural, progress_in_words, selection_in_words
+from analysis.tables.formatting import SPLIT_TITLES, plural, progress_in_words, selection_in_words
+from core.metrics import split_of
 
 FAILURE_ROWS = 50
 RUNNING_ROWS = 20
@@ -61,7 +62,7 @@ def page(
     return environment.get_template("index.html.j2").render(
         study=records.study,
         summary=_summary(records),
-        caveats=caveats(records),
+        caveats=caveats(records, tables),
         unfinished=unfinished,
         written=datetime.now(UTC) if unfinished else None,
         done=fraction_done(records),
@@ -106,7 +107,19 @@ def _summary(records: Records) -> str:
     design = "search" if records.is_search else f"{records.design or ''} ablation".replace("_", " ").strip()
     seeds, epochs = len(study.get("seeds", [])), study.get("epochs")
     parts = [str(study.get("workload", "")), design, plural(seeds, "seed"), plural(epochs, "epoch") if epochs else ""]
-    return " · ".join(filter(None, [*parts, f"{records.metric} at {selection_in_words(study['selection'])}"]))
+    figure = f"{records.metric} at {selection_in_words(study['selection'])}"
+    return " · ".join(filter(None, [*parts, figure, _splits(records)]))
+
+
+def _splits(records: Records) -> str:
+    """Which split chose, and which is shown."""
+    rule = records.study["selection"]
+    shown = SPLIT_TITLES.get(split_of(records.metric)[0], "")
+    if records.is_search:
+        ranked = SPLIT_TITLES.get(split_of(records.ranked_metric)[0], "")
+        return f"{ranked} proposes and ranks, {shown} is shown beside it" if shown != ranked else f"{shown} ranks"
+    chose = f"{SPLIT_TITLES.get(split_of(rule['metric'])[0], '')} chose the epoch" if rule["rule"] == "best" else ""
+    return f"{chose or 'no split chose the epoch'}, {shown} is shown" if shown else chose
 
 
 def _failures(records: Records) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from analysis.records.schema import DIVERGED
 from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS, Paired, paired_by_seed
 from analysis.statistics.multiple_comparisons import IDENTICAL, TOO_FEW, UNCLEAR, UNSTABLE, holm, verdict_of
 from analysis.statistics.power import power_columns
-from analysis.tables.formatting import number, p_text
+from analysis.tables.formatting import has_width, number, p_text
 from analysis.tables.spec import BROKEN, METRIC, PAGE, REFERENCE, Column, TableSpec, interval_column, register
 
 SENTENCE_DIGITS = 2
@@ -43,14 +43,14 @@ COMPARISON = (
     METRIC,
     Column("n_pairs", "count", "n", terminal="n"),
     *BROKEN,
-    Column("baseline_mean", head="baseline", terminal="baseline"),
+    Column("baseline_mean", head="baseline", terminal="baseline", lesser=True),
     Column("level_mean", head="mean", terminal="mean"),
     Column("delta", head="difference", terminal="delta [95 %]", signed=True, css="num strong", band=True),
     *interval_column(),
     Column("p_value", "p", shown=()),
     Column("p_holm", "p", "p (Holm)", terminal="p_holm"),
-    Column("p_permutation", "p", "p (perm.)", shown=(PAGE,)),
-    Column("effect_size", head="effect", shown=(PAGE,), signed=True, digits=2),
+    Column("p_permutation", "p", "p (perm.)", shown=(PAGE,), lesser=True),
+    Column("effect_size", head="effect", shown=(PAGE,), signed=True, digits=2, lesser=True),
     Column("verdict", "verdict", terminal="verdict", note=lambda row: unclear(row)),
     REFERENCE,
     Column("seeds_needed", dtype="Int64", shown=()),
@@ -127,7 +127,7 @@ def unclear(row: Mapping[str, Any]) -> str:
     if row["verdict"] != UNCLEAR:
         return ""
     said = []
-    if pd.notna(row["equivalent_within"]):
+    if pd.notna(row["equivalent_within"]) and has_width(row["ci_low"], row["ci_high"]):
         said.append(f"no difference larger than ±{number(row['equivalent_within'], SENTENCE_DIGITS)} (90 %)")
     needed = row["seeds_needed"]
     if pd.notna(needed) and needed > row["n_pairs"]:

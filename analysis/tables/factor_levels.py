@@ -35,6 +35,7 @@ FACTOR = register(
                 "trials",
                 "text",
                 css="text nowrap",
+                lesser=True,
                 shown=(PAGE,),
                 text=lambda row: plural(len(row["trials"].split()), "trial"),
             ),

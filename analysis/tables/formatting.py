@@ -11,6 +11,8 @@ from analysis.records.run_records import Records
 from analysis.records.schema import STATUSES
 
 DIGITS = 4
+EQUAL = 1e-12  # relative width of an interval that rounding alone can give
+WITHOUT_INTERVAL = "no interval where all seeds agree: equal values say nothing of how far another seed would go"
 SPLIT_TITLES = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -26,10 +28,26 @@ def number(value: float | None, digits: int = DIGITS, signed: bool = False) -> s
     return f"{value:{sign}#.{digits}g}".rstrip(".")
 
 
+def has_width(low: Any, high: Any) -> Any:
+    """Whether these ends, numbers or columns, are an interval; that of equal values has no width and says nothing."""
+    return high - low > EQUAL * (abs(low) + abs(high))
+
+
 def interval(low: float | None, high: float | None, digits: int = DIGITS, signed: bool = False) -> str:
-    if low is None or high is None or pd.isna(low) or pd.isna(high):
+    if low is None or high is None or not has_width(low, high):
         return ""
     return f"[{number(low, digits, signed)}, {number(high, digits, signed)}]"
+
+
+def without_interval(table: pd.DataFrame) -> "pd.Series[bool]":
+    """The rows of two seeds or more whose values are all equal, so that they have no interval."""
+    from analysis.statistics.multiple_comparisons import IDENTICAL  # scipy, which `status` does without
+
+    size = next((table[name] for name in ("n_pairs", "n") if name in table), None)
+    if size is None or "ci_low" not in table:
+        return pd.Series(False, index=table.index)
+    identical = table["verdict"] == IDENTICAL if "verdict" in table else False
+    return (size >= 2) & ~has_width(table["ci_low"], table["ci_high"]) & ~pd.Series(identical, index=table.index)
 
 
 def reached(row: Mapping[str, Any], value: str) -> str:

@@ -50,7 +50,7 @@ RANKING = register(
             *(replace(column, terminal=column.head) for column in BROKEN),
             METRIC,
             Column("mean", terminal="mean [95 %]", terminal_digits=DIGITS, band=True, text=_mean),
-            Column("std"),
+            Column("std", lesser=True),
             *interval_column(),
             Column("min", shown=()),
             Column("max", shown=()),

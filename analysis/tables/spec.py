@@ -12,6 +12,7 @@ import pandas as pd
 
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
+from analysis.tables.formatting import EQUAL
 
 Row = Mapping[str, Any]
 Kind = Literal["text", "count", "number", "p", "interval", "verdict", "setting", "flag"]
@@ -52,6 +53,8 @@ class Column:
     """whether a paper, page or terminal shows it for this table"""
     terminal_when: Callable[[pd.DataFrame], bool] = lambda table: True
     """whether a terminal does"""
+    lesser: bool = False
+    """whether it folds first where the page is too narrow for the table; settings fold next, then numbers"""
     text: Callable[[Row], str | None] | None = None
     """in place of the kind's text, on the page and in a terminal, where it gives any"""
     note: Callable[[Row], str] | None = None
@@ -79,7 +82,12 @@ BROKEN = (
 )
 METRIC = Column("metric", "text", shown=(PAPER,), when=lambda table: table["metric"].nunique() > 1)
 REFERENCE = Column(
-    "reference", "text", "source's figure", css="text faint", when=lambda table: bool(table["reference"].notna().any())
+    "reference",
+    "text",
+    "source's figure",
+    css="text faint",
+    lesser=True,
+    when=lambda table: bool(table["reference"].notna().any()),
 )
 
 
@@ -157,9 +165,20 @@ def _unknown(table: pd.DataFrame, name: str) -> Column:
     return Column(name, "setting" if not is_number else "number", significant=4 if is_number else None)
 
 
-def is_best(row: Row) -> bool:
-    """Whether a row's mean is the best of its table."""
-    return row.get("rank") == 1 or bool(row.get("best"))
+def best_rows(table: pd.DataFrame) -> list[bool]:
+    """The rows whose mean is the best of the table, or equal to it; none where several are all equal."""
+    none = [False] * len(table)
+    leads = table["rank"] == 1 if "rank" in table else table["best"] if "best" in table else pd.Series(none)
+    if "mean" not in table or not leads.any():
+        return none
+    first = table.loc[leads.to_numpy(bool)].iloc[0]
+    equal = (table["mean"] - first["mean"]).abs() <= EQUAL * abs(first["mean"])
+    known = table["mean"].notna()
+    if known.sum() > 1 and equal[known].all():
+        return none
+    if "n_stopped" in table:  # a cell with stopped trials stands behind the others
+        equal &= (table["n_stopped"] > 0) == (first["n_stopped"] > 0)
+    return equal.tolist()
 
 
 TABLES: dict[str, TableSpec] = {}

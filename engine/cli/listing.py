@@ -1,4 +1,4 @@
-"""What `list` and `prepare` show; imports neither torch nor ray."""
+"""What `list`, `layers` and `prepare` show; imports neither torch nor ray."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,9 @@ from datasets.registry import DATASETS
 from datasets.sources.animals import Animals, write_csv
 from engine.planning.run_options import Options
 from search_spaces.study import AnyStudy
+
+SIDES = (8, 32, 48, 64, 112, 224)  # of pictures, in pixels
+LANDMARKS = 21
 
 if TYPE_CHECKING:
     from datasets.summary import Summary
@@ -54,6 +57,39 @@ def write_dataset_lists(name: str, options: Options, folder: Path) -> list[Path]
     if isinstance(settings, Animals):
         return [write_csv(settings, root, folder)]
     raise PlanError([f"--write-lists: {name} has no list files; allowed: faces, animals"])
+
+
+def layers(model: str, options: Options, side: int | None, classes: int) -> list[tuple[str, str, str, str]]:
+    """(name, class, output of one picture, parameters) of each layer of a network that one pass uses; builds it without
+    memory. ConfigError or PlanError for a model, a setting or a size that does not fit."""
+    import torch
+
+    from trainables.config import resolve
+    from trainables.models.placement import trace
+    from trainables.registry import MODELS
+
+    if model not in MODELS:
+        raise PlanError([f"model {model!r} is unknown; {did_you_mean(model, MODELS)}"])
+    settings = resolve({"dataset.name": "digits", "model.name": model}, options.settings).model
+    points = 2 * LANDMARKS if settings.landmarks else 0
+    shapes = [(3, size, size) for size in ([side] if side else SIDES)]
+    shape = next((shape for shape in shapes if settings.misfit(shape, points) is None), shapes[-1])
+    if fault := settings.misfit(shape, points):
+        raise PlanError([fault])
+    with torch.device("meta"):
+        network = settings.build(shape, classes, points)
+        outputs, _ = trace(network, shape)
+    sizes = {name: sum(value.numel() for value in module.parameters()) for name, module in network.named_modules()}
+    return [
+        (
+            name,
+            type(module).__name__,
+            " × ".join(map(str, outputs[name][1:])),
+            f"{sizes[name]:,}" if sizes[name] else "",
+        )
+        for name, module in network.named_modules()
+        if name in outputs
+    ]
 
 
 def _settings(name: str, options: Options) -> DatasetSettings:

@@ -88,17 +88,18 @@ place_options = _all_of(
         help="Folder of decoded data (or $CACHE_DIR; default: ~/.cache/vision-ablation).",
     ),
 )
+set_option = option(
+    WHAT,
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=_pairs,
+    help="A setting by its dotted name, as optimizer.lr=0.01; may be repeated. `settings` lists them all.",
+)
 # for commands with dataset settings
 data_options = _all_of(
-    option(
-        WHAT,
-        "--set",
-        "settings",
-        multiple=True,
-        metavar="KEY=VALUE",
-        callback=_pairs,
-        help="A setting by its dotted name, as optimizer.lr=0.01; may be repeated. `settings` lists them all.",
-    ),
+    set_option,
     option(
         WHAT,
         "--drop-leaks",

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.records.run_directory import RunDirectory
+from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS
 from datasets.cache.cache import open_dataset
 from engine.execution.cluster import LOCAL
 from engine.execution.progress import duration
@@ -26,10 +27,11 @@ from engine.planning.reuse import foresee
 from engine.runlog.history import History
 from search_spaces.study import SearchStudy
 from trainables.config import TrialConfig
+from trainables.models.construction import constructed
 from trainables.training.learner import Learner
 
 STEPS = 2
-SHOWN_FACTORS = 4
+SHOWN_FACTORS, SHOWN_NAMES = 4, 12
 PROBE_SECONDS = 15.0  # cells beyond this budget are taken to be like the first
 
 
@@ -90,6 +92,36 @@ def probe(plan: Plan, config: TrialConfig) -> Cost:
     return Cost(epoch, peak)
 
 
+def unpaired_weights(plan: Plan) -> dict[str, list[str]]:
+    """By name of a network, its parameters that stay as constructed, so that cells of other networks do not share them.
+
+    A network's constructor draws them under the trial's seed, in an order of its own.
+    """
+    configs = [item.config for item in plan.cells if item.runs] or [plan.baseline]
+    found: dict[str, list[str]] = {}
+    for config in configs:
+        if config and (network := plan.factory.network(config)) and (names := constructed(network).unpaired):
+            found[config.model.name] = list(dict.fromkeys([*found.get(config.model.name, []), *names]))
+    return found
+
+
+def remarks(plan: Plan) -> list[str]:
+    """What the plan's trials cannot show, however they turn out."""
+    said, seeds = [], plan.study.seeds
+    if plan.comparisons and seeds < MINIMUM_PAIRS:
+        said.append(
+            f"{seeds} {'seed' if seeds == 1 else 'seeds'}: no verdict can follow, each row will say `too few runs`; "
+            f"{MINIMUM_PAIRS} seeds are the fewest that can settle anything (--seeds {MINIMUM_PAIRS})"
+        )
+    for model, names in unpaired_weights(plan).items():
+        more = f" and {len(names) - SHOWN_NAMES} more (plan --json lists all)" if len(names) > SHOWN_NAMES else ""
+        said.append(
+            f"initial weights of {model} that its constructor set, so not paired with other networks: "
+            f"{', '.join(names[:SHOWN_NAMES])}{more}"
+        )
+    return said
+
+
 def plan_record(plan: Plan) -> dict[str, Any]:
     """The plan as plain data; `study` is in the schema that a user's YAML file has."""
     finished = History.of(RunDirectory(plan.directory)).ends
@@ -111,6 +143,8 @@ def plan_record(plan: Plan) -> dict[str, Any]:
             {"trial": spec.trial, "cell": spec.cell, "seed": spec.seed, "finished": spec.trial in finished}
             for spec in plan.trials
         ],
+        "unpaired_weights": unpaired_weights(plan),
+        "remarks": remarks(plan),
         "forecast": vars(forecast(plan)),
     }
 
@@ -134,6 +168,8 @@ def describe_plan(plan: Plan, console: Console) -> None:
             levels = (item.cell.levels[factor.name] for factor in shown)
             table.add_row(item.cell.name, *levels, epochs, trials, remark)
         console.print(table)
+    for remark in remarks(plan):
+        console.print(remark, highlight=False, markup=False, soft_wrap=True)
     made = forecast(plan)
     reused = f", {made.reused} in {plan.options.reuse_from}" if made.reused else ""
     most = "at most " if plan.ahead else ""  # a path's candidates may be identical to other cells, or invalid

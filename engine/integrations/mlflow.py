@@ -1,8 +1,11 @@
 """Logs a run's trials to an MLflow tracking server."""
 
 import os
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from math import ceil
 from typing import Any
 
 from analysis.records.columns import flat
@@ -12,12 +15,26 @@ from core.errors import PlanError, first_line
 from engine.integrations.tracker import scalars
 
 NONE = "none"  # value of --mlflow with which `resume` drops the server asked for before
+EVERY = 5.0  # seconds between requests for the epochs of running trials; a request may take a tenth of a second
+MOST_FIGURES, MOST_SETTINGS = 800, 100  # of one request; MLflow takes 1,000 figures, tags and settings in all
 LONGEST = 500  # characters of a parameter's value that every MLflow store takes
 MLFLOW_STATUS = {FINISHED: "FINISHED", STOPPED: "KILLED", DIVERGED: "FAILED", FAILED: "FAILED", RUNNING: "RUNNING"}
 
 
+@dataclass
+class Batch:
+    """What of a trial is to be sent."""
+
+    settings: list[tuple[str, str]] = field(default_factory=list)
+    epochs: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    figures: list[tuple[str, float, int]] = field(default_factory=list)
+    """(name, value, epoch) at the trial's end"""
+    tags: dict[str, str] = field(default_factory=dict)
+
+
 class MLflow:
-    """One MLflow run per trial, in an experiment named after the study: settings as parameters, metrics by epoch."""
+    """One MLflow run per trial, in an experiment named after the study: settings as parameters, metrics by epoch, and
+    those of the selected epoch as `selected/…`."""
 
     name = "mlflow"
 
@@ -42,6 +59,10 @@ class MLflow:
         self.ended: set[str] = set()
         self.known: dict[str, tuple[str, int, str]] = {}
         """by trial, what the server had at the start: the MLflow run's id, its last epoch, its status"""
+        self.rows: dict[str, dict[int, Mapping[str, Any]]] = {}
+        """by trial, its epochs, of which the selected one is only known at its end"""
+        self.waiting: dict[str, Batch] = {}
+        self.sent = time.monotonic()
         self._look()
 
     def _look(self) -> None:
@@ -51,8 +72,10 @@ class MLflow:
                 [self.experiment], f"tags.run_directory = {quoted(self.place)}", max_results=1000, page_token=token
             )
             for item in page:
-                last = int(item.data.tags.get("last_epoch", 0))
-                self.known[item.data.tags["trial"]] = (item.info.run_id, last, item.data.tags.get("status", RUNNING))
+                last, status = int(item.data.tags.get("last_epoch", 0)), item.data.tags.get("status", RUNNING)
+                self.known[item.data.tags["trial"]] = (item.info.run_id, last, status)
+                if status != RUNNING and item.info.status == "RUNNING":  # a driver died between its last two requests
+                    self.client.set_terminated(item.info.run_id, MLFLOW_STATUS[status])
             token = page.token or ""
 
     def event(self, event: Mapping[str, Any]) -> None:
@@ -61,48 +84,74 @@ class MLflow:
         if status not in (RUNNING, FAILED):
             return
         if kind == START:
-            self._start(trial, event, run_id)
-        elif kind == EPOCH and event["epoch"] > last:
-            self._epoch(trial, event)
+            self._start(trial, event, run_id, last)
+        elif kind == EPOCH:
+            self.rows[trial][event["epoch"]] = event
+            if event["epoch"] > last:
+                self.waiting[trial].epochs[event["epoch"]] = event
+            if time.monotonic() > self.sent + EVERY:
+                for running in self.rows:
+                    self._send(running)
+                self.sent = time.monotonic()
         elif kind == END:
-            self.ended.add(trial)
-            self.client.set_tag(self.runs[trial], "status", event["status"])
-            self.client.set_tag(self.runs[trial], "verified", str(event["verified"]))
-            if event.get("error"):
-                self.client.set_tag(self.runs[trial], "error", event["error"][-4000:])
-            if event["selected_epoch"]:
-                self.client.log_metric(self.runs[trial], "selected_epoch", event["selected_epoch"])
-            self.client.set_terminated(
-                self.runs[trial], MLFLOW_STATUS[event["status"]], end_time=_milliseconds(event["time"])
-            )
+            self._end(trial, event)
 
-    def _start(self, trial: str, event: Mapping[str, Any], run_id: str) -> None:
-        from mlflow.entities import Param
-
+    def _start(self, trial: str, event: Mapping[str, Any], run_id: str, last: int) -> None:
         self.ended.discard(trial)
+        self.rows.setdefault(trial, {})
         if trial in self.runs or run_id:
             self.runs.setdefault(trial, run_id)
             self.client.update_run(self.runs[trial], status="RUNNING")
-            return
-        tags = {"trial": trial, "cell": event["cell"], "seed": str(event["seed"]), "run_directory": self.place}
-        made = self.client.create_run(
-            self.experiment, _milliseconds(event["time"]), tags, f"{event['cell']} seed {event['seed']}"
+        else:
+            tags = {"trial": trial, "cell": event["cell"], "seed": str(event["seed"]), "run_directory": self.place}
+            made = self.client.create_run(
+                self.experiment, _milliseconds(event["time"]), tags, f"{event['cell']} seed {event['seed']}"
+            )
+            self.runs[trial] = made.info.run_id
+        settings = [(name, shortened(str(value))) for name, value in flat(event["config"]) if value != {}]
+        self.waiting.setdefault(trial, Batch([] if last else settings))
+
+    def _end(self, trial: str, event: Mapping[str, Any]) -> None:
+        batch, selected = self.waiting[trial], event["selected_epoch"]
+        batch.tags = {"status": event["status"], "verified": str(event["verified"])}
+        if event.get("error"):
+            batch.tags["error"] = event["error"][-4000:]
+        if selected:
+            row = self.rows[trial].get(selected, {})
+            figures = {f"selected/{tag}": value for tag, value in scalars(row)} | {"selected_epoch": float(selected)}
+            batch.figures += [(name, value, selected) for name, value in figures.items()]
+        self._send(trial)
+        self.client.set_terminated(
+            self.runs[trial], MLFLOW_STATUS[event["status"]], end_time=_milliseconds(event["time"])
         )
-        self.runs[trial] = made.info.run_id
-        settings = [Param(name, shortened(str(value))) for name, value in flat(event["config"]) if value != {}]
-        for start in range(0, len(settings), 100):  # the most that a request may hold
-            self.client.log_batch(made.info.run_id, params=settings[start : start + 100])
+        self.ended.add(trial)
+        if event["status"] != FAILED:  # a failed trial is tried again, from its last checkpoint
+            del self.rows[trial]
 
-    def _epoch(self, trial: str, event: Mapping[str, Any]) -> None:
-        from mlflow.entities import Metric, RunTag
+    def _send(self, trial: str) -> None:
+        """Send what waits of a trial, in as few requests as MLflow allows; an epoch is whole in one of them."""
+        from mlflow.entities import Metric, Param, RunTag
 
-        at = int(datetime.now().timestamp() * 1000)
-        metrics = [Metric(tag, value, at, event["epoch"]) for tag, value in scalars(event)]
-        self.client.log_batch(self.runs[trial], metrics=metrics, tags=[RunTag("last_epoch", str(event["epoch"]))])
+        batch, self.waiting[trial] = self.waiting[trial], Batch()
+        now = int(datetime.now().timestamp() * 1000)
+        epochs = [(epoch, list(scalars(row))) for epoch, row in batch.epochs.items()]
+        each = max(1, MOST_FIGURES // max((len(figures) for _, figures in epochs), default=1))
+        requests = max(ceil(len(epochs) / each), ceil(len(batch.settings) / MOST_SETTINGS), 1)
+        for k in range(requests):
+            part = epochs[k * each : (k + 1) * each]
+            metrics = [Metric(tag, value, now, epoch) for epoch, figures in part for tag, value in figures]
+            tags = {"last_epoch": str(part[-1][0])} if part else {}
+            if k == requests - 1:
+                tags |= batch.tags
+                metrics += [Metric(tag, value, now, epoch) for tag, value, epoch in batch.figures]
+            params = [Param(*item) for item in batch.settings[k * MOST_SETTINGS : (k + 1) * MOST_SETTINGS]]
+            if metrics or params or tags:
+                self.client.log_batch(self.runs[trial], metrics, params, [RunTag(*item) for item in tags.items()])
 
     def close(self) -> None:
         """Mark interrupted trials as killed; `resume` reopens them."""
         for trial in self.runs.keys() - self.ended:
+            self._send(trial)
             self.client.set_terminated(self.runs[trial], MLFLOW_STATUS[STOPPED])
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
@@ -22,14 +23,17 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 class OptunaStudy:
     """A new Optuna study over a search's space, stored in a new file `journal`, if given, for Optuna's own tools."""
 
-    def __init__(self, search: SearchStudy, maximise: Sequence[bool], journal: Path | None) -> None:
+    def __init__(self, search: SearchStudy, objectives: Sequence[tuple[str, bool]], journal: Path | None) -> None:
+        """`objectives`: (metric, maximise) of each."""
         self.search, self.space = search, search.space
         self.tries = TRIES if size(search.space) is None else FINITE_TRIES
         self.study = optuna.create_study(
             study_name=search.name,
             storage=_storage(journal),
-            directions=["maximize" if better else "minimize" for better in maximise],
+            directions=["maximize" if better else "minimize" for _, better in objectives],
         )
+        with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+            self.study.set_metric_names([metric for metric, _ in objectives])
 
     def choose_sampler(self, number: int) -> None:
         """Make the CMA-ES sampler before proposal `number`, once the log's configurations were added.

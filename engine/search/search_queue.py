@@ -62,7 +62,7 @@ class SearchQueue(TrialQueue):
         self._first = 0
         # Points of a finite space not looked at yet; proposals are never removed, so one look at each is enough.
         self._rest = iter(()) if size(self.space) is None else grid(self.space)
-        self.optuna = OptunaStudy(study, [maximise for _, maximise in self.objectives], journal)
+        self.optuna = OptunaStudy(study, self.objectives, journal)
         self._replay()
         self.optuna.choose_sampler(self._number())
 

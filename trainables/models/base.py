@@ -55,14 +55,21 @@ class Model(Component):
     """end the output layers in a ReLU"""
 
     def build(self, image_shape: tuple[int, int, int], outputs: int, points: int = 0) -> "nn.Module":
-        """The network for (C, H, W) images, nothing placed, weights not yet seeded; ValueError if it cannot be built.
+        """The network for (C, H, W) images, nothing placed, layers not yet drawn; ValueError if it cannot be built.
 
         `outputs` is the number of classes, `points` that of landmark coordinates (two a landmark). `relu_on_output`
         makes the output layers end in a ReLU without renaming them.
         """
+        from trainables.models.construction import drawn_by_name, follow
+
         if fault := self.misfit(image_shape, points):
             raise ValueError(fault)
-        network = self.bare(image_shape, outputs, points)
+
+        def bare() -> "nn.Module":
+            network = self.bare(image_shape, outputs, points)
+            return drawn_by_name(network) if self._draws_all() else network
+
+        network = follow(bare, image_shape)
         if self.relu_on_output:
             from trainables.models.networks.rectified import rectify
 
@@ -89,8 +96,18 @@ class Model(Component):
         """The network as its source has it, for a shape and points that fit."""
 
     def initialize(self, module: "nn.Module", name: str) -> None:
-        """Draw the leaf module `name`'s own parameters from torch's global generator, as the network's source does."""
+        """Draw the leaf module `name`'s own parameters from torch's global generator, as the network's source does.
+
+        Called for each layer whose parameters `bare` left as the layer's own initialization had drawn them; what it
+        changed stays. A class that defines this beside its `bare` draws every layer.
+        """
         module.reset_parameters()  # type: ignore[operator]
+
+    @classmethod
+    def _draws_all(cls) -> bool:
+        """Whether `initialize` was written for this `bare`: it stands in the same class, or below it."""
+        owner = next(each for each in cls.__mro__ if "initialize" in vars(each) or "bare" in vars(each))
+        return owner is not Model and "initialize" in vars(owner)
 
     def missing_weights(self) -> str | None:
         """Why the pretrained weights asked for cannot be had on this machine, or None; downloads nothing."""

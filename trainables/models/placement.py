@@ -4,7 +4,10 @@ A placed layer replaces the module it follows by a `Placed` sequence, so the net
 and `state_dict` keys say what was put where). The order is layer, batch norm, dropout.
 """
 
+import json
 from collections import Counter, OrderedDict
+from difflib import get_close_matches
+from shlex import quote
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +16,8 @@ from core.component import did_you_mean
 from core.errors import FaultError
 from trainables.models.base import Model
 from trainables.models.hooks import watch_outputs
+
+SHOWN, NEAREST = 20, 5  # names of a fault: of a network of at most so many layers, of a larger one
 
 
 class PlacementError(FaultError, ValueError):
@@ -32,12 +37,11 @@ def place(network: nn.Module, settings: Model, image_shape: tuple[int, int, int]
     sites = list(dict.fromkeys((*settings.bn_after, *settings.dropout_after)))
     if not sites:
         return
-    shapes, calls = _trace(network, image_shape)
-    faults = [
-        *(_fault("model.bn_after", site, shapes, calls) for site in settings.bn_after),
-        *(_fault("model.dropout_after", site, shapes, calls) for site in settings.dropout_after),
-    ]
-    if found := [fault for fault in faults if fault]:
+    shapes, calls = trace(network, image_shape)
+    asked = [("model.bn_after", site) for site in settings.bn_after]
+    asked += [("model.dropout_after", site) for site in settings.dropout_after]
+    command = _listing(settings, image_shape)
+    if found := [fault for key, site in asked if (fault := _fault(key, site, shapes, calls, command))]:
         raise PlacementError(found)
     for site in sorted(sites, key=lambda name: -name.count(".")):  # inner ones first: a placed container changes paths
         layers = OrderedDict(layer=network.get_submodule(site))
@@ -50,7 +54,7 @@ def place(network: nn.Module, settings: Model, image_shape: tuple[int, int, int]
         setattr(network.get_submodule(parent), child, Placed(site, layers))
 
 
-def _trace(network: nn.Module, image_shape: tuple[int, int, int]) -> tuple[dict[str, torch.Size], Counter[str]]:
+def trace(network: nn.Module, image_shape: tuple[int, int, int]) -> tuple[dict[str, torch.Size], Counter[str]]:
     """Output shape and number of calls of every named module in one evaluation pass of two blank images."""
     shapes: dict[str, torch.Size] = {}
     calls: Counter[str] = Counter()
@@ -68,9 +72,25 @@ def _trace(network: nn.Module, image_shape: tuple[int, int, int]) -> tuple[dict[
     return shapes, calls
 
 
-def _fault(key: str, site: str, shapes: dict[str, torch.Size], calls: Counter[str]) -> str | None:
+def _listing(settings: Model, image_shape: tuple[int, int, int]) -> str:
+    """The command that lists the layers of a network."""
+    placed = {"name", "bn_after", "dropout_after", "dropout_rate", "initial_weights", "pretrained", "weights_file"}
+    own = settings.model_dump(mode="json", exclude=placed, exclude_defaults=True)
+    given = "".join(f" --set {quote(f'model.{key}={json.dumps(value)}')}" for key, value in own.items())
+    return f"python run_search.py layers {settings.name} --image-size {max(image_shape[1:])}{given}"
+
+
+def _nearest(site: str, names: list[str], command: str) -> str:
+    """All names of a small network; of a large one, whose names would fill the screen, the nearest."""
+    if len(names) <= SHOWN:
+        return did_you_mean(site, names)
+    near = get_close_matches(site, names, n=NEAREST, cutoff=0.3) or names[:NEAREST]
+    return f"{did_you_mean(site, near)}; {len(names) - len(near)} more: `{command}`"
+
+
+def _fault(key: str, site: str, shapes: dict[str, torch.Size], calls: Counter[str], command: str) -> str | None:
     if site not in shapes:
-        return f"{key}: no layer {site!r} in this network; {did_you_mean(site, shapes)}"
+        return f"{key}: no layer {site!r} in this network; {_nearest(site, list(shapes), command)}"
     if calls[site] > 1:
         return f"{key}: layer {site!r} is used {calls[site]} times in one pass, so nothing can be placed after it"
     if key == "model.bn_after" and len(shapes[site]) not in (2, 4):

@@ -16,9 +16,12 @@ class ResNetLayout(Model):
     """first layers: `small` for small images, `imagenet` as published"""
 
     def fit_stem(self, network: "nn.Module", channels: int) -> "nn.Module":
-        """`network` with the stem of the settings, for images of `channels` channels."""
+        """`network` with the stem of the settings, for images of `channels` channels; `initialize` draws all of it."""
         from torch import nn
 
+        from trainables.models.construction import drawn_by_name
+
+        drawn_by_name(network)
         if self.stem == "small":
             network.conv1 = nn.Conv2d(channels, 64, 3, stride=1, padding=1, bias=False)
             network.maxpool = nn.Identity()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from datasets.base import central_crop
 from trainables.models.build import build_network
@@ -218,6 +218,8 @@ def _initial_weights(learner: Learner, initial: dict[str, Tensor]) -> list[str]:
         same = [name for name, value in large.items() if name in fresh and torch.equal(fresh[name], value)]
         return ["model.pretrained: every layer started as a fresh network's"] if len(same) == len(large) else []
     if model.initial_weights == "truncated_normal":
-        wrong = [name for name, value in large.items() if not 0.008 < float(value.std()) < 0.012]
+        modules = learner.network.named_modules()
+        drawn = {f"{name}.weight" for name, module in modules if isinstance(module, nn.Conv2d | nn.Linear)}
+        wrong = [name for name, value in large.items() if name in drawn and not 0.008 < float(value.std()) < 0.012]
         return [f"model.initial_weights: {name} did not start with deviation 0.01" for name in wrong]
     return []

@@ -9,6 +9,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from analysis.figures.theme import whole_ticks
 from analysis.records.search_space import Setting
 from core.metrics import maximised, metric_label, split_of
 
@@ -52,7 +53,8 @@ def setting_axis(channel: Any, field: str, setting: Setting, labels: Sequence[st
         axis |= {"labelLimit": room // max(1, len(known)) if field.startswith("x") else room, "labelOverlap": False}
         axis |= {"labelAngle": 0, "labelExpr": f"{json.dumps({label: _lines(label) for label in known})}[datum.label]"}
         return channel(f"{field}:N", sort=known, title=None).axis(**axis)
-    axis |= {"format": "~g", "tickCount": 5, **({"tickMinStep": 1} if setting.whole else {})}
+    whole = setting.whole and not setting.log
+    axis |= whole_ticks(pd.Series([setting.low, setting.high])) if whole else {"format": "~g", "tickCount": 5}
     scale: dict[str, Any] = {"type": "log"} if setting.log else {"zero": False}
     if setting.log and len(decades := _decades(setting)) > 1:
         axis["values"] = decades

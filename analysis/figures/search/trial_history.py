@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.figures.search.axes import axis_title, focus, share_drawn, tips
-from analysis.figures.theme import COLOURS, INK, MAXIMUM_MARKS, NEUTRAL, WIDTH, Figure, inline
+from analysis.figures.theme import COLOURS, INK, MAXIMUM_MARKS, NEUTRAL, WIDTH, Figure, inline, whole_ticks
 from analysis.records.columns import evenly_spaced, metric_values
 from analysis.records.run_records import Records
 from analysis.records.schema import DIVERGED, FAILED, FINISHED, STOPPED
@@ -42,7 +42,7 @@ def history_figure(records: Records) -> Figure | None:
     y = alt.Y("drawn:Q", title=axis_title(metric)).scale(domain=[low, high], nice=False, zero=False, clamp=True)
     x = (
         alt.X("order:Q", title="trials in the order of their ends")
-        .axis(tickMinStep=1, format="d", grid=False)
+        .axis(**whole_ticks(ended["order"]))
         .scale(nice=False)
     )
     marks = (
@@ -108,7 +108,8 @@ def traces_figure(records: Records, rungs: pd.DataFrame) -> Figure | None:
     rows["value"] = rows["value"].clip(low, high)
     statuses = [status for status in STATUS_COLOURS if (rows["status"] == status).any()]
     y = alt.Y("value:Q", title=axis_title(metric)).scale(domain=[low, high], nice=False, zero=False)
-    x = alt.X("epoch:Q", title="epoch").axis(tickMinStep=1, format="d", grid=False).scale(nice=False, zero=False)
+    ticks = whole_ticks(pd.concat([rows["epoch"], rungs["epoch"]]))
+    x = alt.X("epoch:Q", title="epoch").axis(**ticks).scale(nice=False, zero=False)
     shown_by = tips("cell", "seed", "status")
     colour = _by_status(alt.Color, statuses, STATUS_COLOURS)
     lines = (

@@ -81,6 +81,44 @@ const page = (() => {
     region.before(made("div", { className: "tools" }, input, count));
   }
 
+  /* Columns that the page has no room for fold, the lesser ones first, and are named below the table. */
+  function rank(header, i) {
+    const is = (name) => header.classList.contains(name);
+    return i === 0 || is("kept") ? 0 : is("lesser") ? 3 : is("setting") ? 2 : is("num") ? 1 : 0;
+  }
+
+  function fit(region, table, button) {
+    const headers = [...table.tHead.rows[0].cells];
+    const rows = [...table.rows];
+    const fold = (i, on) => { for (const row of rows) row.cells[i]?.classList.toggle("folded", on); };
+    headers.forEach((header, i) => { if (header.classList.contains("folded")) fold(i, false); });
+    const order = headers.map((header, i) => [rank(header, i), i]).filter(([first]) => first).sort((a, b) => b[0] - a[0] || b[1] - a[1]);
+    const names = [];
+    while (order.length && table.offsetWidth > region.clientWidth) {
+      const [[, i]] = order.splice(0, 1);
+      fold(i, true);
+      names.unshift(headers[i].textContent);
+    }
+    button.hidden = !names.length;
+    button.textContent = `${names.length} more column${names.length === 1 ? "" : "s"}: ${names.slice(0, 12).join(", ")}${names.length > 12 ? ", …" : ""}`;
+  }
+
+  const LONG = /\S{21}/; // a word that may break anywhere
+
+  function folding(region, table) {
+    for (const cell of all("td.text", table)) if (LONG.test(cell.textContent)) cell.classList.add("long");
+    const button = made("button", { type: "button", className: "fold", hidden: true });
+    button.onclick = () => button.setAttribute("aria-expanded", table.classList.toggle("whole"));
+    button.setAttribute("aria-expanded", false);
+    region.after(button);
+    let width = 0;
+    new ResizeObserver(() => {
+      if (region.clientWidth === width || table.classList.contains("whole")) return;
+      width = region.clientWidth;
+      fit(region, table, button);
+    }).observe(region);
+  }
+
   function tables() {
     for (const region of all(".scroll")) {
       const table = region.querySelector("table");
@@ -93,6 +131,7 @@ const page = (() => {
         }
       }
       if (rows.length >= FILTERED_FROM) filter(region, rows);
+      folding(region, table);
     }
   }
 

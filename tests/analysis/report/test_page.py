@@ -13,7 +13,7 @@ from analysis.report.build import write_report
 from analysis.report.caveats import caveats, fraction_done, running_now
 from analysis.report.contents import report_tables
 from analysis.report.narrative import Answer, foremost, tally
-from analysis.report.page import ANSWERS, FIRST_ANSWERS, page
+from analysis.report.page import ANSWERS, FIRST_ANSWERS, _summary, page
 from analysis.tables.ablation import ablation_table
 from tests.analysis import runs
 from tests.analysis.page_text import Text, words
@@ -156,3 +156,17 @@ def test_what_a_large_search_leaves_out_of_its_tables_is_where_the_page_says(tmp
     listed = {name: set(pd.read_csv(tmp_path / "report" / f"{name}.csv")["cell"]) for name in ("curves", "stability")}
     assert {name: len(cells) for name, cells in listed.items()} == {"curves": 100, "stability": 100}
     assert pd.read_parquet(tmp_path / "epochs.parquet")["trial"].nunique() == 130
+
+
+@pytest.mark.parametrize(
+    ("study", "said"),
+    [
+        (runs.study(), "at the epoch with the best val_reference · validation chose the epoch, test is shown"),
+        (runs.study(selection={"rule": "last"}), "at the last epoch · no split chose the epoch, test is shown"),
+        (runs.search(), "validation proposes and ranks, test is shown beside it"),
+    ],
+    ids=["best", "last", "search"],
+)
+def test_the_subtitle_says_which_split_chose_and_which_is_shown(tmp_path, study, said):
+    records = read_records(runs.write_outcomes(tmp_path, study, {"baseline": [0.7, 0.71, 0.72]}))
+    assert said in _summary(records)

@@ -14,7 +14,7 @@ from analysis.records.columns import flat
 from analysis.records.run_directory import RunDirectory
 from core.errors import PlanError
 from engine.integrations.log_follower import Follower, trackers
-from engine.integrations.mlflow import LONGEST, MLflow
+from engine.integrations.mlflow import EVERY, LONGEST, MLflow
 from engine.integrations.tensorboard import TensorBoard
 from engine.integrations.tracker import Tracker, scalars
 from engine.planning.run_options import Options
@@ -140,6 +140,87 @@ def test_mlflow_has_every_figure_once_after_a_kill_at_any_line(tmp_path: Path, s
                 assert (tag, metric.step) not in got, "a figure stands twice"
                 got[tag, metric.step] = metric.value
         assert got == pytest.approx(expected(trial))
+
+
+def counted(tracker: MLflow, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the client's requests from now on."""
+    asked: list[str] = []
+    for name in ("create_run", "log_batch", "log_metric", "log_param", "set_tag", "set_terminated", "update_run"):
+        method = getattr(tracker.client, name)
+
+        def call(*given: Any, name: str = name, method: Any = method, **more: Any) -> Any:
+            asked.append(name)
+            return method(*given, **more)
+
+        monkeypatch.setattr(tracker.client, name, call)
+    return asked
+
+
+def test_a_short_trial_takes_three_requests(tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunDirectory(tmp_path)
+    tracker = MLflow(run, "digits/x", store)
+    asked = counted(tracker, monkeypatch)
+    assert hand_over(run, lines(100), tracker) == []
+    assert sorted(asked) == sorted(2 * ["create_run", "log_batch", "set_terminated"])
+
+
+def test_a_long_trial_and_many_settings_stay_within_what_a_request_may_hold(
+    tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, epochs = RunDirectory(tmp_path), 500  # of four figures each
+    monkeypatch.setitem(CONFIG, "own", {f"setting{i}": i for i in range(230)})
+    tracker = MLflow(run, "digits/x", store)
+    asked = counted(tracker, monkeypatch)
+    assert hand_over(run, lines(epochs), tracker) == []
+    assert asked.count("log_batch") == 2 * 3
+    item = tracker.client.get_run(tracker.runs["aaa"])
+    assert len(item.data.params) == 234
+    history = tracker.client.get_metric_history(item.info.run_id, "accuracy/val")
+    assert [one.step for one in history] == list(range(1, epochs + 1))
+
+
+def test_the_epochs_of_a_trial_that_takes_long_are_sent_while_it_runs(
+    tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDirectory(tmp_path)
+    tracker = MLflow(run, "digits/x", store)
+    start = 1 + len(TRIALS)
+    hand_over(run, lines()[: start + 2], tracker)
+    runs = tracker.client.search_runs([tracker.experiment])
+    assert not any(item.data.metrics for item in runs), "within seconds they wait for company"
+    monkeypatch.setattr(tracker, "sent", time.monotonic() - EVERY - 1)
+    tracker.event(lines()[start + 2])
+    found = {item.data.tags["trial"]: item.data for item in tracker.client.search_runs([tracker.experiment])}
+    assert {trial: data.tags["last_epoch"] for trial, data in found.items()} == {"aaa": "2", "bbb": "1"}
+    assert found["aaa"].metrics["accuracy/val"] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("killed_after", [0, 6, len(lines()) - 1])
+def test_mlflow_has_the_selected_epoch_s_figures_beside_the_curves(
+    tmp_path: Path, store: str, killed_after: int
+) -> None:
+    run = RunDirectory(tmp_path)
+    hand_over(run, lines()[:killed_after], MLflow(run, "digits/x", store))
+    tracker = MLflow(run, "digits/x", store)
+    hand_over(run, lines(), tracker)
+    runs = {item.data.tags["trial"]: item.data.metrics for item in tracker.client.search_runs([tracker.experiment])}
+    assert runs["aaa"]["selected/accuracy/val"] == pytest.approx(0.2)
+    assert runs["aaa"]["accuracy/val"] == pytest.approx(0.3), "the last epoch's"
+    assert runs["aaa"]["selected/loss/train"] == pytest.approx(1 / 2)
+    assert not any(name.startswith("selected") for name in runs["bbb"]), "it diverged"
+    (once,) = tracker.client.get_metric_history(
+        tracker.known.get("aaa", ("",))[0] or tracker.runs["aaa"], "selected/lr"
+    )
+    assert once.step == 2
+
+
+def test_a_driver_that_died_before_the_last_request_leaves_no_run_as_running(tmp_path: Path, store: str) -> None:
+    run = RunDirectory(tmp_path)
+    tracker = MLflow(run, "digits/x", store)
+    hand_over(run, lines(), tracker)
+    tracker.client.update_run(tracker.runs["aaa"], status="RUNNING")
+    MLflow(run, "digits/x", store)
+    assert tracker.client.get_run(tracker.runs["aaa"]).info.status == "FINISHED"
 
 
 def test_a_trial_that_was_interrupted_is_not_left_as_running(tmp_path: Path, store: str) -> None:

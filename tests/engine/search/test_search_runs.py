@@ -223,6 +223,7 @@ def test_several_objectives_are_told_and_their_front_is_reported(tmp_path: Path,
     run = drive(study, tmp_path / "run")
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(run / "optuna.journal")))
     told = optuna.load_study(study_name="s", storage=storage)
+    assert told.metric_names == ["val_accuracy", "val_ce"]
     trials = read_records(run).trials
     assert sorted(trial.values for trial in told.trials) == sorted(
         trials[["val_accuracy", "val_ce"]].to_numpy().tolist()
@@ -237,6 +238,7 @@ def test_the_journal_holds_stopped_trials_as_pruned_and_opens_after_a_resume(tmp
     drive(STUDIES["asha"], run)
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(run / "optuna.journal")))
     told = optuna.load_study(study_name="s", storage=storage)
+    assert told.metric_names == ["val_ce"]
     states = sorted(trial.state.name for trial in told.trials)
     status = {"finished": "COMPLETE", "stopped": "PRUNED"}
     assert states == sorted(status[end["status"]] for end in ends(run).values())

@@ -9,6 +9,7 @@ from trainables.models.base import Model
 from trainables.models.placement import Placed, PlacementError, place
 from trainables.models.resnet import ResNet18
 from trainables.models.small_cnn import SmallCNN
+from trainables.models.vgg import VGG19
 
 SHAPE = (1, 8, 8)
 
@@ -75,6 +76,28 @@ def test_dropout_drops_in_training_and_scales_what_stays() -> None:
 def test_an_unknown_layer_is_refused_with_the_nearest_name() -> None:
     assert "did you mean 'conv1'?" in refused(SmallCNN(bn_after=("conv_1",)))[0]
     assert "no layer 'conv_1'" in refused(SmallCNN(dropout_after=("conv_1",)))[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "near"),
+    [
+        (ResNet18(bn_after=("layer1.0.conv3",)), "'layer1.0.conv2'"),
+        (ResNet18(dropout_after=("nothing_like_it",)), "62 more"),
+        (VGG19(batch_norm=True, bn_after=("features.99",)), "--set model.batch_norm=true`"),
+        (SmallCNN(channels=(4,) * 30, bn_after=("conv99",)), "--set 'model.channels=[4, 4"),
+    ],
+    ids=["near", "far", "of a form", "of a large small one"],
+)
+def test_a_wrong_layer_of_a_large_network_is_a_short_fault_that_names_the_command(settings: Model, near: str) -> None:
+    shape = (3, 32, 32)
+    with torch.device("meta"):
+        network = settings.build(shape, 10)
+        with pytest.raises(PlacementError) as caught:
+            place(network, settings, shape)
+    (fault,) = caught.value.faults
+    assert len(fault) < 3 * 110 + 90 * isinstance(settings, SmallCNN)  # whose command repeats thirty channels
+    assert near in fault
+    assert f"python run_search.py layers {settings.name} --image-size 32" in fault
 
 
 def test_a_layer_that_one_pass_uses_twice_is_refused() -> None:
