@@ -108,8 +108,8 @@ def sign_flip_p(differences: NDArray[np.float64]) -> float:
 def unpaired(baseline: NDArray[np.float64], level: NDArray[np.float64]) -> Difference:
     """Welch's t-test and 95 % interval of `mean(level) - mean(baseline)`, two arrays of any lengths.
 
-    If neither sample varies the test is undefined: both ends of the interval are then the difference (None where
-    neither has three values), and the p-value is that of the exact permutation test (1 for equal samples).
+    If neither sample varies the test is undefined: both ends of the interval are then the difference, and the p-value
+    is that of the exact permutation test (1 for equal samples).
     """
     seen = Difference(*(float(values.mean()) if len(values) else None for values in (baseline, level)))
     if not len(baseline) or not len(level):
@@ -133,7 +133,6 @@ def smallest_p(n_pairs: int) -> float:
 
 
 def half_width(std: pd.Series, n: pd.Series) -> pd.Series:
-    """Half of the 95 % t interval of a mean, from the standard deviation (ddof 1) of n values; null for n < 2, and for
-    two equal values."""
-    count = n.astype("float64").where((n >= MINIMUM_PAIRS) | ((n == 2) & (std > 0)))
+    """Half of the 95 % t interval of a mean, from the standard deviation (ddof 1) of n values; null for n < 2."""
+    count = n.astype("float64").where(n >= 2)
     return stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1) * std / np.sqrt(count)

