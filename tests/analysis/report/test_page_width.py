@@ -9,7 +9,8 @@ from tests.analysis.browsing import needs_browser
 pytestmark = [needs_browser, pytest.mark.usefixtures("undrawn")]
 
 OUTSIDE = """[...document.querySelectorAll('.scroll th, .scroll td')].filter(cell => cell.offsetParent
-    && cell.getBoundingClientRect().right > cell.closest('.scroll').getBoundingClientRect().right + 1).map(cell => cell.textContent)"""
+    && cell.getBoundingClientRect().right > cell.closest('.scroll').getBoundingClientRect().right + 1
+    ).map(cell => cell.textContent)"""
 LONG = "an_even_longer_name_without_any_space_in_it_as_of_a_setting"
 
 
