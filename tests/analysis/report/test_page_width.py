@@ -10,7 +10,7 @@ pytestmark = [needs_browser, pytest.mark.usefixtures("undrawn")]
 
 OUTSIDE = """[...document.querySelectorAll('.scroll th, .scroll td')].filter(cell => cell.offsetParent
     && cell.getBoundingClientRect().right > cell.closest('.scroll').getBoundingClientRect().right + 1
-).map(cell => cell.textContent)"""
+    ).map(cell => cell.textContent)"""
 LONG = "an_even_longer_name_without_any_space_in_it_as_of_a_setting"
 
 
