@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,9 +26,9 @@ from engine.planning.plan import Plan
 from engine.planning.remaining_work import remaining_work
 from engine.planning.reuse import foresee
 from engine.runlog.history import History
-from search_spaces.study import SearchStudy
+from search_spaces.study import AblationStudy, SearchStudy
 from trainables.config import TrialConfig
-from trainables.models.construction import constructed
+from trainables.models.construction import Constructed, constructed
 from trainables.training.learner import Learner
 
 STEPS = 2
@@ -97,11 +98,15 @@ def unpaired_weights(plan: Plan) -> dict[str, list[str]]:
 
     A network's constructor draws them under the trial's seed, in an order of its own.
     """
+    return _by_network(plan, lambda built: built.unpaired)
+
+
+def _by_network(plan: Plan, names: Callable[[Constructed], list[str]]) -> dict[str, list[str]]:
     configs = [item.config for item in plan.cells if item.runs] or [plan.baseline]
     found: dict[str, list[str]] = {}
     for config in configs:
-        if config and (network := plan.factory.network(config)) and (names := constructed(network).unpaired):
-            found[config.model.name] = list(dict.fromkeys([*found.get(config.model.name, []), *names]))
+        if config and (network := plan.factory.network(config)) and (some := names(constructed(network))):
+            found[config.model.name] = list(dict.fromkeys([*found.get(config.model.name, []), *some]))
     return found
 
 
@@ -112,6 +117,13 @@ def remarks(plan: Plan) -> list[str]:
         said.append(
             f"{seeds} {'seed' if seeds == 1 else 'seeds'}: no verdict can follow, each row will say `too few runs`; "
             f"{MINIMUM_PAIRS} seeds are the fewest that can settle anything (--seeds {MINIMUM_PAIRS})"
+        )
+    if plan.options.epochs and isinstance(plan.study, AblationStudy) and "training.epochs" in plan.study.varied:
+        said.append(f"--epochs {plan.options.epochs} is for every cell, also where a level sets training.epochs")
+    for model, names in _by_network(plan, lambda built: built.unfilled).items():
+        said.append(
+            f"pretrained weights of {model} fill all of it but {', '.join(names)}, of another shape here or not among "
+            f"them: that starts as without pretraining"
         )
     for model, names in unpaired_weights(plan).items():
         more = f" and {len(names) - SHOWN_NAMES} more (plan --json lists all)" if len(names) > SHOWN_NAMES else ""

@@ -36,6 +36,8 @@ class Constructed:
     """the parameters among them that are not tied to one which is drawn"""
     original: dict[str, str] = field(default_factory=dict)
     """by a layer that is a copy, the layer of whose weights it has a copy"""
+    unfilled: list[str] = field(default_factory=list)
+    """layers that pretrained weights left as drawn; none where no weights were asked for"""
 
 
 _following: ContextVar["_Marks | None"] = ContextVar("_following", default=None)

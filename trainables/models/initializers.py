@@ -33,7 +33,8 @@ def initialize(network: nn.Module, settings: Model, seed: int) -> list[str]:
                 built.unpaired = [key for key in built.unpaired if key.rpartition(".")[0] != name]
             elif any(full_name(name, key) not in built.kept for key, _ in own_values(module)):
                 _draw(module, name, settings, built.kept)
-    return settings.load_weights(network)
+    built.unfilled = settings.load_weights(network)
+    return built.unfilled
 
 
 def _draw(module: nn.Module, name: str, settings: Model, kept: frozenset[str]) -> None:

@@ -4,10 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import torchvision
 from rich.console import Console
 from torch import nn
 
 from engine.execution.forecast import describe_plan, plan_record, remarks
+from search_spaces.factors import Factor
 from search_spaces.spaces import Number
 from search_spaces.study import SearchStudy
 from tests.engine.planning.test_plan import MOMENTUM, ablation, planned
@@ -74,3 +77,17 @@ def test_a_placed_layer_and_a_changed_number_of_classes_do_not_hide_a_name(
     monkeypatch.setattr(SmallCNN, "bare", zeroed(("conv2.weight",)))
     study = ablation(MOMENTUM, baseline={"model.bn_after": ["conv2"], "model.dropout_after": ["conv2"]})
     assert plan_record(planned(study, tmp_path))["unpaired_weights"] == {"small_cnn": ["conv2.weight"]}
+
+
+def test_layers_that_pretrained_weights_do_not_fill_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "resnet18.pth"
+    torch.save(torchvision.models.resnet18().state_dict(), file)
+    weights = {"model.name": "resnet18", "model.pretrained": True, "model.weights_file.resnet18": str(file)}
+    (said,) = remarks(planned(ablation(MOMENTUM), tmp_path, seeds=3, settings=weights))
+    assert said.startswith("pretrained weights of resnet18 fill all of it but conv1, fc, of another shape here")
+
+
+def test_epochs_for_cells_whose_levels_set_others_are_told(tmp_path: Path) -> None:
+    study = ablation(Factor.of("budget", {"2": {}, "4": {"training.epochs": 4}}))
+    assert "also where a level sets training.epochs" in remarks(planned(study, tmp_path, seeds=3, epochs=3))[0]
+    assert remarks(planned(study, tmp_path, seeds=3)) == []
