@@ -16,7 +16,7 @@ project=${PROJECT:-$SLURM_SUBMIT_DIR} # the folder of run_search.py, with its .v
 export PATH=$project/.venv/bin:$PATH
 
 # Whoever reaches Ray's ports can run programs: only this job knows the token.
-export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
+export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 RAY_worker_niceness=0
 RAY_AUTH_TOKEN=$(od -An -tx1 -N32 /dev/urandom | tr -d ' \n')
 export RAY_AUTH_TOKEN
 

@@ -34,6 +34,7 @@ ATTEMPTS = 3  # to start Ray, which times out now and then under load
 ANSWER = 5.0  # seconds within which a cluster's port answers
 SOCKET = 103 if sys.platform == "darwin" else 107  # bytes that the path of a socket may have
 LONGEST = "/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1"  # below Ray's folder
+NICENESS = "RAY_worker_niceness"
 JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")  # set in a batch job
 SHORT = ("/tmp", "/var/tmp", "/dev/shm")  # where that fits
 LOOK = 30.0  # seconds between two lines about trials that wait for room
@@ -166,6 +167,7 @@ def _start_locally() -> None:
     import ray
 
     _stay_on_loopback()
+    os.environ.setdefault(NICENESS, "0")  # Ray's default of 15 would let every other process go first
     folder = temporary_folder()
     for attempt in range(1, ATTEMPTS + 1):
         try:

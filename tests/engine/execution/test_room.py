@@ -1,5 +1,6 @@
 """What a trial asks for is held against what there is; where Ray keeps its sockets."""
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -139,3 +140,9 @@ def test_a_ray_that_does_not_start_is_a_refusal(monkeypatch: pytest.MonkeyPatch)
         cluster._start_locally()
     assert len(error.value.faults) == 1
     assert "\n" not in error.value.faults[0]
+
+
+def test_trials_have_the_priority_of_the_run(local_ray: None) -> None:
+    import ray
+
+    assert ray.get(ray.remote(lambda: os.nice(0)).remote()) == os.nice(0)
