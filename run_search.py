@@ -344,7 +344,7 @@ def _serve(folder: Path, port: int) -> None:
     try:
         running = server(folder, port)
     except OSError as error:
-        raise PlanError([f"--port {port}: cannot be served on ({error.strerror}); 0 takes any that is free"]) from None
+        raise PlanError(f"--port {port}: cannot be served on ({error.strerror}); 0 takes any that is free") from None
     with running, suppress(KeyboardInterrupt):
         click.echo(f"serving: http://127.0.0.1:{running.server_address[1]}/ (Ctrl-C ends it)")
         running.serve_forever()
@@ -372,7 +372,7 @@ def compare(run_a: str, run_b: str, out: Path | None) -> None:
         try:
             write_tables(comparison.tables, out)
         except OSError as error:
-            raise CompareError([f"--out {out}: cannot be written ({error.strerror})"]) from None
+            raise CompareError(f"--out {out}: cannot be written ({error.strerror})") from None
         click.echo(f"written: {out.resolve()}")
 
 

@@ -319,7 +319,7 @@ def with_one_objective(tree: dict[str, Any]) -> dict[str, Any]:
     metric = tree.get("metric", counterpart(objectives[0], "test"))
     if counterpart(str(metric), "val") != objectives[0]:
         raise StudyError(
-            [f"objectives: {objectives[0]} alone is what the search goes by, and metric is {metric!r}; give one"]
+            f"objectives: {objectives[0]} alone is what the search goes by, and metric is {metric!r}; give one"
         )
     return {**tree, "objectives": [], "metric": metric}
 

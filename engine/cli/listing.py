@@ -56,7 +56,7 @@ def write_dataset_lists(name: str, options: Options, folder: Path) -> list[Path]
         return list(write_lists(settings, root, folder))
     if isinstance(settings, Animals):
         return [write_csv(settings, root, folder)]
-    raise PlanError([f"--write-lists: {name} has no list files; allowed: faces, animals"])
+    raise PlanError(f"--write-lists: {name} has no list files; allowed: faces, animals")
 
 
 def layers(model: str, options: Options, side: int | None, classes: int) -> list[tuple[str, str, str, str]]:
@@ -69,7 +69,7 @@ def layers(model: str, options: Options, side: int | None, classes: int) -> list
     from trainables.registry import MODELS
 
     if model not in MODELS:
-        raise PlanError([f"model {model!r} is unknown; {did_you_mean(model, MODELS)}"])
+        raise PlanError(f"model {model!r} is unknown; {did_you_mean(model, MODELS)}")
     settings = resolve({"dataset.name": "digits", "model.name": model}, options.settings).model
     points = 2 * LANDMARKS if settings.landmarks else 0
     shapes = [(3, size, size) for size in ([side] if side else SIDES)]
@@ -96,7 +96,7 @@ def _settings(name: str, options: Options) -> DatasetSettings:
     from trainables.config import resolve
 
     if name not in DATASETS:
-        raise PlanError([f"data set {name!r} is unknown; {did_you_mean(name, DATASETS)}"])
+        raise PlanError(f"data set {name!r} is unknown; {did_you_mean(name, DATASETS)}")
     return resolve({"dataset.name": name, "model.name": "small_cnn"}, options.settings).dataset
 
 

@@ -245,7 +245,7 @@ def _configurations(path: Path, data_root: str | None) -> tuple[dict[str, Any], 
         raise PlanError([f"--enqueue {path}: line {line}: {fault}" for line, fault in found.faults])
     points = found.content
     if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
-        raise PlanError([f"--enqueue {path}: holds no list of configurations, each a mapping from setting to value"])
+        raise PlanError(f"--enqueue {path}: holds no list of configurations, each a mapping from setting to value")
     return tuple(anchored(points, [path.parent, Path.cwd()], data_root))
 
 
@@ -306,4 +306,4 @@ def study_named(name: str, data_root: str | None) -> "AnyStudy":
         study = read_study(Path(name))
         tree = anchored(study.model_dump(mode="json"), [Path(name).parent, Path.cwd()], data_root)
         return parse_study(tree, name)
-    raise StudyError([f"{name}: no such study, and no .yaml file; {did_you_mean(name, STUDIES)}"])
+    raise StudyError(f"{name}: no such study, and no .yaml file; {did_you_mean(name, STUDIES)}")

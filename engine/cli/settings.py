@@ -42,7 +42,7 @@ def settings_text(kind: str | None = None) -> str:
     if kind is None:
         return "\n".join([HEADER, *map(_section, kinds)])
     if kind not in kinds:
-        raise PlanError([f"settings {kind}: no such kind; {did_you_mean(kind, kinds)}"])
+        raise PlanError(f"settings {kind}: no such kind; {did_you_mean(kind, kinds)}")
     return _section(kind)
 
 

@@ -42,7 +42,7 @@ class MLflow:
         try:
             from mlflow.tracking import MlflowClient
         except ImportError:
-            raise PlanError(["--mlflow: MLflow is not installed; it is the extra `mlflow` of setup.cfg"]) from None
+            raise PlanError("--mlflow: MLflow is not installed; it is the extra `mlflow` of setup.cfg") from None
         # By default MLflow retries a request for minutes.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
@@ -52,7 +52,7 @@ class MLflow:
             self.experiment = found.experiment_id if found else self.client.create_experiment(study)
         except Exception as error:
             raise PlanError(
-                [f"--mlflow {uri}: no tracking server that answers: {first_line(error)}; `--mlflow none` does without"]
+                f"--mlflow {uri}: no tracking server that answers: {first_line(error)}; `--mlflow none` does without"
             ) from None
         self.place = run.remote or str(run.root)
         self.runs: dict[str, str] = {}

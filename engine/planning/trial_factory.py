@@ -28,7 +28,7 @@ class TrialFactory:
 
     def __init__(self, study: AnyStudy, options: Options) -> None:
         if study.workload not in WORKLOADS:
-            raise PlanError([f"workload {study.workload!r} is unknown; {did_you_mean(study.workload, WORKLOADS)}"])
+            raise PlanError(f"workload {study.workload!r} is unknown; {did_you_mean(study.workload, WORKLOADS)}")
         self.study, self.options = study, options
         self.known: dict[str, str] = {}
         """by content key, the key of the same trial as begun by another code version"""
