@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent
 if str(ROOT) not in sys.path:  # as with PYTHONSAFEPATH
     sys.path.insert(0, str(ROOT))
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,9 @@ from engine.cli.display import Display, console
 from engine.cli.interrupts import in_foreground
 from engine.cli.locations import at_work, directory_of, existing, local, runs_in
 from engine.cli.options import (
+    FROM_1,
     MUCH,
+    NUMBER,
     GroupedCommand,
     data_options,
     given_options,
@@ -112,9 +114,15 @@ def list_command(what: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, ensure_ascii=False))
         return
-    widths = {key: max(len(row[key]) for row in rows) for key in rows[0]}
+    _print_columns([tuple(row.values()) for row in rows])
+
+
+def _print_columns(rows: Sequence[Sequence[str]], numbers: bool = False) -> None:
+    """Rows of text below each other; `numbers`: all but the first column stand to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        click.echo("  ".join(row[key].ljust(width) for key, width in widths.items()).rstrip())
+        cells = (f"{text:{'>' if numbers and i else '<'}{widths[i]}}" for i, text in enumerate(row))
+        click.echo("  ".join(cells).rstrip())
 
 
 @main.command("settings")
@@ -135,10 +143,7 @@ def layers_command(model: str, image_size: int | None, classes: int, **raw: Any)
     """The layers of a MODEL: the names that bn_after and dropout_after take, output shapes, parameters."""
     from engine.cli.listing import layers
 
-    rows = layers(model, parsed_options(raw), image_size, classes)
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    for row in rows:
-        click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    _print_columns(layers(model, parsed_options(raw), image_size, classes))
 
 
 @main.command()
@@ -154,9 +159,7 @@ def prepare(dataset: str, write_lists: Path | None, **raw: Any) -> None:
     with doing(f"preparing {dataset}"):
         options = parsed_options(raw)
         table = prepare_dataset(dataset, options)
-    widths = [max(len(row[i]) for row in (table.header, *table.rows)) for i in range(len(table.header))]
-    for first, *counts in (table.header, *table.rows):
-        click.echo("  ".join([first.ljust(widths[0]), *(n.rjust(w) for n, w in zip(counts, widths[1:], strict=True))]))
+    _print_columns([table.header, *table.rows], numbers=True)
     for name, value in table.facts:
         click.echo(f"{name}: {value}")
     if write_lists:
@@ -231,17 +234,8 @@ def _begin(study: "AnyStudy", options: "Options", directory: Path) -> None:
 
 @main.command()
 @click.argument("run_dir", type=click.Path())
-@option(
-    MUCH,
-    "--top",
-    type=click.IntRange(1),
-    metavar="N",
-    default=3,
-    help="How many of the best configurations (default: 3).",
-)
-@option(
-    MUCH, "--seeds", type=int, metavar="N", help="Replicates of each, with seeds the search did not use (default: 5)."
-)
+@option(MUCH, "--top", **FROM_1, default=3, help="How many of the best configurations (default: 3).")
+@option(MUCH, "--seeds", **NUMBER, help="Replicates of each, with seeds the search did not use (default: 5).")
 @out_option("RUN_DIR-confirm")
 @resource_options
 @place_options

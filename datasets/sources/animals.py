@@ -12,14 +12,7 @@ from typing import Literal
 from core.component import did_you_mean
 from datasets.base import DataError, Row, Source
 from datasets.sources.class_folders import SPLIT_NAMES, Tree, find_images, split_called
-from datasets.sources.folders import (
-    ImageFiles,
-    Side,
-    class_faults,
-    class_folder_source,
-    drawn_splits,
-    find_folder,
-)
+from datasets.sources.folders import ImageFiles, Side, class_faults, class_folder_source, drawn_splits, find_folder
 from datasets.sources.names import composed, file_of, inside, leaves
 from datasets.splits import shuffled
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from core.value_words import listed
 from datasets.base import DataError, Record
 
 MAX_PIXELS = 50_000_000
@@ -68,8 +69,7 @@ def sentences(found: Mapping[str, set[Path]], root: Path | None = None) -> list[
     told = []
     for text, files in kinds.values():
         names = sorted(str(file.relative_to(root) if root and file.is_relative_to(root) else file) for file in files)
-        more = f" and {len(names) - SHOWN} more pictures" if len(names) > SHOWN else ""
-        told.append(f"{', '.join(names[:SHOWN])}{more}: {text}")
+        told.append(f"{listed(names, SHOWN, 'more pictures')}: {text}")
     return told
 
 

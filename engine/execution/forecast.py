@@ -17,6 +17,7 @@ from rich.table import Table
 
 from analysis.records.run_directory import RunDirectory
 from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS
+from core.value_words import listed
 from datasets.cache.cache import open_dataset
 from engine.execution.cluster import LOCAL
 from engine.execution.progress import duration
@@ -126,10 +127,9 @@ def remarks(plan: Plan) -> list[str]:
             f"them: that starts as without pretraining"
         )
     for model, names in unpaired_weights(plan).items():
-        more = f" and {len(names) - SHOWN_NAMES} more (plan --json lists all)" if len(names) > SHOWN_NAMES else ""
         said.append(
             f"initial weights of {model} that its constructor set, so not paired with other networks: "
-            f"{', '.join(names[:SHOWN_NAMES])}{more}"
+            f"{listed(names, SHOWN_NAMES, 'more (plan --json lists all)')}"
         )
     return said
 

@@ -13,6 +13,7 @@ from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import SPENT
 from core.activity import doing
 from core.errors import PlanError
+from core.value_words import listed
 from datasets.audit import audit
 from engine.execution.checkpoint_budget import tidy
 from engine.execution.cluster import joined, ray_started
@@ -203,11 +204,7 @@ def invalid_cells(plan: Plan) -> list[str]:
     cells: dict[str, list[str]] = {}
     for item in plan.invalid:
         cells.setdefault(item.invalid or "", []).append(repr(item.cell.name))
-    faults = [f"{_cells(names)} cannot run: {reason}" for reason, names in cells.items()]
+    faults = [
+        f"cell{'s' * (len(names) > 1)} {listed(names, SHOWN)} cannot run: {reason}" for reason, names in cells.items()
+    ]
     return [*faults, *([] if first else ["give --skip-invalid to run the others"])]
-
-
-def _cells(names: list[str]) -> str:
-    if len(names) == 1:
-        return f"cell {names[0]}"
-    return f"cells {', '.join(names[:SHOWN])}" + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -39,10 +39,7 @@ def carry_out(plan: Plan, run: RunDirectory, log: RunLog, left: RemainingWork, p
     from engine.execution.time_budget import TimeBudget
 
     tuning = Tuning(plan, run, log, left, progress, TimeBudget(plan.options.time_budget))
-    with (
-        watched(run.root),
-        tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch,
-    ):
+    with watched(run.root), tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch:
         gpus = tuning.gpus()
         tuning.fit(Path(scratch) / "first", _share(plan, gpus), None)
         if (enlarged := log.history.enlarged - set(log.history.ends)) and not tuning.time_budget.stop_all():
