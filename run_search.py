@@ -24,9 +24,9 @@ from engine.cli.display import Display, console
 from engine.cli.interrupts import in_foreground
 from engine.cli.locations import at_work, directory_of, existing, local, runs_in
 from engine.cli.options import (
+    COUNT,
     FROM_1,
     MUCH,
-    NUMBER,
     GroupedCommand,
     data_options,
     given_options,
@@ -85,10 +85,8 @@ def _check_packages() -> None:
 
     found = Path(datasets.__file__ or "").resolve()
     if found != ROOT / "datasets" / "__init__.py":
-        message = (
-            f"error: `datasets` is {found}, another package; it must be {ROOT / 'datasets'}: start run_search.py itself"
-        )
-        click.echo(f"{message} and take the other out of PYTHONPATH", err=True)
+        wrong = f"`datasets` is {found}, another package; it must be {ROOT / 'datasets'}"
+        click.echo(f"error: {wrong}: start run_search.py itself and take the other out of PYTHONPATH", err=True)
         sys.exit(REFUSED)
 
 
@@ -140,7 +138,10 @@ def settings_command(kind: str | None) -> None:
 @click.option("--classes", type=click.IntRange(1), default=10, help="How many classes (default 10).")
 @set_option
 def layers_command(model: str, image_size: int | None, classes: int, **raw: Any) -> None:
-    """The layers of a MODEL: the names that bn_after and dropout_after take, output shapes, parameters."""
+    """List the layers of a MODEL: names, output shapes, parameters.
+
+    The names are those that bn_after and dropout_after take.
+    """
     from engine.cli.listing import layers
 
     _print_columns(layers(model, parsed_options(raw), image_size, classes))
@@ -235,7 +236,7 @@ def _begin(study: "AnyStudy", options: "Options", directory: Path) -> None:
 @main.command()
 @click.argument("run_dir", type=click.Path())
 @option(MUCH, "--top", **FROM_1, default=3, help="How many of the best configurations (default: 3).")
-@option(MUCH, "--seeds", **NUMBER, help="Replicates of each, with seeds the search did not use (default: 5).")
+@option(MUCH, "--seeds", **COUNT, help="Replicates of each, with seeds the search did not use (default: 5).")
 @out_option("RUN_DIR-confirm")
 @resource_options
 @place_options
