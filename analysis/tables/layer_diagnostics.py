@@ -95,9 +95,8 @@ def findings(rows: pd.DataFrame) -> list[str]:
     for cell, own in rows.groupby("cell", sort=False):
         n = own["seed"].nunique()
         seeds = {1: "one seed", 2: "both seeds"}.get(n, f"all {n} seeds")
-        for said in (_dead(own), _vanished(own), _unmoved(own), _cut_off(own)):
-            if said:
-                sentences.append(f"{cell}, {seeds}: {said}.")
+        said = filter(None, (_dead(own), _vanished(own), _unmoved(own), _cut_off(own)))
+        sentences += [f"{cell}, {seeds}: {fault}." for fault in said]
     return sentences
 
 

@@ -45,13 +45,12 @@ def prepare_dataset(name: str, options: Options) -> "Summary":
     from datasets.cache.cache import prepare
     from datasets.summary import summary
 
-    folder = Path(options.cache_dir) if options.cache_dir else None
-    return summary(prepare(_settings(name, options), _root(options), folder))
+    return summary(prepare(_settings(name, options), *options.places))
 
 
 def write_dataset_lists(name: str, options: Options, folder: Path) -> list[Path]:
     """The list files that a data set can write of itself; PlanError for one that has none."""
-    settings, root = _settings(name, options), _root(options)
+    settings, root = _settings(name, options), options.places[0]
     if isinstance(settings, Faces):
         return list(write_lists(settings, root, folder))
     if isinstance(settings, Animals):
@@ -79,17 +78,13 @@ def layers(model: str, options: Options, side: int | None, classes: int) -> list
     with torch.device("meta"):
         network = settings.build(shape, classes, points)
         outputs, _ = trace(network, shape)
-    sizes = {name: sum(value.numel() for value in module.parameters()) for name, module in network.named_modules()}
-    return [
-        (
-            name,
-            type(module).__name__,
-            " × ".join(map(str, outputs[name][1:])),
-            f"{sizes[name]:,}" if sizes[name] else "",
-        )
-        for name, module in network.named_modules()
-        if name in outputs
-    ]
+    rows = []
+    for name, module in network.named_modules():
+        if name in outputs:
+            size = sum(value.numel() for value in module.parameters())
+            output = " × ".join(map(str, outputs[name][1:]))
+            rows.append((name, type(module).__name__, output, f"{size:,}" if size else ""))
+    return rows
 
 
 def _settings(name: str, options: Options) -> DatasetSettings:
@@ -98,7 +93,3 @@ def _settings(name: str, options: Options) -> DatasetSettings:
     if name not in DATASETS:
         raise PlanError(f"data set {name!r} is unknown; {did_you_mean(name, DATASETS)}")
     return resolve({"dataset.name": name, "model.name": "small_cnn"}, options.settings).dataset
-
-
-def _root(options: Options) -> Path | None:
-    return Path(options.data_root) if options.data_root else None

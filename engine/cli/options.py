@@ -67,7 +67,7 @@ def out_option(default: str) -> Callable[[Command], Command]:
     return option(WHERE, "--out", type=click.Path(), help=f"Run directory, or its URL (default: {default}).")
 
 
-NUMBER: dict[str, Any] = {"type": int, "metavar": "N"}
+COUNT: dict[str, Any] = {"type": int, "metavar": "N"}
 FROM_0: dict[str, Any] = {"type": click.IntRange(0), "metavar": "N"}
 FROM_1: dict[str, Any] = {"type": click.IntRange(1), "metavar": "N"}
 FLAG: dict[str, Any] = {"is_flag": True, "default": None}
@@ -124,7 +124,7 @@ resource_options = _all_of(
     option(
         RESOURCES, "--cpus-per-trial", type=float, metavar="X", help="CPUs of a trial, and its threads (default: 1)."
     ),
-    option(RESOURCES, "--max-concurrent", **NUMBER, help="Trials at a time (default: as many as fit)."),
+    option(RESOURCES, "--max-concurrent", **COUNT, help="Trials at a time (default: as many as fit)."),
     option(RESOURCES, "--fuse", metavar="off|auto|K", help="Trials trained side by side (default: off)."),
     option(
         RESOURCES,
@@ -145,11 +145,9 @@ incumbent_option = option(
 )
 # for plan, run and resume
 study_options = _all_of(
-    option(MUCH, "--seeds", **NUMBER, help="Replicates of each cell or configuration (default: the study's)."),
-    option(
-        MUCH, "--epochs", **NUMBER, help="Epochs of every trial; schedules keep their shape (default: the study's)."
-    ),
-    option(MUCH, "--samples", **NUMBER, help="Configurations a search tries (default: the study's)."),
+    option(MUCH, "--seeds", **COUNT, help="Replicates of each cell or configuration (default: the study's)."),
+    option(MUCH, "--epochs", **COUNT, help="Epochs of every trial; schedules keep their shape (default: the study's)."),
+    option(MUCH, "--samples", **COUNT, help="Configurations a search tries (default: the study's)."),
     data_options,
     option(
         WHAT,

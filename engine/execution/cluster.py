@@ -169,9 +169,7 @@ def _start_locally() -> None:
     folder = temporary_folder()
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            ray.init(
-                address="local", include_dashboard=False, log_to_driver=False, logging_level="error", _temp_dir=folder
-            )
+            ray.init("local", include_dashboard=False, log_to_driver=False, logging_level="error", _temp_dir=folder)
             return
         except Exception as error:
             ray.shutdown()

@@ -60,9 +60,7 @@ class TrialFactory:
         key = config.dataset.model_dump_json()
         if key not in self._prepared:
             try:
-                self._prepared[key] = prepare(
-                    config.dataset, _path(self.options.data_root), _path(self.options.cache_dir)
-                )
+                self._prepared[key] = prepare(config.dataset, *self.options.places)
             except DataError as error:
                 self._prepared[key] = error
         found = self._prepared[key]
@@ -129,7 +127,3 @@ class TrialFactory:
             pictures=draws(self.study, config, seed),
             checkpoint_seconds=0.0 if self.study.scheduled else self.options.checkpoint_every,
         )
-
-
-def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text)
