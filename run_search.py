@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent
 if str(ROOT) not in sys.path:  # as with PYTHONSAFEPATH
     sys.path.insert(0, str(ROOT))
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,8 @@ from engine.cli.display import Display, console
 from engine.cli.interrupts import in_foreground
 from engine.cli.locations import at_work, directory_of, existing, local, runs_in
 from engine.cli.options import (
+    COUNT,
+    FROM_1,
     MUCH,
     GroupedCommand,
     data_options,
@@ -83,10 +85,8 @@ def _check_packages() -> None:
 
     found = Path(datasets.__file__ or "").resolve()
     if found != ROOT / "datasets" / "__init__.py":
-        message = (
-            f"error: `datasets` is {found}, another package; it must be {ROOT / 'datasets'}: start run_search.py itself"
-        )
-        click.echo(f"{message} and take the other out of PYTHONPATH", err=True)
+        wrong = f"`datasets` is {found}, another package; it must be {ROOT / 'datasets'}"
+        click.echo(f"error: {wrong}: start run_search.py itself and take the other out of PYTHONPATH", err=True)
         sys.exit(REFUSED)
 
 
@@ -112,9 +112,15 @@ def list_command(what: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, ensure_ascii=False))
         return
-    widths = {key: max(len(row[key]) for row in rows) for key in rows[0]}
+    _print_columns([tuple(row.values()) for row in rows])
+
+
+def _print_columns(rows: Sequence[Sequence[str]], numbers: bool = False) -> None:
+    """Rows of text below each other; `numbers`: all but the first column stand to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        click.echo("  ".join(row[key].ljust(width) for key, width in widths.items()).rstrip())
+        cells = (f"{text:{'>' if numbers and i else '<'}{widths[i]}}" for i, text in enumerate(row))
+        click.echo("  ".join(cells).rstrip())
 
 
 @main.command("settings")
@@ -132,13 +138,13 @@ def settings_command(kind: str | None) -> None:
 @click.option("--classes", type=click.IntRange(1), default=10, help="How many classes (default 10).")
 @set_option
 def layers_command(model: str, image_size: int | None, classes: int, **raw: Any) -> None:
-    """The layers of a MODEL: the names that bn_after and dropout_after take, output shapes, parameters."""
+    """List the layers of a MODEL: names, output shapes, parameters.
+
+    The names are those that bn_after and dropout_after take.
+    """
     from engine.cli.listing import layers
 
-    rows = layers(model, parsed_options(raw), image_size, classes)
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    for row in rows:
-        click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    _print_columns(layers(model, parsed_options(raw), image_size, classes))
 
 
 @main.command()
@@ -154,9 +160,7 @@ def prepare(dataset: str, write_lists: Path | None, **raw: Any) -> None:
     with doing(f"preparing {dataset}"):
         options = parsed_options(raw)
         table = prepare_dataset(dataset, options)
-    widths = [max(len(row[i]) for row in (table.header, *table.rows)) for i in range(len(table.header))]
-    for first, *counts in (table.header, *table.rows):
-        click.echo("  ".join([first.ljust(widths[0]), *(n.rjust(w) for n, w in zip(counts, widths[1:], strict=True))]))
+    _print_columns([table.header, *table.rows], numbers=True)
     for name, value in table.facts:
         click.echo(f"{name}: {value}")
     if write_lists:
@@ -231,17 +235,8 @@ def _begin(study: "AnyStudy", options: "Options", directory: Path) -> None:
 
 @main.command()
 @click.argument("run_dir", type=click.Path())
-@option(
-    MUCH,
-    "--top",
-    type=click.IntRange(1),
-    metavar="N",
-    default=3,
-    help="How many of the best configurations (default: 3).",
-)
-@option(
-    MUCH, "--seeds", type=int, metavar="N", help="Replicates of each, with seeds the search did not use (default: 5)."
-)
+@option(MUCH, "--top", **FROM_1, default=3, help="How many of the best configurations (default: 3).")
+@option(MUCH, "--seeds", **COUNT, help="Replicates of each, with seeds the search did not use (default: 5).")
 @out_option("RUN_DIR-confirm")
 @resource_options
 @place_options
@@ -344,7 +339,7 @@ def _serve(folder: Path, port: int) -> None:
     try:
         running = server(folder, port)
     except OSError as error:
-        raise PlanError([f"--port {port}: cannot be served on ({error.strerror}); 0 takes any that is free"]) from None
+        raise PlanError(f"--port {port}: cannot be served on ({error.strerror}); 0 takes any that is free") from None
     with running, suppress(KeyboardInterrupt):
         click.echo(f"serving: http://127.0.0.1:{running.server_address[1]}/ (Ctrl-C ends it)")
         running.serve_forever()
@@ -372,7 +367,7 @@ def compare(run_a: str, run_b: str, out: Path | None) -> None:
         try:
             write_tables(comparison.tables, out)
         except OSError as error:
-            raise CompareError([f"--out {out}: cannot be written ({error.strerror})"]) from None
+            raise CompareError(f"--out {out}: cannot be written ({error.strerror})") from None
         click.echo(f"written: {out.resolve()}")
 
 

@@ -26,6 +26,7 @@ from analysis.tables.formatting import (
 from analysis.tables.ranking import settings_columns
 from analysis.tables.spec import TERMINAL, TERMINAL_ROWS, Column, Row, spec_of
 from core.metrics import maximised
+from core.value_words import cut
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -152,7 +153,7 @@ def short_settings(settings: Mapping[str, Any], width: int = WIDTH) -> str:
     brief = {key: key.removesuffix(".name").rpartition(".")[2] for key in known}
     shared = {name for name, number in Counter(brief.values()).items() if number > 1}
     text = ", ".join(f"{key if brief[key] in shared else brief[key]} {value}" for key, value in known.items() if value)
-    return text if len(text) <= width else f"{text[: width - 1]}…"
+    return cut(text, width)
 
 
 def _best(records: Records, settings: Mapping[str, str]) -> list[str]:

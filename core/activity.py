@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+Text = str | Callable[[], str]
+
 
 @dataclass
 class Activity:
     """What takes long: its `text`, and how many of `total` steps are done, if they are counted."""
 
-    text: str | Callable[[], str]
+    text: Text
     total: int = 0
     done: int = 0
     details: Callable[[], Any] | None = None
@@ -50,9 +52,7 @@ WATCH = Watch()
 
 
 @contextmanager
-def doing(
-    text: str | Callable[[], str], total: int = 0, details: Callable[[], Any] | None = None
-) -> Iterator[Activity]:
+def doing(text: Text, total: int = 0, details: Callable[[], Any] | None = None) -> Iterator[Activity]:
     """The block does what `text` says; it adds to the activity's `done` if it counts."""
     activity = Activity(text, total, details=details)
     WATCH.stack.append(activity)

@@ -1,6 +1,7 @@
-"""What is wrong with a value, in the project's words: pydantic's own speak of its types, tags and validators."""
+"""Values in messages: how they are shown, and what is wrong with them, as pydantic words its own types and tags."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from core.component import did_you_mean
@@ -29,7 +30,18 @@ LONGEST = 60  # characters of a value that a message shows
 def shown(value: Any) -> str:
     """A value in a message: text in quotes, everything else as YAML has it; long ones are cut."""
     text = repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    return cut(text, LONGEST)
+
+
+def cut(text: str, length: int) -> str:
+    """The text in at most `length` characters."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def listed(names: Sequence[str], most: int, others: str = "more") -> str:
+    """The first `most` names, and how many `others` there are."""
+    left = len(names) - most
+    return ", ".join(names[:most]) + (f" and {left} {others}" if left > 0 else "")
 
 
 def value_fault(fault: Any) -> str:

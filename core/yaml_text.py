@@ -174,10 +174,9 @@ class _Reader:
             return text
         value = plain(text)
         if node.tag != PLAIN:
-            fits = type(value) in TYPES.get(node.tag.removeprefix(TAG), ())
-            return (
-                value if fits else self._fault(node, place, f"the tag {_tag(node)} is not taken for {text[:SHOWN]!r}")
-            )
+            if type(value) in TYPES.get(node.tag.removeprefix(TAG), ()):
+                return value
+            return self._fault(node, place, f"the tag {_tag(node)} is not taken for {text[:SHOWN]!r}")
         return text if value is not None and self.is_text(place) else value
 
     def _fault(self, node: yaml.Node, place: Place, what: str) -> None:

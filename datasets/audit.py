@@ -155,7 +155,6 @@ def _rare(classes: Sequence[str], counts: Mapping[str, tuple[int, ...]]) -> dict
     for label, name in enumerate(classes):
         n = {split: counts[split][label] for split in SPLITS}
         if sum(n.values()) and (n["train"] < RARE or not n["val"] or not n["test"]):
-            told[name] = f"class {name} has few examples: " + ", ".join(
-                f"{count} {split}" for split, count in n.items()
-            )
+            few = ", ".join(f"{count} {split}" for split, count in n.items())
+            told[name] = f"class {name} has few examples: {few}"
     return told

@@ -19,6 +19,11 @@ from pydantic import Field
 from core.component import Component
 from core.errors import FaultError
 
+Shape = tuple[int, int, int]
+"""(channels, height, width)"""
+Box = tuple[float, float, float, float]
+"""left, top, right, bottom, in pixels of the photo; may reach over its edge"""
+
 
 class DataError(FaultError):
     """Everything that is wrong with the data, at once; each fault names its file."""
@@ -30,7 +35,7 @@ class DatasetInfo:
 
     name: str
     classes: tuple[str, ...]
-    image_shape: tuple[int, int, int]
+    image_shape: Shape
     """(channels, height, width) as stored; what the network sees is `input_shape`"""
     counts: Mapping[str, tuple[int, ...]]
     """split → examples of each class, after all that `subset_fields` name"""
@@ -51,7 +56,7 @@ class DatasetInfo:
     """training rows that `drop_leaks` took out"""
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
+    def input_shape(self) -> Shape:
         """(channels, height, width) of what the network sees."""
         return (self.image_shape[0], self.crop, self.crop) if self.crop else self.image_shape
 
@@ -126,7 +131,7 @@ class Source:
     root: Path | None
     """the folder that it reads; None when nothing of the user's is read"""
     classes: tuple[str, ...]
-    image_shape: tuple[int, int, int]
+    image_shape: Shape
     rows: tuple[Row, ...]
     files: Mapping[str, Path] = field(default_factory=dict)
     """name → file, for every file whose bytes decide the content"""
@@ -185,9 +190,7 @@ class DatasetSettings(Component):
     def read(self, source: Source, row: Row) -> Record:
         """Decodes one row; called from several threads. Raises DataError naming the file that cannot be decoded."""
 
-    def read_file(
-        self, file: Path, image_shape: tuple[int, int, int], box: tuple[float, float, float, float] | None = None
-    ) -> Record:
+    def read_file(self, file: Path, image_shape: Shape, box: Box | None = None) -> Record:
         """Decodes an image from outside the set as the set's own images are; raises DataError as `read` does.
 
         `box` (left, top, right, bottom) is the part of the photo that a set of crops cuts out; others take it whole.

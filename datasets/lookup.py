@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from difflib import get_close_matches
 
+from core.value_words import listed
 from datasets.base import DataError, Dataset
 
 ORDER = ("test", "val", "train")  # of the splits in which an image is looked for
@@ -19,7 +20,7 @@ def find_example(dataset: Dataset, name: str) -> tuple[str, int]:
     if len(found) == 1:
         return next(iter(found.values()))
     if found:
-        raise DataError(f"{name!r} stands for {len(found)} pictures; give one's whole name: {_listed(list(found))}")
+        raise DataError(f"{name!r} stands for {len(found)} pictures; give one's whole name: {listed([*found], SHOWN)}")
     raise DataError(_nothing(dataset, name))
 
 
@@ -50,9 +51,5 @@ def _nothing(dataset: Dataset, name: str) -> str:
     paths = [path for path, _, _ in _named(dataset)]
     last = {path if "/" in name else path.rpartition("/")[2]: path for path in paths}
     near = [last[match] for match in get_close_matches(name, last, n=SHOWN)]
-    examples = f"nearest: {', '.join(near)}" if near else f"such as {_listed(paths[:SHOWN])}"
+    examples = f"nearest: {', '.join(near)}" if near else f"such as {', '.join(paths[:SHOWN])}"
     return f"{name!r} is none of the {len(paths)} pictures that {dataset.info.name} trains and judges on; {examples}"
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

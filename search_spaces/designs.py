@@ -64,15 +64,11 @@ def layout_faults(layout: Layout) -> list[str]:
         for i, j in alike([cell.name for cell in cells])
     ]
     titles = [f"{row.factor} = {row.level}, not {row.baseline_level}" for row in rows]
-    faults += (
-        []
-        if faults
-        else [
-            f"two rows of the table have one name: {titles[i]} (cells {rows[i].cell!r} and {rows[j].cell!r}); rename a "
-            f"level or a factor"
-            for i, j in alike(titles)
-        ]
-    )
+    faults += [
+        f"two rows of the table have one name: {titles[i]} (cells {rows[i].cell!r} and {rows[j].cell!r}); rename a "
+        f"level or a factor"
+        for i, j in ([] if faults else alike(titles))
+    ]
     names = {cell.name for cell in cells}
     compared = dict.fromkeys(name for row in rows for name in (row.baseline_cell, row.cell))
     return [*faults, *(f"compares cell {name!r}, which it does not lay out" for name in compared if name not in names)]

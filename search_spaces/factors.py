@@ -6,7 +6,7 @@ from typing import Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from core.component import Component
-from search_spaces.names import Misfit, Name, alike
+from search_spaces.names import Misfit, Name, twice
 
 
 class Level(Component):
@@ -33,16 +33,8 @@ class Factor(Component):
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
-        names = [level.name for level in self.levels]
-        if found := alike(names):
-            raise Misfit(
-                (
-                    ("levels", j, "name"),
-                    f"factor {self.name!r} names a level twice: {names[i]}, {names[j]}"
-                    + (", which are read as one name" if names[i] != names[j] else ""),
-                )
-                for i, j in found
-            )
+        if found := twice(f"factor {self.name!r} names a level", [level.name for level in self.levels]):
+            raise Misfit((("levels", i, "name"), fault) for i, fault in found)
         return self
 
     @property

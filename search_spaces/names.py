@@ -1,19 +1,24 @@
 """What the names of studies, factors, levels and cells may be, and which two are read as one."""
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from core.component import did_you_mean
 from core.yaml_text import Place
 
 LONGEST_FOLDER = 255  # bytes of a folder's name that file systems take
 LONGEST_PATH = 1000  # bytes of a study's name: with a run's place before it and files below it, Linux takes 4,096
 
 
+Placed = list[tuple[Place, str]]
+"""faults: (where it stands, from the validated object down; a sentence) each"""
+
+
 class Misfit(ValueError):  # noqa: N818
-    """Fields that do not fit each other: (where the fault stands, from the validated object down; a sentence) each."""
+    """Fields that do not fit each other."""
 
     def __init__(self, faults: Iterable[tuple[Place, str]]) -> None:
         self.faults = list(faults)
@@ -44,6 +49,25 @@ def _folder(name: str) -> str:
 
 Name = Annotated[str, Field(min_length=1), AfterValidator(_name)]
 StudyName = Annotated[Name, AfterValidator(_folder)]
+
+
+def known(what: str, allowed: Collection[str]) -> AfterValidator:
+    """Takes the names in `allowed` alone."""
+
+    def check(name: str) -> str:
+        if name not in allowed:
+            raise Misfit([((), f"{what} {name!r} is unknown; {did_you_mean(name, allowed)}")])
+        return name
+
+    return AfterValidator(check)
+
+
+def twice(what: str, names: Sequence[str]) -> list[tuple[int, str]]:
+    """(position, sentence) of each name that is read as an earlier one."""
+    return [
+        (j, f"{what} twice: {names[i]}, {names[j]}{', which are read as one name' * (names[i] != names[j])}")
+        for i, j in alike(names)
+    ]
 
 
 def alike(names: Sequence[str]) -> list[tuple[int, int]]:

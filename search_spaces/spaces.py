@@ -253,29 +253,24 @@ def grid(space: Space) -> Iterator[Settings]:
             yield chosen
 
 
-def order_faults(space: Space) -> list[str]:
+def order_faults(space: Space) -> Iterator[str]:
     """Faults: parameters before one they depend on, that depend on one outside the space, or that appear twice."""
-    faults, before = [], list[str]()
+    before = set[str]()
     for parameter in space:
         if parameter.key in before:
-            faults.append(f"space: {parameter.key} stands twice")
-        faults += [
-            f"space: {parameter.key} depends on {key}, which must stand before it"
-            for key in parameter.when
-            if key not in before
-        ]
-        before.append(parameter.key)
-    return faults
+            yield f"space: {parameter.key} stands twice"
+        for key in parameter.when:
+            if key not in before:
+                yield f"space: {parameter.key} depends on {key}, which must stand before it"
+        before.add(parameter.key)
 
 
-def condition_faults(space: Space) -> list[str]:
+def condition_faults(space: Space) -> Iterator[str]:
     """Conditions that never hold: a `when` that names a value which the other parameter never has."""
     known = {parameter.key: parameter for parameter in space}
-    faults = []
     for parameter in space:
         for key, values in parameter.when.items():
             if not values:
-                faults.append(f"space: {parameter.key}: when {key} names no value, so that it never holds")
+                yield f"space: {parameter.key}: when {key} names no value, so that it never holds"
             if key in known:
-                faults += [f"space: {parameter.key}: {fault}" for fault in map(known[key].never, values) if fault]
-    return faults
+                yield from (f"space: {parameter.key}: {fault}" for fault in map(known[key].never, values) if fault)

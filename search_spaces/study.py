@@ -4,10 +4,11 @@ The same schema reads a user's YAML file (`study_file`) and is what `plan --json
 """
 
 import json
+from collections.abc import Iterator
 from itertools import islice
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from core.component import Component, did_you_mean
 from core.designs import DesignTraits
@@ -17,7 +18,7 @@ from core.value_words import value_fault
 from core.yaml_text import Document, Place
 from search_spaces.designs import DESIGNS, Layout, cells_ahead, layout_faults
 from search_spaces.factors import Factor, Level
-from search_spaces.names import Misfit, Name, StudyName, alike
+from search_spaces.names import Misfit, Name, Placed, StudyName, known, twice
 from search_spaces.spaces import (
     AnyParameter,
     Choice,
@@ -74,17 +75,11 @@ class Study(Component):
         return None
 
 
-def _known_design(name: str) -> str:
-    if name not in DESIGNS:
-        raise Misfit([((), f"design {name!r} is unknown; {did_you_mean(name, DESIGNS)}")])
-    return name
-
-
 class AblationStudy(Study):
     """Cells laid out by a design over factors, each run with every seed."""
 
     kind: Literal["ablation"] = "ablation"
-    design: Annotated[str, AfterValidator(_known_design)]
+    design: Annotated[str, known("design", DESIGNS)]
     factors: tuple[Factor, ...] = Field(min_length=1)
     seeds: Count = 5
     first_seed: Annotated[int, Field(ge=0)] = 0
@@ -95,57 +90,35 @@ class AblationStudy(Study):
 
     @model_validator(mode="after")
     def _design_fits(self) -> Self:
-        faults: list[tuple[Place, str]] = [*self._factor_faults(), *self._path_faults()]
-        if self.first_seed + self.seeds - 1 > LAST_SEED:
-            faults.append(
-                (
-                    ("first_seed",),
-                    f"first_seed: {self.first_seed} with {self.seeds} seeds goes beyond the last seed; allowed: up to "
-                    f"{LAST_SEED + 1 - self.seeds}",
-                )
-            )
-        faults += [] if faults else self._layout_faults()
-        if faults:
+        names = [factor.name for factor in self.factors]
+        faults: Placed = [(("factors", i, "name"), fault) for i, fault in twice("a factor stands", names)]
+        faults += [(("path",), fault) for fault in self._path_faults(names)]
+        if self.first_seed > (last := LAST_SEED + 1 - self.seeds):
+            what = f"{self.first_seed} with {self.seeds} seeds goes beyond the last seed"
+            faults.append((("first_seed",), f"first_seed: {what}; allowed: up to {last}"))
+        if faults or (faults := self._layout_faults()):
             raise Misfit(faults)
         return self
 
-    def _factor_faults(self) -> list[tuple[Place, str]]:
-        names = [factor.name for factor in self.factors]
-        return [
-            (
-                ("factors", j, "name"),
-                f"a factor stands twice: {names[i]}, {names[j]}"
-                + (", which are read as one name" if names[i] != names[j] else ""),
-            )
-            for i, j in alike(names)
-        ]
-
-    def _path_faults(self) -> list[tuple[Place, str]]:
-        names, faults = [factor.name for factor in self.factors], []
+    def _path_faults(self, names: list[str]) -> Iterator[str]:
         if self.path and not self.is_path:
-            faults.append(f"path: belongs to design path, and the design is {self.design}")
+            yield f"path: belongs to design path, and the design is {self.design}"
         if unknown := [name for name in self.path if name not in names]:
-            faults.append(f"path: {unknown[0]!r} is no factor; {did_you_mean(unknown[0], names)}")
+            yield f"path: {unknown[0]!r} is no factor; {did_you_mean(unknown[0], names)}"
         if len(set(self.path)) < len(self.path):
-            faults.append(f"path: a factor stands twice: {', '.join(self.path)}")
-        return [(("path",), fault) for fault in faults]
+            yield f"path: a factor stands twice: {', '.join(self.path)}"
 
-    def _layout_faults(self) -> list[tuple[Place, str]]:
+    def _layout_faults(self) -> Placed:
         try:
             layout = self.layout()
         except ValueError as error:
             return [(("design",), str(error))]
         if faults := layout_faults(layout):
             return [(("factors",), f"design {self.design}: {fault}") for fault in faults]
-        if len(layout.cells) * self.seeds > MOST:
-            return [
-                (
-                    ("seeds",),
-                    f"seeds: {self.seeds} of each of {len(layout.cells)} cells are {len(layout.cells) * self.seeds:,} "
-                    f"trials; allowed: up to {MOST:,}",
-                )
-            ]
         cells = [cell.name for cell in layout.cells]
+        if (trials := len(cells) * self.seeds) > MOST:
+            what = f"{self.seeds} of each of {len(cells)} cells are {trials:,} trials"
+            return [(("seeds",), f"seeds: {what}; allowed: up to {MOST:,}")]
         return [
             (("references", name), f"references name no cell: {name}; {did_you_mean(name, cells)}")
             for name in self.references
@@ -189,12 +162,6 @@ class AblationStudy(Study):
 SAMPLERS = ("tpe", "random", "qmc", "grid", "cmaes")
 
 
-def _known_sampler(name: str) -> str:
-    if name not in SAMPLERS:
-        raise Misfit([((), f"sampler {name!r} is unknown; {did_you_mean(name, SAMPLERS)}")])
-    return name
-
-
 class SearchStudy(Study):
     """Configurations proposed by a sampler, and ranked by the validation counterpart of `metric`.
 
@@ -205,14 +172,14 @@ class SearchStudy(Study):
     kind: Literal["search"] = "search"
     space: tuple[AnyParameter, ...] = Field(min_length=1)
     samples: Count = 20
-    sampler: Annotated[str, AfterValidator(_known_sampler)] = "tpe"
+    sampler: Annotated[str, known("sampler", SAMPLERS)] = "tpe"
     trial_scheduler: AnyTrialScheduler = NoScheduler()
     objectives: tuple[str, ...] = ()
     enqueue: tuple[dict[str, Any], ...] = ()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        faults: list[tuple[Place, str]] = [
+        faults: Placed = [
             (place, fault)
             for place, found in (
                 (("space",), [*order_faults(self.space), *condition_faults(self.space)]),
@@ -222,8 +189,8 @@ class SearchStudy(Study):
             )
             for fault in found
         ]
-        if self.samples * self.seeds > MOST:
-            what = f"{self.samples} of {self.seeds} seeds each are {self.samples * self.seeds:,} trials"
+        if (trials := self.samples * self.seeds) > MOST:
+            what = f"{self.samples} of {self.seeds} seeds each are {trials:,} trials"
             faults.append((("samples",), f"samples: {what}; allowed: up to {MOST:,}"))
         if faults:
             raise Misfit(faults)
@@ -241,20 +208,19 @@ class SearchStudy(Study):
             return ["sampler cmaes: has one objective; use tpe, random, qmc or grid for several"]
         return []
 
-    def _scheduler_faults(self) -> list[str]:
-        name, faults = self.trial_scheduler.name, []
+    def _scheduler_faults(self) -> Iterator[str]:
+        name = self.trial_scheduler.name
         if name != "none" and len(self.objectives) > 1:
-            faults.append(f"trial_scheduler {name}: compares trials by one metric, and there are several objectives")
+            yield f"trial_scheduler {name}: compares trials by one metric, and there are several objectives"
         if name == "pbt":
             if self.sampler != "random":
-                faults.append(f"trial_scheduler pbt: its population is drawn by sampler random, not {self.sampler}")
+                yield f"trial_scheduler pbt: its population is drawn by sampler random, not {self.sampler}"
             if not any(isinstance(parameter, Number) and mutable(parameter.key) for parameter in self.space):
-                faults.append("trial_scheduler pbt: the space has no range of numbers that may change during training")
+                yield "trial_scheduler pbt: the space has no range of numbers that may change during training"
             if self.samples < 4:
-                faults.append(f"trial_scheduler pbt: --samples {self.samples} is no population; allowed: 4 and more")
+                yield f"trial_scheduler pbt: --samples {self.samples} is no population; allowed: 4 and more"
         if len(set(self.objectives)) < len(self.objectives):
-            faults.append(f"objectives: one stands twice in {', '.join(self.objectives)}")
-        return faults
+            yield f"objectives: one stands twice in {', '.join(self.objectives)}"
 
     @property
     def varied(self) -> set[str]:
@@ -318,9 +284,8 @@ def with_one_objective(tree: dict[str, Any]) -> dict[str, Any]:
         return tree
     metric = tree.get("metric", counterpart(objectives[0], "test"))
     if counterpart(str(metric), "val") != objectives[0]:
-        raise StudyError(
-            [f"objectives: {objectives[0]} alone is what the search goes by, and metric is {metric!r}; give one"]
-        )
+        what = f"{objectives[0]} alone is what the search goes by, and metric is {metric!r}"
+        raise StudyError(f"objectives: {what}; give one")
     return {**tree, "objectives": [], "metric": metric}
 
 
@@ -330,16 +295,11 @@ def _follows(fault: Any) -> bool:
 
 
 # Parts of pydantic's error locations, with the class whose fields are allowed there.
-_OWNERS: dict[str | int, type[Component]] = {
-    "ablation": AblationStudy,
-    "search": SearchStudy,
-    "factors": Factor,
-    "levels": Level,
-    "float": Number,
-    "int": Number,
-    "choice": Choice,
+_OWNERS: dict[Any, type[Component]] = {
+    **{"ablation": AblationStudy, "search": SearchStudy, "factors": Factor, "levels": Level},
+    **{"float": Number, "int": Number, "choice": Choice},
+    **TRIAL_SCHEDULERS,
 }
-_OWNERS.update(TRIAL_SCHEDULERS)
 
 
 def _faults(tree: dict[str, Any], fault: Any, document: Document) -> Faults:

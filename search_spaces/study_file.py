@@ -43,7 +43,7 @@ def read_yaml(path: Path, is_text: Callable[[Place], bool]) -> Document:
     try:
         return read_document(path.read_bytes(), is_text)
     except (OSError, ValueError) as error:
-        raise StudyError([f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}"]) from None
+        raise StudyError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 def with_lines(faults: Iterable[str], path: Path, given: Collection[str]) -> list[str]:

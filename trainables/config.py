@@ -176,11 +176,8 @@ def flatten(config: TrialConfig) -> dict[str, Any]:
     tree = config.model_dump(mode="json")
     flat: dict[str, Any] = {}
     for kind, settings in tree.items():
-        flat |= (
-            {f"{kind}.{key}": value for key, value in settings.items()}
-            if isinstance(settings, dict)
-            else {kind: settings}
-        )
+        own = isinstance(settings, dict)
+        flat |= {f"{kind}.{key}": value for key, value in settings.items()} if own else {kind: settings}
     return flat
 
 
@@ -274,9 +271,8 @@ def _types(annotation: Any, inner: str = "") -> set[type]:
     if origin is Literal:
         return {type(argument) for argument in arguments}
     if origin in (Union, UnionType, Annotated):
-        return {
-            each for argument in arguments[: 1 if origin is Annotated else None] for each in _types(argument, inner)
-        }
+        parts = arguments[:1] if origin is Annotated else arguments
+        return {each for part in parts for each in _types(part, inner)}
     if origin is dict and inner:
         return _types(arguments[1])
     return {origin or annotation}

@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis.records.run_records import Records
 from analysis.tables.ranking import best_cell, best_word
+from core.value_words import cut
 
 LABEL = 44  # characters of a cell's name over a panel
 
@@ -24,12 +25,12 @@ def featured_cells(records: Records, ranking: pd.DataFrame) -> dict[str, str]:
 
 
 def label(cell: str) -> str:
-    return short(cell, LABEL)
+    return cut(cell, LABEL)
 
 
 def labels(cells: Iterable[str], length: int = LABEL) -> dict[str, str]:
     """Each cell's name cut to `length` characters, numbered where cut names are equal: no two labels are equal."""
-    return unique({cell: short(cell, length) for cell in cells})
+    return unique({cell: cut(cell, length) for cell in cells})
 
 
 def unique(texts: Mapping[Key, str]) -> dict[Key, str]:
@@ -43,7 +44,3 @@ def unique(texts: Mapping[Key, str]) -> dict[Key, str]:
             made[key] = f"{text} ({number})"
         taken.add(made[key])
     return made
-
-
-def short(text: str, length: int = 40) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -3,7 +3,7 @@
 import altair as alt
 import pandas as pd
 
-from analysis.figures.cell_labels import short, unique
+from analysis.figures.cell_labels import unique
 from analysis.figures.theme import INK, NEUTRAL, WIDTH, Figure, inline
 from analysis.records.columns import rows_of
 from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS
@@ -11,6 +11,7 @@ from analysis.statistics.multiple_comparisons import BETTER, UNSTABLE, WORSE
 from analysis.tables.ablation import compares_levels, comparison_label
 from analysis.tables.formatting import has_width, interval, number, p_text
 from core.metrics import maximised, metric_label
+from core.value_words import cut
 
 MAXIMUM_COMPARISONS = 80
 VERDICT_COLOURS = {BETTER: "#1a9850", WORSE: "#d73027", UNSTABLE: "#e08214"}
@@ -56,7 +57,7 @@ def _rows(table: pd.DataFrame) -> pd.DataFrame:
     drawn = (table["n_pairs"] >= MINIMUM_PAIRS) & has_width(table["ci_low"], table["ci_high"])
     rows = rows_of(table)
     of_cells = not compares_levels(table)
-    labels = unique({place: short(comparison_label(row, of_cells), LABEL) for place, row in enumerate(rows)})
+    labels = unique({place: cut(comparison_label(row, of_cells), LABEL) for place, row in enumerate(rows)})
     return pd.DataFrame(
         {
             "comparison": [text.replace(", ", ",\n", 1) if len(text) > LINE else text for text in labels.values()],

@@ -31,14 +31,10 @@ class FactorialGrid:
 
         `changes`: levels by factor, all of the same factors.
         """
-        found = []
-        for key in self.cells:
-            levels = dict(zip(self.factors, key, strict=True))
-            if changes[0].items() <= levels.items():
-                keys = [self._key({**levels, **change}) for change in changes]
-                if all(other in self.cells for other in keys):
-                    found.append(tuple(self.cells[other] for other in keys))
-        return found
+        every = (dict(zip(self.factors, key, strict=True)) for key in self.cells)
+        first = (levels for levels in every if changes[0].items() <= levels.items())
+        groups = ([self._key({**levels, **change}) for change in changes] for levels in first)
+        return [tuple(self.cells[key] for key in keys) for keys in groups if all(key in self.cells for key in keys)]
 
     def means(self, groups: list[tuple[str, ...]]) -> list[NDArray[np.float64]]:
         """For every position in the groups, the mean over groups, (seeds,), of the seeds that all cells finished."""

@@ -2,7 +2,7 @@
 last epoch, and as sentences on the faults that RULES find.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from analysis.records.run_records import Records
 from analysis.records.schema import DIVERGED
 from analysis.tables.ranking import best_cell
 from analysis.tables.spec import TableSpec, register
+from core.value_words import listed
 
 register(
     TableSpec(
@@ -94,9 +95,8 @@ def findings(rows: pd.DataFrame) -> list[str]:
     for cell, own in rows.groupby("cell", sort=False):
         n = own["seed"].nunique()
         seeds = {1: "one seed", 2: "both seeds"}.get(n, f"all {n} seeds")
-        for said in (_dead(own), _vanished(own), _unmoved(own), _cut_off(own)):
-            if said:
-                sentences.append(f"{cell}, {seeds}: {said}.")
+        said = filter(None, (_dead(own), _vanished(own), _unmoved(own), _cut_off(own)))
+        sentences += [f"{cell}, {seeds}: {fault}." for fault in said]
     return sentences
 
 
@@ -113,7 +113,7 @@ def _dead(own: pd.DataFrame) -> str:
     if not since:
         return ""
     how_many = "100 %" if min(share) == 1 else f"more than {100 * DEAD:g} %"
-    parts = [f"in {_named(names)} from epoch {epoch} on" for epoch, names in sorted(since.items())]
+    parts = [f"in {listed(names, NAMED_LAYERS)} from epoch {epoch} on" for epoch, names in sorted(since.items())]
     return f"{how_many} of the units are dead {', '.join(parts)}"
 
 
@@ -130,7 +130,7 @@ def _vanished(own: pd.DataFrame) -> str:
     last = own.loc[last_epochs(own, "seed")].dropna(subset="gradient_norm")
     worst = last.groupby("layer", sort=False)["gradient_norm"].max()
     layers = [str(layer) for layer in worst.index[worst < VANISHED]]
-    return f"no gradient reaches {_named(layers)} in the last epoch" if layers else ""
+    return f"no gradient reaches {listed(layers, NAMED_LAYERS)} in the last epoch" if layers else ""
 
 
 def _unmoved(own: pd.DataFrame) -> str:
@@ -145,8 +145,3 @@ def _cut_off(own: pd.DataFrame) -> str:
     if not bool(rectifies(own["kind"]).loc[last.name]):
         return ""
     return f"the last layer, {last['layer']}, is not linear ({last['kind']}): what is below 0 is lost"
-
-
-def _named(layers: Sequence[str]) -> str:
-    left = len(layers) - NAMED_LAYERS
-    return ", ".join(layers[:NAMED_LAYERS]) + (f" and {left} more" if left > 0 else "")

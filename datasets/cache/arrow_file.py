@@ -17,7 +17,7 @@ import pyarrow as pa
 from pydantic import TypeAdapter
 
 from core.metrics import SPLITS
-from datasets.base import DatasetInfo, Examples
+from datasets.base import DatasetInfo, Examples, Shape
 
 FORMAT = 2
 _KEY = b"dataset"
@@ -161,9 +161,7 @@ def _split(batch: pa.RecordBatch, info: DatasetInfo, mapping: mmap.mmap, start: 
     return examples, Origins(view("digest", "<u8"), view("side", "<i4"))
 
 
-def fingerprint(
-    classes: Sequence[str], image_shape: tuple[int, int, int], n_points: int, splits: Mapping[str, Examples]
-) -> str:
+def fingerprint(classes: Sequence[str], image_shape: Shape, n_points: int, splits: Mapping[str, Examples]) -> str:
     """Hex digest of all that training reads; the same on every machine and under every path."""
     sizes = {name: len(splits[name]) for name in SPLITS}
     digest = blake2b(json.dumps([list(classes), image_shape, n_points, sizes]).encode(), digest_size=16)

@@ -5,7 +5,7 @@ Remembering only saves time: a moved, touched or copied folder is read once more
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -63,16 +63,14 @@ def read_contents(source: Source, folder: Path) -> Contents:
     return contents
 
 
-def changed_files(source: Source, contents: Contents) -> list[str]:
+def changed_files(source: Source, contents: Contents) -> Iterator[str]:
     """One fault for every file that is no longer what `read_contents` read."""
-    faults = []
     for name, stamp in contents.stamps.items():
         file, now = source.files[name], None
         with suppress(OSError):
             now = _stamp(file)
         if now != stamp:
-            faults.append(f"{file}: changed while it was being read; run again when nothing writes there")
-    return faults
+            yield f"{file}: changed while it was being read; run again when nothing writes there"
 
 
 def _stamp(file: Path) -> Stamp:

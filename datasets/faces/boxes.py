@@ -8,7 +8,8 @@ from random import Random
 import numpy as np
 import numpy.typing as npt
 
-Box = tuple[float, float, float, float]
+from datasets.base import Box
+
 MAX_IOU = 0.3
 """a non-face overlaps every face of its photo by less (intersection over union)"""
 _TRIES = 60  # random positions tried per box before all positions are searched

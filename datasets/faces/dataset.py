@@ -15,8 +15,8 @@ from pydantic import Field, model_validator
 
 from core.component import Needs
 from core.files import write_text
-from datasets.base import DataError, DatasetSettings, Record, Row, Source
-from datasets.faces.boxes import Box
+from core.metrics import SPLITS
+from datasets.base import Box, DataError, DatasetSettings, Record, Row, Shape, Source
 from datasets.faces.lists import TEST_LIST, TRAIN_LIST, list_line
 from datasets.faces.rows import CropSettings, FaceRow, Found, list_rows, raw_rows
 from datasets.sources.folders import find_folder
@@ -75,10 +75,8 @@ class Faces(CropSettings):
         return self._as_source(root, (list_rows if ready else raw_rows)(root, self))
 
     def _as_source(self, root: Path, found: Found) -> Source:
-        wrong = [i for pair in self.flip_pairs for i in pair if i >= found.n_points]
-        faults = [
-            f"dataset.flip_pairs: no landmark {i}, there are {found.n_points} (from 0)" for i in sorted(set(wrong))
-        ]
+        wrong = sorted({i for pair in self.flip_pairs for i in pair if i >= found.n_points})
+        faults = [f"dataset.flip_pairs: no landmark {i}, there are {found.n_points} (from 0)" for i in wrong]
         return Source(
             root=root,
             classes=CLASSES,
@@ -97,7 +95,7 @@ class Faces(CropSettings):
         """One crop."""
         return next(self.read_together(source, [row]))
 
-    def read_file(self, file: Path, image_shape: tuple[int, int, int], box: Box | None = None) -> Record:
+    def read_file(self, file: Path, image_shape: Shape, box: Box | None = None) -> Record:
         """The crop of a box, or of the whole photo."""
         from datasets.sources.image_decoding import photo_size
 
@@ -147,17 +145,13 @@ def _text(file: Path) -> str:
     return file.read_text(encoding="utf-8", errors="replace")
 
 
-def _missing(root: Path, rows: Sequence[Row], faces_only: bool) -> list[str]:
+def _missing(root: Path, rows: Sequence[Row], faces_only: bool) -> Iterator[str]:
     """Faults that make training or evaluation on these rows impossible."""
     splits = {(row.label, row.split) for row in rows}
-    faults = [
-        f"{root}: no faces in the {split} split; add photos (or, where splits are drawn, change dataset.split_seed)"
-        for split in ("train", "val", "test")
-        if (1, split) not in splits
-    ]
+    for split in SPLITS:
+        if (1, split) not in splits:
+            add = "add photos (or, where splits are drawn, change dataset.split_seed)"
+            yield f"{root}: no faces in the {split} split; {add}"
     if not faces_only and (0, "train") not in splits:
-        faults.append(
-            f"{root}: no non-faces to train on; the faces fill their photos: add photos without faces as backgrounds/, "
-            "or use the faces alone by dataset.faces_only=true"
-        )
-    return faults
+        add = "add photos without faces as backgrounds/, or use the faces alone by dataset.faces_only=true"
+        yield f"{root}: no non-faces to train on; the faces fill their photos: {add}"

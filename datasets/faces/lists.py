@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.threads import thread_pool
-from datasets.base import DataError
-from datasets.faces.boxes import Box
+from datasets.base import Box, DataError
 from datasets.sources.names import file_of, inside, leaves
 
 TRAIN_LIST, TEST_LIST = "stage_3_train.txt", "stage_3_test.txt"

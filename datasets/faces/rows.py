@@ -20,8 +20,8 @@ from pydantic import Field, field_validator
 
 from core.component import Needs
 from core.seeds import derive_seed, stable_unit
-from datasets.base import DatasetSettings, Row
-from datasets.faces.boxes import Box, free_boxes, widened
+from datasets.base import Box, DatasetSettings, Row
+from datasets.faces.boxes import free_boxes, widened
 from datasets.faces.lists import TEST_LIST, TRAIN_LIST, Line, Points, on_photos, photo_sizes, read_lines, same_landmarks
 from datasets.sources.names import file_of, relative_name
 from datasets.splits import hash_split

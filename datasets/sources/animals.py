@@ -10,16 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from core.component import did_you_mean
-from datasets.base import DataError, Row, Source
+from datasets.base import DataError, Row, Shape, Source
 from datasets.sources.class_folders import SPLIT_NAMES, Tree, find_images, split_called
-from datasets.sources.folders import (
-    ImageFiles,
-    Side,
-    class_faults,
-    class_folder_source,
-    drawn_splits,
-    find_folder,
-)
+from datasets.sources.folders import ImageFiles, Side, class_faults, class_folder_source, classified, find_folder
 from datasets.sources.names import composed, file_of, inside, leaves
 from datasets.splits import shuffled
 
@@ -79,7 +72,7 @@ class _Line:
     """what the column of the splits says, if there is one"""
 
 
-def _csv_source(root: Path, image_shape: tuple[int, int, int], settings: Animals) -> Source:
+def _csv_source(root: Path, image_shape: Shape, settings: Animals) -> Source:
     faults: list[str] = []
     by_name = settings.split_rule == "by_name"
     tree = find_images(root, by_name)
@@ -87,27 +80,23 @@ def _csv_source(root: Path, image_shape: tuple[int, int, int], settings: Animals
     column = None if by_name else _split_column(header, table)
     lines = list(_checked(root, _lines(root / CSV, header, table, column, faults), known, faults))
     in_folders = known or all(line.label in line.path.split("/")[:-1] for line in lines)
-    by_number = by_name or not in_folders
-    classes = tuple(sorted({line.label for line in lines}, key=_natural if by_number else str))
-    number = {name: label for label, name in enumerate(classes)}
-    labels = [number[line.label] for line in lines]
-    drawn = drawn_splits([(line.path, line.split) for line in lines], labels, settings)
-    rows = tuple(Row(line.path, *row) for line, row in zip(lines, zip(labels, drawn.splits, strict=True), strict=True))
+    named = [(line.label, Row(line.path, 0, line.split or "")) for line in lines]
+    found = classified(named, settings, order=_natural if by_name or not in_folders else str)
     unread = [name for name in header if name not in ("path", "label", column)]
-    left_out = len({image.path for image in tree.images} - {row.path for row in rows})
+    left_out = len({image.path for image in tree.images} - {row.path for row in found.rows})
     return Source(
         root=root,
-        classes=classes,
+        classes=found.classes,
         image_shape=image_shape,
-        rows=rows,
-        files={CSV: root / CSV, **{row.path: file_of(root, row.path) for row in rows}},
-        faults=(*faults, *class_faults(root / CSV, classes, rows)),
+        rows=found.rows,
+        files={CSV: root / CSV, **{row.path: file_of(root, row.path) for row in found.rows}},
+        faults=(*faults, *class_faults(root / CSV, found.classes, found.rows)),
         notes=(
             *([f"{CSV}: not read: column {', '.join(unread)}"] if unread else []),
             *([f"{left_out} pictures in the folders stand in no line of {CSV}"] if left_out else []),
         ),
         counts={"not listed": left_out},
-        facts={"splits": f"{drawn.how}; given by column {column} of {CSV}" if column else drawn.how},
+        facts={"splits": found.splits + (f"; given by column {column} of {CSV}" if column else "")},
     )
 
 

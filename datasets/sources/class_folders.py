@@ -82,9 +82,8 @@ class Tree:
         if deep := Counter(relative(image.file.parent, self.root) for image in self.images if not image.direct):
             told.append(f"{deep.total()} pictures lie in folders below their class's folder: {listed(deep)}")
         twice = [(name.lstrip("/"), n) for name, n in self.folders_of.items() if n > 1]
-        return told + [
-            f"{n} folders are called {name} in several forms of Unicode, and are one class" for name, n in twice
-        ]
+        told += [f"{n} folders are called {name} in several forms of Unicode, and are one class" for name, n in twice]
+        return told
 
 
 def relative(file: Path, root: Path) -> str:
@@ -132,30 +131,24 @@ def _add_split(tree: Tree, folder: Path, split: str | None) -> None:
         tree.add_class(Path(entry.path), split)
 
 
-def _split_faults(root: Path, split_of: dict[str, str | None]) -> list[str]:
-    faults = []
+def _split_faults(root: Path, split_of: dict[str, str | None]) -> Iterator[str]:
     for split in SPLITS:
         names = sorted(name for name, own in split_of.items() if own == split)
         if len(names) > 1:
-            faults.append(f"{root}: {' and '.join(names)} both hold the {split} split; keep one of them")
+            yield f"{root}: {' and '.join(names)} both hold the {split} split; keep one of them"
     train = next(name for name, split in split_of.items() if split == "train")
     classes = {entry.name for entry in visible(root / train, [], Skipped())[0]}
     for name in sorted(name for name, split in split_of.items() if split is None):
         if any(entry.name in classes for entry in visible(root / name, [], Skipped())[0]):
-            faults.append(f"{root / name}: holds class folders, but is no split by its name; allowed: {SPLIT_NAMES}")
-    return faults
+            yield f"{root / name}: holds class folders, but is no split by its name; allowed: {SPLIT_NAMES}"
 
 
-def _unlike_classes(tree: Tree, names: Sequence[str]) -> list[str]:
+def _unlike_classes(tree: Tree, names: Sequence[str]) -> Iterator[str]:
     """A fault for a class folder that is called like a split and holds folders of pictures, as a split does."""
-    faults = []
     for name in names:
         own = [image for image in tree.images if image.class_name == composed(name)]
         folders = sorted({below(image.file, tree.root)[1] for image in own})
         if not any(image.direct for image in own) and len(folders) > 1:
-            faults.append(
-                f"{tree.root / name}: called like a split, with folders ({', '.join(folders[:3])}, …) in it like a "
-                f"split's classes, but beside it there are no other splits; as a split it needs one called train "
-                f"(allowed: {SPLIT_NAMES}), as a class another name"
-            )
-    return faults
+            like = f"called like a split, with folders ({', '.join(folders[:3])}, …) in it like a split's classes"
+            needs = f"as a split it needs one called train (allowed: {SPLIT_NAMES}), as a class another name"
+            yield f"{tree.root / name}: {like}, but beside it there are no other splits; {needs}"

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from datasets.base import DatasetSettings, Record, Row, Source
+from datasets.base import Box, DatasetSettings, Record, Row, Shape, Source
 from datasets.splits import stratified_split
 
 
@@ -35,9 +35,7 @@ class Digits(DatasetSettings):
         """The image of one row."""
         return Record(_digits()[0][int(row.path)])
 
-    def read_file(
-        self, file: Path, image_shape: tuple[int, int, int], box: tuple[float, float, float, float] | None = None
-    ) -> Record:
+    def read_file(self, file: Path, image_shape: Shape, box: Box | None = None) -> Record:
         """A file is decoded as those of class folders are, as the digits have no files of their own."""
         from datasets.sources.image_decoding import image_record
 

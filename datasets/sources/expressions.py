@@ -4,7 +4,7 @@ Classes are in the order of their names in both; the csv numbers the emotions in
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from core.component import did_you_mean
-from datasets.base import DataError, Record, Row, Source
-from datasets.sources.folders import ImageFiles, Side, class_faults, class_folder_source, drawn_splits, find_folder
+from datasets.base import DataError, Record, Row, Shape, Source
+from datasets.sources.folders import ImageFiles, Side, class_faults, class_folder_source, classified, find_folder
 
 CSV = "fer2013.csv"
 LAYOUT = f"train/CLASS/*.jpg, validation/CLASS/*.jpg (or val/, valid/), test/CLASS/*.jpg, or {CSV}"
@@ -59,7 +59,7 @@ class CsvRow(Row):
     line: int = 0
 
 
-def _csv_source(root: Path, image_shape: tuple[int, int, int], settings: Expressions) -> Source:
+def _csv_source(root: Path, image_shape: Shape, settings: Expressions) -> Source:
     file, faults = root / CSV, list[str]()
     found = []
     try:
@@ -73,16 +73,9 @@ def _csv_source(root: Path, image_shape: tuple[int, int, int], settings: Express
                 faults.append(f"{file}:1: expected the columns emotion,pixels,Usage")
     except OSError as error:
         faults.append(f"{file}: cannot be read ({error.strerror or error})")
-    classes = tuple(sorted({EMOTIONS[code] for code, _, _ in found}))
-    labels = [classes.index(EMOTIONS[code]) for code, _, _ in found]
-    drawn = drawn_splits([(row.path, split) for _, split, row in found], labels, settings)
-    rows = tuple(
-        replace(row, label=label, split=split)
-        for (_, _, row), label, split in zip(found, labels, drawn.splits, strict=True)
-    )
+    classes, rows, how = classified(found, settings)
     faults += class_faults(file, classes, rows)
-    facts = {"splits": drawn.how}
-    return Source(root, classes, image_shape, rows, {CSV: file}, faults=tuple(faults), facts=facts)
+    return Source(root, classes, image_shape, rows, {CSV: file}, faults=tuple(faults), facts={"splits": how})
 
 
 def _cells(line: bytes) -> list[bytes]:
@@ -91,8 +84,8 @@ def _cells(line: bytes) -> list[bytes]:
 
 def _checked(
     file: Path, lines: Iterable[bytes], stop: int, columns: Mapping[str, int], faults: list[str]
-) -> Iterator[tuple[int, str, CsvRow]]:
-    """(emotion, split, row without label) of the lines without faults, which follow the header's `stop` bytes.
+) -> Iterator[tuple[str, CsvRow]]:
+    """(emotion, row without label) of the lines without faults, which follow the header's `stop` bytes.
 
     Pixels are checked when they are read.
     """
@@ -111,8 +104,8 @@ def _checked(
         elif usage not in USAGES:
             faults.append(f"{where}: unknown Usage {usage!r}; {did_you_mean(usage, USAGES)}")
         else:
-            split = USAGES[usage]
-            yield int(emotion), split, CsvRow(f"{CSV}:{number}", 0, split, "", start, stop, columns["pixels"], number)
+            place = (start, stop, columns["pixels"], number)
+            yield EMOTIONS[int(emotion)], CsvRow(f"{CSV}:{number}", 0, USAGES[usage], "", *place)
 
 
 def _pixels(file: Path, row: CsvRow) -> npt.NDArray[np.uint8]:

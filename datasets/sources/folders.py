@@ -1,22 +1,20 @@
 """Data sets of image files: their settings, their class folders as rows of a source, the splits that are drawn."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
 from core.metrics import SPLITS
-from datasets.base import DataError, DatasetSettings, Record, Row, Source
+from datasets.base import DataError, DatasetSettings, Record, Row, Shape, Source
 from datasets.sources.class_folders import BESIDE, LAYOUT, Tree, find_images
 from datasets.sources.pictures import is_picture
 from datasets.splits import hash_split, shares_with_one_each, stratified_split
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".rar", ".7z")
-
-
 Side = Annotated[int, Field(ge=1, le=4096)]
 
 
@@ -67,48 +65,64 @@ def find_folder(path: str, data_root: Path | None, layout: str) -> Path:
 
 
 def class_folder_source(
-    root: Path, image_shape: tuple[int, int, int], settings: ImageFiles, test: float = 0.2, validation: float = 0.15
+    root: Path, image_shape: Shape, settings: ImageFiles, test: float = 0.2, validation: float = 0.15
 ) -> Source:
     """The rows and the faults of a tree of class folders, classes in the order of their names.
 
     Splits on disk are kept; what is missing is taken out of the training images, see `drawn_splits`.
     """
     tree = find_images(root, settings.split_rule == "by_name")
-    images = tree.images
-    classes = tuple(sorted({image.class_name for image in images}))
-    number = {name: label for label, name in enumerate(classes)}
-    labels = [number[image.class_name] for image in images]
-    drawn = drawn_splits([(image.path, image.split) for image in images], labels, settings, test, validation)
-    rows = [Row(image.path, *row) for image, row in zip(images, zip(labels, drawn.splits, strict=True), strict=True)]
+    named = [(image.class_name, Row(image.path, 0, image.split or "")) for image in tree.images]
+    found = classified(named, settings, test, validation)
     return Source(
         root=root,
-        classes=classes,
+        classes=found.classes,
         image_shape=image_shape,
-        rows=tuple(rows),
-        files={image.path: image.file for image in images},
-        faults=(*tree.faults, *class_faults(root, classes, rows), *_advice(tree, classes)),
+        rows=found.rows,
+        files={image.path: image.file for image in tree.images},
+        faults=(*tree.faults, *class_faults(root, found.classes, found.rows), *_advice(tree, found.classes)),
         notes=tuple(tree.notes()),
         counts=tree.skipped.counts,
-        facts={"splits": drawn.how},
+        facts={"splits": found.splits},
     )
 
 
-@dataclass(frozen=True)
-class DrawnSplits:
-    """The split of each row, and in words where they are from."""
+class Classified(NamedTuple):
+    """Rows with their labels and splits."""
 
-    splits: list[str]
-    how: str
+    classes: tuple[str, ...]
+    rows: tuple[Row, ...]
+    splits: str
+    """where the splits are from, in words"""
+
+
+def classified(
+    named: Sequence[tuple[str, Row]],
+    settings: ImageFiles,
+    test: float = 0.2,
+    validation: float = 0.15,
+    order: Callable[[str], Any] = str,
+) -> Classified:
+    """The rows with the labels of the classes they are named with, which are put in `order`, and with `drawn_splits`.
+
+    A row comes with the split that its source gives it, or "".
+    """
+    classes = tuple(sorted({name for name, _ in named}, key=order))
+    number = {name: label for label, name in enumerate(classes)}
+    labels = [number[name] for name, _ in named]
+    splits, how = drawn_splits([(row.path, row.split) for _, row in named], labels, settings, test, validation)
+    drawn = zip(named, labels, splits, strict=True)
+    return Classified(classes, tuple(replace(row, label=label, split=split) for (_, row), label, split in drawn), how)
 
 
 def drawn_splits(
-    given: Sequence[tuple[str, str | None]],
+    given: Sequence[tuple[str, str]],
     labels: Sequence[int],
     settings: ImageFiles,
     test: float = 0.2,
     validation: float = 0.15,
-) -> DrawnSplits:
-    """The split of every (name, split given by its source or None), by `settings.split_rule`.
+) -> tuple[list[str], str]:
+    """(the split of every (name, split given by its source or ""), by `settings.split_rule`; in words, from where).
 
     Given splits are kept; a test or validation split that the source lacks is taken out of the training rows: `test` is
     a share of all of them, `validation` of the rest.
@@ -125,10 +139,10 @@ def drawn_splits(
         drawn = stratified_split(keys, of, settings.split_seed, **rates, sizes=shares_with_one_each)
     for i, split in zip(free, drawn, strict=True):
         splits[i] = split
-    return DrawnSplits(splits, _origin(present, shares, settings.split_rule))
+    return splits, _origin(present, shares, settings.split_rule)
 
 
-def _origin(present: set[str | None], shares: dict[str, float], rule: str) -> str:
+def _origin(present: set[str], shares: dict[str, float], rule: str) -> str:
     kept = [split for split in SPLITS if split in present]
     drawn = [f"{split} {100 * share:.3g} %" for split, share in shares.items() if share]
     if len(drawn) > 1:
@@ -154,23 +168,17 @@ def _advice(tree: Tree, classes: Sequence[str]) -> list[str]:
     return [f"{inner}: holds folders ({', '.join(folders[:3])}); if they are the classes, name this one: {inner}"]
 
 
-def class_faults(root: Path, classes: Sequence[str], rows: Sequence[Row]) -> list[str]:
+def class_faults(root: Path, classes: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
     """Faults that make training or evaluation on these rows impossible; `root` is only named in them."""
-    faults = []
     if len(classes) < 2:
         found = f"only the class {classes[0]}" if classes else "no pictures in class folders"
-        faults.append(f"{root}: {found}; at least two classes are needed, as {LAYOUT}")
-    splits_of_class: dict[int, set[str]] = {label: set() for label in range(len(classes))}
-    for row in rows:
-        splits_of_class[row.label].add(row.split)
-    for label, splits in splits_of_class.items():
-        if "train" not in splits:
-            where = " and ".join(sorted(splits))
-            faults.append(
-                f"{root}: class {classes[label]} has no training pictures, only {where}; "
-                "add some (or, where splits are drawn, change dataset.split_seed)"
-            )
+        yield f"{root}: {found}; at least two classes are needed, as {LAYOUT}"
+    present = {(row.label, row.split) for row in rows}
+    for label, name in enumerate(classes):
+        if (label, "train") not in present:
+            where = " and ".join(split for split in ("test", "val") if (label, split) in present)
+            lacks = f"class {name} has no training pictures, only {where}"
+            yield f"{root}: {lacks}; add some (or, where splits are drawn, change dataset.split_seed)"
     for split in ("val", "test"):
-        if rows and not any(split in splits for splits in splits_of_class.values()):
-            faults.append(f"{root}: no pictures in the {split} split, {len(rows)} in all; add some")
-    return faults
+        if rows and split not in {split for _, split in present}:
+            yield f"{root}: no pictures in the {split} split, {len(rows)} in all; add some"

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from datasets.base import DataError, Record
+from core.value_words import listed
+from datasets.base import Box, DataError, Record
 
 MAX_PIXELS = 50_000_000
 DARK = 64
@@ -68,8 +69,7 @@ def sentences(found: Mapping[str, set[Path]], root: Path | None = None) -> list[
     told = []
     for text, files in kinds.values():
         names = sorted(str(file.relative_to(root) if root and file.is_relative_to(root) else file) for file in files)
-        more = f" and {len(names) - SHOWN} more pictures" if len(names) > SHOWN else ""
-        told.append(f"{', '.join(names[:SHOWN])}{more}: {text}")
+        told.append(f"{listed(names, SHOWN, 'more pictures')}: {text}")
     return told
 
 
@@ -86,9 +86,7 @@ def photo_size(file: Path) -> tuple[int, int]:
         return (height, width) if image.getexif().get(_ORIENTATION, 1) >= 5 else (width, height)
 
 
-def cut(
-    photo: npt.NDArray[np.uint8], box: tuple[float, float, float, float], width: int, height: int
-) -> npt.NDArray[np.uint8]:
+def cut(photo: npt.NDArray[np.uint8], box: Box, width: int, height: int) -> npt.NDArray[np.uint8]:
     """The part (left, top, right, bottom) of a photo, resized to (channels, height, width) as pillow's BILINEAR does.
 
     Coordinates are continuous, pixel i spans i to i + 1. What lies outside the photo repeats its edge; pixels around
@@ -164,9 +162,8 @@ def _converted(image: Image.Image, channels: int) -> Image.Image:
 
 
 def _too_large(file: Path, what: str) -> DataError:
-    return DataError(
-        f"{file}: {what} of more than {MAX_PIXELS // 1_000_000} megapixels is not decoded; make it smaller"
-    )
+    most = MAX_PIXELS // 1_000_000
+    return DataError(f"{file}: {what} of more than {most} megapixels is not decoded; make it smaller")
 
 
 def _reason(error: Exception, file: Path) -> str:

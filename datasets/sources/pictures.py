@@ -58,47 +58,34 @@ def listed(found: "Counter[str]") -> str:
     return ", ".join(f"{n} {name}" for name, n in most) + (f" and {others} others" if others else "")
 
 
-def entries(folder: Path | str, faults: list[str]) -> list["os.DirEntry[str]"]:
-    """Everything in a folder by name; none, and a fault, where it cannot be read."""
-    try:
-        with os.scandir(folder) as found:
-            return sorted(found, key=lambda entry: entry.name)
-    except OSError as error:
-        faults.append(f"{folder}: cannot be read ({error.strerror or error})")
-        return []
-
-
 def visible(
     folder: Path | str, faults: list[str], skipped: Skipped
 ) -> tuple[list["os.DirEntry[str]"], list["os.DirEntry[str]"]]:
-    """(the folders, the files) in a folder; what is neither, hidden, or a run directory's is counted as skipped.
+    """(the folders, the files) in a folder by name; what is neither, hidden, or a run directory's counts as skipped.
 
-    A link to nothing is a file, as its name may be a picture's.
+    A link to nothing is a file, as its name may be a picture's. A fault where the folder cannot be read.
     """
-    found = entries(folder, faults)
+    try:
+        with os.scandir(folder) as scanned:
+            found = sorted(scanned, key=lambda entry: entry.name)
+    except OSError as error:
+        faults.append(f"{folder}: cannot be read ({error.strerror or error})")
+        return [], []
     if {entry.name for entry in found} >= _RUN:
         skipped.add(RUN, Path(folder).name)
         return [], []
     folders, files = [], []
     for entry in found:
+        link = Path(entry.path) if entry.is_symlink() else None  # the entry itself raises for a link to itself
         if entry.name.startswith(".") or entry.name == "__MACOSX":
             skipped.add(HIDDEN, entry.name)
-        elif _is_folder(entry):
+        elif entry.is_dir(follow_symlinks=False) or (link and link.is_dir()):
             folders.append(entry)
-        elif entry.is_file(follow_symlinks=False) or (entry.is_symlink() and _is_file_or_gone(Path(entry.path))):
+        elif entry.is_file(follow_symlinks=False) or (link and (link.is_file() or not link.exists())):
             files.append(entry)
         else:
             skipped.add(SPECIAL, entry.name)
     return folders, files
-
-
-def _is_folder(entry: "os.DirEntry[str]") -> bool:
-    # Not `entry.is_dir()`, which raises for a link to itself.
-    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and Path(entry.path).is_dir())
-
-
-def _is_file_or_gone(file: Path) -> bool:
-    return file.is_file() or not file.exists()
 
 
 def pictures_below(

@@ -30,7 +30,7 @@ def in_foreground(
             if fault is None:
                 raise
             if not (directory / "study.json").exists():
-                raise PlanError([f"nothing was started: {fault}"]) from error
+                raise PlanError(f"nothing was started: {fault}") from error
             leave(directory, fault)
     sys.exit(status)
 

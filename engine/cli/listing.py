@@ -45,18 +45,17 @@ def prepare_dataset(name: str, options: Options) -> "Summary":
     from datasets.cache.cache import prepare
     from datasets.summary import summary
 
-    folder = Path(options.cache_dir) if options.cache_dir else None
-    return summary(prepare(_settings(name, options), _root(options), folder))
+    return summary(prepare(_settings(name, options), *options.places))
 
 
 def write_dataset_lists(name: str, options: Options, folder: Path) -> list[Path]:
     """The list files that a data set can write of itself; PlanError for one that has none."""
-    settings, root = _settings(name, options), _root(options)
+    settings, root = _settings(name, options), options.places[0]
     if isinstance(settings, Faces):
         return list(write_lists(settings, root, folder))
     if isinstance(settings, Animals):
         return [write_csv(settings, root, folder)]
-    raise PlanError([f"--write-lists: {name} has no list files; allowed: faces, animals"])
+    raise PlanError(f"--write-lists: {name} has no list files; allowed: faces, animals")
 
 
 def layers(model: str, options: Options, side: int | None, classes: int) -> list[tuple[str, str, str, str]]:
@@ -69,7 +68,7 @@ def layers(model: str, options: Options, side: int | None, classes: int) -> list
     from trainables.registry import MODELS
 
     if model not in MODELS:
-        raise PlanError([f"model {model!r} is unknown; {did_you_mean(model, MODELS)}"])
+        raise PlanError(f"model {model!r} is unknown; {did_you_mean(model, MODELS)}")
     settings = resolve({"dataset.name": "digits", "model.name": model}, options.settings).model
     points = 2 * LANDMARKS if settings.landmarks else 0
     shapes = [(3, size, size) for size in ([side] if side else SIDES)]
@@ -79,26 +78,18 @@ def layers(model: str, options: Options, side: int | None, classes: int) -> list
     with torch.device("meta"):
         network = settings.build(shape, classes, points)
         outputs, _ = trace(network, shape)
-    sizes = {name: sum(value.numel() for value in module.parameters()) for name, module in network.named_modules()}
-    return [
-        (
-            name,
-            type(module).__name__,
-            " × ".join(map(str, outputs[name][1:])),
-            f"{sizes[name]:,}" if sizes[name] else "",
-        )
-        for name, module in network.named_modules()
-        if name in outputs
-    ]
+    rows = []
+    for name, module in network.named_modules():
+        if name in outputs:
+            size = sum(value.numel() for value in module.parameters())
+            output = " × ".join(map(str, outputs[name][1:]))
+            rows.append((name, type(module).__name__, output, f"{size:,}" if size else ""))
+    return rows
 
 
 def _settings(name: str, options: Options) -> DatasetSettings:
     from trainables.config import resolve
 
     if name not in DATASETS:
-        raise PlanError([f"data set {name!r} is unknown; {did_you_mean(name, DATASETS)}"])
+        raise PlanError(f"data set {name!r} is unknown; {did_you_mean(name, DATASETS)}")
     return resolve({"dataset.name": name, "model.name": "small_cnn"}, options.settings).dataset
-
-
-def _root(options: Options) -> Path | None:
-    return Path(options.data_root) if options.data_root else None

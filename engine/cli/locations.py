@@ -20,7 +20,7 @@ def existing(run_dir: str, cache_dir: str | None = None) -> Path:
 
     directory = local(run_dir, cache_dir)
     if not (directory / "study.json").is_file():
-        raise PlanError([f"{run_dir}: no run directory: it holds no study.json"])
+        raise PlanError(f"{run_dir}: no run directory: it holds no study.json")
     return directory.resolve()
 
 
@@ -51,9 +51,9 @@ def _check_length(place: str) -> None:
     longest = max(len(os.fsencode(name)) for name in place.split("/"))
     allowed = NAME - MIRRORED if "://" in place else NAME
     if longest > allowed:
-        raise PlanError([f"{place[:60]}…: a name of {longest} bytes; allowed: up to {allowed}"])
+        raise PlanError(f"{place[:60]}…: a name of {longest} bytes; allowed: up to {allowed}")
     if (length := len(os.fsencode(Path(place).absolute()))) > PATH - BELOW:
-        raise PlanError([f"{place[:60]}…: a path of {length} bytes; allowed: up to {PATH - BELOW}"])
+        raise PlanError(f"{place[:60]}…: a path of {length} bytes; allowed: up to {PATH - BELOW}")
 
 
 def runs_in(place: str) -> list[str]:

@@ -18,16 +18,8 @@ if TYPE_CHECKING:
     from search_spaces.study import AnyStudy
 
 Command = Callable[..., Any]
-
-
-WHAT, MUCH, WHERE, RESOURCES, RECORDS, OTHER = GROUPS = (
-    "What to run",
-    "How much",
-    "Where",
-    "Resources",
-    "Records",
-    "Options",
-)
+GROUPS = ("What to run", "How much", "Where", "Resources", "Records", "Options")
+WHAT, MUCH, WHERE, RESOURCES, RECORDS, OTHER = GROUPS
 
 
 class GroupedCommand(click.Command):
@@ -75,15 +67,19 @@ def out_option(default: str) -> Callable[[Command], Command]:
     return option(WHERE, "--out", type=click.Path(), help=f"Run directory, or its URL (default: {default}).")
 
 
+COUNT: dict[str, Any] = {"type": int, "metavar": "N"}
+FROM_0: dict[str, Any] = {"type": click.IntRange(0), "metavar": "N"}
+FROM_1: dict[str, Any] = {"type": click.IntRange(1), "metavar": "N"}
+FLAG: dict[str, Any] = {"is_flag": True, "default": None}
+PATH = click.Path()
+
 # for every command that reads data
 place_options = _all_of(
-    option(
-        WHERE, "--data-root", type=click.Path(), envvar="DATA_ROOT", help="Folder of the data sets (or $DATA_ROOT)."
-    ),
+    option(WHERE, "--data-root", type=PATH, envvar="DATA_ROOT", help="Folder of the data sets (or $DATA_ROOT)."),
     option(
         WHERE,
         "--cache-dir",
-        type=click.Path(),
+        type=PATH,
         envvar="CACHE_DIR",
         help="Folder of decoded data (or $CACHE_DIR; default: ~/.cache/vision-ablation).",
     ),
@@ -103,25 +99,16 @@ data_options = _all_of(
     option(
         WHAT,
         "--drop-leaks",
-        is_flag=True,
-        default=None,
+        **FLAG,
         help="Leave out training copies of held-out pictures (default: they stay, and `prepare` counts them).",
     ),
-    option(
-        MUCH, "--limit-train", type=click.IntRange(0), metavar="N", help="First N training examples (default: 0 = all)."
-    ),
-    option(
-        MUCH,
-        "--limit-eval",
-        type=click.IntRange(0),
-        metavar="N",
-        help="First N of validation and of test (default: 0 = all).",
-    ),
+    option(MUCH, "--limit-train", **FROM_0, help="First N training examples (default: 0 = all)."),
+    option(MUCH, "--limit-eval", **FROM_0, help="First N of validation and of test (default: 0 = all)."),
     place_options,
 )
 # for commands that send trials to trackers
 tracker_options = _all_of(
-    option(RECORDS, "--tensorboard", is_flag=True, default=None, help="Also event files, in RUN_DIR/tensorboard."),
+    option(RECORDS, "--tensorboard", **FLAG, help="Also event files, in RUN_DIR/tensorboard."),
     option(
         RECORDS,
         "--mlflow",
@@ -137,7 +124,7 @@ resource_options = _all_of(
     option(
         RESOURCES, "--cpus-per-trial", type=float, metavar="X", help="CPUs of a trial, and its threads (default: 1)."
     ),
-    option(RESOURCES, "--max-concurrent", type=int, metavar="N", help="Trials at a time (default: as many as fit)."),
+    option(RESOURCES, "--max-concurrent", **COUNT, help="Trials at a time (default: as many as fit)."),
     option(RESOURCES, "--fuse", metavar="off|auto|K", help="Trials trained side by side (default: off)."),
     option(
         RESOURCES,
@@ -154,26 +141,17 @@ resource_options = _all_of(
 )
 # for plan and run only: a study begun from a search's winner stores what it took from it
 incumbent_option = option(
-    WHAT, "--incumbent", type=click.Path(), help="Run directory of a search: ask which of its winner's settings matter."
+    WHAT, "--incumbent", type=PATH, help="Run directory of a search: ask which of its winner's settings matter."
 )
 # for plan, run and resume
 study_options = _all_of(
-    option(
-        MUCH, "--seeds", type=int, metavar="N", help="Replicates of each cell or configuration (default: the study's)."
-    ),
-    option(
-        MUCH,
-        "--epochs",
-        type=int,
-        metavar="N",
-        help="Epochs of every trial; schedules keep their shape (default: the study's).",
-    ),
-    option(MUCH, "--samples", type=int, metavar="N", help="Configurations a search tries (default: the study's)."),
+    option(MUCH, "--seeds", **COUNT, help="Replicates of each cell or configuration (default: the study's)."),
+    option(MUCH, "--epochs", **COUNT, help="Epochs of every trial; schedules keep their shape (default: the study's)."),
+    option(MUCH, "--samples", **COUNT, help="Configurations a search tries (default: the study's)."),
     data_options,
     option(
         WHAT,
         "--levels",
-        "levels",
         multiple=True,
         metavar="FACTOR=A,B",
         callback=_pairs,
@@ -186,10 +164,8 @@ study_options = _all_of(
     option(
         WHAT, "--enqueue", type=click.Path(exists=True, dir_okay=False), help="File of configurations to try first."
     ),
-    option(
-        WHAT, "--skip-invalid", is_flag=True, default=None, help="Run the other cells if some cannot run (default: no)."
-    ),
-    option(WHERE, "--reuse-from", type=click.Path(), help="Run directory whose finished trials are taken over."),
+    option(WHAT, "--skip-invalid", **FLAG, help="Run the other cells if some cannot run (default: no)."),
+    option(WHERE, "--reuse-from", type=PATH, help="Run directory whose finished trials are taken over."),
     resource_options,
     tracker_options,
 )
@@ -245,7 +221,7 @@ def _configurations(path: Path, data_root: str | None) -> tuple[dict[str, Any], 
         raise PlanError([f"--enqueue {path}: line {line}: {fault}" for line, fault in found.faults])
     points = found.content
     if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
-        raise PlanError([f"--enqueue {path}: holds no list of configurations, each a mapping from setting to value"])
+        raise PlanError(f"--enqueue {path}: holds no list of configurations, each a mapping from setting to value")
     return tuple(anchored(points, [path.parent, Path.cwd()], data_root))
 
 
@@ -306,4 +282,4 @@ def study_named(name: str, data_root: str | None) -> "AnyStudy":
         study = read_study(Path(name))
         tree = anchored(study.model_dump(mode="json"), [Path(name).parent, Path.cwd()], data_root)
         return parse_study(tree, name)
-    raise StudyError([f"{name}: no such study, and no .yaml file; {did_you_mean(name, STUDIES)}"])
+    raise StudyError(f"{name}: no such study, and no .yaml file; {did_you_mean(name, STUDIES)}")

@@ -42,7 +42,7 @@ def settings_text(kind: str | None = None) -> str:
     if kind is None:
         return "\n".join([HEADER, *map(_section, kinds)])
     if kind not in kinds:
-        raise PlanError([f"settings {kind}: no such kind; {did_you_mean(kind, kinds)}"])
+        raise PlanError(f"settings {kind}: no such kind; {did_you_mean(kind, kinds)}")
     return _section(kind)
 
 
@@ -68,9 +68,8 @@ def _section(kind: str) -> str:
     if kind not in KINDS:
         return "\n".join([*parts, _described(owners[""]), _table(_rows(kind, owners[""]))])
     names = ", ".join(f"`{name}`" for name in owners)
-    default = (
-        f"; default `{DEFAULTS[f'{kind}.name']}`" if f"{kind}.name" in DEFAULTS else ", which the workload chooses"
-    )
+    chosen = DEFAULTS.get(f"{kind}.name")
+    default = f"; default `{chosen}`" if chosen else ", which the workload chooses"
     parts.append(f"`{kind}.name`: one of {names}{default}.\n")
     every = [_rows(kind, owner) for owner in owners.values()]
     shared = [row for row in every[0] if all(row in rows for rows in every)]

@@ -171,14 +171,12 @@ def _start_locally() -> None:
     folder = temporary_folder()
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            ray.init(
-                address="local", include_dashboard=False, log_to_driver=False, logging_level="error", _temp_dir=folder
-            )
+            ray.init("local", include_dashboard=False, log_to_driver=False, logging_level="error", _temp_dir=folder)
             return
         except Exception as error:
             ray.shutdown()
             if attempt == ATTEMPTS:
-                raise PlanError([f"Ray cannot be started on this machine ({_first_line(error)})"]) from error
+                raise PlanError(f"Ray cannot be started on this machine ({_first_line(error)})") from error
             time.sleep(2 * attempt)
 
 
@@ -193,19 +191,15 @@ def temporary_folder() -> str:
     most, chosen = SOCKET - len(LONGEST), sys.platform != "darwin" and not any(map(os.environ.get, JOBS))
     if chosen and len(str(own).encode()) > most and own.parent.is_dir():
         raise PlanError(
-            [
-                f"TMPDIR {own.parent}: too long for the sockets of Ray ({len(str(own.parent).encode())} bytes); "
-                f"allowed: up to {most - len('/ray')}; set TMPDIR or RAY_TMPDIR to a shorter one such as /tmp"
-            ]
+            f"TMPDIR {own.parent}: too long for the sockets of Ray ({len(str(own.parent).encode())} bytes); "
+            f"allowed: up to {most - len('/ray')}; set TMPDIR or RAY_TMPDIR to a shorter one such as /tmp"
         )
     for folder in (own, *short):
         if str(folder).isascii() and len(f"{folder}{LONGEST}") <= SOCKET and _takes_files(folder):
             return str(folder.absolute())
     raise PlanError(
-        [
-            f"no folder for the sockets of Ray can be written: {own}, {', '.join(map(str, short))}; name one by "
-            f"RAY_TMPDIR, in ASCII and of at most {most - len('/ray')} bytes"
-        ]
+        f"no folder for the sockets of Ray can be written: {own}, {', '.join(map(str, short))}; name one by "
+        f"RAY_TMPDIR, in ASCII and of at most {most - len('/ray')} bytes"
     )
 
 
@@ -239,20 +233,20 @@ def _find(address: str) -> str:
     if not parts:
         named = f" stands for {found!r}, which" if found != address else ""
         client = "; the program runs on a node of the cluster, for instance by `ray job submit`" * ("//" in found)
-        raise PlanError([f"--address {address}:{named} is no address; {ALLOWED}{client}"])
+        raise PlanError(f"--address {address}:{named} is no address; {ALLOWED}{client}")
     host = (parts[1] or parts[2]).strip("[]")
     try:
         socket.create_connection((host, int(parts[3])), ANSWER).close()
     except (OSError, OverflowError) as error:
-        raise PlanError([f"--address {address}: no Ray cluster answers at {found} ({error}); {ALLOWED}"]) from None
+        raise PlanError(f"--address {address}: no Ray cluster answers at {found} ({error}); {ALLOWED}") from None
     if address == "auto":
         maybe_enable_token_auth_if_token_available(warn_if_disabled=False)  # as ray.init("auto") does, once and for all
     try:
         metadata = _metadata(GcsClient(address=found))
     except AuthenticationError:
-        raise PlanError([f"--address {address}: the cluster at {found} wants its token; {TOKEN}"]) from None
+        raise PlanError(f"--address {address}: the cluster at {found} wants its token; {TOKEN}") from None
     except Exception as error:
-        raise PlanError([f"--address {address}: what answers at {found} is no Ray cluster ({error})"]) from None
+        raise PlanError(f"--address {address}: what answers at {found} is no Ray cluster ({error})") from None
     check_versions(address, found, metadata)
     return found
 
@@ -264,10 +258,8 @@ def _address_of_this_machine() -> str:
     found = os.environ.get("RAY_ADDRESS") or read_ray_address()
     if not found:
         raise PlanError(
-            [
-                f"--address auto: no Ray cluster was started on this machine (by `ray start`), and RAY_ADDRESS names "
-                f"none; {ALLOWED}"
-            ]
+            f"--address auto: no Ray cluster was started on this machine (by `ray start`), and RAY_ADDRESS names "
+            f"none; {ALLOWED}"
         )
     return found
 
@@ -309,11 +301,9 @@ def _join(address: str) -> None:
     except (Exception, SystemExit) as error:
         ray.shutdown()
         raise PlanError(
-            [
-                f"--address {address}: the cluster at {found} cannot be joined ({_first_line(error)}); the program "
-                f"runs on a node of the cluster, for instance by `ray job submit`; where the cluster wants a token, "
-                f"{TOKEN}"
-            ]
+            f"--address {address}: the cluster at {found} cannot be joined ({_first_line(error)}); the program "
+            f"runs on a node of the cluster, for instance by `ray job submit`; where the cluster wants a token, "
+            f"{TOKEN}"
         ) from None
 
 
@@ -334,7 +324,7 @@ def _check_nodes(address: str, directory: Path | None) -> None:
 
     working = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     if not working:
-        raise PlanError([f"--address {address}: the cluster has no node with a CPU for trials"])
+        raise PlanError(f"--address {address}: the cluster has no node with a CPU for trials")
     ask, remote = ray.remote(num_cpus=0)(inspect_node), directory and RunDirectory(directory).remote
     asked = {}
     for node in working:

@@ -130,11 +130,9 @@ def _prove(
     if differences:
         commits = (record.get("git", {}).get("commit"), git_state()["commit"])
         raise PlanError(
-            [
-                f"{who} was trained by other code (version {chosen.version}, commit {commits[0]}), and this code "
-                f"(version {chosen.own}, commit {commits[1]}) comes to other numbers: {differences[0]}; run it into "
-                f"another folder with --out, or go on by the code that began it"
-            ]
+            f"{who} was trained by other code (version {chosen.version}, commit {commits[0]}), and this code "
+            f"(version {chosen.own}, commit {commits[1]}) comes to other numbers: {differences[0]}; run it into "
+            f"another folder with --out, or go on by the code that began it"
         )
     tell(f"It does, {kind}: the run goes on under the keys that it has.")
     return [

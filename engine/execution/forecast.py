@@ -17,9 +17,10 @@ from rich.table import Table
 
 from analysis.records.run_directory import RunDirectory
 from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS
+from core.value_words import listed
 from datasets.cache.cache import open_dataset
 from engine.execution.cluster import LOCAL
-from engine.execution.progress import duration
+from engine.execution.progress import duration, teller
 from engine.execution.tuner import concurrency
 from engine.planning.disk_estimate import Footprints
 from engine.planning.plan import Plan
@@ -126,10 +127,9 @@ def remarks(plan: Plan) -> list[str]:
             f"them: that starts as without pretraining"
         )
     for model, names in unpaired_weights(plan).items():
-        more = f" and {len(names) - SHOWN_NAMES} more (plan --json lists all)" if len(names) > SHOWN_NAMES else ""
         said.append(
             f"initial weights of {model} that its constructor set, so not paired with other networks: "
-            f"{', '.join(names[:SHOWN_NAMES])}{more}"
+            f"{listed(names, SHOWN_NAMES, 'more (plan --json lists all)')}"
         )
     return said
 
@@ -140,17 +140,7 @@ def plan_record(plan: Plan) -> dict[str, Any]:
     return {
         "study": plan.study.model_dump(mode="json"),
         "directory": str(plan.directory),
-        "cells": [
-            {
-                "name": item.cell.name,
-                "levels": item.cell.levels,
-                "settings": item.cell.settings,
-                "reference": item.reference,
-                "identical_to": item.identical_to,
-                "invalid": item.invalid,
-            }
-            for item in plan.cells
-        ],
+        "cells": [{**item.record, "settings": item.cell.settings} for item in plan.cells],
         "trials": [
             {"trial": spec.trial, "cell": spec.cell, "seed": spec.seed, "finished": spec.trial in finished}
             for spec in plan.trials
@@ -163,13 +153,13 @@ def plan_record(plan: Plan) -> dict[str, Any]:
 
 def describe_plan(plan: Plan, console: Console) -> None:
     """Print the plan to the console."""
-    study = plan.study
+    study, say = plan.study, teller(console)
     console.print(f"[bold]{study.name}[/bold]  {study.question}", highlight=False)
     if isinstance(study, SearchStudy):
         console.print(f"search by {study.sampler}: {study.configurations} configurations × {study.seeds} seeds, over")
         for parameter in study.space:
             tree = parameter.model_dump(mode="json", exclude={"key", "kind"}, exclude_defaults=True)
-            console.print(f"  {parameter.key}: {json.dumps(tree)}", highlight=False, markup=False, soft_wrap=True)
+            say(f"  {parameter.key}: {json.dumps(tree)}")
     else:
         shown = study.factors if len(study.factors) <= SHOWN_FACTORS else ()  # the names of a ladder's cells say it
         table = Table("cell", *(factor.name for factor in shown), "epochs", "trials", "remark", box=None)
@@ -181,7 +171,7 @@ def describe_plan(plan: Plan, console: Console) -> None:
             table.add_row(item.cell.name, *levels, epochs, trials, remark)
         console.print(table)
     for remark in remarks(plan):
-        console.print(remark, highlight=False, markup=False, soft_wrap=True)
+        say(remark)
     made = forecast(plan)
     reused = f", {made.reused} in {plan.options.reuse_from}" if made.reused else ""
     most = "at most " if plan.ahead else ""  # a path's candidates may be identical to other cells, or invalid

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import SPENT
 from core.activity import doing
 from core.errors import PlanError
+from core.value_words import listed
 from datasets.audit import audit
 from engine.execution.checkpoint_budget import tidy
 from engine.execution.cluster import joined, ray_started
 from engine.execution.code_proof import under_known_keys
-from engine.execution.progress import Progress, duration
+from engine.execution.progress import Progress, duration, teller
 from engine.execution.tuner import beyond_machine, carry_out, concurrency
 from engine.integrations.log_follower import Follower, trackers
 from engine.planning.disk_estimate import refuse_too_large
@@ -46,7 +47,7 @@ def start(study: AnyStudy, options: Options, directory: Path, command: list[str]
     plan = planned(study, options, directory)
     _refuse([*_misplaced(plan), *invalid_cells(plan), *beyond_machine(plan)])
     with reserved(directory), joined(plan.options.address, directory):
-        plan, proofs = under_known_keys(plan, sources(plan), _teller(console))
+        plan, proofs = under_known_keys(plan, sources(plan), teller(console))
         _refuse_unfit(plan, remaining_work(plan, History()), History())
         follower = _follower(plan, RunDirectory(directory), console)
         with _ray(plan, _foreseen(plan)):
@@ -64,7 +65,7 @@ def go_on(directory: Path, given: dict[str, Any], command: list[str], console: C
     with hold(run):
         plan = planned(asked, stored.extended(given), directory, counting=given.get("settings", {}))
         _refuse(invalid_cells(plan))
-        plan, proofs = under_known_keys(plan, [directory, *sources(plan)], _teller(console))
+        plan, proofs = under_known_keys(plan, [directory, *sources(plan)], teller(console))
         with RunLog(run) as log:
             log.extend(proofs)
             left = remaining_work(plan, log.history, record)
@@ -99,20 +100,18 @@ def refuse_misplaced(plan: Plan) -> None:
         _refuse(_misplaced(plan))
 
 
-def _misplaced(plan: Plan) -> list[str]:
+def _misplaced(plan: Plan) -> Iterator[str]:
     """Why the run directory may not lie where it is asked: in a folder of data, or around one."""
     configs = [plan.baseline, *(cell.config for cell in plan.cells if cell.config and not cell.invalid)]
-    faults = []
     for root in sorted({root.resolve() for config in configs if (root := plan.factory.data(config).root)}):
-        for inner, outer, where in ((plan.directory, root, "lies in"), (root, plan.directory, "would hold")):
-            if inner.is_relative_to(outer):
-                faults.append(f"--out {plan.directory}: {where} the data folder {root}; name a folder outside of it")
-                break
-    return faults
+        lies, holds = plan.directory.is_relative_to(root), root.is_relative_to(plan.directory)
+        if lies or holds:
+            where = "lies in" if lies else "would hold"
+            yield f"--out {plan.directory}: {where} the data folder {root}; name a folder outside of it"
 
 
-def _refuse(faults: list[str]) -> None:
-    if faults:
+def _refuse(found: Iterable[str]) -> None:
+    if faults := list(found):
         raise PlanError(faults)
 
 
@@ -135,14 +134,12 @@ def _ray(plan: Plan, left: RemainingWork) -> Iterator[None]:
 
 
 def _run(plan: Plan, run: RunDirectory, log: RunLog, left: RemainingWork, command: list[str], console: Console) -> None:
-    study, say = plan.study, _teller(console)
+    study, say = plan.study, teller(console)
     tidy(run)
     log.append(event="session", time=timestamp(), command=command, node=platform.node(), pid=os.getpid())
     if isinstance(study, SearchStudy) and (held := study.configurations) < study.samples:
-        say(
-            f"The space holds {held} distinct configurations, fewer than the {study.samples} asked for; "
-            f"each is tried once."
-        )
+        fewer = f"{held} distinct configurations, fewer than the {study.samples} asked for"
+        say(f"The space holds {fewer}; each is tried once.")
     with doing("looking for trials to take over"):
         taken = take_over(plan, run, log)
     if taken:
@@ -179,18 +176,13 @@ def _say_what_is_doubtful(plan: Plan, say: Callable[[str], None]) -> None:
 def _say_what_stays(given: dict[str, Any], left: RemainingWork, console: Console) -> None:
     asked = [key for key in given.get("settings", {}) if key.partition(".")[0] in UNCOUNTED]
     if asked and left.done:
-        _teller(console)(
-            f"--set {', '.join(asked)}: is for the trials that are left; {left.done} finished ones stay as they are."
-        )
+        stay = f"{left.done} finished ones stay as they are"
+        teller(console)(f"--set {', '.join(asked)}: is for the trials that are left; {stay}.")
 
 
 def _follower(plan: Plan, run: RunDirectory, console: Console) -> Follower:
     asked = trackers(run, plan.study.name, plan.options.tensorboard, plan.options.mlflow)
-    return Follower(run, asked, _teller(console))
-
-
-def _teller(console: Console) -> Callable[[str], None]:
-    return lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)
+    return Follower(run, asked, teller(console))
 
 
 def invalid_cells(plan: Plan) -> list[str]:
@@ -203,11 +195,5 @@ def invalid_cells(plan: Plan) -> list[str]:
     cells: dict[str, list[str]] = {}
     for item in plan.invalid:
         cells.setdefault(item.invalid or "", []).append(repr(item.cell.name))
-    faults = [f"{_cells(names)} cannot run: {reason}" for reason, names in cells.items()]
+    faults = [f"cell{'s' * (len(names) > 1)} {listed(names, SHOWN)} cannot run: {why}" for why, names in cells.items()]
     return [*faults, *([] if first else ["give --skip-invalid to run the others"])]
-
-
-def _cells(names: list[str]) -> str:
-    if len(names) == 1:
-        return f"cell {names[0]}"
-    return f"cells {', '.join(names[:SHOWN])}" + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -1,8 +1,10 @@
 """Progress while trials run: a live block of lines on a terminal, else one plain line per finished trial."""
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Self
 
 from rich.console import Console
@@ -57,7 +59,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Print a line for the user."""
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        teller(self.console)(text)
         WATCH.speak()
 
     def replanned(self, total: int, epochs: int, reused: int) -> None:
@@ -122,6 +124,11 @@ def epoch_line(row: dict[str, Any]) -> str:
     ]
     loss = "diverged" if row["train_loss"] is None else f"{row['train_loss']:.4f}"
     return ", ".join([f"epoch {row['epoch']}", f"loss {loss}", *figures, f"use time {row['seconds']:.3f}"])
+
+
+def teller(console: Console) -> Callable[[str], None]:
+    """Prints a line to the console as it is."""
+    return partial(console.print, highlight=False, markup=False, soft_wrap=True)
 
 
 def duration(seconds: float) -> str:

@@ -35,7 +35,7 @@ def rerun(directory: Path, trial: str, tell: Callable[[Row], None]) -> tuple[str
     found = [key for key in history.starts if key.startswith(trial)]
     if len(found) != 1:
         what = "stands for several" if found else "is no trial of this run"
-        raise PlanError([f"{trial}: {what}; {did_you_mean(trial, found or list(history.starts))}"])
+        raise PlanError(f"{trial}: {what}; {did_you_mean(trial, found or list(history.starts))}")
     study, options = recorded_request(record)
     with tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch:
         replay = Replay(TrialFactory(apply(study, options), options), history, Path(scratch))

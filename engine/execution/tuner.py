@@ -6,7 +6,7 @@ Ray's own experiment state, in a temporary folder, is never read: the plan and t
 import os
 import sys
 import tempfile
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,10 +39,7 @@ def carry_out(plan: Plan, run: RunDirectory, log: RunLog, left: RemainingWork, p
     from engine.execution.time_budget import TimeBudget
 
     tuning = Tuning(plan, run, log, left, progress, TimeBudget(plan.options.time_budget))
-    with (
-        watched(run.root),
-        tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch,
-    ):
+    with watched(run.root), tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch:
         gpus = tuning.gpus()
         tuning.fit(Path(scratch) / "first", _share(plan, gpus), None)
         if (enlarged := log.history.enlarged - set(log.history.ends)) and not tuning.time_budget.stop_all():
@@ -90,12 +87,9 @@ class Tuning:
                 verbose=0,
             ),
         )
-        told = nullcontext() if is_local(options.address) else self._waits_told(share)
-        with told:
+        local = is_local(options.address)
+        with nullcontext() if local else waits_told(share, lambda: not self.progress.running, self.progress.say):
             tuner.fit()
-
-    def _waits_told(self, share: dict[str, float]) -> AbstractContextManager[None]:
-        return waits_told(share, lambda: not self.progress.running, self.progress.say)
 
     def callback(self, queue: "TrialQueue", share: dict[str, float], retries: bool) -> "RunLogCallback":
         from engine.execution.ray_callback import RunLogCallback

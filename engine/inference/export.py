@@ -68,11 +68,9 @@ def export(loader: Loader, trial: str, out: Path) -> tuple[Trained, Check]:
             found = compare(module, made, pictures)
         if not found.passed:
             raise PlanError(
-                [
-                    f"--out {out}: not kept, as its outputs are not the model's: on {found.pictures} test pictures "
-                    f"they differ by up to {found.relative:.2g} of the greatest output (allowed: {TOLERANCE:g}), and "
-                    f"{found.other_classes} pictures are given another class"
-                ]
+                f"--out {out}: not kept, as its outputs are not the model's: on {found.pictures} test pictures "
+                f"they differ by up to {found.relative:.2g} of the greatest output (allowed: {TOLERANCE:g}), and "
+                f"{found.other_classes} pictures are given another class"
             )
         made.replace(out)
     return trained, found
@@ -98,10 +96,8 @@ def test_pictures(loader: Loader, trained: Trained) -> Tensor:
     images = central_crop(open_dataset(trained.config.dataset, prepared.path).splits["test"].images, trained.info.crop)
     if images.shape[1:] != trained.info.input_shape:
         raise PlanError(
-            [
-                f"{prepared.path}: the data set's pictures are now {images.shape[1:]}, those that the model was "
-                f"trained on were {trained.info.input_shape}; name that data by --data-root"
-            ]
+            f"{prepared.path}: the data set's pictures are now {images.shape[1:]}, those that the model was "
+            f"trained on were {trained.info.input_shape}; name that data by --data-root"
         )
     n = min(PICTURES, max(2, EVALUATION_PIXELS // int(np.prod(trained.info.input_shape))), len(images))
     return torch.from_numpy(np.ascontiguousarray(images[:n]))

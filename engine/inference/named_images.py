@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from datasets.faces.boxes import Box
+from datasets.base import Box
 from datasets.sources.pictures import FORMATS, Skipped, pictures_below
 
 Values = npt.NDArray[np.float64]

@@ -107,7 +107,7 @@ class Loader:
             return found[0]
         near = found[:5] or get_close_matches(asked, known, n=3, cutoff=0.3) or list(known)[:3]
         what = f"stands for {len(found)} trials" if found else f"is none of the {len(known)} trials of {self.run.root}"
-        raise PlanError([f"--trial {asked}: {what}; nearest: {', '.join(near) or 'none was begun'}"])
+        raise PlanError(f"--trial {asked}: {what}; nearest: {', '.join(near) or 'none was begun'}")
 
     def load(self, asked: str) -> Trained:
         """The model of a trial (key or prefix); PlanError if there is no such trial or its best.pt is not intact."""
@@ -117,7 +117,7 @@ class Loader:
             RemoteCheckpoints(self.run.remote, self.run.root, trial).fetch(trial, file.name)
         best = checkpoint_file.load(file)
         if best is None:
-            raise PlanError([f"--trial {trial}: {file} is absent or damaged, so there is no model of this trial"])
+            raise PlanError(f"--trial {trial}: {file} is absent or damaged, so there is no model of this trial")
         config = from_tree(best["config"])
         info = DatasetInfo(**best["data"]) if "data" in best else self.factory.data(config).info
         network = saved_network(config, info, best["model"]).eval()
@@ -133,6 +133,6 @@ def best_trial(directory: Path) -> str:
     records = read_records(directory)
     cells = sorted(ranked(records), key=lambda cell: cell in records.seen_validation)
     if not cells:
-        raise PlanError([f"{directory}: no trial has finished; name one that has a model by --trial"])
+        raise PlanError(f"{directory}: no trial has finished; name one that has a model by --trial")
     rows = records.rows(cells[0])
     return str(rows.loc[rows["status"] == FINISHED, "trial"].iloc[0])

@@ -12,6 +12,7 @@ from analysis.records.columns import flat
 from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import DIVERGED, END, EPOCH, FAILED, FINISHED, RUNNING, START, STOPPED
 from core.errors import PlanError, first_line
+from core.value_words import cut
 from engine.integrations.tracker import scalars
 
 NONE = "none"  # value of --mlflow with which `resume` drops the server asked for before
@@ -42,7 +43,7 @@ class MLflow:
         try:
             from mlflow.tracking import MlflowClient
         except ImportError:
-            raise PlanError(["--mlflow: MLflow is not installed; it is the extra `mlflow` of setup.cfg"]) from None
+            raise PlanError("--mlflow: MLflow is not installed; it is the extra `mlflow` of setup.cfg") from None
         # By default MLflow retries a request for minutes.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
@@ -52,7 +53,7 @@ class MLflow:
             self.experiment = found.experiment_id if found else self.client.create_experiment(study)
         except Exception as error:
             raise PlanError(
-                [f"--mlflow {uri}: no tracking server that answers: {first_line(error)}; `--mlflow none` does without"]
+                f"--mlflow {uri}: no tracking server that answers: {first_line(error)}; `--mlflow none` does without"
             ) from None
         self.place = run.remote or str(run.root)
         self.runs: dict[str, str] = {}
@@ -108,7 +109,7 @@ class MLflow:
                 self.experiment, _milliseconds(event["time"]), tags, f"{event['cell']} seed {event['seed']}"
             )
             self.runs[trial] = made.info.run_id
-        settings = [(name, shortened(str(value))) for name, value in flat(event["config"]) if value != {}]
+        settings = [(name, cut(str(value), LONGEST)) for name, value in flat(event["config"]) if value != {}]
         self.waiting.setdefault(trial, Batch([] if last else settings))
 
     def _end(self, trial: str, event: Mapping[str, Any]) -> None:
@@ -153,10 +154,6 @@ class MLflow:
         for trial in self.runs.keys() - self.ended:
             self._send(trial)
             self.client.set_terminated(self.runs[trial], MLFLOW_STATUS[STOPPED])
-
-
-def shortened(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def quoted(text: str) -> str:

@@ -41,13 +41,13 @@ def mirror_of(url: str, cache_dir: str | None = None) -> Path:
     parts = urlsplit(url)
     allowed = f"allowed: a path, or a URL of {SCHEMES}"
     if parts.password:
-        raise PlanError([f"{parts.scheme}://…@{parts.hostname}: holds a password, which records would show; {allowed}"])
+        raise PlanError(f"{parts.scheme}://…@{parts.hostname}: holds a password, which records would show; {allowed}")
     if parts.scheme == "memory":
-        raise PlanError([f"{url}: is seen by one process alone; {allowed}"])
+        raise PlanError(f"{url}: is seen by one process alone; {allowed}")
     try:
         opened(url)
     except Exception as error:
-        raise PlanError([f"{url}: cannot be opened ({first_line(error)}); {allowed}"]) from None
+        raise PlanError(f"{url}: cannot be opened ({first_line(error)}); {allowed}") from None
     Store(url, patient=False).has("study.json")
     name = re.sub(r"[^\w.-]", "_", parts.path.rpartition("/")[2] or parts.netloc)
     folder = cache_folder(Path(cache_dir) if cache_dir else None, [])
@@ -72,10 +72,8 @@ def refresh(directory: Path) -> int:
                 common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
                 counts = [text.count(b"\n") - common for text in (theirs, ours)]
                 raise PlanError(
-                    [
-                        f"{store.url}: its log went on by {counts[0]} lines and that of its mirror on this machine by "
-                        f"{counts[1]} others; to go on with the URL's, delete the mirror {directory}"
-                    ]
+                    f"{store.url}: its log went on by {counts[0]} lines and that of its mirror on this machine by "
+                    f"{counts[1]} others; to go on with the URL's, delete the mirror {directory}"
                 )
             if len(theirs) > len(ours):
                 store.get("log.jsonl", run.log)
@@ -114,7 +112,7 @@ def session(directory: Path, new: bool) -> Iterator[None]:
         if new and (run.study.exists() or store.has("study.json")):
             where = "" if store.has("study.json") else f" (in its mirror {directory}, which may be deleted)"
             raise PlanError(
-                [f"--out {store.url}: holds a run already{where}; go on with `resume {store.url}`, or choose another"]
+                f"--out {store.url}: holds a run already{where}; go on with `resume {store.url}`, or choose another"
             )
         with Sender(run, store, claim, sent=refresh(directory)):
             yield

@@ -1,6 +1,7 @@
 """Checks a configuration or metric before anything runs; one sentence per fault."""
 
 import warnings
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,44 +61,30 @@ def setting_faults(config: TrialConfig, info: "DatasetInfo") -> list[str]:
     return [*_task_faults(config, info), *_selection_faults(config), *config.augmentation.faults(info.image_shape[0])]
 
 
-def _task_faults(config: TrialConfig, info: "DatasetInfo") -> list[str]:
-    loss, model, faults = config.loss, config.model, []
+def _task_faults(config: TrialConfig, info: "DatasetInfo") -> Iterator[str]:
+    loss, model = config.loss, config.model
     wanted = "classification" if not model.landmarks else "faces" if model.classifies else "landmarks"
     if loss.task != wanted:
         fitting = [name for name, kind in LOSSES.items() if kind.task == wanted]
-        faults.append(
-            f"loss.name: {loss.name} does not train what {model.name} gives; {did_you_mean(loss.name, fitting)}"
-        )
+        yield f"loss.name: {loss.name} does not train what {model.name} gives; {did_you_mean(loss.name, fitting)}"
     if config.training.mixup and loss.task != "classification":
-        faults.append(
-            f"training.mixup: {config.training.mixup} has no meaning for landmarks: a mixed target is undefined"
-        )
+        yield f"training.mixup: {config.training.mixup} has no meaning for landmarks: a mixed target is undefined"
     if info.n_points:
-        faults += point_faults(config.augmentation, info.flip_pairs)
-    return faults
+        yield from point_faults(config.augmentation, info.flip_pairs)
 
 
-def _selection_faults(config: TrialConfig) -> list[str]:
-    selection, faults = config.selection, []
-    if selection.rule == "epoch" and not 1 <= selection.epoch <= config.training.epochs:
-        faults.append(
-            f"selection.epoch: {selection.epoch} is outside 1 … {config.training.epochs}, the epochs of the trial"
-        )
-    if config.training.patience and selection.rule != "best":
-        faults.append(
-            f"training.patience: {config.training.patience} waits for a better selection metric, and selection.rule is "
-            f"{selection.rule}; allowed with it: best"
-        )
+def _selection_faults(config: TrialConfig) -> Iterator[str]:
+    selection, training = config.selection, config.training
+    if selection.rule == "epoch" and not 1 <= selection.epoch <= training.epochs:
+        yield f"selection.epoch: {selection.epoch} is outside 1 … {training.epochs}, the epochs of the trial"
+    if training.patience and selection.rule != "best":
+        waits = f"training.patience: {training.patience} waits for a better selection metric"
+        yield f"{waits}, and selection.rule is {selection.rule}; allowed with it: best"
     if config.dataset.train_on_validation and selection.rule == "best":
-        faults.append(
-            "dataset.train_on_validation: true, so validation cannot choose; selection.rule must be last or epoch"
-        )
+        yield "dataset.train_on_validation: true, so validation cannot choose; selection.rule must be last or epoch"
     if selection.rule == "best" and split_of(selection.metric)[1] not in _recorded(config):
-        faults.append(
-            f"selection.metric: {selection.metric} is not recorded for {config.loss.task}; allowed: val_reference, "
-            "val_loss"
-        )
-    return faults
+        unknown = f"selection.metric: {selection.metric} is not recorded for {config.loss.task}"
+        yield f"{unknown}; allowed: val_reference, val_loss"
 
 
 def draws(study: AnyStudy, config: TrialConfig, seed: int) -> bool:
@@ -146,24 +133,19 @@ def _recorded(config: TrialConfig) -> tuple[str, ...]:
     return TASKS[config.loss.task].METRICS
 
 
-def metric_faults(study: AnyStudy, baseline: TrialConfig) -> list[str]:
+def metric_faults(study: AnyStudy, baseline: TrialConfig) -> Iterator[str]:
     """Metrics that are not recorded, or whose meaning the study's own factors change."""
     names = _recorded(baseline)
     known = [*(f"{split}_{name}" for split in reversed(SPLITS) for name in names), *CURVES]
-    faults = [
-        f"metric: {metric!r} is not recorded; {did_you_mean(metric, known)}"
-        for metric in (study.metric, *study.further_metrics)
-        if metric not in known
-    ]
+    for metric in (study.metric, *study.further_metrics):
+        if metric not in known:
+            yield f"metric: {metric!r} is not recorded; {did_you_mean(metric, known)}"
     if isinstance(study, SearchStudy):
         allowed = [*(f"val_{name}" for name in names), "seconds"]
-        faults += [
-            f"objectives: {metric!r} may not be one; {did_you_mean(metric, allowed)}"
-            for metric in study.objectives
-            if metric not in allowed
-        ]
+        for metric in study.objectives:
+            if metric not in allowed:
+                yield f"objectives: {metric!r} may not be one; {did_you_mean(metric, allowed)}"
         if study.objectives == ("seconds",):
-            faults.append("objectives: 'seconds' alone would find the worst network that is fast; add a val_ metric")
+            yield "objectives: 'seconds' alone would find the worst network that is fast; add a val_ metric"
     if study.metric.endswith("_loss") and any(key.startswith("loss.") for key in study.varied):
-        faults.append(f"metric: {study.metric} is the trained criterion, which this study varies; use test_reference")
-    return faults
+        yield f"metric: {study.metric} is the trained criterion, which this study varies; use test_reference"

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from core.errors import PlanError
 from core.metrics import counterpart, maximised
@@ -32,6 +32,12 @@ class PlannedCell:
     identical_to: str | None = None
     invalid: str | None = None
     reference: str | None = None
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The cell as study.json and `plan --json` hold it."""
+        own = {name: getattr(self, name) for name in ("reference", "identical_to", "invalid")}
+        return {"name": self.cell.name, "levels": self.cell.levels, **own}
 
     @property
     def runs(self) -> bool:
@@ -115,7 +121,7 @@ def make_plan(
         if not faults:
             faults += idle_in_ablation(study, resolved, counting)
     if baseline is not None:
-        faults += metric_faults(study, baseline) + varied_faults(study)
+        faults += [*metric_faults(study, baseline), *varied_faults(study)]
     if isinstance(options.fuse, int) and study.adaptive:
         faults.append(
             f"--fuse {options.fuse}: {study.adaptive} hears of each trial before it decides on others; allowed: off, "

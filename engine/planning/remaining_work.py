@@ -46,10 +46,8 @@ def remaining_work(plan: Plan, history: History, record: dict[str, Any] | None =
         spec.trial not in history.starts and history.begun(spec.cell, spec.seed) for spec in specs
     ):
         raise PlanError(
-            [
-                f"{plan.directory}: a population (trial_scheduler pbt) keeps its space, size, epochs and metric; "
-                f"run it into another folder with --out"
-            ]
+            f"{plan.directory}: a population (trial_scheduler pbt) keeps its space, size, epochs and metric; "
+            f"run it into another folder with --out"
         )
     continuations = Continuations(history, record, plan.factory)
     todo = [continuations.place(spec) for spec in specs if spec.trial not in history.ends]

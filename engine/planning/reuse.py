@@ -26,7 +26,7 @@ def sources(plan: Plan) -> list[Path]:
         return []
     source = Path(plan.options.reuse_from)
     if not RunDirectory(source).study.is_file():
-        raise PlanError([f"--reuse-from {source}: no run directory: it holds no study.json"])
+        raise PlanError(f"--reuse-from {source}: no run directory: it holds no study.json")
     return [source]
 
 

@@ -1,6 +1,7 @@
 """The command line's options as settings, and how they change a study."""
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -95,6 +96,12 @@ class Options(Component):
             return float(value)
         except ValueError:
             raise ValueError("neither a number nor auto") from None
+
+    @property
+    def places(self) -> tuple[Path | None, Path | None]:
+        """The data root and the cache folder."""
+        root, cache = (None if place is None else Path(place) for place in (self.data_root, self.cache_dir))
+        return root, cache
 
     @property
     def threads(self) -> int:

@@ -45,16 +45,7 @@ def study_record(plan: Plan, command: list[str]) -> dict[str, Any]:
         "workload": study.workload,
         "baseline": dict(study.baseline),
         "factors": study.model_dump(mode="json").get("factors", []),
-        "cells": [
-            {
-                "name": item.cell.name,
-                "levels": item.cell.levels,
-                "reference": item.reference,
-                "identical_to": item.identical_to,
-                "invalid": item.invalid,
-            }
-            for item in plan.cells
-        ],
+        "cells": [item.record for item in plan.cells],
         "comparisons": [vars(item) for item in plan.comparisons],
         **_path_record(plan),
         **(_search_record(study) if isinstance(study, SearchStudy) else {"space": [], "samples": None}),

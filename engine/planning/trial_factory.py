@@ -28,7 +28,7 @@ class TrialFactory:
 
     def __init__(self, study: AnyStudy, options: Options) -> None:
         if study.workload not in WORKLOADS:
-            raise PlanError([f"workload {study.workload!r} is unknown; {did_you_mean(study.workload, WORKLOADS)}"])
+            raise PlanError(f"workload {study.workload!r} is unknown; {did_you_mean(study.workload, WORKLOADS)}")
         self.study, self.options = study, options
         self.known: dict[str, str] = {}
         """by content key, the key of the same trial as begun by another code version"""
@@ -60,9 +60,7 @@ class TrialFactory:
         key = config.dataset.model_dump_json()
         if key not in self._prepared:
             try:
-                self._prepared[key] = prepare(
-                    config.dataset, _path(self.options.data_root), _path(self.options.cache_dir)
-                )
+                self._prepared[key] = prepare(config.dataset, *self.options.places)
             except DataError as error:
                 self._prepared[key] = error
         found = self._prepared[key]
@@ -129,7 +127,3 @@ class TrialFactory:
             pictures=draws(self.study, config, seed),
             checkpoint_seconds=0.0 if self.study.scheduled else self.options.checkpoint_every,
         )
-
-
-def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text)

@@ -46,7 +46,7 @@ class History:
         try:
             return cls.read(read_log(run.log))
         except ValueError as error:
-            raise PlanError([f"{error}; what stands before that line can be kept: delete the others"]) from None
+            raise PlanError(f"{error}; what stands before that line can be kept: delete the others") from None
 
     def add(self, event: dict[str, Any]) -> None:
         kind, trial = event["event"], event.get("trial", "")

@@ -29,7 +29,7 @@ def hold(run: RunDirectory) -> FileLock:
     try:
         lock.acquire(timeout=0.2, poll_interval=0.05)  # longer than `at_work` takes
     except Timeout:
-        raise PlanError([f"{run.root}: another process is running this study; `status` shows how far it is"]) from None
+        raise PlanError(f"{run.root}: another process is running this study; `status` shows how far it is") from None
     return lock
 
 
@@ -56,14 +56,14 @@ def check_free(directory: Path) -> None:
         raise _unwritable(directory, str(error.strerror)) from None
     if taken:
         raise PlanError(
-            [f"--out {directory}: holds a run already; go on with `resume {directory}`, or choose another folder"]
+            f"--out {directory}: holds a run already; go on with `resume {directory}`, or choose another folder"
         )
     if fault:
         raise _unwritable(directory, fault)
 
 
 def _unwritable(directory: Path, why: str) -> PlanError:
-    return PlanError([f"--out {directory}: cannot be written ({why})"])
+    return PlanError(f"--out {directory}: cannot be written ({why})")
 
 
 @contextmanager
@@ -108,7 +108,7 @@ def read_request(directory: Path) -> tuple[RunDirectory, Record]:
     try:
         return run, json.loads(run.study.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise PlanError([f"{directory}: its study.json cannot be read ({error})"]) from None
+        raise PlanError(f"{directory}: its study.json cannot be read ({error})") from None
 
 
 def rewrite(run: RunDirectory, record: Record, **changes: Any) -> None:

@@ -14,10 +14,8 @@ def confirmation(directory: Path, top: int, given: Options) -> tuple[AblationStu
     source = read_search(directory, str(directory))
     if len(source.winners) < top:
         raise PlanError(
-            [
-                f"--top {top}: {directory} has {len(source.winners)} configurations that finished; "
-                f"allowed: 1 … {len(source.winners)}"
-            ]
+            f"--top {top}: {directory} has {len(source.winners)} configurations that finished; "
+            f"allowed: 1 … {len(source.winners)}"
         )
     options = source.inherited(given)
     study = apply(source.study, Options(settings=options.settings, epochs=options.epochs))

@@ -130,7 +130,6 @@ class Population(SearchQueue):
             if isinstance(parameter, Number) and mutable(parameter.key) and parameter.key in point:
                 anew, share = draws.random() < self.settings.resample, draws.random()
                 factor = draws.choice(self.settings.factors)
-                changed[parameter.key] = (
-                    parameter.at(share) if anew else parameter.clipped(point[parameter.key] * factor)
-                )
+                moved = point[parameter.key] * factor
+                changed[parameter.key] = parameter.at(share) if anew else parameter.clipped(moved)
         return changed

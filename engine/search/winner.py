@@ -62,13 +62,11 @@ def read_search(directory: Path, named: str) -> SearchRun:
     run, record = read_request(directory)
     study, options = recorded_request(record)
     if not isinstance(study, SearchStudy):
-        raise PlanError([f"{named}: {study.name} is an ablation; a search has a winner"])
+        raise PlanError(f"{named}: {study.name} is an ablation; a search has a winner")
     if apply(study, options).population:
         raise PlanError(
-            [
-                f"{named}: the members of a population (trial_scheduler pbt) change their settings while they train, "
-                f"so its winner is no one configuration; allowed: searches under another trial scheduler"
-            ]
+            f"{named}: the members of a population (trial_scheduler pbt) change their settings while they train, "
+            f"so its winner is no one configuration; allowed: searches under another trial scheduler"
         )
     starts = list(History.of(run).starts.values())
     first = {event["cell"]: event for event in reversed(starts) if "point" in event}
@@ -78,7 +76,7 @@ def read_search(directory: Path, named: str) -> SearchRun:
         if cell in first
     ]
     if not winners:
-        raise PlanError([f"{named}: no trial has finished its whole budget, so there is no winner yet"])
+        raise PlanError(f"{named}: no trial has finished its whole budget, so there is no winner yet")
     seeds = [event["seed"] for event in starts]
     return SearchRun(study, options, winners, len(first), 1 + max(seeds))
 
@@ -101,12 +99,10 @@ def around(asked: AnyStudy, given: Options, directory: Path) -> tuple[AblationSt
     """
     named = f"--incumbent {directory}"
     if not isinstance(asked, SearchStudy):
-        raise PlanError([f"{named}: {asked.name} is an ablation, which has factors of its own; give a search"])
+        raise PlanError(f"{named}: {asked.name} is an ablation, which has factors of its own; give a search")
     source = read_search(directory, named)
     if source.study.workload != asked.workload:
-        raise PlanError(
-            [f"{named}: is a run of workload {source.study.workload}, and {asked.name} of {asked.workload}"]
-        )
+        raise PlanError(f"{named}: is a run of workload {source.study.workload}, and {asked.name} of {asked.workload}")
     options = source.inherited(given)
     study = apply(asked, Options(settings=options.settings, epochs=options.epochs))
     assert isinstance(study, SearchStudy)
@@ -121,7 +117,7 @@ def _ablation(study: SearchStudy, options: Options, source: SearchRun, named: st
     winner, factory = source.winners[0], TrialFactory(study, options)
     default, best = factory.config({}), factory.config(winner.point)
     if changed := _changed(winner.config, best, given):
-        raise PlanError([f"{named}: its winner {winner.cell} was trained with other settings: {', '.join(changed)}"])
+        raise PlanError(f"{named}: its winner {winner.cell} was trained with other settings: {', '.join(changed)}")
     before, after = (config.model_dump(mode="json") for config in (default, best))
     # Explicit in the baseline, so that a factor that chooses a component with other defaults does not change them.
     standard = {key: value for key in winner.point if (value := find(before, key)) is not ABSENT}
@@ -139,7 +135,7 @@ def _ablation(study: SearchStudy, options: Options, source: SearchRun, named: st
 
     factors = factors_between(study.space, point, before, possible)
     if not factors:
-        raise PlanError([f"{named}: its winner {winner.cell} is the default configuration, so there is nothing to ask"])
+        raise PlanError(f"{named}: its winner {winner.cell} is the default configuration, so there is nothing to ask")
     design = given.design or "path"
     question = (
         f"Which of the settings that {source.study.name} changed in its best of {source.tried} configurations "

@@ -14,6 +14,7 @@ from urllib.request import Request, urlopen
 from pydantic import AfterValidator, model_validator
 
 from core.component import Needs, did_you_mean
+from core.value_words import listed
 from trainables.models.base import Model
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def load(
         ],
     }
     if any(faults.values()):
-        raise WeightsError("; ".join(f"{_listed(keys)} {kind}" for kind, keys in faults.items() if keys))
+        raise WeightsError("; ".join(f"{listed(keys, SHOWN)} {kind}" for kind, keys in faults.items() if keys))
     network.load_state_dict({key: state[key] for key in concerned(state)}, strict=False)
     return [name for name, _ in network.named_modules() if name in left]
 
@@ -169,7 +170,3 @@ def _within(name: str, parents: Collection[str]) -> bool:
 
 def _owns_parameters(module: "nn.Module") -> bool:
     return any(True for _ in module.parameters(recurse=False))
-
-
-def _listed(keys: list[str]) -> str:
-    return ", ".join(keys[:SHOWN]) + (f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else "")

@@ -6,7 +6,7 @@ Both return one sentence per fault; an empty list means that the trial is verifi
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -44,14 +44,11 @@ def after_first_epoch(learner: Learner, initial: dict[str, Tensor]) -> list[str]
 
 def at_end(learner: Learner, rows: Sequence[dict[str, Any]]) -> list[str]:
     """Faults of the learning-rate trace and of what the sampler drew, over the recorded epochs."""
-    config = learner.config
-    faults = []
+    config, faults = learner.config, []
     for row in rows:
-        expected = config.optimizer.lr_at(row["epoch"], config.training.epochs, config.schedule)
-        if row["lr"] != expected:
-            faults.append(
-                f"schedule.name: {config.schedule.name} gives {expected} in epoch {row['epoch']}, not {row['lr']}"
-            )
+        expected, lr = config.optimizer.lr_at(row["epoch"], config.training.epochs, config.schedule), row["lr"]
+        if lr != expected:
+            faults.append(f"schedule.name: {config.schedule.name} gives {expected} in epoch {row['epoch']}, not {lr}")
     counts = torch.tensor(learner.info.counts["train"], dtype=torch.float64)
     share = torch.tensor(config.sampler.expected(learner.info.counts["train"]), dtype=torch.float64)
     drawn = learner.sampled.double()
@@ -99,44 +96,39 @@ def _probe(learner: Learner, rows: Tensor) -> dict[str, Any]:
         return {"placed": seen, "outputs": network(learner.inputs("train", rows))}
 
 
-def _placement(learner: Learner, probe: dict[str, Any]) -> list[str]:
+def _placement(learner: Learner, probe: dict[str, Any]) -> Iterator[str]:
     model = learner.config.model
-    faults = []
     for site in model.bn_after:
         taken, given = probe["placed"].get(f"{site}.bn", (None, None))
         if given is None or torch.equal(taken, given):
-            faults.append(f"model.bn_after: no batch norm worked after {site}")
+            yield f"model.bn_after: no batch norm worked after {site}"
     for site in model.dropout_after:
         _, given = probe["placed"].get(f"{site}.dropout", (None, None))
         if given is None or not (given == 0).any():
-            faults.append(f"model.dropout_after: no unit was dropped after {site}")
-    return faults
+            yield f"model.dropout_after: no unit was dropped after {site}"
 
 
-def _outputs(learner: Learner, outputs: Any) -> list[str]:
+def _outputs(learner: Learner, outputs: Any) -> Iterator[str]:
     """Faults of a training-mode pass: precision, auxiliary heads, the ReLU behind the last layer."""
-    faults, model = [], learner.config.model
+    model = learner.config.model
     first = outputs[0] if isinstance(outputs, tuple) else outputs
     if learner.config.training.precision == "bf16" and first.dtype != torch.bfloat16:
-        faults.append(f"training.precision: bf16 was asked for, the network computes in {first.dtype}")
+        yield f"training.precision: bf16 was asked for, the network computes in {first.dtype}"
     if model.auxiliary_weight and not (isinstance(outputs, tuple) and outputs[1]):
-        faults.append(f"model.name: {model.name} trained without its auxiliary heads")
+        yield f"model.name: {model.name} trained without its auxiliary heads"
     if model.relu_on_output and (first < 0).any():
-        faults.append("model.relu_on_output: the last layer gives values below 0")
-    return faults
+        yield "model.relu_on_output: the last layer gives values below 0"
 
 
-def _inputs(learner: Learner, rows: Tensor) -> list[str]:
-    faults = []
+def _inputs(learner: Learner, rows: Tensor) -> Iterator[str]:
     plain = learner.inputs("train", rows)
     if not learner.config.augmentation.is_off and torch.equal(plain, learner.inputs("train", rows, 0)):
-        faults.append("augmentation: no training picture was changed")
+        yield "augmentation: no training picture was changed"
     raw = central_crop(learner.data.splits["train"].images[rows], learner.info.crop).float() / 255
     if learner.config.training.normalize and torch.equal(plain, raw):
-        faults.append("training.normalize: the pictures reach the network as they were")
+        yield "training.normalize: the pictures reach the network as they were"
     if learner.config.training.mixup and learner.data.for_training(learner.draw_batch(rows, 0)).second is None:
-        faults.append("training.mixup: the pictures were not mixed")
-    return faults
+        yield "training.mixup: the pictures were not mixed"
 
 
 def _loss(learner: Learner, rows: Tensor) -> list[str]:

@@ -6,11 +6,11 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from analysis.figures.cell_labels import short
 from analysis.figures.search.axes import axis_title
 from analysis.figures.theme import COLOURS, INK, MAXIMUM_MARKS, NEUTRAL, WIDTH, Figure, inline, spans_decades
 from analysis.tables.formatting import number
 from core.metrics import maximised
+from core.value_words import cut
 
 MAXIMUM_NAMES = 12
 AHEAD, REST = "not dominated", "other cells"
@@ -51,7 +51,7 @@ def _points(cells: pd.DataFrame, across: str, up: str, front: set[str]) -> pd.Da
     drawn = pd.concat([cells.loc[~ahead].head(max(0, MAXIMUM_MARKS - len(best))), best])
     return pd.DataFrame(
         {
-            "cell": [short(cell) for cell in drawn["cell"]],
+            "cell": [cut(cell, 40) for cell in drawn["cell"]],
             "x": list(drawn[across]),
             "y": list(drawn[up]),
             "a": [number(value) for value in drawn[across]],

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from datasets.base import DataError, Dataset
+from datasets.base import Box, DataError, Dataset
 from datasets.cache.cache import open_dataset, prepare
-from datasets.faces.boxes import Box
 from datasets.faces.dataset import Faces
 from datasets.faces.rows import FaceRow
 

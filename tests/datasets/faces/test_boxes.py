@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.faces.boxes import MAX_IOU, Box, free_boxes, iou, widened
+from datasets.base import Box
+from datasets.faces.boxes import MAX_IOU, free_boxes, iou, widened
 from tests.datasets.faces.face_cases import brute_force_iou
 
 

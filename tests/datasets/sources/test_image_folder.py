@@ -332,7 +332,7 @@ def test_a_file_is_no_folder(tree: Path) -> None:
 @given(st.lists(st.integers(0, 3), max_size=60), st.integers(0, 5))
 def test_drawn_splits_are_exact_in_every_class_and_each_has_its_own(labels: list[int], seed: int) -> None:
     settings = ImageFolder(split_seed=seed)
-    splits = drawn_splits([(str(i), None) for i in range(len(labels))], labels, settings).splits
+    splits = drawn_splits([(str(i), "") for i in range(len(labels))], labels, settings)[0]
     for label, n in Counter(labels).items():
         own = Counter(split for split, of in zip(splits, labels, strict=True) if of == label)
         assert own["train"] >= 1
