@@ -253,14 +253,16 @@ def grid(space: Space) -> Iterator[Settings]:
             yield chosen
 
 
-def order_faults(space: Space) -> list[str]:
-    """Faults: parameters before one they depend on, that depend on one outside the space, or that appear twice."""
-    faults, before = [], list[str]()
-    for parameter in space:
+def order_faults(space: Space) -> list[tuple[int, str]]:
+    """(position, fault) of parameters before one they depend on, that depend on one outside the space, or that appear
+    twice.
+    """
+    faults, before = list[tuple[int, str]](), list[str]()
+    for i, parameter in enumerate(space):
         if parameter.key in before:
-            faults.append(f"space: {parameter.key} stands twice")
+            faults.append((i, f"space: {parameter.key} stands twice"))
         faults += [
-            f"space: {parameter.key} depends on {key}, which must stand before it"
+            (i, f"space: {parameter.key} depends on {key}, which must stand before it")
             for key in parameter.when
             if key not in before
         ]
@@ -268,14 +270,15 @@ def order_faults(space: Space) -> list[str]:
     return faults
 
 
-def condition_faults(space: Space) -> list[str]:
-    """Conditions that never hold: a `when` that names a value which the other parameter never has."""
+def condition_faults(space: Space) -> list[tuple[int, str]]:
+    """(position, fault) of conditions that never hold: a `when` on a value which the other parameter never has."""
     known = {parameter.key: parameter for parameter in space}
-    faults = []
-    for parameter in space:
+    faults = list[tuple[int, str]]()
+    for i, parameter in enumerate(space):
         for key, values in parameter.when.items():
             if not values:
-                faults.append(f"space: {parameter.key}: when {key} names no value, so that it never holds")
+                faults.append((i, f"space: {parameter.key}: when {key} names no value, so that it never holds"))
             if key in known:
-                faults += [f"space: {parameter.key}: {fault}" for fault in map(known[key].never, values) if fault]
+                never = filter(None, map(known[key].never, values))
+                faults += [(i, f"space: {parameter.key}: {fault}") for fault in never]
     return faults
