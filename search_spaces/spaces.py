@@ -253,24 +253,27 @@ def grid(space: Space) -> Iterator[Settings]:
             yield chosen
 
 
-def order_faults(space: Space) -> Iterator[str]:
-    """Faults: parameters before one they depend on, that depend on one outside the space, or that appear twice."""
+def order_faults(space: Space) -> Iterator[tuple[int, str]]:
+    """(position, fault) of parameters before one they depend on, that depend on one outside the space, or that appear
+    twice.
+    """
     before = set[str]()
-    for parameter in space:
+    for i, parameter in enumerate(space):
         if parameter.key in before:
-            yield f"space: {parameter.key} stands twice"
+            yield i, f"space: {parameter.key} stands twice"
         for key in parameter.when:
             if key not in before:
-                yield f"space: {parameter.key} depends on {key}, which must stand before it"
+                yield i, f"space: {parameter.key} depends on {key}, which must stand before it"
         before.add(parameter.key)
 
 
-def condition_faults(space: Space) -> Iterator[str]:
-    """Conditions that never hold: a `when` that names a value which the other parameter never has."""
+def condition_faults(space: Space) -> Iterator[tuple[int, str]]:
+    """(position, fault) of conditions that never hold: a `when` on a value which the other parameter never has."""
     known = {parameter.key: parameter for parameter in space}
-    for parameter in space:
+    for i, parameter in enumerate(space):
         for key, values in parameter.when.items():
             if not values:
-                yield f"space: {parameter.key}: when {key} names no value, so that it never holds"
+                yield i, f"space: {parameter.key}: when {key} names no value, so that it never holds"
             if key in known:
-                yield from (f"space: {parameter.key}: {fault}" for fault in map(known[key].never, values) if fault)
+                never = filter(None, map(known[key].never, values))
+                yield from ((i, f"space: {parameter.key}: {fault}") for fault in never)

@@ -182,8 +182,9 @@ class SearchStudy(Study):
         faults: Placed = [
             (place, fault)
             for place, found in (
-                (("space",), [*order_faults(self.space), *condition_faults(self.space)]),
+                *((("space", i), [found]) for i, found in (*order_faults(self.space), *condition_faults(self.space))),
                 (("sampler",), self._sampler_faults()),
+                (("objectives",), self._objective_faults()),
                 (("trial_scheduler",), self._scheduler_faults()),
                 *((("enqueue", i), point_faults(self.space, point)) for i, point in enumerate(self.enqueue)),
             )
@@ -219,8 +220,10 @@ class SearchStudy(Study):
                 yield "trial_scheduler pbt: the space has no range of numbers that may change during training"
             if self.samples < 4:
                 yield f"trial_scheduler pbt: --samples {self.samples} is no population; allowed: 4 and more"
-        if len(set(self.objectives)) < len(self.objectives):
-            yield f"objectives: one stands twice in {', '.join(self.objectives)}"
+
+    def _objective_faults(self) -> list[str]:
+        twice = len(set(self.objectives)) < len(self.objectives)
+        return [f"objectives: one stands twice in {', '.join(self.objectives)}"] if twice else []
 
     @property
     def varied(self) -> set[str]:

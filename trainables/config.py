@@ -5,6 +5,7 @@ resolved configuration holds the settings that take effect and no others, so equ
 """
 
 import json
+import re
 from collections.abc import Mapping
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
@@ -252,7 +253,10 @@ def _sentence(fault: Any, tree: Mapping[str, Any]) -> str:
         return f"{key}.name: unknown {kind} {value.get('name')!r}; {did_you_mean(value.get('name'), KINDS[kind])}"
     if fault["type"] == "union_tag_not_found":
         return f"{key}.name: not given; {did_you_mean('', KINDS[kind])}"
-    return f"{key}: {value_fault(fault)}"
+    message = value_fault(fault)
+    if (named := re.match(r"(\w+) = ", message)) and f"{key}.{named[1]}" in _settings(kind, tree):
+        return f"{key}.{message}"  # settings of one component that do not fit each other
+    return f"{key}: {message}"
 
 
 def types_of(key: str) -> set[type]:

@@ -51,7 +51,7 @@ REFUSALS: list[tuple[str, tuple[str, ...]]] = [
         ("model.weights_file.resnet18", "has no effect: model.pretrained is false"),
     ),
     ("run edge.yaml", ("edge.yaml: line 6: ", "training.batch_size", "1 is out of range; allowed: 2 and more")),
-    ("run never.yaml", ("never.yaml: line 4: ", "when optimizer.name is 'SGD'", "did you mean 'sgd'?")),
+    ("run never.yaml", ("never.yaml: line 6: ", "when optimizer.name is 'SGD'", "did you mean 'sgd'?")),
     ("run unused.yaml", ("unused.yaml: line 7: ", "model.dropout_rate has no effect where model.dropout_after is []")),
     ("run twice.yaml", ("twice.yaml: line 4: ", "epochs: stands twice, first in line 3")),
     ("run alike.yaml", ("alike.yaml: line 7: ", "names a level twice: on, On")),

@@ -172,9 +172,9 @@ def test_a_space_in_order_has_no_faults() -> None:
 def test_every_parameter_out_of_order_or_twice_is_named() -> None:
     name, momentum, nesterov, norm = CHOICES
     assert list(order_faults((momentum, name))) == [
-        "space: optimizer.momentum depends on optimizer.name, which must stand before it"
+        (0, "space: optimizer.momentum depends on optimizer.name, which must stand before it")
     ]
     assert list(order_faults((name, nesterov, norm, name))) == [
-        "space: optimizer.nesterov depends on optimizer.momentum, which must stand before it",
-        "space: optimizer.name stands twice",
+        (1, "space: optimizer.nesterov depends on optimizer.momentum, which must stand before it"),
+        (3, "space: optimizer.name stands twice"),
     ]

@@ -166,9 +166,9 @@ def test_every_fault_is_reported_at_once() -> None:
 
 def test_settings_that_contradict_each_other_are_refused_in_words() -> None:
     (fault,) = faults({"augmentation.crop_scale": [0.9, 0.1]})
-    assert fault.startswith("augmentation: crop_scale = (0.9, 0.1): must be 0 < low ≤ high ≤ 1")
+    assert fault.startswith("augmentation.crop_scale = (0.9, 0.1): must be 0 < low ≤ high ≤ 1")
     (fault,) = faults({"optimizer.nesterov": True})
-    assert fault.startswith("optimizer: nesterov = True: needs a momentum above 0")
+    assert fault.startswith("optimizer.nesterov = True: needs a momentum above 0")
 
 
 def test_settings_below_a_setting_are_refused() -> None:

@@ -84,7 +84,7 @@ def test_a_trial_that_cannot_be_set_up_ends_as_failed_with_its_reason(tmp_path: 
     for broken, reason in (
         ({**spec.to_dict(), "fingerprint": "beef"}, "the data changed: fingerprint"),
         ({**spec.to_dict(), "dataset_file": str(tmp_path / "absent.arrow")}, "its data are not those"),
-        ({**spec.to_dict(), "config": {}}, "dataset: field required"),
+        ({**spec.to_dict(), "config": {}}, "dataset: is missing"),
     ):
         trainable = made(broken)
         (result,) = steps(trainable)

@@ -200,7 +200,14 @@ OPTIMIZER = {"key": "optimizer.name", "kind": "choice", "choices": ["sgd", "adam
         ([OPTIMIZER, {"key": "optimizer.momentum", "kind": "float"}], "where optimizer.name is 'adam'"),
         (
             [{"key": "optimizer.nesterov", "kind": "choice", "choices": [False, True]}],
-            "optimizer: nesterov = True: needs a momentum above 0",
+            "optimizer.nesterov = True: needs a momentum above 0",
+        ),
+        (
+            [
+                {"key": "optimizer.momentum", "kind": "float"},
+                {"key": "optimizer.nesterov", "kind": "choice", "choices": [True, False]},
+            ],
+            "optimizer.nesterov = True: needs a momentum above 0",
         ),
         ([{"key": "training.batch_size", "kind": "int", "low": 1, "high": 128}], "training.batch_size: "),
         (

@@ -186,7 +186,7 @@ def test_a_factor_that_cannot_be_alone_waits_until_it_can(tmp_path: Path, drive:
     chosen = record(run)["path"]
     assert sorted(chosen) == ["lr", "momentum", "nesterov"]
     assert chosen.index("nesterov") > chosen.index("momentum")
-    assert "'1 + nesterov' cannot run and is no candidate: optimizer: nesterov = True: needs a" in drive.printed
+    assert "'1 + nesterov' cannot run and is no candidate: optimizer.nesterov = True: needs a" in drive.printed
     invalid = [cell["name"] for cell in record(run)["cells"] if cell["invalid"]]
     assert invalid[0] == "1 + nesterov"
     assert not [event for event in events(run) if event.get("cell") in invalid]

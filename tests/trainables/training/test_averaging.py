@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from core.value_words import shown
 from tests.trainables.small_trials import EVERYTHING, small_learner
 from trainables.config import ConfigError, resolve
 from trainables.training import diagnostics, verification
@@ -256,4 +257,4 @@ def test_a_decay_that_is_none_is_refused_by_name_and_value(value: object) -> Non
         resolve({"dataset.name": "digits", "model.name": "small_cnn", "training.ema": value})
     (fault,) = caught.value.faults
     assert fault.startswith("training.ema: ")
-    assert repr(value) in fault
+    assert shown(value) in fault

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from core.value_words import shown
 from tests.trainables.small_trials import EVERYTHING, finish, run_epochs, small_learner, small_spec
 from trainables.config import ConfigError, resolve
 from trainables.training import verification
@@ -182,4 +183,4 @@ def test_a_limit_that_is_none_is_refused_by_name_and_value(value: object) -> Non
         resolve({"dataset.name": "digits", "model.name": "small_cnn", "training.clip_norm": value})
     (fault,) = caught.value.faults
     assert fault.startswith("training.clip_norm: ")
-    assert repr(value) in fault
+    assert shown(value) in fault
