@@ -194,6 +194,7 @@ def invalid_cells(plan: Plan) -> list[str]:
         return []
     cells: dict[str, list[str]] = {}
     for item in plan.invalid:
-        cells.setdefault(item.invalid or "", []).append(repr(item.cell.name))
+        for fault in item.faults:
+            cells.setdefault(fault, []).append(repr(item.cell.name))
     faults = [f"cell{'s' * (len(names) > 1)} {listed(names, SHOWN)} cannot run: {why}" for why, names in cells.items()]
     return [*faults, *([] if first else ["give --skip-invalid to run the others"])]

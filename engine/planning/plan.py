@@ -30,7 +30,8 @@ class PlannedCell:
     cell: Cell
     config: TrialConfig | None
     identical_to: str | None = None
-    invalid: str | None = None
+    faults: tuple[str, ...] = ()
+    """why it is invalid"""
     reference: str | None = None
 
     @property
@@ -38,6 +39,10 @@ class PlannedCell:
         """The cell as study.json and `plan --json` hold it."""
         own = {name: getattr(self, name) for name in ("reference", "identical_to", "invalid")}
         return {"name": self.cell.name, "levels": self.cell.levels, **own}
+
+    @property
+    def invalid(self) -> str | None:
+        return "; ".join(self.faults) or None
 
     @property
     def runs(self) -> bool:
@@ -155,7 +160,7 @@ def _checked_cells(
             config = factory.config(cell.settings)
         except ConfigError as error:
             if planned and study.is_path:  # so it is no candidate; `_path_faults` checks the path's end
-                planned.append(PlannedCell(cell, None, invalid="; ".join(error.faults), reference=reference))
+                planned.append(PlannedCell(cell, None, faults=tuple(error.faults), reference=reference))
                 continue
             faults += [f"{cell.name}: {fault}" if planned else fault for fault in error.faults if fault not in faults]
             planned.append(PlannedCell(cell, None, reference=reference))
@@ -174,7 +179,7 @@ def _checked_cells(
                 cell,
                 config,
                 identical_to=None if identical == cell.name else identical,
-                invalid="; ".join(found) or None,
+                faults=tuple(found),
                 reference=reference,
             )
         )

@@ -53,10 +53,12 @@ def test_a_study_of_another_network_is_refused_in_a_few_lines_whose_command_work
         for number in range(20):
             Image.new("RGB", (40, 40), (number, 9, 90 * (name == "a"))).save(tmp_path / "set" / name / f"{number}.png")
     study = ["folder/ablation", "--set", f"dataset.path={tmp_path / 'set'}", "--set", "model.name=resnet50"]
-    done = CliRunner().invoke(main, ["plan", *study, "--cache-dir", str(tmp_path / "cache")])
+    done = CliRunner().invoke(
+        main, ["run", *study, "--cache-dir", str(tmp_path / "cache"), "--out", str(tmp_path / "run")]
+    )
     assert done.exit_code == 2
-    faults = [line for line in done.output.splitlines() if line.startswith("error: ")]
-    assert [fault.split("'")[1] for fault in faults] == ["conv2", "conv3", "relu_fc1"]
-    assert max(map(len, faults)) <= 3 * 110
+    faults = [line for line in done.output.splitlines() if line.startswith("error: cells 'full', ")]
+    assert [fault.partition("no layer '")[2].partition("'")[0] for fault in faults] == ["conv2", "conv3", "relu_fc1"]
+    assert max(map(len, faults)) <= 3 * 130
     command = faults[0].split("`")[1]
     assert "layer4.2.conv3" in listed(*shlex.split(command)[3:])
