@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import random
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -47,14 +48,10 @@ def _values(parameter: Number | Choice, space: Space) -> list[Any]:
 
 
 def _combinations(values: Sequence[Sequence[Any]]) -> Iterator[Sequence[Any]]:
-    count = 1
-    for part in values:
-        count *= len(part)
-    if count <= MOST:
-        yield from itertools.product(*values)
-        return
+    if math.prod(map(len, values)) <= MOST:
+        return itertools.product(*values)
     draws = random.Random(0)
-    yield from ([draws.choice(part) for part in values] for _ in range(MOST))
+    return ([draws.choice(part) for part in values] for _ in range(MOST))
 
 
 def _point(space: Space, fixed: Settings) -> Settings:
