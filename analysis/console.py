@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,9 +92,9 @@ def describe(run_dir: Path, at_work: bool = True) -> list[str]:
     """
     records = read_records(run_dir)
     trials, study = records.trials, records.study
-    planned, session = records.planned_trials, _last_session(run_dir)
+    planned, (begun, spent) = records.planned_trials, _last_session(RunDirectory(run_dir).log)
     most = "at most " if study.get("trials_ahead") else ""
-    taken_up = trials["trial"].isin(session.begun) if at_work else pd.Series(False, index=trials.index)
+    taken_up = trials["trial"].isin(begun) if at_work else pd.Series(False, index=trials.index)
     unfinished = trials["status"] == RUNNING
     states = trials["status"].mask(unfinished & ~taken_up, INTERRUPTED)
     counts = {state: int((states == state).sum()) for state in STATES}
@@ -109,33 +109,24 @@ def describe(run_dir: Path, at_work: bool = True) -> list[str]:
     if at_work:
         return [*lines, *_left(records, waiting)]
     left = waiting + int(unfinished.sum())
-    why = "time budget spent" if session.spent else "interrupted, no process runs it"
+    why = "time budget spent" if spent else "interrupted, no process runs it"
     address = RunDirectory(run_dir).address
     return [*lines, f"{why}: {left} trials are left; go on with: resume {address}" if left else "nothing left to do"]
 
 
-@dataclass
-class _Session:
-    """What the last driver of a run began, and whether it ended because its time budget was spent."""
-
-    begun: set[str] = field(default_factory=set)
-    spent: bool = False
-
-
-def _last_session(run_dir: Path) -> _Session:
-    """Read from the log's few lines that tell it; the others are not parsed."""
-    found, log = _Session(), RunDirectory(run_dir).log
-    if not log.exists():
-        return found
-    with log.open("rb") as lines:
+def _last_session(log: Path) -> tuple[set[str], bool]:
+    """(the trials that the last driver of a run began, whether it spent its time budget); other lines of the log are
+    not parsed."""
+    begun, spent = set[str](), False
+    with suppress(FileNotFoundError), log.open("rb") as lines:
         for line in lines:
             if line.endswith(b"\n") and TOLD_BY.search(line):
                 event = json.loads(line)
                 if event["event"] == START:
-                    found.begun.add(event["trial"])
+                    begun.add(event["trial"])
                 else:
-                    found = _Session(spent=event["event"] == SPENT)
-    return found
+                    begun, spent = set(), event["event"] == SPENT
+    return begun, spent
 
 
 def settings_by_cell(records: Records) -> dict[str, str]:

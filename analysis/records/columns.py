@@ -1,7 +1,7 @@
 """Helpers for tables: typed columns, metric columns, rows, evenly spaced rows."""
 
 import json
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +45,6 @@ def column(values: list[Any], dtype: str | None = None) -> pd.Series:
             dtype = None
         values = values if dtype else [_json(value) for value in values]
     return pd.Series(values, dtype=dtype or "str")
-
-
-def typed(
-    rows: Iterable[Mapping[str, Any]], columns: Sequence[str], texts: Container[str], counts: Container[str]
-) -> pd.DataFrame:
-    """A table of these columns of the rows: `texts` as str, `counts` as int64, the others as float64."""
-    kinds = {name: "str" if name in texts else "int64" if name in counts else "float64" for name in columns}
-    return pd.DataFrame(list(rows), columns=list(columns)).astype(kinds)
 
 
 def _json(value: Any) -> str | None:

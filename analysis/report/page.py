@@ -55,7 +55,7 @@ def page(
     )
     found = foremost(answers(records, tables)) if len(records.finished) else []
     unfinished = records.is_unfinished
-    failures, invalid = _failures(records), _invalid(records)
+    failures, invalid = _failures(records), [cell for cell in records.study.get("cells", []) if cell.get("invalid")]
     always = {"provenance", *(["failures"] if failures["rows"] or invalid else [])}
     parts = sections(records, tables, figures, galleries, notes)
     specs = {figure.name: figure.spec() for figure in figures}
@@ -96,10 +96,6 @@ def _json(value: Any) -> Markup:
 def _library() -> Markup:
     """The drawing library for a script element; `</script` in its strings is escaped, as it would end the element."""
     return Markup(javascript().replace("</script", "<\\/script").replace("<!--", "\\x3c!--"))
-
-
-def _invalid(records: Records) -> list[dict[str, Any]]:
-    return [cell for cell in records.study.get("cells", []) if cell.get("invalid")]
 
 
 def _summary(records: Records) -> str:

@@ -133,16 +133,13 @@ def write_lists(settings: Faces, data_root: Path | None, folder: Path) -> tuple[
     for row in source.rows:
         assert isinstance(row, FaceRow)
         texts[TEST_LIST if row.split == "test" else TRAIN_LIST] += list_line(row.file, row.box, row.points) + "\n"
-    other = [folder / name for name, text in texts.items() if (folder / name).exists() and _text(folder / name) != text]
+    there = [(folder / name, text) for name, text in texts.items() if (folder / name).exists()]
+    other = [file for file, text in there if file.read_text(encoding="utf-8", errors="replace") != text]
     if other:
-        raise DataError([f"{file}: holds other lines; remove it or name another folder" for file in other])
+        raise DataError(f"{file}: holds other lines; remove it or name another folder" for file in other)
     for name, text in texts.items():
         write_text(folder / name, text)
     return folder / TRAIN_LIST, folder / TEST_LIST
-
-
-def _text(file: Path) -> str:
-    return file.read_text(encoding="utf-8", errors="replace")
 
 
 def _missing(root: Path, rows: Sequence[Row], faces_only: bool) -> Iterator[str]:

@@ -4,8 +4,7 @@ A photo has the same name, and so the same split, whether it was found in its fo
 """
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -61,28 +60,16 @@ def write_csv(settings: Animals, data_root: Path | None, folder: Path) -> Path:
     return file
 
 
-@dataclass(frozen=True)
-class _Line:
-    """A line of the list as it stands there."""
-
-    number: int
-    path: str
-    label: str
-    split: str | None = None
-    """what the column of the splits says, if there is one"""
-
-
 def _csv_source(root: Path, image_shape: Shape, settings: Animals) -> Source:
     faults: list[str] = []
     by_name = settings.split_rule == "by_name"
     tree = find_images(root, by_name)
-    known, (header, table) = _class_folders(tree), _table(root / CSV, faults)
-    column = None if by_name else _split_column(header, table)
-    lines = list(_checked(root, _lines(root / CSV, header, table, column, faults), known, faults))
-    in_folders = known or all(line.label in line.path.split("/")[:-1] for line in lines)
-    named = [(line.label, Row(line.path, 0, line.split or "")) for line in lines]
+    known, table = _class_folders(tree), _table(root / CSV, faults)
+    column = None if by_name else _split_column(table)
+    named = list(_named(root, table, column, known, faults))
+    in_folders = known or all(label in row.path.split("/")[:-1] for label, row in named)
     found = classified(named, settings, order=_natural if by_name or not in_folders else str)
-    unread = [name for name in header if name not in ("path", "label", column)]
+    unread = [name for name in table[0] if name not in ("path", "label", column)]
     left_out = len({image.path for image in tree.images} - {row.path for row in found.rows})
     return Source(
         root=root,
@@ -100,13 +87,13 @@ def _csv_source(root: Path, image_shape: Shape, settings: Animals) -> Source:
     )
 
 
-_Row = tuple[int, list[str]]
-"""number of a line, its cells"""
+_Table = tuple[list[str], list[tuple[int, list[str]]]]
+"""the header in lower case; the number and the cells of the other lines that are not blank"""
 
 
-def _table(file: Path, faults: list[str]) -> tuple[list[str], list[_Row]]:
-    """(the header in lower case, the other lines that are not blank); no line without the columns path and label."""
-    rows: list[_Row] = []
+def _table(file: Path, faults: list[str]) -> _Table:
+    """The table of a file; an empty one without the columns path and label."""
+    rows: list[tuple[int, list[str]]] = []
     header: list[str] = []
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
@@ -124,8 +111,9 @@ def _table(file: Path, faults: list[str]) -> tuple[list[str], list[_Row]]:
     return header, rows
 
 
-def _split_column(header: Sequence[str], rows: Sequence[_Row]) -> str | None:
+def _split_column(table: _Table) -> str | None:
     """The column that says which split a line belongs to: `split` itself, or another whose every cell is a split."""
+    header, rows = table
     for name in SPLIT_COLUMNS:
         if name in header:
             place = header.index(name)
@@ -135,37 +123,33 @@ def _split_column(header: Sequence[str], rows: Sequence[_Row]) -> str | None:
     return None
 
 
-def _lines(
-    file: Path, header: Sequence[str], rows: Iterable[_Row], column: str | None, faults: list[str]
-) -> Iterator[_Line]:
-    for number, cells in rows:
-        if len(cells) != len(header):
-            faults.append(f"{file}:{number}: {len(cells)} columns, where the header has {len(header)}")
-            continue
-        row = dict(zip(header, cells, strict=True))
-        yield _Line(number, row["path"], row["label"], row[column] if column else None)
-
-
-def _checked(root: Path, lines: Iterable[_Line], known: Sequence[str], faults: list[str]) -> Iterator[_Line]:
-    """The lines without faults, their paths, labels and splits normalised."""
+def _named(
+    root: Path, table: _Table, column: str | None, known: Sequence[str], faults: list[str]
+) -> Iterator[tuple[str, Row]]:
+    """(class, row without label) of the lines without faults, their paths, labels and splits normalised."""
+    header, lines = table
     seen: dict[str, int] = {}
-    for line in lines:
-        where = f"{root / CSV}:{line.number}"
-        path, split = inside(line.path), split_called(line.split or "")
-        label = _label(composed(line.label), path or "", known)
+    for number, cells in lines:
+        where = f"{root / CSV}:{number}"
+        if len(cells) != len(header):
+            faults.append(f"{where}: {len(cells)} columns, where the header has {len(header)}")
+            continue
+        given = dict(zip(header, cells, strict=True))
+        path, split = inside(given["path"]), split_called(given[column]) if column else ""
+        label = _label(composed(given["label"]), path or "", known)
         if label is None:
-            faults.append(f"{where}: unknown label {line.label!r}; {did_you_mean(line.label, known)}")
-        if line.split is not None and split is None:
-            faults.append(f"{where}: unknown split {line.split!r}; allowed: {SPLIT_NAMES}, or nothing in all lines")
+            faults.append(f"{where}: unknown label {given['label']!r}; {did_you_mean(given['label'], known)}")
+        if column and split is None:
+            faults.append(f"{where}: unknown split {given[column]!r}; allowed: {SPLIT_NAMES}, or nothing in all lines")
         if path is None:
-            faults.append(f"{where}: {leaves(line.path)}")
+            faults.append(f"{where}: {leaves(given['path'])}")
         elif not file_of(root, path).is_file():
             faults.append(f"{where}: no such picture: {root / path}")
         elif path in seen:
             faults.append(f"{where}: {path} stands in line {seen[path]} already")
         elif label is not None:
-            seen[path] = line.number
-            yield replace(line, path=path, label=label, split=split)
+            seen[path] = number
+            yield label, Row(path, 0, split or "")
 
 
 def _label(text: str, path: str, known: Sequence[str]) -> str | None:

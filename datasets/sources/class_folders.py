@@ -3,7 +3,6 @@
 Names are brought to Unicode's NFC form, so that the same tree splits alike everywhere.
 """
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -94,7 +93,8 @@ def find_images(root: Path, by_name: bool = False) -> Tree:
     """Every picture of a tree in the order of names, its faults, and what is not read."""
     tree = Tree(root, by_name)
     folders, files = visible(root, tree.faults, tree.skipped)
-    _beside(tree, files)
+    for entry in files:
+        tree.skipped.add(BESIDE, entry.name)
     split_of = {folder.name: split_called(folder.name) for folder in folders}
     if "train" in split_of.values() and (len(set(split_of.values()) - {None}) > 1 or len(folders) == 1):
         tree.faults += _split_faults(root, split_of)
@@ -113,18 +113,14 @@ def find_images(root: Path, by_name: bool = False) -> Tree:
     return tree
 
 
-def _beside(tree: Tree, files: Sequence[os.DirEntry[str]]) -> None:
-    for entry in files:
-        tree.skipped.add(BESIDE, entry.name)
-
-
 def _add_split(tree: Tree, folder: Path, split: str | None) -> None:
     if split is None:
         for file in pictures_below(folder, tree.faults, tree.skipped):
             tree.skipped.add(NO_SPLIT, relative(file.parent, tree.root))
         return
     classes, files = visible(folder, tree.faults, tree.skipped)
-    _beside(tree, files)
+    for entry in files:
+        tree.skipped.add(BESIDE, entry.name)
     if not classes:
         tree.faults.append(f"{folder}: holds no class folders; expected {folder.name}/CLASS/*.jpg")
     for entry in classes:

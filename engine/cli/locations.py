@@ -1,7 +1,6 @@
 """Maps the path or URL that a user gives for a run to the local folder of its files."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,12 +60,9 @@ def runs_in(place: str) -> list[str]:
     _check_length(place)
     if "://" in place or (Path(place) / "study.json").is_file():
         return [place]
-    return sorted(map(str, _below(Path(place)))) or [place]
-
-
-def _below(folder: Path) -> Iterator[Path]:
-    """The runs in a folder, one or two levels down: the name of a study has a slash at most."""
-    yield from (found.parent for pattern in ("*/study.json", "*/*/study.json") for found in folder.glob(pattern))
+    # one or two levels down: the name of a study has a slash at most
+    found = (each.parent for pattern in ("*/study.json", "*/*/study.json") for each in Path(place).glob(pattern))
+    return sorted(map(str, found)) or [place]
 
 
 def at_work(directory: Path) -> bool:

@@ -178,11 +178,9 @@ def given_options(raw: dict[str, Any]) -> dict[str, Any]:
 
     given = {key: value for key, value in raw.items() if value is not None}
     given["settings"] = {key: parse_value(value, key) for key, value in raw.get("settings", {}).items()}
-    for name in ("limit_train", "limit_eval"):
+    for name in ("limit_train", "limit_eval", "drop_leaks"):
         if name in given:
             given["settings"][f"dataset.{name}"] = given.pop(name)
-    if given.pop("drop_leaks", False):
-        given["settings"]["dataset.drop_leaks"] = True
     if "levels" in given:
         given["levels"] = {factor: _names(names) for factor, names in raw["levels"].items()}
     if "objectives" in given:

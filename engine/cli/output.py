@@ -12,21 +12,10 @@ from typing import IO, Any
 
 PLAIN = str.maketrans(
     {
-        "\N{MINUS SIGN}": "-",
-        "\N{EN DASH}": "-",
-        "\N{EM DASH}": "-",
-        "\N{BULLET}": "*",
-        "\N{MIDDLE DOT}": "-",
-        "\N{HORIZONTAL ELLIPSIS}": "...",
-        "\N{MULTIPLICATION SIGN}": "x",
-        "\N{RIGHTWARDS ARROW}": "->",
-        "\N{PLUS-MINUS SIGN}": "+/-",
-        "\N{LESS-THAN OR EQUAL TO}": "<=",
-        "\N{GREATER-THAN OR EQUAL TO}": ">=",
-        "\N{LEFT SINGLE QUOTATION MARK}": "'",
-        "\N{RIGHT SINGLE QUOTATION MARK}": "'",
-        "\N{LEFT DOUBLE QUOTATION MARK}": '"',
-        "\N{RIGHT DOUBLE QUOTATION MARK}": '"',
+        **dict.fromkeys("−–—·", "-"),  # minus, dashes, middle dot
+        **dict.fromkeys("‘’", "'"),
+        **dict.fromkeys("“”", '"'),
+        **{"•": "*", "…": "...", "×": "x", "→": "->", "±": "+/-", "≤": "<=", "≥": ">="},
     }
 )
 

@@ -92,7 +92,8 @@ def _rows(kind: str, owner: type[Component]) -> list[Row]:
 
 def _row(setting: str, owner: type[Component], name: str) -> Row:
     field = owner.model_fields[name]
-    searched = next((_range(item) for item in field.metadata if isinstance(item, Range)), "")
+    ranges = (item for item in field.metadata if isinstance(item, Range))
+    searched = next((f"{item.low:g} to {item.high:g}{', log' * item.log}" for item in ranges), "")
     allowed = "; ".join(filter(None, [_bounds(field.metadata), _inner(field.annotation)]))
     default = "`" + json.dumps(field.get_default(), default=str, ensure_ascii=False) + "`"
     what = next((docs[name] for base in owner.__mro__ if name in (docs := _field_docs(base))), "")
@@ -139,10 +140,6 @@ def _bounds(metadata: Iterable[Any]) -> str:
 def _need(needs: Needs) -> str:
     values = "".join(f" = {json.dumps(value)}" for value in needs.values)
     return " or ".join(f"`{key}`{values}" for key in needs.keys)
-
-
-def _range(searched: Range) -> str:
-    return f"{searched.low:g} to {searched.high:g}{', log' if searched.log else ''}"
 
 
 @cache

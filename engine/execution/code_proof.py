@@ -76,7 +76,11 @@ def _begun_by_other_code(factory: TrialFactory, history: History, record: Event)
     """(content key, trial): of several trials of one content the furthest one; none if this code has begun it too."""
     found: dict[str, Begun] = {}
     ours = set()
-    for event in sorted(history.starts.values(), key=lambda event: _progress(history, event["trial"])):
+
+    def progress(event: Event) -> tuple[bool, int]:
+        return event["trial"] in history.ends, len(history.rows.get(event["trial"], {}))
+
+    for event in sorted(history.starts.values(), key=progress):
         try:
             config = from_tree(event["config"])
             info = factory.data(config).info
@@ -91,10 +95,6 @@ def _begun_by_other_code(factory: TrialFactory, history: History, record: Event)
             version = history.codes[event["trial"]] or f"unrecorded, {_components(config)}"
             found[content] = Begun(event, version, own)
     yield from ((content, begun) for content, begun in found.items() if content not in ours)
-
-
-def _progress(history: History, trial: str) -> tuple[bool, int]:
-    return trial in history.ends, len(history.rows.get(trial, {}))
 
 
 def _components(config: TrialConfig) -> str:

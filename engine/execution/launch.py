@@ -154,7 +154,8 @@ def _run(plan: Plan, run: RunDirectory, log: RunLog, left: RemainingWork, comman
     _say_what_is_doubtful(plan, say)
     metric, maximise = objective(study)
     reported = metric if isinstance(study, SearchStudy) else study.metric
-    with Progress(console, left.total, left.epochs(plan, log.history), reported, maximise, left.done) as progress:
+    progress = Progress(console, left.total, left.epochs(plan, log.history), reported, maximise, left.done)
+    with doing(progress.now, details=progress.table):
         carry_out(plan, run, log, left, progress)
     missing = progress.total - progress.done
     if missing and plan.options.time_budget:

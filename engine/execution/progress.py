@@ -2,15 +2,14 @@
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from core.activity import WATCH, doing
+from core.activity import WATCH
 
 BADLY = ("failed", "diverged")
 
@@ -29,15 +28,7 @@ class Progress:
     running: dict[str, tuple[str, int, int]] = field(default_factory=dict)
     best: tuple[float, str] | None = None
     epochs: int = 0
-
-    def __enter__(self) -> Self:
-        self.began = time.monotonic()
-        self._shown = ExitStack()
-        self._shown.enter_context(doing(self._now, details=self._table))
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._shown.close()
+    began: float = field(default_factory=time.monotonic)
 
     def started(self, trial: str, cell: str, seed: int) -> None:
         self.running[trial] = (cell, seed, 0)
@@ -95,7 +86,7 @@ class Progress:
         left = max(0, self.total_epochs - self.epochs) / rate
         return f"{rate:.1f} epochs/s, about {duration(left)} left"
 
-    def _now(self) -> str:
+    def now(self) -> str:
         """What goes on, in a line: counts, speed, how far the trial furthest on is."""
         bad = sum(self.ended_as.get(status, 0) for status in BADLY)
         counts = f"{self.done}/{self.total} trials done, {len(self.running)} running"
@@ -103,7 +94,7 @@ class Progress:
         at = f" · {furthest[0]} seed {furthest[1]}, epoch {furthest[2]}" if furthest[2] else ""
         return f"training: {counts}{f', {bad} failed or diverged' if bad else ''} · {self._left()}{at}"
 
-    def _table(self) -> Table:
+    def table(self) -> Table:
         """What a terminal shows below that line."""
         table = Table.grid(padding=(0, 2))
         if self.best:

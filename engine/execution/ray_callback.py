@@ -20,14 +20,8 @@ from engine.runlog.study_file import program
 from engine.search.trial_queue import TrialQueue
 from trainables.fused.autotune import MOST
 
-OF_EXECUTION = (
-    "notes",
-    "selected",
-    "out_of_memory",
-    "fused",
-    "processor",
-    "torch",
-)  # fields of a trial's end that are logged under `execution`, or not at all
+# fields of a trial's end that are logged under `execution`, or not at all
+OF_EXECUTION = ("notes", "selected", "out_of_memory", "fused", "processor", "torch")
 PAUSED = "paused"  # status at the end of a trial's segment, which is not logged
 
 

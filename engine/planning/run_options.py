@@ -174,20 +174,17 @@ def _choose_scheduler(tree: dict[str, Any], name: str) -> list[str]:
 
 def _levels(study: AblationStudy, options: Options) -> tuple[list[dict[str, Any]], list[str]]:
     """(factors as plain data, with the levels asked for in the study's order and `_new_level`s after them; faults)."""
-    factors, faults = [], []
-    names = [factor.name for factor in study.factors]
-    faults += [
+    factors, names = [], [factor.name for factor in study.factors]
+    faults = [
         f"--levels {name}: no such factor; {did_you_mean(name, names)}" for name in options.levels if name not in names
     ]
     for factor in study.factors:
-        kept = list(factor.levels)
+        kept, first = list(factor.levels), factor.levels[0]
         if asked := options.levels.get(factor.name):
             kept, more = _asked_levels(factor, asked)
             faults += more
-            if factor.levels[0] not in kept:
-                faults.append(
-                    f"--levels {factor.name}: the baseline level {factor.levels[0].name!r} must be among them"
-                )
+            if first not in kept:
+                faults.append(f"--levels {factor.name}: the baseline level {first.name!r} must be among them")
             elif len(kept) < 2:
                 known = [level.name for level in factor.levels]
                 faults.append(f"--levels {factor.name}: one level leaves nothing to compare; {did_you_mean('', known)}")
@@ -197,9 +194,8 @@ def _levels(study: AblationStudy, options: Options) -> tuple[list[dict[str, Any]
 
 def _asked_levels(factor: Factor, asked: tuple[str, ...]) -> tuple[list[Level], list[str]]:
     """(the levels that are asked for by name or by number, in the factor's order, then new ones; faults)."""
-    faults, new = [], list[Level]()
+    faults, kept, new = [], list[Level](), list[Level]()
     known = {level.name: level for level in factor.levels}
-    kept = []
     for name in asked:
         level = known.get(name) or _by_number(factor, new, name)
         if level is None:

@@ -20,7 +20,6 @@ from tests.records import events
 def recorder(folder: Path) -> tuple[RunLogCallback, io.StringIO]:
     out = io.StringIO()
     progress = Progress(Console(file=out, width=200), total=2, total_epochs=6, metric="test_accuracy", maximise=True)
-    progress.__enter__()
     return RunLogCallback(RunLog(RunDirectory(folder)), RunDirectory(folder), progress, threads=1), out
 
 
@@ -235,14 +234,14 @@ def test_durations_read_as_people_say_them(seconds: float, text: str) -> None:
 def test_a_terminal_shows_counts_best_and_what_runs() -> None:
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=120)
-    with Progress(console, total=3, total_epochs=6, metric="test_accuracy", maximise=True) as progress:
-        progress.started("a", "baseline", 0)
-        progress.epoch("a", row(1))
-        progress.ended("a", END)
-        progress.started("b", "momentum=0.9", 1)
-        progress.ended("b", {**END, "status": "diverged", "selected": None})
-        progress.started("c", "momentum=0.9", 2)
-        console.print(progress._now(), progress._table(), highlight=False)
+    progress = Progress(console, total=3, total_epochs=6, metric="test_accuracy", maximise=True)
+    progress.started("a", "baseline", 0)
+    progress.epoch("a", row(1))
+    progress.ended("a", END)
+    progress.started("b", "momentum=0.9", 1)
+    progress.ended("b", {**END, "status": "diverged", "selected": None})
+    progress.started("c", "momentum=0.9", 2)
+    console.print(progress.now(), progress.table(), highlight=False)
     text = out.getvalue()
     assert "2/3 trials done, 1 running" in text
     assert "1 failed or diverged" in text
