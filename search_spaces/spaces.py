@@ -48,10 +48,12 @@ class Number(Parameter):
     @model_validator(mode="before")
     @classmethod
     def _bounds_of_the_setting(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("low") is None and values.get("high") is None:
-            found = domain(str(values.get("key")))
+        if not isinstance(values, dict) or not isinstance(key := values.get("key"), str):
+            return values
+        if values.get("low") is None and values.get("high") is None:
+            found = domain(key)
             if found is None:
-                raise ValueError(f"{values.get('key')}: no range is written beside this setting; give low and high")
+                raise ValueError(f"{key}: no range is written beside this setting; give low and high")
             return {**values, "low": found.low, "high": found.high, "log": values.get("log", found.log)}
         return values
 

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_
 from core.component import Component, did_you_mean
 from core.designs import DesignTraits
 from core.errors import FaultError
-from core.metrics import counterpart, split_of
+from core.metrics import MetricError, counterpart, metric_of, split_of
 from core.value_words import value_fault
 from core.yaml_text import Document, Place
 from search_spaces.designs import DESIGNS, Layout, cells_ahead, layout_faults
@@ -319,12 +319,21 @@ def with_one_objective(tree: dict[str, Any]) -> dict[str, Any]:
     objectives = tree.get("objectives")
     if not isinstance(objectives, list) or len(objectives) != 1 or split_of(str(objectives[0]))[0] != "val":
         return tree
+    if not _of_an_epoch(objectives[0]):  # the plan says so of the objective
+        return tree
     metric = tree.get("metric", counterpart(objectives[0], "test"))
     if counterpart(str(metric), "val") != objectives[0]:
         raise StudyError(
             [f"objectives: {objectives[0]} alone is what the search goes by, and metric is {metric!r}; give one"]
         )
     return {**tree, "objectives": [], "metric": metric}
+
+
+def _of_an_epoch(column: str) -> bool:
+    try:
+        return metric_of(column).of == "epoch"
+    except MetricError:
+        return False
 
 
 def _follows(fault: Any) -> bool:
