@@ -42,13 +42,13 @@ def checked_search(
 def _idle_patience(study: SearchStudy, configs: Sequence[TrialConfig]) -> list[str]:
     """A patience that no trial's budget outlasts; where the space varies it, that some proposal's budget does not."""
     pairs = [(config.training.patience, config.training.epochs) for config in configs]
-    idle = [(patience, epochs) for patience, epochs in pairs if patience and patience >= epochs - 1]
+    idle = [(patience, epochs) for patience, epochs in pairs if patience >= epochs]
     if not idle or (PATIENCE not in study.varied and len(idle) < len(pairs)):
         return []
     patience, epochs = idle[0]
     return [
         f"{'space: ' * (PATIENCE in study.varied)}{PATIENCE} = {patience} has no effect: training.epochs is {epochs}; "
-        f"allowed: up to {max(0, epochs - 2)}"
+        f"allowed: up to {epochs - 1}"
     ]
 
 

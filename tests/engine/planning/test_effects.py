@@ -155,7 +155,7 @@ def test_what_lies_around_a_face_counts_only_where_something_turns_it_in(
 
 @pytest.mark.parametrize(
     ("epochs", "patience", "forced", "refused"),
-    [(3, 2, None, True), (3, 1, None, False), (3, 9, 3, False), (9, 3, None, False), (1, 1, None, True)],
+    [(3, 3, None, True), (3, 2, None, False), (3, 9, 3, False), (9, 3, None, False), (1, 1, None, True)],
 )
 def test_a_patience_that_no_budget_outlasts_is_refused(
     epochs: int, patience: int, forced: int | None, refused: bool, tmp_path: Path
@@ -166,9 +166,9 @@ def test_a_patience_that_no_budget_outlasts_is_refused(
 
 
 def test_a_patience_of_a_space_that_some_proposal_s_budget_does_not_outlast_is_refused(tmp_path: Path) -> None:
-    patience = {"key": "training.patience", "kind": "int", "low": 0, "high": 5}
+    patience = {"key": "training.patience", "kind": "int", "low": 0, "high": 6}
     (fault,) = _found(parse_study({**_search(patience), "epochs": 6}, "s"), tmp_path)
-    assert fault == "space: training.patience = 5 has no effect: training.epochs is 6; allowed: up to 4"
+    assert fault == "space: training.patience = 6 has no effect: training.epochs is 6; allowed: up to 5"
     assert _found(parse_study({**_search(patience), "epochs": 7}, "s"), tmp_path) == []
 
 
