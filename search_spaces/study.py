@@ -28,6 +28,7 @@ from search_spaces.spaces import (
     order_faults,
     point_faults,
     with_kind,
+    with_whole_lists,
 )
 from search_spaces.trial_schedulers import PBT, TRIAL_SCHEDULERS, AnyTrialScheduler, NoScheduler
 
@@ -302,7 +303,7 @@ def parse_study(tree: dict[str, Any], where: str) -> AnyStudy:
 def parsed(tree: dict[str, Any], document: Document) -> tuple[AnyStudy | None, Faults]:
     """The study that plain data holds, or what is wrong with it, at the lines of the `document` that held it."""
     space = tree.get("space")
-    spaced = {"space": [with_kind(each) for each in space]} if isinstance(space, list) else {}
+    spaced = {"space": [with_kind(each) for each in with_whole_lists(space)]} if isinstance(space, list) else {}
     kind = "search" if "space" in tree else "ablation"
     guessed = {**tree, **spaced, "kind": kind if tree.get("kind") is None else tree["kind"]}
     try:
