@@ -61,7 +61,8 @@ def _needed(space: Space, keys: Collection[str]) -> Mapping[str, Sequence[Any]] 
     open_ = list(keys)
     while open_:
         for other, values in known[open_.pop()].when.items():
-            allowed = [value for value in found.get(other, values) if value in values and known[other].holds(value)]
+            own = known[other].among(values)
+            allowed = [value for value in found.get(other, own) if value in own]
             if not allowed:
                 return None
             found[other] = allowed
@@ -83,6 +84,6 @@ def _deciding(key: str, space: Space) -> list[Number | Choice]:
 
 def _values(parameter: Number | Choice, space: Space) -> list[Any]:
     """The values of a parameter that matter: its edges, and those that a condition names."""
-    named = [value for other in space for value in other.when.get(parameter.key, ())]
-    values = [*parameter.edges, *(value for value in named if parameter.holds(value))]
+    named = [value for other in space for value in parameter.among(other.when.get(parameter.key, ()))]
+    values = [*parameter.edges, *named]
     return [value for i, value in enumerate(values) if value not in values[:i]]

@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 Settings = dict[str, Any]
 
 
+def _alike(value: Any) -> str:
+    """Text that is the same for values that mean the same: 0 and 0.0, but not 0 and false."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_alike, value))}]"
+    return json.dumps(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
 def _as_values(value: object) -> object:
     return value if isinstance(value, list | tuple) else [value]
 
@@ -48,10 +55,12 @@ class Number(Parameter):
     @model_validator(mode="before")
     @classmethod
     def _bounds_of_the_setting(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("low") is None and values.get("high") is None:
-            found = domain(str(values.get("key")))
+        if not isinstance(values, dict) or not isinstance(key := values.get("key"), str):
+            return values
+        if values.get("low") is None and values.get("high") is None:
+            found = domain(key)
             if found is None:
-                raise ValueError(f"{values.get('key')}: no range is written beside this setting; give low and high")
+                raise ValueError(f"{key}: no range is written beside this setting; give low and high")
             return {**values, "low": found.low, "high": found.high, "log": values.get("log", found.log)}
         return values
 
@@ -93,14 +102,23 @@ class Number(Parameter):
         whole = self.kind == "float" or isinstance(value, int)
         return isinstance(value, int | float) and not isinstance(value, bool) and whole and low <= value <= high
 
-    def never(self, value: Any) -> str | None:
-        """Why a condition on this value cannot hold."""
+    @property
+    def allowed(self) -> str:
+        """What `holds` takes."""
         low, high = self.bounds
         if self.kind == "float":
+            return json.dumps({"low": low, "high": high})
+        return f"whole numbers from {int(low)} to {int(high)}"
+
+    def never(self, value: Any) -> str | None:
+        """Why a condition on this value cannot hold."""
+        if self.kind == "float":
             return f"when {self.key} is {value!r}: a range of fractions has no such single value; give it choices"
-        if not self.holds(value):
-            return f"when {self.key} is {value!r}: it never is; allowed: whole numbers from {low:g} to {high:g}"
-        return None
+        return None if self.holds(value) else f"when {self.key} is {value!r}: it never is; allowed: {self.allowed}"
+
+    def among(self, values: Sequence[Any]) -> list[Any]:
+        """Its own values that are among these."""
+        return [value for value in values if self.holds(value)]
 
     @property
     def edges(self) -> tuple[Any, ...]:
@@ -132,8 +150,12 @@ class Choice(Parameter):
         return json.loads(trial.suggest_categorical(self.key, [self.encode(choice) for choice in self.choices]))
 
     def encode(self, value: Any) -> str:
-        """`value` as Optuna stores it: JSON text, since its categories must be scalars."""
-        return json.dumps(value)
+        """`value` as Optuna stores it: JSON text of the choice, since its categories must be scalars."""
+        texts = [json.dumps(choice) for choice in self.choices]
+        if (text := json.dumps(value)) in texts:
+            return text
+        found = (own for own, choice in zip(texts, self.choices, strict=True) if _alike(choice) == _alike(value))
+        return next(found, text)
 
     def distribution(self) -> "optuna.distributions.BaseDistribution":
         import optuna
@@ -142,13 +164,22 @@ class Choice(Parameter):
 
     def holds(self, value: Any) -> bool:
         """Whether `value` is one of the choices."""
-        return self.encode(value) in map(self.encode, self.choices)
+        return _alike(value) in map(_alike, self.choices)
+
+    @property
+    def allowed(self) -> str:
+        """What `holds` takes."""
+        return json.dumps({"choices": self.choices})
 
     def never(self, value: Any) -> str | None:
         """Why a condition on this value cannot hold."""
         if self.holds(value):
             return None
         return f"when {self.key} is {value!r}: it never is; {did_you_mean(value, map(str, self.choices))}"
+
+    def among(self, values: Sequence[Any]) -> list[Any]:
+        """Its own values that are among these: the choice 8 for a condition on 8.0."""
+        return [choice for choice in self.choices if _alike(choice) in map(_alike, values)]
 
     @property
     def edges(self) -> tuple[Any, ...]:
@@ -173,6 +204,26 @@ def with_kind(parameter: Any) -> Any:
     whole = all(isinstance(bound, int) or (isinstance(bound, float) and bound.is_integer()) for bound in (low, high))
     kind = "choice" if "choices" in parameter else "int" if whole and types_of(str(key)) == {int} else "float"
     return {**parameter, "kind": kind}
+
+
+def with_whole_lists(space: list[Any]) -> list[Any]:
+    """A space as a study's file holds it, where a list in a `when` that is a choice of the other parameter, and whose
+    items are none, stands for itself: `when: {model.dropout_after: [conv1]}`.
+    """
+    choices = {str(each.get("key")): each.get("choices") for each in space if isinstance(each, dict)}
+
+    def values(key: str, given: Any) -> Any:
+        own = choices.get(key)
+        if not isinstance(given, list) or not isinstance(own, list) or given not in own:
+            return given
+        return given if given and all(item in own for item in given) else [given]
+
+    return [
+        {**each, "when": {key: values(key, given) for key, given in each["when"].items()}}
+        if isinstance(each, dict) and isinstance(each.get("when"), dict)
+        else each
+        for each in space
+    ]
 
 
 AnyParameter = Annotated[Number | Choice, Field(discriminator="kind")]
@@ -217,8 +268,7 @@ def point_faults(space: Space, point: Mapping[str, Any]) -> list[str]:
     faults = [f"{key}: not in the space; {did_you_mean(key, known)}" for key in point if key not in known]
     for key, value in point.items():
         if key in known and not known[key].holds(value):
-            allowed = known[key].model_dump(mode="json", include={"low", "high", "choices"})
-            faults.append(f"{key}: {value!r} is outside of the space; allowed: {json.dumps(allowed)}")
+            faults.append(f"{key}: {value!r} is outside of the space; allowed: {known[key].allowed}")
         elif key in known and known[key].when and not known[key].active(point):
             faults.append(f"{key}: exists only where {json.dumps(known[key].when)}")
     return faults

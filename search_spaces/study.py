@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from core.component import Component, did_you_mean
 from core.designs import DesignTraits
 from core.errors import FaultError
-from core.metrics import counterpart, split_of
+from core.metrics import MetricError, counterpart, metric_of, split_of
 from core.value_words import value_fault
 from core.yaml_text import Document, Place
 from search_spaces.designs import DESIGNS, Layout, cells_ahead, layout_faults
@@ -29,6 +29,7 @@ from search_spaces.spaces import (
     order_faults,
     point_faults,
     with_kind,
+    with_whole_lists,
 )
 from search_spaces.trial_schedulers import PBT, TRIAL_SCHEDULERS, AnyTrialScheduler, NoScheduler
 
@@ -268,7 +269,7 @@ def parse_study(tree: dict[str, Any], where: str) -> AnyStudy:
 def parsed(tree: dict[str, Any], document: Document) -> tuple[AnyStudy | None, Faults]:
     """The study that plain data holds, or what is wrong with it, at the lines of the `document` that held it."""
     space = tree.get("space")
-    spaced = {"space": [with_kind(each) for each in space]} if isinstance(space, list) else {}
+    spaced = {"space": [with_kind(each) for each in with_whole_lists(space)]} if isinstance(space, list) else {}
     kind = "search" if "space" in tree else "ablation"
     guessed = {**tree, **spaced, "kind": kind if tree.get("kind") is None else tree["kind"]}
     try:
@@ -285,11 +286,20 @@ def with_one_objective(tree: dict[str, Any]) -> dict[str, Any]:
     objectives = tree.get("objectives")
     if not isinstance(objectives, list) or len(objectives) != 1 or split_of(str(objectives[0]))[0] != "val":
         return tree
+    if not _of_an_epoch(objectives[0]):  # the plan says so of the objective
+        return tree
     metric = tree.get("metric", counterpart(objectives[0], "test"))
     if counterpart(str(metric), "val") != objectives[0]:
         what = f"{objectives[0]} alone is what the search goes by, and metric is {metric!r}"
         raise StudyError(f"objectives: {what}; give one")
     return {**tree, "objectives": [], "metric": metric}
+
+
+def _of_an_epoch(column: str) -> bool:
+    try:
+        return metric_of(column).of == "epoch"
+    except MetricError:
+        return False
 
 
 def _follows(fault: Any) -> bool:

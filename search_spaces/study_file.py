@@ -58,11 +58,18 @@ def with_lines(faults: Iterable[str], path: Path, given: Collection[str]) -> lis
                 lines.setdefault(key, []).append(line)
             case ("space", int(i), "key"):
                 lines.setdefault(str(document.content["space"][i]["key"]), []).append(line)
+    for key in list(lines):  # `optimizer.lr.x: 1` is a fault of optimizer.lr
+        if key.count(".") > 1:
+            lines.setdefault(key.rpartition(".")[0], lines[key])
+    if "objectives" in lines:
+        lines.setdefault("metric", lines["objectives"])  # which a single objective is
     fields = "|".join(map(re.escape, sorted(lines, key=lambda key: (-key.count("."), -len(key)))))
-    form = re.compile(rf"(?:(?:(?!; ).)*?: )?({fields})[: ]")  # after a cell's name, before what is allowed
+    # after a cell's name, before what is allowed
+    form = re.compile(rf"(?:(?:(?!; ).)*?: )?({fields})(?:\.[^\s:]+)?[: ]")
+    inside = re.compile(rf"\(({fields}) = ")  # of data that are not there
 
     def located(fault: str) -> str:
-        if not (found := form.match(fault)):
+        if not (found := form.match(fault) or inside.search(fault)):
             return fault
         at = list(dict.fromkeys(lines[found[1]]))
         return f"{path}: line{'s' * (len(at) > 1)} {', '.join(map(str, at))}: {fault}"

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from core.component import Component, Range
+from core.component import Component, Needs, Range
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Gamma = Annotated[float, Field(gt=0, lt=1), Range(0.05, 0.7, log=True)]
@@ -80,7 +80,7 @@ class MultiStep(Schedule):
     name: Literal["multistep"] = "multistep"
     milestones: tuple[Share, ...] = (0.5, 0.75)
     """shares of the budget at which the rate falls"""
-    gamma: Gamma = 0.1
+    gamma: Annotated[Gamma, Needs("schedule.milestones")] = 0.1
     """what the rate is multiplied by at each milestone"""
 
     def _lr(self, t: int, epochs: int, base_lr: float) -> float:

@@ -26,6 +26,8 @@ LAYOUT = (
     f"backgrounds/ with photos without faces; or ready lists {TRAIN_LIST} and {TEST_LIST}"
 )
 CLASSES = ("non-face", "face")
+TURNS = ("augmentation.rotation", "augmentation.translate", "augmentation.crop_scale", "dataset.eval_rotation")
+"""what makes a network see other pixels than those of the box"""
 IndexPair = Annotated[tuple[int, int], Field(strict=False)]
 
 
@@ -47,7 +49,7 @@ class Faces(CropSettings):
     """height and width of what the network sees, pixels; landmarks are in these"""
     channels: Literal[1, 3] = 1
     """1 = grey, 3 = RGB"""
-    context: float = Field(default=1.0, ge=1, le=4)
+    context: Annotated[float, Field(ge=1, le=4), Needs(*TURNS)] = 1.0
     """the stored image covers so many times the box in each axis: what a rotation turns in; 1 = the box alone"""
     flip_pairs: Annotated[
         tuple[IndexPair, ...], Field(strict=False), Needs("augmentation.flip", "augmentation.vertical_flip")

@@ -3,6 +3,7 @@
 The program's modules are imported where they are needed, so that a command without a study starts fast.
 """
 
+import json
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 GROUPS = ("What to run", "How much", "Where", "Resources", "Records", "Options")
 WHAT, MUCH, WHERE, RESOURCES, RECORDS, OTHER = GROUPS
+SHORT = {
+    "epochs": "training.epochs",
+    "limit_train": "dataset.limit_train",
+    "limit_eval": "dataset.limit_eval",
+    "drop_leaks": "dataset.drop_leaks",
+}
+"""options that stand for a setting"""
 
 
 class GroupedCommand(click.Command):
@@ -178,6 +186,7 @@ def given_options(raw: dict[str, Any]) -> dict[str, Any]:
 
     given = {key: value for key, value in raw.items() if value is not None}
     given["settings"] = {key: parse_value(value, key) for key, value in raw.get("settings", {}).items()}
+    _refuse_twice(given)
     for name in ("limit_train", "limit_eval", "drop_leaks"):
         if name in given:
             given["settings"][f"dataset.{name}"] = given.pop(name)
@@ -194,6 +203,19 @@ def given_options(raw: dict[str, Any]) -> dict[str, Any]:
     if "mlflow" in given:
         given["mlflow"] = _absolute_uri(given["mlflow"])
     return given
+
+
+def _refuse_twice(given: dict[str, Any]) -> None:
+    """PlanError where an option and `--set` give one setting two values, of which one would count for nothing."""
+    from core.errors import PlanError
+
+    faults = [
+        f"--{name.replace('_', '-')} and --set {key} give {json.dumps(given[name])} and {json.dumps(value)}; give one"
+        for name, key in SHORT.items()
+        if name in given and (value := given["settings"].get(key, given[name])) != given[name]
+    ]
+    if faults:
+        raise PlanError(faults)
 
 
 def _absolute_uri(uri: str) -> str:

@@ -11,24 +11,30 @@ def anchored(node: Any, folders: Sequence[Path], data_root: str | None) -> Any:
     """A study's plain data, or a part of it, with the relative paths among its settings below one of the `folders`: the
     first that holds them, else the first of all.
 
-    A data set's folder stays relative where it lies below the data root, or in none of the folders.
+    A data set's folder stays relative where it lies below the data root, or, given one, in none of the folders.
     """
     if isinstance(node, list | tuple):
         return type(node)(anchored(item, folders, data_root) for item in node)
     if not isinstance(node, dict):
         return node
-    if node.get("key") == FOLDER and isinstance(node.get("choices"), list | tuple):
-        return {**node, "choices": [_path(FOLDER, choice, folders, data_root) for choice in node["choices"]]}
-    return {key: _path(key, value, folders, data_root) for key, value in node.items()}
+    own = node.get("key")  # a parameter's, whose choices are values of that setting
+    return {
+        key: _path(str(own) if key == "choices" and own else key, value, folders, data_root)
+        for key, value in node.items()
+    }
 
 
 def _path(key: str, value: Any, folders: Sequence[Path], data_root: str | None) -> Any:
     if key == WEIGHTS and isinstance(value, dict):
         return {name: _path(f"{key}.{name}", file, folders, data_root) for name, file in value.items()}
-    if not isinstance(value, str) or not value or not (key == FOLDER or key.startswith(f"{WEIGHTS}.")):
+    if not (key == FOLDER or key.startswith(f"{WEIGHTS}.")):
         return anchored(value, folders, data_root)
+    if isinstance(value, list | tuple):  # choices, or the values of a condition
+        return type(value)(_path(key, item, folders, data_root) for item in value)
+    if not isinstance(value, str) or not value:
+        return value
     places = [folder / Path(value).expanduser() for folder in folders]
     found = next((place for place in places if place.exists()), None)
-    if key == FOLDER and (found is None or (data_root is not None and (Path(data_root) / value).is_dir())):
+    if key == FOLDER and data_root is not None and (found is None or (Path(data_root) / value).is_dir()):
         return value
     return str((found or places[0]).resolve())

@@ -1,6 +1,6 @@
 """Checks a search before Ray starts: every bound, every choice and every condition of its space."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from engine.planning.effect_checks import idle_in_search
 from engine.planning.trial_factory import TrialFactory
@@ -10,6 +10,7 @@ from search_spaces.study import SearchStudy
 from trainables.config import ConfigError, TrialConfig
 
 DRAWS = 64
+PATIENCE = "training.patience"
 Point = tuple[str, Settings, TrialConfig]
 
 
@@ -30,10 +31,25 @@ def checked_search(
     edges, faults = resolved_edges(study, factory)
     drawn, wrong = _resolved([("", point) for point in random_points(study.space, DRAWS)], factory)
     faults = faults or wrong or idle_in_search(study, baseline, edges, counting)
+    if counting is None and factory.options.epochs is None:  # which shortens a study for once
+        faults += _idle_patience(study, [baseline, *(config for _, _, config in edges)])
     for _, _, config in [] if faults else [*edges, *drawn]:
         if found := factory.faults(config):
             return baseline, [f"space: {fault}" for fault in found]
     return baseline, faults
+
+
+def _idle_patience(study: SearchStudy, configs: Sequence[TrialConfig]) -> list[str]:
+    """A patience that no trial's budget outlasts; where the space varies it, that some proposal's budget does not."""
+    pairs = [(config.training.patience, config.training.epochs) for config in configs]
+    idle = [(patience, epochs) for patience, epochs in pairs if patience >= epochs]
+    if not idle or (PATIENCE not in study.varied and len(idle) < len(pairs)):
+        return []
+    patience, epochs = idle[0]
+    return [
+        f"{'space: ' * (PATIENCE in study.varied)}{PATIENCE} = {patience} has no effect: training.epochs is {epochs}; "
+        f"allowed: up to {epochs - 1}"
+    ]
 
 
 def resolved_edges(study: SearchStudy, factory: TrialFactory) -> tuple[list[Point], list[str]]:
@@ -54,6 +70,7 @@ def _resolved(points: list[tuple[str, Settings]], factory: TrialFactory) -> tupl
         except ConfigError as error:
             for fault in error.faults:
                 component = f"{fault.partition('.')[0]}.name"
-                where = f", where {component} is {point[component]!r}" if component in point else ""
+                told = component not in point or fault.startswith(component)
+                where = "" if told else f", where {component} is {point[component]!r}"
                 faults.setdefault(fault.partition(" (")[0], f"space: {fault}{where}")
     return found, list(faults.values())

@@ -58,6 +58,23 @@ REFUSALS: list[tuple[str, tuple[str, ...]]] = [
     ("run digits/search --objectives seconds", ("objectives: 'seconds' alone",)),
     ("run epochs.yaml --epochs 3", ("--epochs: the study varies training.epochs",)),
     ("run up.yaml", ("up.yaml: line 1: ", "is no path below results/")),
+    ("run digits/search --set training.patience=99", ("training.patience = 99 has no effect: training.epochs is",)),
+    (
+        f"run {STUDY} --set schedule.name=multistep --set schedule.milestones=[] --set schedule.gamma=0.2",
+        ("schedule.gamma = 0.2 has no effect: schedule.milestones is []",),
+    ),
+    (f"run {STUDY} --epochs 3 --set training.epochs=4", ("--epochs and --set training.epochs give 3 and 4",)),
+    (
+        f"run {STUDY} --limit-train 50 --set dataset.limit_train=60",
+        ("--limit-train and --set dataset.limit_train give 50 and 60",),
+    ),
+    (f"run {STUDY} --drop-leaks --set dataset.drop_leaks=false", ("--drop-leaks and --set dataset.drop_leaks",)),
+    # the line of a part of a setting, of a field that another one stands for
+    ("run part.yaml", ("part.yaml: line 4: ", "model.channels.1: takes a whole number (got 'x')")),
+    ("run deep.yaml", ("deep.yaml: line 4: ", 'optimizer.lr: takes a number (got {"x": 1})')),
+    ("run curve.yaml", ("curve.yaml: line 4: ", "objectives: 'val_roughness' may not be one")),
+    ("run kinds.yaml", ("kinds.yaml: line 5: ", "space.0.key: is missing")),
+    ("run nowhere.yaml", ("nowhere.yaml: line 4: ", "nowhere", "layout")),
     # how much
     *((f"run {STUDY} {name} 0", (name, "0 is out of range")) for name in ("--seeds", "--epochs")),
     (f"run {STUDY} --time-budget soon", ("--time-budget", "8h", "'soon'")),
@@ -110,6 +127,7 @@ REFUSALS: list[tuple[str, tuple[str, ...]]] = [
 
 HEAD, FACTORS = "name: mine\nworkload: digits\nepochs: 2\n", "design: one_at_a_time\nfactors:\n"
 OPTIMIZER = "- {key: optimizer.name, choices: [sgd, adam]}\n"
+MOMENTUM = "- {name: momentum, levels: [{name: a}, {name: b, settings: {optimizer.momentum: 0.9}}]}\n"
 STUDIES = {
     "mine": f"{HEAD}factrs: []\n",
     "edge": f"{HEAD}samples: 4\nspace:\n- {{key: training.batch_size, kind: int, low: 1, high: 9}}\n",
@@ -119,6 +137,11 @@ STUDIES = {
     "twice": f"{HEAD}epochs: 3\n{FACTORS}",
     "alike": f"{HEAD}{FACTORS}- name: norm\n  levels: [{{name: 'off'}}, {{name: 'on'}}, {{name: 'On'}}]\n",
     "epochs": f"{HEAD}space:\n- {{key: training.epochs, low: 1, high: 9}}\n",
+    "part": f"{HEAD}baseline: {{model.channels: [16, x]}}\n{FACTORS}{MOMENTUM}",
+    "deep": f"{HEAD}baseline: {{optimizer.lr.x: 1}}\n{FACTORS}{MOMENTUM}",
+    "curve": f"{HEAD}objectives: [val_roughness]\nspace:\n{OPTIMIZER}",
+    "kinds": f"{HEAD}space:\n- {{kind: float}}\n",
+    "nowhere": f"{HEAD}baseline: {{dataset.path: nowhere}}\n{FACTORS}{MOMENTUM}".replace("digits", "folder"),
     "up": f"{HEAD}samples: 4\nspace:\n{OPTIMIZER}".replace("mine", "../mine"),
 }
 

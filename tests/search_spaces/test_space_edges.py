@@ -51,6 +51,14 @@ def test_two_parameters_that_never_exist_together_share_no_point() -> None:
     assert not any({"optimizer.momentum", "optimizer.eps"} <= set(point) for point in points)
 
 
+def test_a_condition_on_a_number_written_otherwise_gives_the_parameter_s_own_choice() -> None:
+    hidden = Choice(key="model.hidden", choices=(8, 16))
+    points = list(edge_points((hidden, Number(key="optimizer.lr", low=0.1, high=0.2, when={"model.hidden": (8.0,)}))))
+    own = [point["model.hidden"] for key, point in points if key == "optimizer.lr"]
+    assert own
+    assert all(value == 8 and isinstance(value, int) for value in own)
+
+
 def test_no_point_comes_twice_for_a_parameter() -> None:
     found = [(key, sorted(point.items())) for key, point in edge_points(CHOICES)]
     assert all(found.count(each) == 1 for each in found)

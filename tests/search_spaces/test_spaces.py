@@ -161,6 +161,16 @@ def test_choices_given_twice_count_once() -> None:
     assert size((Choice(key="optimizer.name", choices=("sgd", "sgd", "adam")),)) == 2
 
 
+def test_a_choice_is_the_same_number_however_it_is_written() -> None:
+    mixup = Choice(key="training.mixup", choices=(0, 0.2))
+    assert mixup.holds(0.0)
+    assert mixup.encode(0.0) == mixup.encode(0) == "0"
+    assert not mixup.holds(False)
+    assert mixup.never("0") is not None
+    assert Choice(key="augmentation.crop_scale", choices=([0.5, 1.0],)).holds([0.5, 1])
+    assert Choice(key="k", choices=(0.0, 0)).encode(0) == "0"
+
+
 def test_every_point_of_a_small_grid_is_drawn() -> None:
     assert set(canonical(random_points(CHOICES, 300))) == set(canonical(grid(CHOICES)))
 

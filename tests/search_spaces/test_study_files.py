@@ -376,6 +376,28 @@ def test_a_condition_that_never_holds_is_refused(when: str, fault: str, tmp_path
     assert faults(tmp_path, text) == [f"space: optimizer.momentum: {fault}"]
 
 
+@pytest.mark.parametrize(
+    ("choices", "when", "read"),
+    [
+        ("[[], [conv1]]", "[conv1]", (["conv1"],)),
+        ("[[], [conv1]]", "[]", ([],)),
+        ("[[], [conv1], [conv2]]", "[[conv1], [conv2]]", (["conv1"], ["conv2"])),
+        ("[conv1, [conv1]]", "[conv1]", ("conv1",)),
+        ("[null, [conv1, conv2]]", "[conv1, conv2]", (["conv1", "conv2"],)),
+    ],
+)
+def test_a_condition_on_a_list_may_give_the_list_itself(
+    choices: str, when: str, read: tuple[Any, ...], tmp_path: Path
+) -> None:
+    layers = f"- {{key: model.dropout_after, choices: {choices}}}\n"
+    rate = f"- {{key: model.dropout_rate, when: {{model.dropout_after: {when}}}}}\n"
+    study = read_study(written(tmp_path, f"name: s\nworkload: digits\nepochs: 1\nspace:\n{layers}{rate}"))
+    assert isinstance(study, SearchStudy)
+    assert study.space[1].when["model.dropout_after"] == read
+    again = parse_study(study.model_dump(mode="json"), "s")
+    assert again == study
+
+
 def test_a_space_of_billions_of_choices_is_read_at_once(tmp_path: Path) -> None:
     space = "".join(f"- {{key: k{i}, choices: [{', '.join(map(str, range(10)))}]}}\n" for i in range(12))
     study = read_study(written(tmp_path, f"name: s\nworkload: digits\nepochs: 1\nspace:\n{space}"))

@@ -31,7 +31,7 @@ from trainables.trial import checkpoint_file
 
 SMALL = {"dataset.image_size": 24, "model.channels": [4, 8], "model.hidden": 16, "training.batch_size": 16}
 RATE = Factor.of("rate", {"0.001": {"optimizer.lr": 0.001}, "0.1": {"optimizer.lr": 0.1}})
-LANDMARKS = {"optimizer.lr": 0.001, "training.batch_size": 16, "dataset.context": 1.25}
+LANDMARKS = {"optimizer.lr": 0.001, "training.batch_size": 16, "dataset.context": 1.25, "augmentation.rotation": 5.0}
 
 
 @pytest.fixture(scope="module")

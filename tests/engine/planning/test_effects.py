@@ -53,10 +53,17 @@ def _ablation(baseline: dict[str, Any], *factors: Factor) -> AblationStudy:
     )
 
 
+def _search(*space: Any, **fields: Any) -> dict[str, Any]:
+    return {"name": "s", "workload": "digits", "epochs": 2, "kind": "search", "space": list(space), **fields}
+
+
 def _found(study: AnyStudy, tmp_path: Path, **options: Any) -> list[str]:
-    with pytest.raises(PlanError) as refusal:
+    """The faults of a plan; none where it is no refusal."""
+    try:
         make_plan(study, Options(**options), tmp_path)
-    return refusal.value.faults
+    except PlanError as refusal:
+        return refusal.faults
+    return []
 
 
 @pytest.mark.parametrize(("kind", "name", "setting"), SETTINGS)
@@ -82,10 +89,15 @@ def test_a_setting_without_which_it_takes_no_effect_must_be_on(kind: str, name: 
     if not needs:
         assert no_effect(config, key) is None
         return
-    off = {"dataset.faces_only": True, "selection.rule": "last"}
+    off = {"dataset.faces_only": True, "selection.rule": "last", "schedule.milestones": []}
     unmet = resolve(BASE, _chosen(kind, name), {other: off[other] for other in needs[0].keys if other in off})
     assert all(other in str(no_effect(unmet, key)) for other in needs[0].keys)
-    on: dict[str, Any] = {"model.dropout_after": ["conv1"], "augmentation.crop_scale": [0.5, 1.0]}
+    on: dict[str, Any] = {
+        "model.dropout_after": ["conv1"],
+        "augmentation.crop_scale": [0.5, 1.0],
+        "augmentation.rotation": 5.0,
+        "schedule.milestones": [0.5],
+    }
     first = needs[0].keys[0]
     met = {first: needs[0].values[0] if needs[0].values else on.get(first, True)}
     assert no_effect(resolve(BASE, _chosen(kind, name), met), key) is None
@@ -122,6 +134,42 @@ def test_a_bound_or_a_choice_outside_of_a_setting_is_refused(kind: str, name: st
         _, faults = resolved_edges(study, TrialFactory(study, Options()))
         assert faults
         assert all(fault.startswith(f"space: {kind}.{setting}") for fault in faults), faults
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({}, "augmentation.rotation is 0.0 and augmentation.translate is 0.0 and augmentation.crop_scale is null"),
+        ({"augmentation.flip": True}, "augmentation.rotation is 0.0"),
+        ({"augmentation.rotation": 5.0}, None),
+        ({"dataset.eval_rotation": 5.0}, None),
+    ],
+)
+def test_what_lies_around_a_face_counts_only_where_something_turns_it_in(
+    settings: dict[str, Any], reason: str | None
+) -> None:
+    config = resolve({"dataset.name": "faces", "model.name": "stage3", "loss.name": "face", **settings})
+    assert (no_effect(config, "dataset.context") or "").startswith(reason or "")
+    assert (no_effect(config, "dataset.context") is None) == (reason is None)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "patience", "forced", "refused"),
+    [(3, 3, None, True), (3, 2, None, False), (3, 9, 3, False), (9, 3, None, False), (1, 1, None, True)],
+)
+def test_a_patience_that_no_budget_outlasts_is_refused(
+    epochs: int, patience: int, forced: int | None, refused: bool, tmp_path: Path
+) -> None:
+    study = parse_study({**_search(DROPOUT, baseline={"training.patience": patience}), "epochs": epochs}, "s")
+    found = _found(study, tmp_path, epochs=forced)
+    assert any(f"training.patience = {patience} has no effect" in fault for fault in found) == refused, found
+
+
+def test_a_patience_of_a_space_that_some_proposal_s_budget_does_not_outlast_is_refused(tmp_path: Path) -> None:
+    patience = {"key": "training.patience", "kind": "int", "low": 0, "high": 6}
+    (fault,) = _found(parse_study({**_search(patience), "epochs": 6}, "s"), tmp_path)
+    assert fault == "space: training.patience = 6 has no effect: training.epochs is 6; allowed: up to 5"
+    assert _found(parse_study({**_search(patience), "epochs": 7}, "s"), tmp_path) == []
 
 
 @pytest.mark.parametrize("name", list(STUDIES))
@@ -182,10 +230,6 @@ def test_a_run_begun_before_goes_on_with_settings_that_change_nothing(tmp_path: 
     assert make_plan(study, Options(), tmp_path, counting=()).trials
     with pytest.raises(PlanError, match="has no effect"):
         make_plan(study, Options(settings={"selection.epoch": 2}), tmp_path, counting=("selection.epoch",))
-
-
-def _search(*space: Any, **fields: Any) -> dict[str, Any]:
-    return {"name": "s", "workload": "digits", "epochs": 2, "kind": "search", "space": list(space), **fields}
 
 
 DROPOUT = {"key": "model.dropout_after", "kind": "choice", "choices": [[], ["conv1"]]}

@@ -56,11 +56,21 @@ def test_a_folder_of_the_command_line_is_relative_to_where_one_stands(
 
 def test_paths_in_a_space_and_in_a_mapping_of_weights_are_made_absolute(project: Path) -> None:
     tree = {
-        "space": [{"key": "dataset.path", "choices": ["pics", "nowhere"]}],
+        "space": [
+            {"key": "dataset.path", "choices": ["pics", "nowhere"]},
+            {"key": "model.weights_file.resnet18", "choices": ["w.pth"], "when": {"dataset.path": ["pics"]}},
+            {"key": "optimizer.lr", "when": {"dataset.path": "pics"}},
+            {"key": "model.stem", "choices": ["small"]},
+        ],
         "baseline": {"model.weights_file": {"resnet18": "w.pth"}, "dataset.image_size": 8, "inspect.image": "w.pth"},
     }
     found = anchored(tree, [project / "project"], None)
-    assert found["space"][0]["choices"] == [str(project / "project" / "pics"), "nowhere"]
+    pics = str(project / "project" / "pics")
+    assert found["space"][0]["choices"] == [pics, str(project / "project" / "nowhere")]
+    assert found["space"][1]["choices"] == [str(project / "project" / "w.pth")]
+    assert [parameter["when"]["dataset.path"] for parameter in found["space"][1:3]] == [[pics], pics]
+    assert found["space"][3]["choices"] == ["small"]
+    assert anchored(tree, [project / "project"], str(project / "root"))["space"][0]["choices"] == ["pics", "nowhere"]
     assert found["baseline"]["model.weights_file"] == {"resnet18": str(project / "project" / "w.pth")}
     assert found["baseline"]["inspect.image"] == "w.pth"
 
