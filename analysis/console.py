@@ -152,7 +152,7 @@ def _best(records: Records, settings: Mapping[str, str]) -> list[str]:
     done = records.finished
     if metric not in done or done[metric].isna().all():
         return []
-    row = done.sort_values(metric, ascending=not maximised(metric)).iloc[0]
+    row = done.sort_values(metric, ascending=not maximised(metric), kind="stable").iloc[0]  # of equals the first
     cell = f"{row['cell']}{settings.get(row['cell'], '')}"
     return [f"best so far: {metric} {row[metric]:.4f}  {cell}, seed {row['seed']}, trial {row['trial']}"]
 

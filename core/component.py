@@ -48,6 +48,7 @@ class Needs:
 def did_you_mean(value: object, allowed: Iterable[str]) -> str:
     """`allowed: a, b, c; did you mean 'b'?` for an error message; the question only if a name is similar."""
     names = [str(name) for name in allowed]
-    folded = {name.casefold(): name for name in names}
-    near = get_close_matches(str(value).casefold(), folded, n=1)
+    group = str(value).rpartition(".")[0]  # of a dotted setting: that alone makes no two of its names alike
+    folded = {name.casefold().removeprefix(f"{group}."): name for name in names}
+    near = get_close_matches(str(value).casefold().removeprefix(f"{group}."), folded, n=1)
     return f"allowed: {', '.join(names)}" + (f"; did you mean {folded[near[0]]!r}?" if near else "")

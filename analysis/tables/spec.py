@@ -162,7 +162,9 @@ def _unknown(table: pd.DataFrame, name: str) -> Column:
     ):
         return Column(name, part=True)
     is_number = pd.api.types.is_numeric_dtype(table[name]) and not pd.api.types.is_bool_dtype(table[name])
-    return Column(name, "setting" if not is_number else "number", significant=4 if is_number else None)
+    whole = is_number and bool((table[name].dropna() % 1 == 0).all())  # also where a gap made fractions of them
+    head = name if "." in name else ""  # a setting's own name
+    return Column(name, "number" if is_number and not whole else "setting", head, significant=4 if is_number else None)
 
 
 def best_rows(table: pd.DataFrame) -> list[bool]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
+from core import ROOT
 from core.metrics import SPLITS
 from datasets.base import DataError, DatasetSettings, Record, Row, Shape, Source
 from datasets.sources.class_folders import BESIDE, LAYOUT, Tree, find_images
@@ -55,7 +56,7 @@ def find_folder(path: str, data_root: Path | None, layout: str) -> Path:
         archive = file.suffix.lower() in ARCHIVES
         what = "an archive; unpack it and name the folder that comes out" if archive else "a file; name a folder"
         raise DataError(f"{file}: is {what} ({asked}); expected layout: {layout}")
-    near = {folder.parent for folder in tried if folder.parent.is_dir()}
+    near = {folder.parent for folder in tried if folder.parent.is_dir() and folder.parent != ROOT}
     names = [entry.name for base in near for entry in base.iterdir() if entry.is_dir()]
     close = get_close_matches(given.name, names, n=1)
     places = " or ".join(dict.fromkeys(str(folder) for folder in tried))

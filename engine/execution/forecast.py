@@ -116,15 +116,15 @@ def remarks(plan: Plan) -> list[str]:
     said, seeds = [], plan.study.seeds
     if plan.comparisons and seeds < MINIMUM_PAIRS:
         said.append(
-            f"{seeds} {'seed' if seeds == 1 else 'seeds'}: no verdict can follow, each row will say `too few runs`; "
+            f"{seeds} seed{'s' * (seeds > 1)}: no verdict can follow, each row will say `too few runs`; "
             f"{MINIMUM_PAIRS} seeds are the fewest that can settle anything (--seeds {MINIMUM_PAIRS})"
         )
     if plan.options.epochs and isinstance(plan.study, AblationStudy) and "training.epochs" in plan.study.varied:
         said.append(f"--epochs {plan.options.epochs} is for every cell, also where a level sets training.epochs")
     for model, names in _by_network(plan, lambda built: built.unfilled).items():
         said.append(
-            f"pretrained weights of {model} fill all of it but {', '.join(names)}, of another shape here or not among "
-            f"them: that starts as without pretraining"
+            f"pretrained weights of {model} do not fill {', '.join(names)}, which start at random: their shapes are "
+            f"others here (a first layer's, by model.stem and the pictures' channels; an output's, by the classes)"
         )
     for model, names in unpaired_weights(plan).items():
         said.append(
@@ -132,6 +132,14 @@ def remarks(plan: Plan) -> list[str]:
             f"{listed(names, SHOWN_NAMES, 'more (plan --json lists all)')}"
         )
     return said
+
+
+def data_line(plan: Plan) -> str:
+    """The baseline's data and network in a line."""
+    info, config = plan.factory.data(plan.baseline).info, plan.baseline
+    sizes = ", ".join(f"{sum(counts)} {name}" for name, counts in info.counts.items())
+    shape = " × ".join(map(str, info.input_shape))
+    return f"{info.name}: {sizes}; {len(info.classes)} classes, pictures of {shape}; {config.model.name}"
 
 
 def plan_record(plan: Plan) -> dict[str, Any]:
@@ -156,7 +164,8 @@ def describe_plan(plan: Plan, console: Console) -> None:
     study, say = plan.study, teller(console)
     console.print(f"[bold]{study.name}[/bold]  {study.question}", highlight=False)
     if isinstance(study, SearchStudy):
-        console.print(f"search by {study.sampler}: {study.configurations} configurations × {study.seeds} seeds, over")
+        seeds = f"{study.seeds} seed{'s' * (study.seeds > 1)}"
+        say(f"search by {study.sampler}: {study.configurations} configurations × {seeds}, over")
         for parameter in study.space:
             tree = parameter.model_dump(mode="json", exclude={"key", "kind"}, exclude_defaults=True)
             say(f"  {parameter.key}: {json.dumps(tree)}")
@@ -170,8 +179,11 @@ def describe_plan(plan: Plan, console: Console) -> None:
             levels = (item.cell.levels[factor.name] for factor in shown)
             table.add_row(item.cell.name, *levels, epochs, trials, remark)
         console.print(table)
+    say(data_line(plan))
     for remark in remarks(plan):
         say(remark)
+    if plan.invalid and not plan.candidates:
+        say(f"{len(plan.invalid)} of {len(plan.cells)} cells cannot run: `run` refuses them all without --skip-invalid")
     made = forecast(plan)
     reused = f", {made.reused} in {plan.options.reuse_from}" if made.reused else ""
     most = "at most " if plan.ahead else ""  # a path's candidates may be identical to other cells, or invalid
@@ -187,10 +199,14 @@ def describe_plan(plan: Plan, console: Console) -> None:
         )
     if made.trials > made.finished + made.reused:
         address = plan.options.address
-        where = "" if address in (None, LOCAL) else f" on this machine (the cluster {address} is not asked)"
+        where = (
+            " of training"
+            if address in (None, LOCAL)
+            else f" of training on this machine (the cluster {address} is not asked)"
+        )
         console.print(
-            f"forecast{where}: {duration(made.seconds)}, {made.concurrent} at a time; "
+            f"forecast of training{where}: {duration(made.seconds)}, {made.concurrent} at a time; "
             f"{made.memory / 2**30:.1f} GiB memory, {made.disk / 2**20:.1f} MiB disk "
-            f"({made.probed} configurations timed, load {os.getloadavg()[0]:.1f})",
+            f"({made.probed} configuration{'s' * (made.probed != 1)} timed, load {os.getloadavg()[0]:.1f})",
             highlight=False,
         )

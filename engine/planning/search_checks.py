@@ -71,6 +71,9 @@ def _resolved(points: list[tuple[str, Settings]], factory: TrialFactory) -> tupl
             for fault in error.faults:
                 component = f"{fault.partition('.')[0]}.name"
                 told = component not in point or fault.startswith(component)
-                where = "" if told else f", where {component} is {point[component]!r}"
-                faults.setdefault(fault.partition(" (")[0], f"space: {fault}{where}")
+                where = "" if told else f"where {component} is {point[component]!r}"
+                said = f"{fault}, {where}" if where else fault
+                if where and key and fault.startswith(f"{key}: unknown setting"):
+                    said = f"{key}: there is none {where}; say by its `when` where it exists"
+                faults.setdefault(fault.partition(" (")[0], f"space: {said}")
     return found, list(faults.values())

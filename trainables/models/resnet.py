@@ -13,7 +13,7 @@ class ResNetLayout(Model):
     """`stem: small` is a 3×3 stride-1 convolution without max pool; `imagenet` the published 7×7 stride-2 with one."""
 
     stem: Literal["small", "imagenet"] = "small"
-    """first layers: `small` for small images, `imagenet` as published"""
+    """first layers: `small` for small images, which pretrained weights do not fill; `imagenet` as published"""
 
     def fit_stem(self, network: "nn.Module", channels: int) -> "nn.Module":
         """`network` with the stem of the settings, for images of `channels` channels; `initialize` draws all of it."""

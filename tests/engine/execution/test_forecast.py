@@ -84,7 +84,7 @@ def test_layers_that_pretrained_weights_do_not_fill_are_named(tmp_path: Path) ->
     torch.save(torchvision.models.resnet18().state_dict(), file)
     weights = {"model.name": "resnet18", "model.pretrained": True, "model.weights_file.resnet18": str(file)}
     (said,) = remarks(planned(ablation(MOMENTUM), tmp_path, seeds=3, settings=weights))
-    assert said.startswith("pretrained weights of resnet18 fill all of it but conv1, fc, of another shape here")
+    assert said.startswith("pretrained weights of resnet18 do not fill conv1, fc, which start at random")
 
 
 def test_epochs_for_cells_whose_levels_set_others_are_told(tmp_path: Path) -> None:
