@@ -21,7 +21,7 @@ class Misfit(ValueError):  # noqa: N818
     """Fields that do not fit each other."""
 
     def __init__(self, faults: Iterable[tuple[Place, str]]) -> None:
-        self.faults = list(faults)
+        self.faults = [(place, " ".join(text.split())) for place, text in faults]  # a user's key may hold line breaks
         super().__init__("; ".join(text for _, text in self.faults))
 
 

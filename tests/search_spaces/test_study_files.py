@@ -201,6 +201,16 @@ def test_every_fault_is_reported_at_once(tmp_path: Path) -> None:
     }
 
 
+def test_a_fault_is_one_line_whatever_a_key_holds(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    ranges = r'space: [{key: optimizer.lr, low: 1, high: 2}, {key: "a\nb", low: 1, high: 2}]'
+    file.write_text(f"name: mine\nworkload: digits\nepochs: 1\nsampler: grid\n{ranges}\n")
+    with pytest.raises(StudyError) as refused:
+        read_study(file)
+    (fault,) = refused.value.faults
+    assert "optimizer.lr, a b are ranges" in fault
+
+
 def test_a_design_that_does_not_fit_its_factors_is_refused(tmp_path: Path) -> None:
     factor = {"name": "lr", "levels": [level("a"), level("b"), level("c")]}
     (fault,) = faults(tmp_path, changed(ABLATION, design="ladder", factors=[factor]))
