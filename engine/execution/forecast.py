@@ -137,8 +137,11 @@ def remarks(plan: Plan) -> list[str]:
 def plan_record(plan: Plan) -> dict[str, Any]:
     """The plan as plain data; `study` is in the schema that a user's YAML file has."""
     finished = History.of(RunDirectory(plan.directory)).ends
+    study = plan.study.model_dump(mode="json")
+    if (epochs := study["baseline"].pop("training.epochs", None)) is not None:  # by `--set`
+        study["epochs"] = plan.options.epochs or epochs
     return {
-        "study": plan.study.model_dump(mode="json"),
+        "study": study,
         "directory": str(plan.directory),
         "cells": [
             {
