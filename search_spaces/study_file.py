@@ -21,12 +21,24 @@ def read_study(path: Path) -> AnyStudy:
         study, more = parsed(_with_one_objective(document), document)
         wrong = {line for line, _ in faults}
         faults = sorted([*faults, *(fault for fault in more if fault[0] not in wrong)], key=lambda fault: fault[0])
+        faults += [] if study is None else _epochs_faults(study, document)
     elif not faults:
         what = "is empty" if document.content is None else f"holds {shown(document.content)}"
         faults = [(document.line(()) or 1, f"{what}; {NEEDED}")]
     if faults or study is None:
         raise StudyError([f"{path}: line {line}: {fault}" for line, fault in faults])
     return study
+
+
+def _epochs_faults(study: AnyStudy, document: Document) -> list[tuple[int, str]]:
+    """Epochs of a study that its own baseline replaces."""
+    own = study.baseline.get("training.epochs", study.epochs)
+    if own == study.epochs:
+        return []
+    what = (
+        f"epochs: {study.epochs} has no effect: training.epochs is {shown(own)} by the baseline; leave out the latter"
+    )
+    return [(document.line(("epochs",)) or 1, what)]
 
 
 def _with_one_objective(document: Document) -> dict[str, Any]:
@@ -69,12 +81,26 @@ def with_lines(faults: Iterable[str], path: Path, given: Collection[str]) -> lis
     inside = re.compile(rf"\(({fields}) = ")  # of data that are not there
 
     def located(fault: str) -> str:
+        if fault.startswith("--"):  # of the command line
+            return fault
         if not (found := form.match(fault) or inside.search(fault)):
             return fault
         at = list(dict.fromkeys(lines[found[1]]))
         return f"{path}: line{'s' * (len(at) > 1)} {', '.join(map(str, at))}: {fault}"
 
     return list(map(located, faults)) if fields else list(faults)
+
+
+def with_enqueued_lines(faults: Iterable[str], path: Path) -> list[str]:
+    """A plan's faults, with the file of `--enqueue` and the line of the setting that `--enqueue: NUMBER: ` is about."""
+    document = read_yaml(path, lambda place: False)
+
+    def located(fault: str) -> str:
+        if not (found := re.match(r"--enqueue: (\d+): ((\S+): .*)", fault)):
+            return fault
+        return f"--enqueue {path}: line {document.line((int(found[1]) - 1, found[3]))}: {found[2]}"
+
+    return list(map(located, faults))
 
 
 def _is_text(place: Place) -> bool:

@@ -269,17 +269,20 @@ def parsed_options(raw: dict[str, Any]) -> "Options":
 
 @contextmanager
 def lines_told(study: str, raw: dict[str, Any]) -> Iterator[None]:
-    """Faults of a study's file that only its plan shows are told with their lines too."""
+    """Faults of a file, of a study or of `--enqueue`, that only the plan shows are told with their lines too."""
     from core.errors import FaultError, PlanError
 
     try:
         yield
     except FaultError as error:
-        if not _is_file(study):
-            raise
-        from search_spaces.study_file import with_lines
+        from search_spaces.study_file import with_enqueued_lines, with_lines
 
-        raise PlanError(with_lines(error.faults, Path(study), raw["settings"])) from error
+        faults = error.faults
+        if raw.get("enqueue"):
+            faults = with_enqueued_lines(faults, Path(raw["enqueue"]))
+        if _is_file(study):
+            faults = with_lines(faults, Path(study), raw["settings"])
+        raise PlanError(faults) from error
 
 
 def _is_file(study: str) -> bool:

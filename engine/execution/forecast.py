@@ -145,8 +145,11 @@ def data_line(plan: Plan) -> str:
 def plan_record(plan: Plan) -> dict[str, Any]:
     """The plan as plain data; `study` is in the schema that a user's YAML file has."""
     finished = History.of(RunDirectory(plan.directory)).ends
+    study = plan.study.model_dump(mode="json")
+    if (epochs := study["baseline"].pop("training.epochs", None)) is not None:  # by `--set`
+        study["epochs"] = plan.options.epochs or epochs
     return {
-        "study": plan.study.model_dump(mode="json"),
+        "study": study,
         "directory": str(plan.directory),
         "cells": [{**item.record, "settings": item.cell.settings} for item in plan.cells],
         "trials": [

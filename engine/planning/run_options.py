@@ -10,7 +10,16 @@ from pydantic import ByteSize, Field, field_validator
 from core.component import Component, did_you_mean
 from search_spaces.designs import DESIGNS
 from search_spaces.factors import Factor, Level
-from search_spaces.study import AblationStudy, AnyStudy, Count, StudyError, parse_study, with_one_objective
+from search_spaces.spaces import point_faults
+from search_spaces.study import (
+    AblationStudy,
+    AnyStudy,
+    Count,
+    SearchStudy,
+    StudyError,
+    parse_study,
+    with_one_objective,
+)
 from search_spaces.trial_schedulers import TRIAL_SCHEDULERS
 from trainables.config import laid_over, parse_value
 
@@ -141,6 +150,8 @@ def apply(study: AnyStudy, options: Options) -> AnyStudy:
             option = f"--{name.replace('_', '-')}"
             if study.kind != kind:
                 faults.append(f"{option}: {study.name} is {NO_OPTION[study.kind]}")
+            elif name == "enqueue" and (wrong := _enqueue_faults(study, value)):
+                faults += wrong
             elif name == "trial_scheduler":
                 faults += _choose_scheduler(tree, value)
             elif name == "objectives":
@@ -161,6 +172,11 @@ def apply(study: AnyStudy, options: Options) -> AnyStudy:
     if faults:
         raise StudyError(faults)
     return parse_study(tree, study.name)
+
+
+def _enqueue_faults(study: AnyStudy, points: tuple[dict[str, Any], ...]) -> list[str]:
+    space = study.space if isinstance(study, SearchStudy) else ()
+    return [f"--enqueue: {i}: {fault}" for i, point in enumerate(points, 1) for fault in point_faults(space, point)]
 
 
 def _choose_scheduler(tree: dict[str, Any], name: str) -> list[str]:

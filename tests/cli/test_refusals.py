@@ -73,6 +73,7 @@ REFUSALS: list[tuple[str, tuple[str, ...]]] = [
     ("run part.yaml", ("part.yaml: line 4: ", "model.channels.1: takes a whole number (got 'x')")),
     ("run deep.yaml", ("deep.yaml: line 4: ", 'optimizer.lr: takes a number (got {"x": 1})')),
     ("run curve.yaml", ("curve.yaml: line 4: ", "objectives: 'val_roughness' may not be one")),
+    ("run budget.yaml", ("budget.yaml: line 3: ", "epochs: 2 has no effect: training.epochs is 9 by the baseline")),
     ("run kinds.yaml", ("kinds.yaml: line 5: ", "space.0.key: is missing")),
     ("run nowhere.yaml", ("nowhere.yaml: line 4: ", "nowhere", "layout")),
     # how much
@@ -140,6 +141,7 @@ STUDIES = {
     "part": f"{HEAD}baseline: {{model.channels: [16, x]}}\n{FACTORS}{MOMENTUM}",
     "deep": f"{HEAD}baseline: {{optimizer.lr.x: 1}}\n{FACTORS}{MOMENTUM}",
     "curve": f"{HEAD}objectives: [val_roughness]\nspace:\n{OPTIMIZER}",
+    "budget": f"{HEAD}baseline: {{training.epochs: 9}}\n{FACTORS}{MOMENTUM}",
     "kinds": f"{HEAD}space:\n- {{kind: float}}\n",
     "nowhere": f"{HEAD}baseline: {{dataset.path: nowhere}}\n{FACTORS}{MOMENTUM}".replace("digits", "folder"),
     "up": f"{HEAD}samples: 4\nspace:\n{OPTIMIZER}".replace("mine", "../mine"),
@@ -267,6 +269,17 @@ def test_a_file_of_configurations_is_read_like_a_study(cli_here: Cli, tmp_path: 
     ):
         file.write_text(text, encoding="utf-8")
         refused(cli_here("plan", "digits/search", "--enqueue", file), f"--enqueue {file}: {fault}")
+
+
+def test_a_configuration_outside_of_the_space_is_told_with_its_line(tmp_path: Path, cli_here: Cli) -> None:
+    file = tmp_path / "points.yaml"
+    file.write_text("- optimizer.lr: 0.1\n  optimizer.momentum: 2\n- {foo: 1}\n")
+    line = f"--enqueue {file}: line"
+    refused(
+        cli_here("plan", "digits/search", "--enqueue", str(file)),
+        f"{line} 2: optimizer.momentum: 2 is outside of the space",
+        f"{line} 3: foo: not in the space",
+    )
 
 
 def test_two_unreadable_pictures_are_named(cli_here: Cli, tmp_path: Path) -> None:

@@ -91,3 +91,11 @@ def test_epochs_for_cells_whose_levels_set_others_are_told(tmp_path: Path) -> No
     study = ablation(Factor.of("budget", {"2": {}, "4": {"training.epochs": 4}}))
     assert "also where a level sets training.epochs" in remarks(planned(study, tmp_path, seeds=3, epochs=3))[0]
     assert remarks(planned(study, tmp_path, seeds=3)) == []
+
+
+@pytest.mark.parametrize(("options", "epochs"), [({}, 7), ({"epochs": 5}, 5)])
+def test_epochs_of_the_command_line_are_the_plan_s_own(options: dict[str, Any], epochs: int, tmp_path: Path) -> None:
+    plan = planned(ablation(MOMENTUM), tmp_path, seeds=3, settings={"training.epochs": 7}, **options)
+    study = plan_record(plan)["study"]
+    assert study["epochs"] == epochs
+    assert "training.epochs" not in study["baseline"]
