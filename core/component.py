@@ -50,5 +50,5 @@ def did_you_mean(value: object, allowed: Iterable[str]) -> str:
     names = [str(name) for name in allowed]
     group = str(value).rpartition(".")[0]  # of a dotted setting: that alone makes no two of its names alike
     folded = {name.casefold().removeprefix(f"{group}."): name for name in names}
-    near = get_close_matches(str(value).casefold().removeprefix(f"{group}."), folded, n=1)
+    near = get_close_matches(str(value).casefold().removeprefix(f"{group}."), folded, n=1, cutoff=0.5 if group else 0.6)
     return f"allowed: {', '.join(names)}" + (f"; did you mean {folded[near[0]]!r}?" if near else "")
