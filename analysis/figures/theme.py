@@ -147,7 +147,8 @@ def _plain(value: Any) -> Any:
         return value
     if pd.isna(value) or value in (float("inf"), float("-inf")):
         return None
-    return int(value) if float(value).is_integer() else float(f"{value:.{DIGITS}g}")
+    whole = float(value).is_integer() and abs(value) < 2**53  # beyond that JSON's readers take no whole number
+    return int(value) if whole else float(f"{value:.{DIGITS}g}")
 
 
 def legend_selection() -> "alt.Parameter":

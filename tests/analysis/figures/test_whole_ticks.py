@@ -8,7 +8,7 @@ import pytest
 
 from analysis.figures.learning_curve_plots import curve_figures
 from analysis.figures.search.trial_history import history_figure, traces_figure
-from analysis.figures.theme import whole_ticks
+from analysis.figures.theme import Figure, inline, whole_ticks
 from analysis.records.store import read_records
 from analysis.tables.learning_curves import curves_table
 from tests.analysis import runs
@@ -87,3 +87,12 @@ def test_the_rungs_of_two_epochs_are_whole(tmp_path):
 )
 def test_ticks_are_round_and_between_the_ends(values, expected):
     assert whole_ticks(pd.Series(values, dtype="float64"))["values"] == expected
+
+
+@pytest.mark.parametrize("value", [2.4763148104212938752e19, -(2.0**70), 1e300, 2.0**53])
+def test_a_huge_loss_is_drawn(value: float) -> None:
+    import altair as alt
+
+    data = inline(pd.DataFrame({"x": [0.0, 1.0], "y": [1.0, value]}))
+    chart = alt.Chart(data).mark_line().encode(x="x:Q", y="y:Q")
+    assert Figure("f", "curves", "Loss", "By epoch.", chart).svg().startswith("<svg")
