@@ -19,7 +19,7 @@ from analysis.records.run_directory import RunDirectory
 from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS
 from core.value_words import listed
 from datasets.cache.cache import open_dataset
-from engine.execution.cluster import LOCAL
+from engine.execution.cluster import is_local
 from engine.execution.progress import duration, teller
 from engine.execution.tuner import concurrency
 from engine.planning.disk_estimate import Footprints
@@ -202,11 +202,7 @@ def describe_plan(plan: Plan, console: Console) -> None:
         )
     if made.trials > made.finished + made.reused:
         address = plan.options.address
-        where = (
-            " of training"
-            if address in (None, LOCAL)
-            else f" of training on this machine (the cluster {address} is not asked)"
-        )
+        where = "" if is_local(address) else f" on this machine (the cluster {address} is not asked)"
         console.print(
             f"forecast of training{where}: {duration(made.seconds)}, {made.concurrent} at a time; "
             f"{made.memory / 2**30:.1f} GiB memory, {made.disk / 2**20:.1f} MiB disk "

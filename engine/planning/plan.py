@@ -159,7 +159,7 @@ def _checked_cells(
         try:
             config = factory.config(cell.settings)
         except ConfigError as error:
-            if planned and study.is_path:  # so it is no candidate; `_path_faults` checks the path's end
+            if planned and study.is_path:  # so it is no candidate; `_path_end` checks the path's end
                 planned.append(PlannedCell(cell, None, faults=tuple(error.faults), reference=reference))
                 continue
             faults += [f"{cell.name}: {fault}" if planned else fault for fault in error.faults if fault not in faults]
