@@ -282,11 +282,15 @@ def mutable(key: str) -> bool:
     )
 
 
-def size(space: Space) -> int | None:
-    """How many distinct configurations a space of choices holds; None for one with a float or a whole-number range."""
-    if any(not isinstance(parameter, Choice) for parameter in space):
-        return None
-    return sum(1 for _ in grid(space))
+def is_finite(space: Space) -> bool:
+    """Whether all parameters are choices."""
+    return all(isinstance(parameter, Choice) for parameter in space)
+
+
+def size(space: Space, most: int | None = None) -> int | None:
+    """How many distinct configurations a space of choices holds, counted up to `most`, as there may be billions; None
+    for a space with a float or a whole-number range."""
+    return sum(1 for _ in itertools.islice(grid(space), most)) if is_finite(space) else None
 
 
 def grid(space: Space) -> Iterator[Settings]:

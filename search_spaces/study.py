@@ -5,7 +5,6 @@ The same schema reads a user's YAML file (`study_file`) and is what `plan --json
 
 import json
 from collections.abc import Iterator
-from itertools import islice
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
@@ -24,10 +23,10 @@ from search_spaces.spaces import (
     Choice,
     Number,
     condition_faults,
-    grid,
     mutable,
     order_faults,
     point_faults,
+    size,
     with_kind,
     with_whole_lists,
 )
@@ -223,8 +222,8 @@ class SearchStudy(Study):
                 yield f"trial_scheduler pbt: --samples {self.samples} is no population; allowed: 4 and more"
 
     def _objective_faults(self) -> list[str]:
-        twice = len(set(self.objectives)) < len(self.objectives)
-        return [f"objectives: one stands twice in {', '.join(self.objectives)}"] if twice else []
+        repeated = len(set(self.objectives)) < len(self.objectives)
+        return [f"objectives: one stands twice in {', '.join(self.objectives)}"] if repeated else []
 
     @property
     def varied(self) -> set[str]:
@@ -233,9 +232,8 @@ class SearchStudy(Study):
     @property
     def configurations(self) -> int:
         """How many distinct configurations the search tries: `samples`, or all if its space holds fewer."""
-        if any(isinstance(parameter, Number) for parameter in self.space):
-            return self.samples
-        return sum(1 for _ in islice(grid(self.space), self.samples))  # of all, there may be billions
+        held = size(self.space, self.samples)
+        return self.samples if held is None else held
 
     @property
     def scheduled(self) -> bool:

@@ -10,7 +10,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from core.seeds import derive_seed
-from search_spaces.spaces import Settings, encoded, size, suggest_at
+from search_spaces.spaces import Settings, encoded, is_finite, suggest_at
 from search_spaces.study import SearchStudy
 
 TRIES = 200  # draws, at most, until a configuration is new
@@ -26,7 +26,7 @@ class OptunaStudy:
     def __init__(self, search: SearchStudy, objectives: Sequence[tuple[str, bool]], journal: Path | None) -> None:
         """`objectives`: (metric, maximise) of each."""
         self.search, self.space = search, search.space
-        self.tries = TRIES if size(search.space) is None else FINITE_TRIES
+        self.tries = FINITE_TRIES if is_finite(search.space) else TRIES
         self.study = optuna.create_study(
             study_name=search.name,
             storage=_storage(journal),

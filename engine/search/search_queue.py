@@ -19,7 +19,7 @@ from engine.planning.trial_factory import TrialFactory
 from engine.runlog.history import History
 from engine.search.sampler import OptunaStudy
 from engine.search.trial_queue import TrialQueue
-from search_spaces.spaces import Settings, grid, size, suggest
+from search_spaces.spaces import Settings, grid, is_finite, suggest
 from search_spaces.study import SearchStudy
 from trainables.trial.spec import TrialSpec
 
@@ -61,7 +61,7 @@ class SearchQueue(TrialQueue):
         self._numbers: set[int] = set()  # of the proposals so far
         self._first = 0
         # Points of a finite space not looked at yet; proposals are never removed, so one look at each is enough.
-        self._rest = iter(()) if size(self.space) is None else grid(self.space)
+        self._rest = grid(self.space) if is_finite(self.space) else iter(())
         self.optuna = OptunaStudy(study, self.objectives, journal)
         self._replay()
         self.optuna.choose_sampler(self._number())

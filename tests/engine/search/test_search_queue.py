@@ -212,3 +212,9 @@ def test_a_space_of_which_no_point_can_be_ends_without_a_trial(tmp_path: Path) -
     wrong = (Number(key="optimizer.momentum", low=1.5, high=2.0),)
     study = IMPOSSIBLE.model_copy(update={"space": wrong, "sampler": "random"})
     assert drawn(sampler(study, tmp_path)) == []
+
+
+def test_a_space_of_billions_of_choices_begins_at_once(tmp_path: Path) -> None:
+    keys = ("optimizer.lr", "optimizer.momentum", "optimizer.weight_decay", "training.ema", "training.clip_norm")
+    space = tuple(Choice(key=key, choices=tuple(0.001 * (1 + i) for i in range(100))) for key in keys)
+    assert len(drawn(sampler(IMPOSSIBLE.model_copy(update={"space": space, "samples": 3}), tmp_path))) == 3
