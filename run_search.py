@@ -28,6 +28,7 @@ from engine.cli.options import (
     FROM_1,
     MUCH,
     GroupedCommand,
+    code_option,
     data_options,
     given_options,
     incumbent_option,
@@ -186,6 +187,7 @@ def _asked(study: str, incumbent: str | None, raw: dict[str, Any]) -> "tuple[Any
 @out_option("results/STUDY")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object; `study` in it is what a .yaml file holds.")
 @study_options
+@code_option
 @incumbent_option
 def plan(study: str, out: str | None, as_json: bool, incumbent: str | None, **raw: Any) -> None:
     """Show what `run` would do: cells, trials, faults, a forecast.
@@ -217,6 +219,7 @@ def plan(study: str, out: str | None, as_json: bool, incumbent: str | None, **ra
 @click.argument("study")
 @out_option("results/STUDY")
 @study_options
+@code_option
 @incumbent_option
 def run(study: str, out: str | None, incumbent: str | None, **raw: Any) -> None:
     """Carry out a study: a name of `list`, or a .yaml file."""
@@ -253,7 +256,7 @@ def confirm(run_dir: str, top: int, out: str | None, **raw: Any) -> None:
         from engine.search.confirm import confirmation
 
         asked, options = confirmation(source, top, options)
-        use(options.code)
+        use(options.folders)
     address = RunDirectory(source).remote or str(source)
     _begin(asked, options, directory_of(asked, out or f"{address.rstrip('/')}-confirm", raw["cache_dir"]))
 

@@ -49,6 +49,8 @@ class Study(Component):
     question: str = ""
     workload: str
     baseline: dict[str, Any] = {}
+    code: tuple[str, ...] = ()
+    """Files of the user's own that register components beside ours."""
     epochs: Count
     metric: str = "test_accuracy"
     further_metrics: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 They import nothing of ours. What one returns is checked where it is used, so that a plan's first batch finds a fault.
 """
 
+import inspect
 import warnings
 from collections.abc import Iterable, Sequence
 from functools import cache, cached_property
@@ -114,12 +115,14 @@ class OwnLoss(OwnComponent, ClassificationLoss):
     def losses(self, logits: "Tensor", targets: "Tensor") -> "Tensor":
         import torch
 
-        try:
-            found = self._module.to(logits.device)(logits, targets) if self._module else self.call(logits, targets)
-        except UserCodeError:
-            raise
-        except Exception as error:
-            raise fault(self.name, "fails on a batch", error) from error
+        failing = "fails on a batch"
+        if self._module is None:
+            found = self.call(logits, targets, failing=failing)
+        else:
+            try:
+                found = self._module.to(logits.device)(logits, targets)
+            except Exception as error:
+                raise fault(self.name, failing, error) from error
         if not isinstance(found, torch.Tensor) or found.shape != targets.shape:
             given = f"{tuple(found.shape)}" if isinstance(found, torch.Tensor) else _kind(found)
             remedy = (
@@ -153,7 +156,9 @@ class OwnOptimizer(OwnComponent, TorchOptimizer):
     def build(self, parameters: "Iterable[torch.nn.Parameter]") -> "torch.optim.Optimizer":
         import torch
 
-        given = {"lr": self.lr, **({} if self.weight_decay is None else {"weight_decay": self.weight_decay})}
+        given: dict[str, Any] = {"lr": self.lr}
+        if self.weight_decay is not None:
+            given["weight_decay"] = self.weight_decay
         made = self.call(list(parameters), **given)
         if not isinstance(made, torch.optim.Optimizer):
             raise self.refused(f"gives {_kind(made)}, no torch.optim.Optimizer")
@@ -184,6 +189,9 @@ def _rates(settings: str, epochs: int, base_lr: float) -> list[float]:
     schedule = OwnSchedule.model_validate_json(settings)
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=base_lr)
     scheduler = schedule.call(optimizer, epochs=epochs, steps_per_epoch=1)
+    step = inspect.signature(scheduler.step).parameters.values()
+    if needed := [each.name for each in step if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD]:
+        raise schedule.refused(f"must be given {', '.join(needed)} at each step, and is stepped by the epoch alone")
     rates = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of an order of steps that is right here

@@ -18,7 +18,7 @@ from core.code_hash import closure_hash
 from core.component import REFERENCE, Component
 from core.definitions import EVERYTHING, Ref, module_file
 from core.metrics import maximised
-from core.user_code.references import located
+from core.user_code.references import is_reference, located
 from trainables.config import UNCOUNTED, TrialConfig
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def code_version(config: TrialConfig) -> str:
     # Sorted by name: the order of the definitions counts, the location of a module does not.
     ours = sorted((each.__qualname__, str(Path(inspect.getfile(each)).resolve())) for each in chosen)
     data = config.dataset.own_references
-    places = [located(each) for each in config.own_references if each not in data]
+    places = [located(each) for each in config.own_references if each not in data and is_reference(each)]
     own = [(place.name, str(place.file)) for place in places if place.file]
     return _code_version((*ours, *own), tuple(_version(place.module) for place in places if not place.file))
 

@@ -75,14 +75,14 @@ class OwnComponent(Component):
         """Why an object is not of this kind; None if it is."""
         return None if callable(value) else f"is no class or function, but {shown(type(value).__name__)}"
 
-    def call(self, *given: Any, **offered: Any) -> Any:
+    def call(self, *given: Any, failing: str = "cannot be made", **offered: Any) -> Any:
         """Calls the object with its arguments; UserCodeError with the user's line for whatever it raises."""
         signature = self.signature(self.name)
         own = {name: signature.typed(name, value) for name, value in self.args.items()}
         try:
             return self.object(*given, **own, **{key: value for key, value in offered.items() if key in signature.own})
         except Exception as error:
-            raise fault(self.name, "cannot be made", error) from error
+            raise fault(self.name, failing, error) from error
 
 
 class ArgumentError(FaultError, ValueError):
@@ -121,7 +121,7 @@ class Signature:
             if (name in offered or name not in self.own) and not self.open
         ]
         faults += [
-            f"args.{name} = nothing: {self.reference} needs it ({at}); give args.{name}"
+            f"args.{name} = (not given): {self.reference} needs it ({at})"
             for name in allowed
             if self.own[name].default is Parameter.empty and name not in given
         ]

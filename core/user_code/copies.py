@@ -1,4 +1,4 @@
-"""The user's files that a configuration's references lead to, to be copied into the run directory."""
+"""The user's files that a study refers to, to be copied into the run directory."""
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,26 +7,24 @@ from hashlib import blake2b
 from pathlib import Path
 
 from core.user_code.imports import world_of
-from core.user_code.references import in_use, located, root_of
+from core.user_code.references import in_use, root_of
 
 Files = Mapping[str, bytes]
 """the content of each file by its path below the run's code/"""
 
 
-def collected(references: Iterable[str]) -> dict[str, bytes]:
-    """The files of these references and all that they import from below their folders, also inside of functions."""
+def collected(files: Iterable[Path]) -> dict[str, bytes]:
+    """These files and all that they import from below their folders, also inside of functions."""
     found: dict[str, bytes] = {}
-    for file, root in _all_files(references):
+    for file, root in _all_files(files):
         label = next((label for label, folder in in_use().items() if folder == root), "")
         found["/".join(filter(None, [label, file.relative_to(root).as_posix()]))] = file.read_bytes()
     return dict(sorted(found.items()))
 
 
-def _all_files(references: Iterable[str]) -> Iterator[tuple[Path, Path]]:
+def _all_files(files: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
     """(file, the root of its imports)."""
-    for reference in references:
-        if not (file := located(reference).file):
-            continue
+    for file in dict.fromkeys(files):
         root = root_of(file)
         modules = [getattr(module, "__file__", None) for module in world_of(root).modules.values()]
         loaded = [path for name in modules if name and (path := Path(name).resolve()).is_relative_to(root)]

@@ -63,17 +63,22 @@ def located(text: str) -> Reference:
         raise UserCodeError(f"{text}: is no reference; allowed: {FORM}")
     if not found["file"]:
         return Reference(None, found["module"], found["name"])
-    given = Path(found["file"]).expanduser()
-    label, _, rest = found["file"].partition("/")
+    return Reference(file_at(found["file"], text), "", found["name"])
+
+
+def file_at(name: str, text: str) -> Path:
+    """The absolute path of a user's file; UserCodeError, beginning with the `text` that names it, if there is none."""
+    given = Path(name).expanduser()
+    label, _, rest = name.partition("/")
     places = [folder for folder in (_folders.get(label), _folders.get("")) if folder]
     tries = [place / (rest if place == _folders.get(label) else given) for place in places] or [Path.cwd() / given]
     file = next((file for file in tries if file.is_file()), None)
     if file is None:
         folder = tries[0].parent
-        near = [each.name for each in sorted(folder.glob("*.py"))] if folder.is_dir() else []
-        hint = f"; {did_you_mean(given.name, near)}" if near else ""
+        near = [each.stem for each in sorted(folder.glob("*.py"))] if folder.is_dir() else []
+        hint = f"; files there: {did_you_mean(given.stem, near).removeprefix('allowed: ')}" if near else ""
         raise UserCodeError(f"{text}: no file {tries[0]}{hint}")
-    return Reference(file.resolve(), "", found["name"])
+    return file.resolve()
 
 
 def root_of(file: Path) -> Path:
@@ -95,6 +100,14 @@ def load(text: str) -> Any:
         own = [name for name, value in vars(module).items() if not name.startswith("_") and callable(value)]
         where = short(place.file) if place.file else place.module
         raise UserCodeError(f"{text}: {where} defines no {place.name}; {did_you_mean(place.name, own)}") from None
+
+
+def load_file(name: str, extending: bool = False) -> ModuleType:
+    """The module of a user's file; one that is `extending` may import ours. UserCodeError if it cannot be imported."""
+    file = file_at(name, f"code: {name}")
+    if extending:
+        world_of(root_of(file)).extending.add(file)
+    return _module(f"code: {name}", Reference(file, "", ""))
 
 
 def _module(text: str, place: Reference) -> ModuleType:
@@ -139,8 +152,10 @@ def defined_at(value: Any) -> str:
     try:
         file, line = inspect.getsourcefile(value), inspect.getsourcelines(value)[1]
     except (OSError, TypeError):
-        return str(getattr(value, "__module__", ""))
-    return f"{short(Path(file))}, line {line}" if file else ""
+        file, line = None, 0
+    if file and is_users(file):
+        return f"{short(Path(file))}, line {line}"
+    return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__name__)}".strip(".")
 
 
 def short(file: Path) -> str:

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from core.component import Component, Needs, Range
+from core.user_code.references import FORM, UserCodeError, is_reference, load
 
 Pairs = Sequence[tuple[int, int]]
 """(left, right) landmarks that change places when an image is mirrored"""
@@ -15,6 +16,18 @@ _RATIO = (3 / 4, 4 / 3)
 FLIPS = ("flip", "vertical_flip")
 GEOMETRY = (*FLIPS, "rotation", "translate", "crop")
 COLOUR = ("brightness", "contrast", "saturation", "hue")
+
+
+def _own(reference: str) -> str:
+    """Nothing, or a reference to what is there."""
+    if reference and not is_reference(reference):
+        raise ValueError(f"is no reference; allowed: {FORM}")
+    try:
+        if reference:
+            load(reference)
+    except UserCodeError as error:
+        raise ValueError(str(error)) from None
+    return reference
 
 
 class Augmentation(Component):
@@ -45,7 +58,7 @@ class Augmentation(Component):
     """scale the distance from the image's own grey by a factor of up to so much above or below 1"""
     hue: Annotated[float, Range(0, 0.25)] = Field(default=0.0, ge=0, le=0.5)
     """up to this share of the colour circle either way"""
-    extra: str = ""
+    extra: Annotated[str, AfterValidator(_own)] = ""
     """one of the user's own, before the others: `mine.py:f` of (images (B, C, H, W) uint8, generator), or a pipeline of
     torchvision.transforms.v2, which changes one image at a time"""
 

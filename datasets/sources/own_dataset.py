@@ -42,6 +42,8 @@ class Item:
 class OwnSource(Source):
     items: Mapping[str, Item] = field(default_factory=dict)
     """by the path of its row"""
+    differing: list[str] = field(default_factory=list)
+    """items that were others when they were read again"""
 
 
 class OwnDataset(OwnComponent, DatasetSettings):
@@ -69,8 +71,10 @@ class OwnDataset(OwnComponent, DatasetSettings):
         with _ONE_READER:
             pixels, target = self.item(item.dataset, item.index, item.where)
         if _digest(pixels, target) != item.digest:
+            source.differing.append(item.where)
+            which = item.where if len(source.differing) <= SHOWN else "another item"
             why = "a data set must give the same each time: leave random transforms to `augmentation`"
-            raise DataError(f"{self.name}: {item.where} differs when it is read twice; {why}")
+            raise DataError(f"{self.name}: {which} differs when it is read twice; {why}")
         return Record(pixels)
 
     def read_file(self, file: Path, image_shape: Shape, box: Box | None = None) -> Record:

@@ -151,6 +151,9 @@ resource_options = _all_of(
 incumbent_option = option(
     WHAT, "--incumbent", type=PATH, help="Run directory of a search: ask which of its winner's settings matter."
 )
+code_option = option(
+    WHAT, "--code", type=PATH, multiple=True, help="A file of your own that registers components; may be repeated."
+)
 # for plan, run and resume
 study_options = _all_of(
     option(MUCH, "--seeds", **COUNT, help="Replicates of each cell or configuration (default: the study's)."),
@@ -199,7 +202,8 @@ def given_options(raw: dict[str, Any]) -> dict[str, Any]:
     for name in ("data_root", "cache_dir", "reuse_from"):
         if name in given:
             given[name] = _absolute(given[name])
-    given["settings"] = anchored(given["settings"], [Path.cwd()], given.get("data_root"))
+    for name in ("settings", "code"):
+        given |= anchored({name: given.get(name, ())}, [Path.cwd()], given.get("data_root"))
     if "mlflow" in given:
         given["mlflow"] = _absolute_uri(given["mlflow"])
     return given

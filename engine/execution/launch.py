@@ -56,7 +56,7 @@ def start(study: AnyStudy, options: Options, directory: Path, command: list[str]
             record = study_record(plan, command)
             write_code(RunDirectory(plan.directory), plan.code)
             run = claim(plan.directory, record)
-            use(copies(run, plan.options.code))
+            use(copies(run, plan.options.folders))
             with RunLog(run) as log, follower:
                 log.extend(proofs)
                 _run(plan, run, log, remaining_work(plan, log.history), command, console)
@@ -66,7 +66,7 @@ def start(study: AnyStudy, options: Options, directory: Path, command: list[str]
 def go_on(directory: Path, given: dict[str, Any], command: list[str], console: Console) -> RunDirectory:
     """Resume a run under its own options and those `given` now."""
     run, record = read_request(directory)
-    asked, stored = recorded_request(run, record)
+    asked, stored = recorded_request(record, run)
     for line in [*whose_code(run, record), *changed_since(record)]:
         teller(console)(line)
     with hold(run):

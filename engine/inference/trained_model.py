@@ -92,10 +92,11 @@ class Loader:
         self.run, self.record = read_request(directory)
         self.places = {name: value for name, value in (places or {}).items() if value is not None}
         self.history = History.of(self.run)
+        recorded_request(self.record, self.run)  # so that the run's copies of the user's own code are in use
 
     @cached_property
     def factory(self) -> TrialFactory:
-        study, options = recorded_request(self.run, self.record)
+        study, options = recorded_request(self.record, self.run)
         options = options.extended(self.places)
         return TrialFactory(apply(study, options), options)
 

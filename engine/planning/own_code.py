@@ -5,35 +5,37 @@ from pathlib import Path
 from typing import Any
 
 from analysis.records.run_directory import RunDirectory
+from core.code_hash import closure_hash
 from core.component import REFERENCE
+from core.definitions import Ref
 from core.files import write_atomically
 from core.user_code.copies import Files, collected, digests
-from core.user_code.references import use
+from core.user_code.references import file_at, located, use
 from core.value_words import listed
 from engine.planning.paths import shortened
 from engine.planning.run_options import Options
 from search_spaces.study import AnyStudy, parse_study
+from trainables.extensions import extend
 
 SHOWN = 3  # files that a sentence names
 
 
 def with_short_references(study: AnyStudy, options: Options) -> tuple[AnyStudy, Options]:
-    """Both with the references to files that they hold short, relative to the folders that `options.code` then names.
-
-    These are the folders in use from now on.
-    """
-    folders = dict(options.code)
+    """Both with short references to files: relative to the folders of `options.folders`, which are then in use."""
+    folders = dict(options.folders)
     tree = shortened(study.model_dump(mode="json"), folders)
     given = shortened(options.model_dump(), folders)
     use(folders)
     if not folders:
         return study, options
-    return parse_study(tree, study.name), Options.model_validate({**given, "code": folders})
+    extend([*tree["code"], *given["code"]])
+    return parse_study(tree, study.name), Options.model_validate({**given, "folders": folders})
 
 
 def code_of(study: AnyStudy) -> dict[str, bytes]:
     """The user's files that a study's references lead to, by their path below the run's code/."""
-    return collected(dict.fromkeys(_references(study.model_dump(mode="json"))))
+    named = [located(reference).file for reference in _references(study.model_dump(mode="json"))]
+    return collected([*filter(None, named), *(file_at(name, f"code: {name}") for name in study.code)])
 
 
 def _references(node: Any) -> Iterator[str]:
@@ -45,6 +47,19 @@ def _references(node: Any) -> Iterator[str]:
             yield from _references(value)
     elif isinstance(node, str) and (found := REFERENCE.fullmatch(node)) and found["file"]:
         yield node
+
+
+def twins(study: AnyStudy) -> list[str]:
+    """Faults of references to files that are one and the same code under two names: what differs by them is nothing."""
+    known: dict[tuple[str, str], str] = {}
+    faults = []
+    for reference in dict.fromkeys(_references(study.model_dump(mode="json"))):
+        place = located(reference)
+        assert place.file
+        code = (place.name, closure_hash([Ref(place.file, place.name)]))
+        if (other := known.setdefault(code, reference)) != reference:
+            faults.append(f"{reference}: is the same code as {other}, to the name; leave one out")
+    return faults
 
 
 def write_code(run: RunDirectory, files: Files) -> None:
@@ -59,7 +74,7 @@ def copies(run: RunDirectory, labels: Mapping[str, Any]) -> dict[str, str]:
 
 def code_record(options: Options, files: Files) -> dict[str, Any]:
     """What study.json says of the user's own code; nothing where there is none."""
-    return {"code": {"folders": dict(options.code), "files": digests(files)}} if files else {}
+    return {"code": {"folders": dict(options.folders), "files": digests(files)}} if files else {}
 
 
 def changed_since(record: Mapping[str, Any]) -> list[str]:

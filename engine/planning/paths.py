@@ -12,6 +12,7 @@ from typing import Any
 from core.component import REFERENCE
 from core.user_code.references import root_of
 
+CODE = "code"  # files that register components
 FOLDER, WEIGHTS = "dataset.path", "model.weights_file"
 REFERENCES = (
     *(f"{kind}.name" for kind in ("dataset", "model", "loss", "optimizer", "schedule")),
@@ -19,6 +20,8 @@ REFERENCES = (
     "metrics",
 )
 """settings that may refer to an object of the user's own"""
+DOTTED = ("optimizer.name", "schedule.name")
+"""those among them that also take a class by its dotted name, torch.optim.RAdam"""
 
 
 def anchored(node: Any, folders: Sequence[Path], data_root: str | None) -> Any:
@@ -41,8 +44,10 @@ def anchored(node: Any, folders: Sequence[Path], data_root: str | None) -> Any:
 def _path(key: str, value: Any, folders: Sequence[Path], data_root: str | None) -> Any:
     if key == WEIGHTS and isinstance(value, dict):
         return {name: _path(f"{key}.{name}", file, folders, data_root) for name, file in value.items()}
+    if key == CODE and isinstance(value, list | tuple):
+        return type(value)(absolute(f"{file}:all", folders).removesuffix(":all") for file in value)
     if key in REFERENCES:
-        return absolute(value, folders)
+        return absolute(_with_colon(value) if key in DOTTED else value, folders)
     if not (key == FOLDER or key.startswith(f"{WEIGHTS}.")):
         return anchored(value, folders, data_root)
     if isinstance(value, list | tuple):  # choices, or the values of a condition
@@ -54,6 +59,13 @@ def _path(key: str, value: Any, folders: Sequence[Path], data_root: str | None) 
     if key == FOLDER and data_root is not None and (found is None or (Path(data_root) / value).is_dir()):
         return value
     return str((found or places[0]).resolve())
+
+
+def _with_colon(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return type(value)(map(_with_colon, value))
+    dotted = isinstance(value, str) and ":" not in value and "." in value
+    return ":".join(value.rsplit(".", 1)) if dotted else value
 
 
 def absolute(value: Any, folders: Sequence[Path]) -> Any:
@@ -84,7 +96,11 @@ def shortened(node: Any, folders: dict[str, str], grows: bool = True) -> Any:
         return {key: shortened(value, folders, grows) for key, value in node.items()}
     if isinstance(node, list | tuple):
         return type(node)(shortened(item, folders, grows) for item in node)
-    found = REFERENCE.fullmatch(node) if isinstance(node, str) and node.startswith("/") else None
+    if not isinstance(node, str) or not node.startswith("/"):
+        return node
+    if node.endswith(".py"):  # one of `code`
+        return shortened(f"{node}:all", folders, grows).removesuffix(":all")
+    found = REFERENCE.fullmatch(node)
     if not found or not found["file"]:
         return node
     file = Path(found["file"])

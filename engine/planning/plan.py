@@ -14,7 +14,7 @@ from core.errors import PlanError
 from core.metrics import counterpart, maximised
 from engine.planning.config_checks import metric_faults, varied_faults
 from engine.planning.effect_checks import idle_in_ablation
-from engine.planning.own_code import code_of
+from engine.planning.own_code import code_of, twins
 from engine.planning.run_options import Options, apply
 from engine.planning.search_checks import checked_search
 from engine.planning.trial_factory import TrialFactory
@@ -138,6 +138,8 @@ def make_plan(
             f"--fuse {options.fuse}: {study.adaptive} hears of each trial before it decides on others; allowed: off, "
             f"or --sampler random, qmc or grid without a trial scheduler"
         )
+    if not faults and options.folders:
+        faults += twins(study)
     if faults or baseline is None:
         raise PlanError(faults)
     trials = [

@@ -64,7 +64,9 @@ class Options(Component):
     """trials trained as one program, `auto` or `off`; None: off"""
     address: str | None = None
     skip_invalid: bool = False
-    code: dict[str, str] = {}
+    code: tuple[str, ...] = ()
+    """files of the user's own that register components"""
+    folders: dict[str, str] = {}
     """the folders of the user's own files by label, to which references are relative"""
     tensorboard: bool = False
     mlflow: str | None = None
@@ -142,6 +144,7 @@ def apply(study: AnyStudy, options: Options) -> AnyStudy:
     ]
     tree = study.model_dump(mode="json")
     tree["baseline"] = laid_over(tree["baseline"], options.settings)
+    tree["code"] = list(dict.fromkeys([*tree["code"], *options.code]))
     for name in ("seeds", "epochs"):
         if (value := getattr(options, name)) is not None:
             tree[name] = value

@@ -18,12 +18,13 @@ from engine.planning.run_options import Options
 from engine.runlog.run_log import now
 from engine.runlog.study_file import git_state
 from search_spaces.study import AblationStudy, AnyStudy, SearchStudy, parse_study
+from trainables.extensions import extend
 
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "pandas", "pyarrow", "pillow", "numpy")
 
 
-def recorded_request(run: RunDirectory, record: Mapping[str, Any]) -> tuple[AnyStudy, Options]:
-    """(the study as requested, options that are not yet applied to it) from a study.json; the run's copies of the
+def recorded_request(record: Mapping[str, Any], run: RunDirectory | None = None) -> tuple[AnyStudy, Options]:
+    """(the study as requested, options that are not yet applied to it) from a study.json; the copies in `run` of the
     user's own code are in use from now on.
 
     What the record does not know of its data set is as it was before there was such a setting.
@@ -32,9 +33,11 @@ def recorded_request(run: RunDirectory, record: Mapping[str, Any]) -> tuple[AnyS
     before = getattr(DATASETS.find(data["name"]), "unrecorded", {})
     settings = {f"dataset.{name}": value for name, value in before.items() if name not in data}
     options = {**request["options"], "settings": {**settings, **request["options"]["settings"]}}
-    options["code"] = copies(run, options.get("code", {}))
-    use(options["code"])
-    return parse_study(request["study"], "study.json"), Options.model_validate_json(json.dumps(options))
+    options["folders"] = copies(run, options.get("folders", {})) if run else {}
+    use(options["folders"])
+    study = parse_study(request["study"], "study.json")
+    extend([*study.code, *options.get("code", ())])
+    return study, Options.model_validate_json(json.dumps(options))
 
 
 def study_record(plan: Plan, command: list[str]) -> dict[str, Any]:

@@ -152,6 +152,7 @@ class TrialFactory:
             cache_dir=self.options.cache_dir,
             remote=RunDirectory(directory).remote,
             pictures=draws(self.study, config, seed),
-            own_code=copies(RunDirectory(directory), self.options.code) if config.own_references else {},
+            own_code=copies(RunDirectory(directory), self.options.folders),
+            extensions=list(self.study.code),
             checkpoint_seconds=0.0 if self.study.scheduled else self.options.checkpoint_every,
         )

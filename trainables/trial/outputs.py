@@ -37,7 +37,8 @@ def write_outputs(
         _write(artifacts / "landmarks.parquet", columns)
         if "scores" not in found:
             _write(predictions, columns | name_columns(data, columns))
-    _write(artifacts / "features.parquet", feature_columns(learner))
+    if heads := learner.config.model.heads(learner.evaluated):  # a network of the user's own may have no such layer
+        _write(artifacts / "features.parquet", feature_columns(learner, heads[0]))
     write_diagnostics(artifacts, diagnostics)
     if pictures:
         draw(learner, data, found, artifacts)
@@ -77,16 +78,15 @@ def landmark_columns(found: dict[str, Tensor]) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def feature_columns(learner: Learner) -> dict[str, Any]:
-    """split, index, label, feature (the last layer's input): one row per image, the first of each split."""
+def feature_columns(learner: Learner, head: str) -> dict[str, Any]:
+    """split, index, label, feature (the input of the layer `head`): one row per image, the first of each split."""
     columns: dict[str, list[Any]] = {"split": [], "index": [], "label": [], "feature": []}
     kept: list[Tensor] = []
 
     def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        kept.append(inputs[0].mean((2, 3)) if inputs[0].ndim == 4 else inputs[0])
+        kept.append(inputs[0].mean((2, 3)) if inputs[0].ndim == 4 else inputs[0].flatten(1))
 
     network = learner.evaluated
-    head = learner.config.model.heads(network)[0]
     handle = network.get_submodule(head).register_forward_pre_hook(keep)
     for split in learner.data.splits:
         kept.clear()

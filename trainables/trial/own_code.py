@@ -4,6 +4,7 @@ from pathlib import Path
 
 from core.storage import Store
 from core.user_code.references import use
+from trainables.extensions import extend
 from trainables.trial.spec import TrialSpec
 
 
@@ -19,3 +20,4 @@ def use_own_code(spec: TrialSpec) -> None:
             store.get(name, run / name)
     if (run / "code").is_dir():
         use(spec.own_code)
+        extend(spec.extensions)
