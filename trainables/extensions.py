@@ -15,9 +15,7 @@ def extend(files: Iterable[str]) -> None:
             taken = [name for name, owner in known.items() if not _alike(KINDS[kind].get(name), owner)]
             KINDS[kind].update({name: known[name] for name in taken})
             if taken:
-                raise UserCodeError(
-                    f"code: {file}: registers {kind} {taken[0]!r}, and there is one; give it another name"
-                )
+                raise UserCodeError(f"code: {file}: registers {kind} {taken[0]!r}, which is taken; give another name")
 
 
 def _alike(new: type | None, old: type) -> bool:

@@ -4,13 +4,13 @@ A reference in a trial's configuration is short, `mine.py:Net`: relative to one 
 label; the first has none. So it means the same for the original files, the run's copy of them, and on another machine.
 """
 
+import ast
 import importlib
-import inspect
 import traceback
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 
 from core.component import REFERENCE, did_you_mean
@@ -149,13 +149,20 @@ def is_users(filename: str) -> bool:
 
 def defined_at(value: Any) -> str:
     """`mine.py, line 12` where a class or function is defined; its module's name for a library's."""
-    try:
-        file, line = inspect.getsourcefile(value), inspect.getsourcelines(value)[1]
-    except (OSError, TypeError):
-        file, line = None, 0
-    if file and is_users(file):
-        return f"{short(Path(file))}, line {line}"
+    code = getattr(value, "__code__", None)
+    if isinstance(value, type):  # by its methods: of two folders' modules of one name, `sys.modules` has one
+        code = next((found for each in vars(value).values() if (found := getattr(each, "__code__", None))), None)
+    if code is not None and is_users(code.co_filename):
+        return f"{short(Path(code.co_filename))}, line {_line(value, code)}"
     return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__name__)}".strip(".")
+
+
+def _line(value: Any, code: CodeType) -> int:
+    if isinstance(value, type):
+        for node in ast.walk(ast.parse(Path(code.co_filename).read_bytes())):
+            if isinstance(node, ast.ClassDef) and node.name == value.__name__:
+                return node.lineno
+    return code.co_firstlineno
 
 
 def short(file: Path) -> str:
