@@ -134,6 +134,11 @@ def world_of(root: Path) -> World:
     return _worlds[root]
 
 
+def loaded_modules() -> list[ModuleType]:
+    """The modules of all users' files that were loaded so far."""
+    return [module for world in _worlds.values() for module in world.modules.values()]
+
+
 def world_with(file: Path) -> World | None:
     """The world that a file belongs to; None for files of ours and of installed packages."""
     if any(file.is_relative_to(folder) for folder in (*LIBRARY_FOLDERS, *(ROOT / name for name in OURS))):

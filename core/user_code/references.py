@@ -10,13 +10,13 @@ import traceback
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from core.component import REFERENCE, did_you_mean
 from core.errors import FaultError, first_line
 from core.user_code.guard import undone
-from core.user_code.imports import world_of, world_with
+from core.user_code.imports import loaded_modules, world_of, world_with
 
 FORM = "FILE.py:NAME or package.module:NAME"
 _folders: dict[str, Path] = {}
@@ -149,20 +149,19 @@ def is_users(filename: str) -> bool:
 
 def defined_at(value: Any) -> str:
     """`mine.py, line 12` where a class or function is defined; its module's name for a library's."""
-    code = getattr(value, "__code__", None)
-    if isinstance(value, type):  # by its methods: of two folders' modules of one name, `sys.modules` has one
-        code = next((found for each in vars(value).values() if (found := getattr(each, "__code__", None))), None)
-    if code is not None and is_users(code.co_filename):
-        return f"{short(Path(code.co_filename))}, line {_line(value, code)}"
+    if isinstance(value, type):
+        # Not by `sys.modules`, which has one of two folders' modules of one name.
+        for module in loaded_modules():
+            if vars(module).get(value.__name__) is value and value.__module__ == module.__name__ and module.__file__:
+                return f"{short(Path(module.__file__))}, line {_line_of_class(value.__name__, Path(module.__file__))}"
+    elif (code := getattr(value, "__code__", None)) is not None and is_users(code.co_filename):
+        return f"{short(Path(code.co_filename))}, line {code.co_firstlineno}"
     return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__name__)}".strip(".")
 
 
-def _line(value: Any, code: CodeType) -> int:
-    if isinstance(value, type):
-        for node in ast.walk(ast.parse(Path(code.co_filename).read_bytes())):
-            if isinstance(node, ast.ClassDef) and node.name == value.__name__:
-                return node.lineno
-    return code.co_firstlineno
+def _line_of_class(name: str, file: Path) -> int:
+    nodes = ast.walk(ast.parse(file.read_bytes()))
+    return next((node.lineno for node in nodes if isinstance(node, ast.ClassDef) and node.name == name), 1)
 
 
 def short(file: Path) -> str:
