@@ -152,7 +152,8 @@ def defined_at(value: Any) -> str:
     if isinstance(value, type):
         # Not by `sys.modules`, which has one of two folders' modules of one name.
         for module in loaded_modules():
-            if vars(module).get(value.__name__) is value and value.__module__ == module.__name__ and module.__file__:
+            own = vars(module).get(value.__name__) is value and value.__module__ == module.__name__
+            if own and module.__file__:
                 return f"{short(Path(module.__file__))}, line {_line_of_class(value.__name__, Path(module.__file__))}"
     elif (code := getattr(value, "__code__", None)) is not None and is_users(code.co_filename):
         return f"{short(Path(code.co_filename))}, line {code.co_firstlineno}"
