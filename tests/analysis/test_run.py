@@ -49,7 +49,10 @@ MAKERS = {**golden_tables.STUDIES, "search": search, "two metrics": two_metrics}
 
 
 @pytest.mark.usefixtures("undrawn")
-@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize(
+    "kind",
+    ["one_at_a_time", "search", *(pytest.param(kind, marks=pytest.mark.matrix) for kind in ("factorial", "ladder"))],
+)
 def test_every_table_is_the_reports_csv_to_the_digit(kind: str, tmp_path: Path) -> None:
     directory = MAKERS[kind](tmp_path / "run")
     report = write_report(directory).parent
