@@ -96,7 +96,7 @@ class Figure:
         image = b64encode(self.svg().encode()).decode()
         title, caption = escape(self.title), escape(self.caption)
         return (
-            f'<figure><img src="data:image/svg+xml;base64,{image}" alt="{title}">'
+            f'<figure><img style="max-width: 100%" src="data:image/svg+xml;base64,{image}" alt="{title}">'
             f"<figcaption><b>{title}.</b> {caption}</figcaption></figure>"
         )
 

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from core.component import did_you_mean
 from core.errors import PlanError
 from core.metrics import counterpart
+from core.value_words import value_fault
 from datasets.registry import DATASETS
 from engine.cli.settings import field_docs
 from engine.planning.trial_factory import trainable_of
@@ -27,6 +28,11 @@ from trainables.config import DEFAULTS, Training
 from trainables.registry import LOSSES, OPTIMIZERS, WORKLOADS
 
 SEARCH = "search"
+ORDER = (
+    *("name", "question", "workload", "baseline", "design", "factors", "space"),
+    *("epochs", "samples", "metric", "seeds"),
+)
+"""of the fields that are given; the others follow as comments"""
 WIDTH = 110
 RECORDED = {"landmarks": ("test_error_px", "test_nme")}  # of a task: the metric, and a further one
 OTHERS = ("test_accuracy", "test_ce")
@@ -43,9 +49,10 @@ def write_study(file: Path, workload: str, design: str) -> Path:
         faults.append(f"--design {design}: is none to begin with; {did_you_mean(design, designs)}")
     if faults:
         raise PlanError(faults)
+    text = study_text(file, workload, design)
     try:
         with file.open("x", encoding="utf-8") as opened:
-            opened.write(study_text(file, workload, design))
+            opened.write(text)
     except OSError as error:
         raise PlanError(f"{file}: cannot be written ({error.strerror})") from None
     return file
@@ -61,7 +68,7 @@ def _file_faults(file: Path) -> Iterator[str]:
     try:
         TypeAdapter(StudyName).validate_python(file.stem)
     except ValidationError as error:
-        yield f"{str(file)!r}: the study is called as its file, and {file.stem!r} {error.errors()[0]['ctx']['error']}"
+        yield f"{str(file)!r}: the study is called as its file: {value_fault(error.errors()[0])}"
 
 
 def study_text(file: Path, workload: str, design: str) -> str:
@@ -78,7 +85,7 @@ def study_text(file: Path, workload: str, design: str) -> str:
     if design == SEARCH:
         kind: type[Study] = SearchStudy
         given |= {"question": "Which learning rate, weight decay and schedule suit this data set?", "space": _space(lr)}
-        given |= {"samples": "20"}
+        given |= {"samples": str(kind.model_fields["samples"].default)}
     else:
         kind, factors = AblationStudy, _fitting(design, lr)
         given |= {"question": "Do a larger learning rate and a falling one help?", "design": design}
@@ -110,27 +117,14 @@ def _has_path(defaults: Mapping[str, Any]) -> bool:
 
 
 def _fields(kind: type[Study], given: Mapping[str, str], examples: Mapping[str, str]) -> Iterator[str]:
-    """The fields that are given, in that order, then the others with an example or their default, as comments."""
+    """The fields in their order, each below what is said of it; `examples` stand in place of defaults."""
     docs = {name: text for owner in reversed(kind.__mro__) for name, text in field_docs(owner).items()}
-    order = (
-        "name",
-        "question",
-        "workload",
-        "baseline",
-        "design",
-        "factors",
-        "space",
-        "epochs",
-        "samples",
-        "metric",
-        "seeds",
-    )
-    for name in (name for name in order if name in kind.model_fields):
+    for name in (name for name in ORDER if name in kind.model_fields):
         more = f"; {given[name]}: {_lower(type(DESIGNS[given[name]]).__doc__)}" if name == "design" else ""
         yield from _commented(docs[name] + more)
         yield f"{name}:{given[name] if given[name].startswith(chr(10)) else f' {given[name]}'}\n"
     for name, field in kind.model_fields.items():
-        if name not in order and name not in OF_THE_PROGRAM:
+        if name not in ORDER and name not in OF_THE_PROGRAM:
             default = json.dumps(field.get_default(), default=lambda value: value.model_dump())
             yield from _commented(docs[name])
             yield f"# {name}: {examples.get(name) or given.get(name) or default}\n"

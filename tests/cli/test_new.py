@@ -116,12 +116,13 @@ def test_what_cannot_be_written_is_told_all_at_once(cli_here: Cli, tmp_path: Pat
         ("...yaml", "is no path below results/"),
         ("mine\nelse.yaml", "holds a line break"),
         (".yaml", "ends in .yaml"),
+        ("", "ends in .yaml"),
     ],
 )
 def test_a_file_that_cannot_be_a_new_study_is_refused(name: str, said: str, cli_here: Cli, tmp_path: Path) -> None:
     (tmp_path / "there.yaml").write_text("kept")
     (tmp_path / "folder.yaml").mkdir()
-    done = cli_here("new", tmp_path / name, "--workload", "digits")
+    done = cli_here("new", tmp_path / name if name else "", "--workload", "digits")
     assert done.returncode == 2
     assert said in done.stderr
     assert (tmp_path / "there.yaml").read_text() == "kept"
