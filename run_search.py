@@ -27,6 +27,7 @@ from engine.cli.options import (
     COUNT,
     FROM_1,
     MUCH,
+    WHAT,
     GroupedCommand,
     code_option,
     data_options,
@@ -131,6 +132,27 @@ def settings_command(kind: str | None) -> None:
     from engine.cli.settings import settings_text
 
     click.echo(settings_text(kind), nl=False)
+
+
+@main.command("new")
+@click.argument("file", type=click.Path(path_type=Path))
+@option(WHAT, "--workload", required=True, metavar="NAME", help="Data set and network: a name of `list workloads`.")
+@option(
+    WHAT,
+    "--design",
+    default="one_at_a_time",
+    metavar="NAME",
+    help="Design of its factors, or search (default: one_at_a_time).",
+)
+def new_command(file: Path, workload: str, design: str) -> None:
+    """Write FILE.yaml, a study to start from, with all fields.
+
+    It runs as it is; change it, and `plan` says what is wrong with it.
+    """
+    with doing(f"looking up the workload {workload}"):
+        from engine.cli.new_study import write_study
+
+        click.echo(f"written: {write_study(file, workload, design)}")
 
 
 @main.command("layers")

@@ -43,18 +43,26 @@ class StudyError(FaultError, ValueError):
 
 
 class Study(Component):
-    """Fields of ablations and searches. `baseline`: dotted settings that override the workload's defaults."""
+    """Fields of ablations and searches; `new` writes what is said of each into the file that it makes."""
 
     name: StudyName
+    """the study's name; results/NAME is its default folder"""
     question: str = ""
+    """what the report's first line asks"""
     workload: str
+    """data set and network: a name of `python run_search.py list workloads`"""
     baseline: dict[str, Any] = {}
+    """settings of all trials, over the workload's defaults; `python run_search.py settings` lists them"""
     code: tuple[str, ...] = ()
-    """Files of the user's own that register components beside ours."""
+    """files of one's own that register components beside the program's"""
     epochs: Count
+    """the budget of every trial, in passes over the training split"""
     metric: str = "test_accuracy"
+    """what the tables are of, at the epoch that validation chose; a search ranks by its validation counterpart"""
     further_metrics: tuple[str, ...] = ()
+    """an ablation has a table of each of these too"""
     seeds: Count = 1
+    """replicates of every cell or configuration; fewer than three give no verdict"""
 
     @property
     def replicates(self) -> range:
@@ -82,11 +90,14 @@ class AblationStudy(Study):
 
     kind: Literal["ablation"] = "ablation"
     design: Annotated[str, known("design", DESIGNS)]
+    """which cells there are, and which are compared"""
     factors: tuple[Factor, ...] = Field(min_length=1)
+    """what is varied; a level's settings lie over the baseline, and the first level is the factor's own baseline"""
     seeds: Count = 5
     first_seed: Annotated[int, Field(ge=0)] = 0
+    """the seeds are first_seed, first_seed + 1 and so on"""
     references: dict[Name, str] = {}
-    """By cell, the result that the source reports, shown beside ours and marked as the source's."""
+    """by cell, the result that the source reports, shown beside ours and marked as the source's"""
     path: tuple[Name, ...] = ()
     """With design path: the factors of the steps chosen so far, updated during the run."""
 
@@ -173,11 +184,17 @@ class SearchStudy(Study):
 
     kind: Literal["search"] = "search"
     space: tuple[AnyParameter, ...] = Field(min_length=1)
+    """the parameters; a number without bounds takes the range that `python run_search.py settings` shows"""
     samples: Count = 20
+    """configurations to try"""
     sampler: Annotated[str, known("sampler", SAMPLERS)] = "tpe"
+    """who proposes them: tpe, random, qmc, grid or cmaes"""
     trial_scheduler: AnyTrialScheduler = NoScheduler()
+    """who stops or changes trials early: none, asha, hyperband, median or pbt"""
     objectives: tuple[str, ...] = ()
+    """two or more metrics to trade off, of validation or seconds, in place of the metric"""
     enqueue: tuple[dict[str, Any], ...] = ()
+    """configurations to try first; what one leaves out is drawn"""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -81,7 +81,7 @@ def test_every_command_parses(command: str, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     Path("points.yaml").touch()  # what `--enqueue` names must exist
     words = shlex.split(command.partition(" > ")[0])
-    with click.Context(main) as group:
+    with click.Context(main, **main.context_settings) as group:
         found = main.get_command(group, words[0])
         assert found is not None, f"no command {words[0]}"
         found.make_context(words[0], words[1:], parent=group)

@@ -5,20 +5,25 @@ Ink is `currentColor`: on the page a figure takes the text's colour, light or da
 """
 
 import re
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from html import escape
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from analysis.records.columns import rows_of
+from core.errors import PlanError
 from core.files import user_cache, write_text
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     import altair as alt
 
     from analysis.tables.spec import ReportData
@@ -69,6 +74,31 @@ class Figure:
         drawn = vl_convert.vegalite_to_svg(self.spec() | {"config": CONFIG, "background": "white"}, schema_version())
         opening, _, rest = drawn.partition(">")
         return f"{opening}><title>{escape(self.title)}</title>{_renumbered(rest)}"
+
+    def html(self) -> str:
+        """The figure as a page of its own, which opens offline and answers to a mouse."""
+        import vl_convert
+
+        drawn = self.spec() | {"config": CONFIG, "background": "white", "title": self.title}
+        return vl_convert.vegalite_to_html(drawn, schema_version(), bundle=True)
+
+    def write(self, path: "str | PathLike[str]") -> Path:
+        """Writes FILE.svg or FILE.html, by its suffix, and returns its path; folders are made. PlanError for others."""
+        file = Path(path)
+        made = {".svg": self.svg, ".html": self.html}
+        if file.suffix.lower() not in made:
+            raise PlanError(f"{file}: a figure is written as {' or '.join(made)}")
+        write_text(file, made[file.suffix.lower()]())
+        return file
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows. An image: of SVG elements in one page, each would clip by the first one's outlines."""
+        image = b64encode(self.svg().encode()).decode()
+        title, caption = escape(self.title), escape(self.caption)
+        return (
+            f'<figure><img style="max-width: 100%" src="data:image/svg+xml;base64,{image}" alt="{title}">'
+            f"<figcaption><b>{title}.</b> {caption}</figcaption></figure>"
+        )
 
 
 FIGURES: "list[Callable[[ReportData], Sequence[Figure]]]" = []

@@ -8,29 +8,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.figures.cell_labels import featured_cells
 from analysis.figures.theme import unchecked
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
 from analysis.records.store import write_parquet
 from analysis.report import manifest
-from analysis.report.contents import (
-    further_tables,
-    galleries,
-    registered_figures,
-    registered_tables,
-    report_figures,
-    report_tables,
-)
+from analysis.report.contents import Contents, galleries
 from analysis.report.exports import write_tables
 from analysis.report.page import page
 from analysis.report.search_narrative import search_notes
-from analysis.tables.layer_diagnostics import activation_rows
-from analysis.tables.search.results import SearchResults
-from analysis.tables.spec import ReportData
 from core.files import write_text
-
-SEARCH_CELLS = 100
 
 
 @dataclass(frozen=True)
@@ -54,18 +41,11 @@ def make_report(run_dir: Path) -> Report:
     """As `write_report`, but also returns the records and tables that it computed."""
     run = RunDirectory(Path(run_dir))
     records = write_parquet(run.root)
-    search = SearchResults(records)
-    tables = report_tables(records, search)
-    cells = _own_cells(records, search.ranking)
-    featured, layers = featured_cells(records, search.ranking), activation_rows(records, run, search.ranking)
-    tables |= further_tables(records, run, cells, featured, layers)
-    data = ReportData(records, run, tables)
-    tables |= registered_tables(data)
+    made = Contents(records, run)
+    tables, figures = made.tables, made.figures
     with unchecked():
-        figures = report_figures(search, tables, cells, featured, layers)
-        figures += registered_figures(data)
-        notes = search_notes(search, tables.get("importance"), run.address)
-        text = page(records, tables, figures, galleries(records, run, tables, featured), notes)
+        notes = search_notes(made.search, tables.get("importance"), run.address)
+        text = page(records, tables, figures, galleries(records, run, tables, made.featured), notes)
     (run.report / manifest.FIGURES).mkdir(parents=True, exist_ok=True)
     files = manifest.files_of(tables, [figure.name for figure in figures])
     earlier = manifest.announce(run.report, files)
@@ -76,10 +56,3 @@ def make_report(run_dir: Path) -> Report:
     write_text(index, text)
     manifest.settle(run.report, files, earlier)
     return Report(index, records, tables)
-
-
-def _own_cells(records: Records, ranking: pd.DataFrame) -> list[str]:
-    """Cells with trials of their own, best first; of a search only the best SEARCH_CELLS, to keep curves readable."""
-    recorded = set(records.trials["cell"])
-    cells = [cell for cell in ranking["cell"] if cell in recorded]
-    return cells[:SEARCH_CELLS] if records.is_search else cells

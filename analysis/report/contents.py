@@ -4,14 +4,16 @@ Figures are imported where they are called, because importing Altair is slow.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import pandas as pd
 
+from analysis.figures.cell_labels import featured_cells
 from analysis.figures.changed_gallery import changed_galleries
 from analysis.figures.feature_map_gallery import feature_map_galleries
 from analysis.figures.gallery import Gallery, within_budget
 from analysis.figures.landmark_gallery import landmark_galleries
-from analysis.figures.theme import FIGURES, Figure
+from analysis.figures.theme import FIGURES, Figure, unchecked
 from analysis.figures.thumbnails import Thumbnails
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
@@ -22,13 +24,100 @@ from analysis.tables.factorial import anova_table, effects_table, interactions_t
 from analysis.tables.feature_projections import projections_table
 from analysis.tables.gained_and_lost import why_and_changed
 from analysis.tables.ladder_and_path import ladder_table, path_table
-from analysis.tables.layer_diagnostics import diagnostics_table
+from analysis.tables.layer_diagnostics import activation_rows, diagnostics_table
 from analysis.tables.learning_curves import curves_table, stability_table
 from analysis.tables.search.pareto import cell_objectives, pareto_table
 from analysis.tables.search.results import SearchResults, search_tables
 from analysis.tables.spec import TABLES, ReportData
 
 CURVE_CELLS = 500  # beyond which curves.csv alone would take as long as all the rest
+SEARCH_CELLS = 100  # of a search in tables and figures by epoch, to keep them readable
+
+_ANSWERED, _LEFT = "several finished configurations of a search", "which finished trials leave"
+NEEDS = {
+    "ablation": "an ablation",
+    "factor": "a design that compares levels of a factor, and that factor",
+    **dict.fromkeys(("effects", "interactions", "anova"), "design factorial"),
+    **{"ladder": "design ladder", "path": "design path"},
+    **{"stability": "finished trials of some epochs", "curves": "that metric, and an epoch that ended"},
+    **dict.fromkeys(("confusion", "per_class"), f"predictions of classes, {_LEFT} in predictions/"),
+    **dict.fromkeys(("why", "changed"), f"an ablation and its predictions, {_LEFT} in predictions/"),
+    "projections": f"features, {_LEFT} in artifacts/",
+    "diagnostics": "trials with `diagnostics: true`",
+    **dict.fromkeys(("importance", "marginals", "top"), _ANSWERED),
+    "rungs": "a search whose trial scheduler stopped trials",
+    "pareto": "a search of several objectives",
+    **dict.fromkeys(("compare", "compare_ablation", "compare_differences"), "two runs: `compare RUN_A RUN_B`"),
+}
+"""what a run must be or hold to have a table, in words"""
+SHOWN = {
+    **{name: name for name in ("ablation", "pareto", "importance", "marginals", "stability", "confusion")},
+    **{"traces": "rungs", "optimism": "top", "pairs": "marginals", "parallel": "importance", "history": "top"},
+    **{"curves": "curves", "confusion_change": "confusion", "pca": "projections", "tsne": "projections"},
+    **dict.fromkeys(("activations", "dead_units", "updates"), "diagnostics"),
+}
+"""our figures by name, with the table whose needs are theirs; `curves` begins the names of several"""
+
+
+class Contents:
+    """The tables and figures of a run's report; each part is computed when it is first asked for."""
+
+    def __init__(self, records: Records, run: RunDirectory) -> None:
+        self.records, self.run, self.search = records, run, SearchResults(records)
+
+    @cached_property
+    def cells(self) -> list[str]:
+        """Cells with trials of their own, best first; of a search only the best SEARCH_CELLS."""
+        recorded = set(self.records.trials["cell"])
+        cells = [cell for cell in self.search.ranking["cell"] if cell in recorded]
+        return cells[:SEARCH_CELLS] if self.records.is_search else cells
+
+    @cached_property
+    def featured(self) -> dict[str, str]:
+        return featured_cells(self.records, self.search.ranking)
+
+    @cached_property
+    def layers(self) -> pd.DataFrame:
+        return activation_rows(self.records, self.run, self.search.ranking)
+
+    @cached_property
+    def quick_tables(self) -> dict[str, pd.DataFrame]:
+        """Those made from records alone."""
+        return report_tables(self.records, self.search)
+
+    @cached_property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """All, in the order of the report, by file name."""
+        tables = self.quick_tables | further_tables(self.records, self.run, self.cells, self.featured, self.layers)
+        return tables | registered_tables(self._data(tables))
+
+    @cached_property
+    def figures(self) -> list[Figure]:
+        """All, in the order of the page within each section."""
+        with unchecked():
+            own = report_figures(self.search, self.tables, self.cells, self.featured, self.layers)
+            return own + registered_figures(self._data(self.tables))
+
+    def table(self, name: str) -> pd.DataFrame | None:
+        """A table by its file name, at the cost of no slower ones; None where the run has none of that name."""
+        if name == "ranking":
+            return self.search.ranking
+        return self.quick_tables[name] if name in self.quick_tables else self.tables.get(name)
+
+    def lacking(self, name: str) -> str:
+        """What the run would need to have a table of ours that it has not, and what it is, as a clause; else empty."""
+        family, _, rest = name.partition("_")
+        needs = NEEDS.get(name) or NEEDS.get(family if family == "factor" else "", "")
+        if family == "ablation" and rest:
+            needs = f'{rest} among its further_metrics (table("ablation", metric={rest!r}) makes the same)'
+        if not needs:
+            return ""
+        records = self.records
+        kind = "a search" if records.is_search else f"an ablation of design {records.design}"
+        return f"; it needs {needs}, and this is {kind} with {len(records.finished)} finished trials"
+
+    def _data(self, tables: Mapping[str, pd.DataFrame]) -> ReportData:
+        return ReportData(self.records, self.run, tables)
 
 
 def report_tables(records: Records, search: SearchResults | None = None) -> dict[str, pd.DataFrame]:

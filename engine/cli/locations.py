@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from analysis.records.lookup import is_run, no_run, runs_below
 from analysis.records.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ def existing(run_dir: str, cache_dir: str | None = None) -> Path:
     from core.errors import PlanError
 
     directory = local(run_dir, cache_dir)
-    if not (directory / "study.json").is_file():
-        raise PlanError(f"{run_dir}: no run directory: it holds no study.json")
+    if not is_run(directory):
+        raise PlanError(no_run(run_dir, None if "://" in run_dir else directory))
     return directory.resolve()
 
 
@@ -58,11 +59,9 @@ def _check_length(place: str) -> None:
 def runs_in(place: str) -> list[str]:
     """The run that a path or URL names; for a folder that is none but holds some, those."""
     _check_length(place)
-    if "://" in place or (Path(place) / "study.json").is_file():
+    if "://" in place or is_run(Path(place)):
         return [place]
-    # one or two levels down: the name of a study has a slash at most
-    found = (each.parent for pattern in ("*/study.json", "*/*/study.json") for each in Path(place).glob(pattern))
-    return sorted(map(str, found)) or [place]
+    return list(map(str, runs_below(Path(place)))) or [place]
 
 
 def at_work(directory: Path) -> bool:

@@ -97,7 +97,7 @@ def _row(setting: str, owner: type[Component], name: str) -> Row:
     searched = next((f"{item.low:g} to {item.high:g}{', log' * item.log}" for item in ranges), "")
     allowed = "; ".join(filter(None, [_bounds(field.metadata), _inner(field.annotation)]))
     default = "`" + json.dumps(field.get_default(), default=str, ensure_ascii=False) + "`"
-    what = next((docs[name] for base in owner.__mro__ if name in (docs := _field_docs(base))), "")
+    what = next((docs[name] for base in owner.__mro__ if name in (docs := field_docs(base))), "")
     needs = "".join(f"; takes effect only with {_need(item)}" for item in field.metadata if isinstance(item, Needs))
     return (f"`{setting}`", _type(field.annotation), default, allowed, searched, what + needs)
 
@@ -144,7 +144,7 @@ def _need(needs: Needs) -> str:
 
 
 @cache
-def _field_docs(owner: type) -> dict[str, str]:
+def field_docs(owner: type) -> dict[str, str]:
     """The docstring below each field of a class. Read only here: pydantic's own reading (`use_attribute_docstrings`)
     would parse every settings file at every start of the program."""
     if not issubclass(owner, Component) or owner is Component:

@@ -7,9 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from analysis.records.lookup import trial_key
 from analysis.records.schema import STOPPED
-from core.component import did_you_mean
-from core.errors import PlanError
 from engine.planning.run_options import apply
 from engine.planning.study_record import recorded_request
 from engine.planning.trial_factory import TrialFactory
@@ -32,14 +31,11 @@ def rerun(directory: Path, trial: str, tell: Callable[[Row], None]) -> tuple[str
     """Train one recorded trial in a scratch folder: (its key, how its rows were compared, every difference)."""
     run, record = read_request(directory)
     history = History.of(run)
-    found = [key for key in history.starts if key.startswith(trial)]
-    if len(found) != 1:
-        what = "stands for several" if found else "is no trial of this run"
-        raise PlanError(f"{trial}: {what}; {did_you_mean(trial, found or list(history.starts))}")
+    key = trial_key(trial, history.starts, "trial")
     study, options = recorded_request(record, run)
     with tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch:
         replay = Replay(TrialFactory(apply(study, options), options), history, Path(scratch))
-        return found[0], *compare(replay, found[0], tell)
+        return key, *compare(replay, key, tell)
 
 
 def compare(

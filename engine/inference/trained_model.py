@@ -4,7 +4,6 @@
 """
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from analysis.records.lookup import trial_key
 from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import FINISHED, RUNNING
 from analysis.records.store import read_records
@@ -100,19 +100,9 @@ class Loader:
         options = options.extended(self.places)
         return TrialFactory(apply(study, options), options)
 
-    def key(self, asked: str) -> str:
-        """The full key of a trial, from a unique prefix; PlanError with the nearest keys otherwise."""
-        known = self.history.starts
-        found = [key for key in known if key.startswith(asked)]
-        if len(found) == 1:
-            return found[0]
-        near = found[:5] or get_close_matches(asked, known, n=3, cutoff=0.3) or list(known)[:3]
-        what = f"stands for {len(found)} trials" if found else f"is none of the {len(known)} trials of {self.run.root}"
-        raise PlanError(f"--trial {asked}: {what}; nearest: {', '.join(near) or 'none was begun'}")
-
     def load(self, asked: str) -> Trained:
         """The model of a trial (key or prefix); PlanError if there is no such trial or its best.pt is not intact."""
-        trial = self.key(asked)
+        trial = trial_key(asked, self.history.starts, "--trial")
         file = self.run.checkpoints / trial / "best.pt"
         if self.run.remote:
             RemoteCheckpoints(self.run.remote, self.run.root, trial).fetch(trial, file.name)

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from engine.planning.first_batch import FirstBatch
 
 
+def trainable_of(workload: str) -> type:
+    """The Ray Trainable class of a workload."""
+    module, _, name = WORKLOADS[workload][0].partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
 class TrialFactory:
     """Turns dotted settings into trials of one study: resolves, checks, prepares each data set once."""
 
@@ -42,8 +48,7 @@ class TrialFactory:
     @cached_property
     def trainable(self) -> type:
         """The workload's Ray Trainable class."""
-        module, _, name = WORKLOADS[self.study.workload][0].partition(":")
-        return getattr(importlib.import_module(module), name)
+        return trainable_of(self.study.workload)
 
     @cached_property
     def population(self) -> str | None:
