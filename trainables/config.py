@@ -10,15 +10,24 @@ from collections.abc import Mapping
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+)
 
 from core.component import Component, Needs, Range, did_you_mean
 from core.errors import FaultError
+from core.metrics import MetricError, declare
 from core.value_words import value_fault
 from core.yaml_text import plain, read_document
 from datasets.augmentation.settings import Augmentation
 from datasets.registry import DATASETS
 from datasets.samplers import SAMPLERS
+from trainables.metrics.setting import SplitMetric
 from trainables.registry import LOSSES, MODELS, OPTIMIZERS, SCHEDULES
 
 KINDS: dict[str, Mapping[str, type[Component]]] = {
@@ -72,11 +81,9 @@ class Selection(Component):
 
     rule: Literal["best", "last", "epoch"] = "best"
     """the best epoch by `metric`, the last one, or the one numbered `epoch`"""
-    metric: Annotated[
-        Literal["val_reference", "val_loss", "val_ce", "val_accuracy", "val_balanced_accuracy"],
-        Needs("selection.rule", values=("best",)),
-    ] = "val_reference"
-    """what `rule: best` goes by"""
+    metric: Annotated[str, Needs("selection.rule", values=("best",))] = "val_reference"
+    """what `rule: best` goes by: `val_reference`, `val_loss`, `val_ce`, `val_accuracy`, `val_balanced_accuracy`, or
+    `val_NAME` of one of `metrics`"""
     epoch: Annotated[int, Field(ge=0), Needs("selection.rule", values=("epoch",))] = 0
     """the number of that epoch, counted from 1"""
 
@@ -108,13 +115,35 @@ class TrialConfig(Component):
     schedule: Schedule
     training: Training
     selection: Selection
+    metrics: tuple[SplitMetric, ...] = ()
+    """further metrics of validation and test: names of the field's, or one's own as `{name: FILE.py:FUNCTION, maximise:
+    true}`, with `as: NAME` where the column is to be named otherwise"""
     diagnostics: bool = False
     """record activations, dead units, gradients and updates of each layer after every epoch"""
     inspect: Inspect = Inspect()
 
+    @field_validator("metrics")
+    @classmethod
+    def _each_once(cls, metrics: tuple[SplitMetric, ...]) -> tuple[SplitMetric, ...]:
+        """In the order of their columns, as equal configurations are equal trials."""
+        columns = [metric.column for metric in metrics]
+        if twice := sorted({name for name in columns if columns.count(name) > 1}):
+            raise ValueError(f"{', '.join(twice)} stands twice")
+        return tuple(sorted(metrics, key=lambda metric: metric.column))
+
+    @model_serializer(mode="wrap")
+    def _as_recorded(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without metrics where there are none, so that trials of the time before the setting keep their keys."""
+        tree: dict[str, Any] = handler(self)
+        if not tree.get("metrics"):
+            tree.pop("metrics", None)
+        return tree
+
 
 UNCOUNTED = {"inspect"}  # groups of settings that change no result: not part of the keys of trials and cells
-SINGLE = {"diagnostics"}  # top-level settings outside any group
+SINGLE = {"diagnostics", "metrics"}  # top-level settings outside any group
+SELECTABLE = ("val_reference", "val_loss", "val_ce", "val_accuracy", "val_balanced_accuracy")
+"""what an epoch may be selected by, beside the validation columns of `metrics`"""
 
 DEFAULTS: dict[str, Any] = {
     "loss.name": "ce",
@@ -166,15 +195,23 @@ def from_tree(tree: Mapping[str, Any]) -> TrialConfig:
 
 
 def _validated(tree: Mapping[str, Any]) -> TrialConfig:
+    """The configuration of a nested dict; its own metrics' directions are known from then on."""
     try:
-        return TrialConfig.model_validate_json(json.dumps(tree))
+        config = TrialConfig.model_validate_json(json.dumps(tree))
+        declare(metric.record for metric in config.metrics)
     except ValidationError as error:
         raise ConfigError(_sentence(fault, tree) for fault in error.errors()) from None
+    except MetricError as error:
+        raise ConfigError(error.faults) from None
+    chosen, allowed = config.selection.metric, [*SELECTABLE, *(f"val_{metric.column}" for metric in config.metrics)]
+    if chosen not in allowed:
+        raise ConfigError([f"selection.metric: {chosen!r} is unknown; {did_you_mean(chosen, allowed)}"])
+    return config
 
 
 def flatten(config: TrialConfig) -> dict[str, Any]:
     """Every setting by its dotted name."""
-    tree = config.model_dump(mode="json")
+    tree = {"metrics": [], **config.model_dump(mode="json")}
     flat: dict[str, Any] = {}
     for kind, settings in tree.items():
         own = isinstance(settings, dict)
@@ -233,7 +270,9 @@ def _assign(tree: dict[str, Any], key: str, value: Any) -> list[str]:
 
 
 def _settings(kind: str, tree: Mapping[str, Any]) -> list[str]:
-    """Dotted names of the settings that the component chosen in `tree` has."""
+    """Dotted names of the settings that the component chosen in `tree` has; of an entry of `metrics` its keys."""
+    if kind in SINGLE:
+        return [field.alias or name for name, field in SplitMetric.model_fields.items()]
     owners = _owners(kind)
     chosen = [owner for owner in owners if _name(owner) == tree.get(kind, {}).get("name")]
     return [f"{kind}.{field}" for owner in (chosen or owners[:1]) for field in owner.model_fields]
@@ -246,6 +285,8 @@ def _sentence(fault: Any, tree: Mapping[str, Any]) -> str:
         rest = rest[1:]  # the discriminator's tag
     key = ".".join((kind, *rest))
     value = fault["input"]
+    if kind in SINGLE and rest:  # an entry of a list
+        key = ": ".join((kind, f"number {int(rest[0]) + 1}", *rest[1:]))
     if fault["type"] == "extra_forbidden":
         allowed = _settings(kind, tree) if rest else TrialConfig.model_fields
         return f"{key}: unknown setting (value {value!r}); {did_you_mean(key, allowed)}"

@@ -1,0 +1,126 @@
+"""The setting of one metric of a whole split: its name, its direction, its column; and its value for given scores."""
+
+import math
+import re
+import warnings
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import Field, model_serializer, model_validator
+
+from core.component import Component, did_you_mean
+from core.errors import FaultError
+from core.metrics import BUILT_IN, METRICS, SPLITS
+from trainables.metrics.field import FIELD, TOP, UndefinedMetricError
+from trainables.metrics.own import OwnMetricError, own_value
+
+if TYPE_CHECKING:
+    from trainables.metrics.field import Scores, Targets
+
+COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,59}")
+TAKEN = frozenset(name.casefold() for name in BUILT_IN)
+
+
+class SplitMetric(Component):
+    """A metric of the field, given as its name, or a function of one's own with its direction."""
+
+    name: str
+    """of the field, or `FILE.py:FUNCTION`, which takes scores (N, C) and targets (N,) and returns a number"""
+    maximise: bool | None = None
+    """of a function of one's own: whether larger is better"""
+    as_: str = Field("", alias="as")
+    """of a function of one's own: the name of its columns; empty: the function's"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        """A name stands for itself; a function's columns have its name unless `as` says another."""
+        if not isinstance(given, str | dict):
+            raise ValueError("takes a metric's name, or a mapping with `name` and `maximise`")
+        given = {"name": given} if isinstance(given, str) else given
+        own = ":" in str(given.get("name")) and not given.get("as")
+        return {**given, "as": column_of(given)} if own else given
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if faults := self._own_faults() if self.is_own else self._field_faults():
+            raise ValueError("; ".join(faults))
+        return self
+
+    def _field_faults(self) -> list[str]:
+        if self.name not in FIELD:
+            recorded = " (what a task records unasked needs no asking)" if self.name in METRICS else ""
+            return [f"{self.name!r} is unknown{recorded}; {did_you_mean(self.name, [*FIELD, 'FILE.py:FUNCTION'])}"]
+        given = [key for key, value in (("maximise", self.maximise), ("as", self.as_ or None)) if value is not None]
+        return [f"{self.name} has a name and a direction; leave out {' and '.join(given)}"] if given else []
+
+    def _own_faults(self) -> list[str]:
+        column, faults = self.column, []
+        if self.maximise is None:
+            faults.append(f"{self.name}: `maximise` is missing; allowed: true (larger is better), false")
+        if not COLUMN.fullmatch(column) or column.startswith(tuple(f"{split}_" for split in SPLITS)):
+            what = "letters, digits and _, not beginning with a split"
+            faults.append(f"{self.name}: {column!r} cannot be the name of a column; allowed by `as`: {what}")
+        elif {column.casefold(), *(f"{split}_{column}".casefold() for split in SPLITS)} & TAKEN:
+            faults.append(f"{self.name}: the name {column!r} is taken; give another by `as`")
+        return faults
+
+    @model_serializer(mode="plain")
+    def _short(self) -> Any:
+        return {"name": self.name, "maximise": self.maximise, "as": self.as_} if self.is_own else self.name
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a function of the user's."""
+        return ":" in self.name
+
+    @property
+    def column(self) -> str:
+        """Its name in columns, behind that of the split."""
+        return self.as_ or self.name
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Its name and direction, as study.json holds them."""
+        return {"name": self.column, "maximise": self.maximise if self.is_own else METRICS[self.name].maximise}
+
+    def measure(self, scores: "Scores", targets: "Targets", seed: int) -> tuple[float, str]:
+        """(its value, ""), or (NaN, why there is none); OwnMetricError where a user's function fails.
+
+        `seed`: of what a user's function draws.
+        """
+        import numpy as np
+
+        try:
+            if not len(targets):
+                raise UndefinedMetricError("the split is empty")
+            if not np.isfinite(scores).all():
+                raise UndefinedMetricError("the scores are not finite")
+            if self.is_own:
+                value = own_value(self.name, scores, targets, seed)
+            else:
+                with warnings.catch_warnings(action="ignore"):  # an edge case would be told after each epoch
+                    value = FIELD[self.name](scores, targets)
+        except UndefinedMetricError as error:
+            return math.nan, str(error)
+        return (value, "") if math.isfinite(value) else (math.nan, f"it came to {value}")
+
+    def fault(self, classes: int) -> str | None:
+        """What is wrong with it for a data set of so many classes; a user's function is tried on made scores."""
+        import numpy as np
+
+        if self.name == "top5_accuracy" and classes <= TOP:
+            return f"metrics: top5_accuracy says nothing of {classes} classes: it is 1; allowed: from {TOP + 1} on"
+        if not self.is_own:
+            return None
+        scores = np.random.default_rng(0).dirichlet(np.ones(classes), 4 * classes).astype(np.float32)
+        try:
+            self.measure(scores, np.arange(4 * classes) % classes, seed=0)
+        except (OwnMetricError, FaultError) as error:
+            return str(error)
+        return None
+
+
+def column_of(entry: Any) -> str:
+    """The name of the columns of an entry as a study gives it: what it says by `as`, or the function's."""
+    given = entry if isinstance(entry, dict) else {"name": entry}
+    return str(given.get("as") or str(given.get("name")).rpartition(":")[2].rpartition(".")[2])
