@@ -4,9 +4,10 @@ A component is one named choice of a kind (one optimizer, one loss, one data set
 their defaults and search ranges, and its `name` literal is the value of `--set KIND.name=…` that chooses it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -15,6 +16,28 @@ class Component(BaseModel):
     """Immutable settings; a wrong type, an unknown key and a value outside the domain are all errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
+
+
+C = TypeVar("C", bound=Component)
+
+
+class Registry(dict[str, type[C]]):
+    """The components of a kind by name. `families` are classes for all names `PREFIX:REST`, by their prefix."""
+
+    def __init__(self, named: Mapping[str, type[C]], families: Mapping[str, type[C]] | None = None) -> None:
+        super().__init__(named)
+        self.families = dict(families or {})
+
+    def find(self, name: object) -> type[C] | None:
+        """The class of a component's name; None where there is none."""
+        if not isinstance(name, str):
+            return None
+        prefix, colon, _ = name.partition(":")
+        return self.get(name) or (self.families.get(prefix) if colon else None)
+
+    @property
+    def classes(self) -> list[type[C]]:
+        return [*self.values(), *self.families.values()]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Every data set by the name that `--set dataset.name=…` takes. Decoding libraries are imported only when used."""
 
+from core.component import Registry
 from datasets.base import DatasetSettings
 from datasets.faces.dataset import Faces
 from datasets.sources.animals import Animals
@@ -8,11 +9,13 @@ from datasets.sources.eurosat import EuroSat
 from datasets.sources.expressions import Expressions
 from datasets.sources.image_folder import ImageFolder
 
-DATASETS: dict[str, type[DatasetSettings]] = {
-    "digits": Digits,
-    "image_folder": ImageFolder,
-    "faces": Faces,
-    "animals": Animals,
-    "expressions": Expressions,
-    "eurosat": EuroSat,
-}
+DATASETS = Registry[DatasetSettings](
+    {
+        "digits": Digits,
+        "image_folder": ImageFolder,
+        "faces": Faces,
+        "animals": Animals,
+        "expressions": Expressions,
+        "eurosat": EuroSat,
+    }
+)

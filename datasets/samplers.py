@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from core.component import Component
+from core.component import Component, Registry
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -66,4 +66,4 @@ class Weighted(Sampler):
         return [1 / present if n else 0.0 for n in counts]
 
 
-SAMPLERS: dict[str, type[Sampler]] = {"uniform": Uniform, "weighted": Weighted}
+SAMPLERS = Registry[Sampler]({"uniform": Uniform, "weighted": Weighted})

@@ -8,29 +8,36 @@ import json
 import re
 from collections.abc import Mapping
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import (
     BeforeValidator,
     Field,
+    SerializeAsAny,
     SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
     model_serializer,
 )
+from pydantic_core import PydanticCustomError
 
-from core.component import Component, Needs, Range, did_you_mean
+from core.component import Component, Needs, Range, Registry, did_you_mean
 from core.errors import FaultError
 from core.metrics import MetricError, declare
 from core.value_words import value_fault
 from core.yaml_text import plain, read_document
 from datasets.augmentation.settings import Augmentation
+from datasets.base import DatasetSettings
 from datasets.registry import DATASETS
-from datasets.samplers import SAMPLERS
+from datasets.samplers import SAMPLERS, Sampler
+from trainables.losses import Loss
 from trainables.metrics.setting import SplitMetric
+from trainables.models.base import Model
+from trainables.optimizers import Optimizer
 from trainables.registry import LOSSES, MODELS, OPTIMIZERS, SCHEDULES
+from trainables.schedules import Schedule
 
-KINDS: dict[str, Mapping[str, type[Component]]] = {
+KINDS: dict[str, Registry[Any]] = {
     "dataset": DATASETS,
     "model": MODELS,
     "loss": LOSSES,
@@ -39,20 +46,20 @@ KINDS: dict[str, Mapping[str, type[Component]]] = {
     "schedule": SCHEDULES,
 }
 
-if TYPE_CHECKING:
-    from datasets.base import DatasetSettings
-    from datasets.samplers import Sampler
-    from trainables.losses import Loss
-    from trainables.models.base import Model
-    from trainables.optimizers import Optimizer
-    from trainables.schedules import Schedule
-else:
 
-    def _one_of(kind: str) -> Any:
-        return Annotated[Union[tuple(KINDS[kind].values())], Field(discriminator="name")]  # noqa: UP007
+def _chosen(kind: str) -> Any:
+    """The validator of a component: by the class that its name chooses, among those that are registered by then."""
 
-    DatasetSettings, Sampler, Loss = _one_of("dataset"), _one_of("sampler"), _one_of("loss")
-    Model, Optimizer, Schedule = _one_of("model"), _one_of("optimizer"), _one_of("schedule")
+    def choose(settings: Any) -> Any:
+        if not isinstance(settings, dict):
+            return settings
+        name = settings.get("name")
+        if found := KINDS[kind].find(name):
+            return found.model_validate_json(json.dumps(settings))
+        what = f"unknown {kind} {name!r}" if "name" in settings else "not given"
+        raise PydanticCustomError("unknown_component", "{what}", {"what": what})
+
+    return BeforeValidator(choose)
 
 
 class Training(Component):
@@ -106,13 +113,13 @@ class Inspect(Component):
 class TrialConfig(Component):
     """Everything that decides a trial's numbers but its seed and its data's content, and what it draws (`inspect`)."""
 
-    dataset: DatasetSettings
-    model: Model
-    loss: Loss
-    sampler: Sampler
+    dataset: Annotated[SerializeAsAny[DatasetSettings], _chosen("dataset")]
+    model: Annotated[SerializeAsAny[Model], _chosen("model")]
+    loss: Annotated[SerializeAsAny[Loss], _chosen("loss")]
+    sampler: Annotated[SerializeAsAny[Sampler], _chosen("sampler")]
     augmentation: Augmentation
-    optimizer: Optimizer
-    schedule: Schedule
+    optimizer: Annotated[SerializeAsAny[Optimizer], _chosen("optimizer")]
+    schedule: Annotated[SerializeAsAny[Schedule], _chosen("schedule")]
     training: Training
     selection: Selection
     metrics: tuple[SplitMetric, ...] = ()
@@ -181,7 +188,7 @@ def laid_over(below: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, A
     """The dotted settings of a layer over those below it, without what a component that it chooses does not have."""
     kept = {key: value for key, value in below.items() if key not in layer}
     for kind, registry in KINDS.items():
-        chosen = registry.get(str(layer.get(f"{kind}.name")))
+        chosen = registry.find(layer.get(f"{kind}.name"))
         if chosen and layer[f"{kind}.name"] != below.get(f"{kind}.name"):
             has = {f"{kind}.{name}" for name in chosen.model_fields}
             kept = {k: v for k, v in kept.items() if not k.startswith(f"{kind}.") or ".".join(k.split(".")[:2]) in has}
@@ -190,7 +197,7 @@ def laid_over(below: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, A
 
 def from_tree(tree: Mapping[str, Any]) -> TrialConfig:
     """The configuration of a nested dict as `model_dump(mode="json")` or a log line holds it."""
-    kind = DATASETS.get(tree.get("dataset", {}).get("name"))
+    kind = DATASETS.find(tree.get("dataset", {}).get("name"))
     return _validated({**tree, "dataset": {**kind.unrecorded, **tree["dataset"]}} if kind else tree)
 
 
@@ -240,7 +247,7 @@ def needed_by(key: str) -> set[str]:
 
 def _owners(kind: str) -> list[type[Component]]:
     if kind in KINDS:
-        return list(KINDS[kind].values())
+        return KINDS[kind].classes
     field = TrialConfig.model_fields.get(kind)
     return [field.annotation] if field and kind not in SINGLE and isinstance(field.annotation, type) else []
 
@@ -270,30 +277,26 @@ def _assign(tree: dict[str, Any], key: str, value: Any) -> list[str]:
 
 
 def _settings(kind: str, tree: Mapping[str, Any]) -> list[str]:
-    """Dotted names of the settings that the component chosen in `tree` has; of an entry of `metrics` its keys."""
+    """Dotted names of the settings that the component chosen in `tree` has; the keys of an entry of `metrics`."""
     if kind in SINGLE:
         return [field.alias or name for name, field in SplitMetric.model_fields.items()]
-    owners = _owners(kind)
-    chosen = [owner for owner in owners if _name(owner) == tree.get(kind, {}).get("name")]
-    return [f"{kind}.{field}" for owner in (chosen or owners[:1]) for field in owner.model_fields]
+    found = KINDS[kind].find(tree.get(kind, {}).get("name")) if kind in KINDS else None
+    owners = [found] if found else _owners(kind)[:1]
+    return [f"{kind}.{field}" for owner in owners for field in owner.model_fields]
 
 
 def _sentence(fault: Any, tree: Mapping[str, Any]) -> str:
     """One pydantic error in the project's form: setting, what is wrong, value, what is allowed, nearest name."""
     kind, *rest = (str(part) for part in fault["loc"])
-    if rest and kind in KINDS and rest[0] in KINDS[kind]:
-        rest = rest[1:]  # the discriminator's tag
-    key = ".".join((kind, *rest))
+    key = name = ".".join((kind, *rest))
     value = fault["input"]
     if kind in SINGLE and rest:  # an entry of a list
-        key = ": ".join((kind, f"number {int(rest[0]) + 1}", *rest[1:]))
+        key, name = ": ".join((kind, f"number {int(rest[0]) + 1}", *rest[1:])), rest[-1]
     if fault["type"] == "extra_forbidden":
         allowed = _settings(kind, tree) if rest else TrialConfig.model_fields
-        return f"{key}: unknown setting (value {value!r}); {did_you_mean(key, allowed)}"
-    if fault["type"] == "union_tag_invalid":
-        return f"{key}.name: unknown {kind} {value.get('name')!r}; {did_you_mean(value.get('name'), KINDS[kind])}"
-    if fault["type"] == "union_tag_not_found":
-        return f"{key}.name: not given; {did_you_mean('', KINDS[kind])}"
+        return f"{key}: unknown setting (value {value!r}); {did_you_mean(name, allowed)}"
+    if fault["type"] == "unknown_component":
+        return f"{key}.name: {fault['ctx']['what']}; {did_you_mean(value.get('name') or '', KINDS[kind])}"
     message = value_fault(fault)
     if (named := re.match(r"(\w+) = ", message)) and f"{key}.{named[1]}" in _settings(kind, tree):
         return f"{key}.{message}"  # settings of one component that do not fit each other

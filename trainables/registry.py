@@ -3,6 +3,7 @@
 Importing this module imports no torch: components build lazily.
 """
 
+from core.component import Registry
 from trainables.losses import ClassBalanced, CrossEntropy, FaceLoss, Focal, Loss, PointsLoss
 from trainables.models.base import Model
 from trainables.models.expression_cnn import ExpressionCNN
@@ -16,37 +17,43 @@ from trainables.models.vgg import VGG19
 from trainables.optimizers import SGD, Adam, AdamThenSGD, AdamW, Optimizer, RMSprop
 from trainables.schedules import Constant, Cosine, MultiStep, Schedule, Step
 
-LOSSES: dict[str, type[Loss]] = {
-    "ce": CrossEntropy,
-    "class_balanced": ClassBalanced,
-    "focal": Focal,
-    "face": FaceLoss,
-    "points": PointsLoss,
-}
+LOSSES = Registry[Loss](
+    {
+        "ce": CrossEntropy,
+        "class_balanced": ClassBalanced,
+        "focal": Focal,
+        "face": FaceLoss,
+        "points": PointsLoss,
+    }
+)
 
-MODELS: dict[str, type[Model]] = {
-    "small_cnn": SmallCNN,
-    "expression_cnn": ExpressionCNN,
-    "resnet18": ResNet18,
-    "resnet34": ResNet34,
-    "resnet50": ResNet50,
-    "ultranet18": UltraNet18,
-    "vgg19": VGG19,
-    "nin": NiN,
-    "googlenet": GoogLeNet,
-    "stage3": Stage3,
-    "stage1": Stage1,
-}
+MODELS = Registry[Model](
+    {
+        "small_cnn": SmallCNN,
+        "expression_cnn": ExpressionCNN,
+        "resnet18": ResNet18,
+        "resnet34": ResNet34,
+        "resnet50": ResNet50,
+        "ultranet18": UltraNet18,
+        "vgg19": VGG19,
+        "nin": NiN,
+        "googlenet": GoogLeNet,
+        "stage3": Stage3,
+        "stage1": Stage1,
+    }
+)
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {
-    "sgd": SGD,
-    "adam": Adam,
-    "adamw": AdamW,
-    "rmsprop": RMSprop,
-    "adam_then_sgd": AdamThenSGD,
-}
+OPTIMIZERS = Registry[Optimizer](
+    {
+        "sgd": SGD,
+        "adam": Adam,
+        "adamw": AdamW,
+        "rmsprop": RMSprop,
+        "adam_then_sgd": AdamThenSGD,
+    }
+)
 
-SCHEDULES: dict[str, type[Schedule]] = {"constant": Constant, "step": Step, "multistep": MultiStep, "cosine": Cosine}
+SCHEDULES = Registry[Schedule]({"constant": Constant, "step": Step, "multistep": MultiStep, "cosine": Cosine})
 
 # name: (module:class of the Trainable subclass, what it is)
 WORKLOADS: dict[str, tuple[str, str]] = {

@@ -56,8 +56,9 @@ def _owners(kind: str) -> Mapping[str, type[Component]]:
     """The components of a kind by name; a group of settings is the only one of its kind."""
     if kind in SINGLE:
         return {}
-    annotation = TrialConfig.model_fields[kind].annotation
-    return KINDS[kind] if kind in KINDS or not isinstance(annotation, type) else {"": annotation}
+    if kind not in KINDS:
+        return {"": TrialConfig.model_fields[kind].annotation}  # type: ignore[dict-item]
+    return {**KINDS[kind], **{f"{prefix}:NAME": owner for prefix, owner in KINDS[kind].families.items()}}
 
 
 def _section(kind: str) -> str:

@@ -57,7 +57,7 @@ def footprint(config: TrialConfig, network: "nn.Module", info: "DatasetInfo") ->
     state = max(_stored(_state(phase, network)) for phase in phases.values())
     average = weights if config.training.ema else 0
     counts = {split: sum(per_class) for split, per_class in info.counts.items()}
-    layer = network.get_submodule(config.model.output_layers[0])
+    layer = network.get_submodule(config.model.heads(network)[0])
     width = getattr(layer, "in_features", getattr(layer, "in_channels", 0))
     features = 4 * width * sum(min(FEATURE_ROWS, rows) for rows in counts.values())
     predictions = counts["test"] * (24 + 4 * len(info.classes) + 16 * info.n_points)

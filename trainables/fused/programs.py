@@ -26,7 +26,8 @@ def fusion_key(spec: Mapping[str, Any]) -> str:
     config = spec["config"]
     model = {name: value for name, value in config["model"].items() if name != "dropout_rate"}
     training = [config["training"][name] for name in ("batch_size", "precision")]
-    task = LOSSES[config["loss"]["name"]].task
+    loss = LOSSES.find(config["loss"]["name"])
+    task = loss and loss.task
     return json.dumps([spec["fingerprint"], config["dataset"], model, task, config["sampler"], training])
 
 

@@ -73,7 +73,7 @@ class Model(Component):
         if self.relu_on_output:
             from trainables.models.networks.rectified import rectify
 
-            for layer in self.output_layers:
+            for layer in self.heads(network):
                 rectify(network, layer)
         return network
 
@@ -90,6 +90,10 @@ class Model(Component):
                 f"not {height} × {width}"
             )
         return None
+
+    def heads(self, network: "nn.Module") -> tuple[str, ...]:
+        """The output layers of a built network, that of the class logits first."""
+        return self.output_layers
 
     @abstractmethod
     def bare(self, image_shape: tuple[int, int, int], outputs: int, points: int) -> "nn.Module":

@@ -91,7 +91,7 @@ class PretrainedModel(Model):
         source = self.weights_file.get(name, FILES[name])
         state = _read(source) if name in self.weights_file else _torchvision(name)
         try:
-            return load(network, state, {self.stem_layer, *self.output_layers}, self.untrained)
+            return load(network, state, {self.stem_layer, *self.heads(network)}, self.untrained)
         except WeightsError as error:
             raise WeightsError(f"{source} does not hold the weights of {name}: {error}") from None
 

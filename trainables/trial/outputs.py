@@ -85,7 +85,9 @@ def feature_columns(learner: Learner) -> dict[str, Any]:
     def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         kept.append(inputs[0].mean((2, 3)) if inputs[0].ndim == 4 else inputs[0])
 
-    handle = learner.evaluated.get_submodule(learner.config.model.output_layers[0]).register_forward_pre_hook(keep)
+    network = learner.evaluated
+    head = learner.config.model.heads(network)[0]
+    handle = network.get_submodule(head).register_forward_pre_hook(keep)
     for split in learner.data.splits:
         kept.clear()
         labels = torch.cat([batch.labels for _, batch in learner.outputs(split, FEATURE_ROWS)]).cpu()
