@@ -31,6 +31,7 @@ from datasets.base import DatasetSettings
 from datasets.registry import DATASETS
 from datasets.samplers import SAMPLERS, Sampler
 from trainables.losses import Loss
+from trainables.metrics.field import FIELD
 from trainables.metrics.setting import SplitMetric
 from trainables.models.base import Model
 from trainables.optimizers import Optimizer
@@ -123,8 +124,9 @@ class TrialConfig(Component):
     training: Training
     selection: Selection
     metrics: tuple[SplitMetric, ...] = ()
-    """further metrics of validation and test: names of the field's, or one's own as `{name: FILE.py:FUNCTION, maximise:
-    true}`, with `as: NAME` where the column is to be named otherwise"""
+    """of the whole validation and test split, recorded beside the task's own: `top5_accuracy`, `f1_macro`,
+    `f1_weighted`, `auroc`, `average_precision`, `kappa`, `mcc`, `brier`, `ece`, or a function of one's own as `{name:
+    FILE.py:FUNCTION, maximise: true}`, with `as: NAME` where its columns are to be named otherwise"""
     diagnostics: bool = False
     """record activations, dead units, gradients and updates of each layer after every epoch"""
     inspect: Inspect = Inspect()
@@ -212,7 +214,8 @@ def _validated(tree: Mapping[str, Any]) -> TrialConfig:
         raise ConfigError(error.faults) from None
     chosen, allowed = config.selection.metric, [*SELECTABLE, *(f"val_{metric.column}" for metric in config.metrics)]
     if chosen not in allowed:
-        raise ConfigError([f"selection.metric: {chosen!r} is unknown; {did_you_mean(chosen, allowed)}"])
+        add = f"; `metrics: [{chosen[4:]}]` records it" if chosen[:4] == "val_" and chosen[4:] in FIELD else ""
+        raise ConfigError([f"selection.metric: {chosen!r} is unknown; {did_you_mean(chosen, allowed)}{add}"])
     return config
 
 

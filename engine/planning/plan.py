@@ -126,7 +126,7 @@ def make_plan(
         if not faults:
             faults += idle_in_ablation(study, resolved, counting)
     if baseline is not None:
-        faults += [*metric_faults(study, baseline), *varied_faults(study)]
+        faults += [*metric_faults(study, baseline), *varied_faults(study), *factory.metric_faults(baseline)]
     if isinstance(options.fuse, int) and study.adaptive:
         faults.append(
             f"--fuse {options.fuse}: {study.adaptive} hears of each trial before it decides on others; allowed: off, "

@@ -11,7 +11,14 @@ from core.component import did_you_mean
 from core.errors import PlanError
 from datasets.base import DataError, DatasetInfo
 from datasets.cache.cache import Prepared, prepare
-from engine.planning.config_checks import batch_norm_faults, draws, inspect_faults, meta_network, setting_faults
+from engine.planning.config_checks import (
+    batch_norm_faults,
+    draws,
+    inspect_faults,
+    meta_network,
+    setting_faults,
+    whole_split_faults,
+)
 from engine.planning.run_options import Options
 from search_spaces.study import AnyStudy
 from trainables.config import TrialConfig, resolve
@@ -84,6 +91,13 @@ class TrialFactory:
             return faults
         network, unbuilt = self._network(config, info)
         return unbuilt + batch_norm_faults(network, info) + setting_faults(config, info) + faults
+
+    def metric_faults(self, config: TrialConfig) -> list[str]:
+        """Why `metrics` cannot be recorded."""
+        try:
+            return list(whole_split_faults(config, len(self.data(config).info.classes)))
+        except DataError:
+            return []
 
     def network(self, config: TrialConfig) -> "nn.Module | None":
         """The configuration's network on the meta device, without data; None if it cannot be built."""

@@ -21,7 +21,7 @@ def own_value(reference: str, scores: "Scores", targets: "Targets", seed: int) -
     It is given copies, so that it changes no other metric, and what it draws from a global generator depends on `seed`
     alone.
     """
-    from core.user_code.references import load
+    from core.user_code.references import load  # type: ignore[import-not-found]
 
     function: Any = load(reference)
     with _seeded(seed):
