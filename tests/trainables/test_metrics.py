@@ -2,10 +2,8 @@
 
 import math
 import random
-import sys
 import warnings
-from collections.abc import Callable, Iterator
-from types import SimpleNamespace
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,11 +15,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.preprocessing import label_binarize
 
-from core.metrics import BUILT_IN, METRICS
+from core.metrics import METRICS
+from tests.own_metrics import functions
 from trainables.config import ConfigError, TrialConfig, resolve
 from trainables.metrics.field import FIELD
 from trainables.metrics.own import OwnMetricError
 from trainables.metrics.setting import SplitMetric
+
+__all__ = ["functions"]
 
 BASE = {"dataset.name": "digits", "model.name": "small_cnn"}
 Arrays = tuple[NDArray[np.float32], NDArray[np.int64]]
@@ -166,17 +167,6 @@ def test_no_metric_changes_or_copies_what_it_is_given() -> None:
 
 
 # --- a function of the user's
-
-
-@pytest.fixture
-def functions(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """What references load, by name; metrics that a test declares are unknown after it."""
-    known: dict[str, Any] = {}
-    loader = SimpleNamespace(load=lambda reference: known[reference])
-    monkeypatch.setitem(sys.modules, "core.user_code.references", loader)  # type: ignore[arg-type]
-    yield known
-    for name in set(METRICS) - BUILT_IN:
-        del METRICS[name]
 
 
 def mine(**changes: Any) -> SplitMetric:
