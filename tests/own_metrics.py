@@ -1,21 +1,28 @@
-"""Functions in the place of a user's metrics, while the loader of references is asked for them."""
+"""A user's metrics in a file of theirs, `mine.py`."""
 
-import sys
-from collections.abc import Iterator
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from core.metrics import BUILT_IN, METRICS
+from core.user_code.references import in_use, use
+
+Write = Callable[[str], Path]
 
 
 @pytest.fixture
-def functions(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """What references load, by reference; metrics that a test declares are unknown after it."""
-    known: dict[str, Any] = {}
-    loader: Any = SimpleNamespace(load=lambda reference: known[reference])
-    monkeypatch.setitem(sys.modules, "core.user_code.references", loader)
-    yield known
+def write(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Write]:
+    """Writes the text of `mine.py`, which references lead to from then on; declared metrics are unknown after it."""
+    before = in_use()
+
+    def written(text: str) -> Path:
+        file = tmp_path_factory.mktemp("theirs") / "mine.py"
+        file.write_text(f"import random\nimport numpy as np\n{text}", encoding="utf-8")
+        use({"": file.parent})
+        return file
+
+    yield written
+    use(before)
     for name in set(METRICS) - BUILT_IN:
         del METRICS[name]

@@ -15,6 +15,7 @@ from trainables.models.stage3 import Stage1, Stage3
 from trainables.models.ultranet import UltraNet18
 from trainables.models.vgg import VGG19
 from trainables.optimizers import SGD, Adam, AdamThenSGD, AdamW, Optimizer, RMSprop
+from trainables.own_components import OwnLoss, OwnModel, OwnOptimizer, OwnSchedule
 from trainables.schedules import Constant, Cosine, MultiStep, Schedule, Step
 
 LOSSES = Registry[Loss](
@@ -24,7 +25,8 @@ LOSSES = Registry[Loss](
         "focal": Focal,
         "face": FaceLoss,
         "points": PointsLoss,
-    }
+    },
+    own=OwnLoss,
 )
 
 MODELS = Registry[Model](
@@ -40,7 +42,8 @@ MODELS = Registry[Model](
         "googlenet": GoogLeNet,
         "stage3": Stage3,
         "stage1": Stage1,
-    }
+    },
+    own=OwnModel,
 )
 
 OPTIMIZERS = Registry[Optimizer](
@@ -50,10 +53,13 @@ OPTIMIZERS = Registry[Optimizer](
         "adamw": AdamW,
         "rmsprop": RMSprop,
         "adam_then_sgd": AdamThenSGD,
-    }
+    },
+    own=OwnOptimizer,
 )
 
-SCHEDULES = Registry[Schedule]({"constant": Constant, "step": Step, "multistep": MultiStep, "cosine": Cosine})
+SCHEDULES = Registry[Schedule](
+    {"constant": Constant, "step": Step, "multistep": MultiStep, "cosine": Cosine}, own=OwnSchedule
+)
 
 # name: (module:class of the Trainable subclass, what it is)
 WORKLOADS: dict[str, tuple[str, str]] = {
@@ -69,4 +75,5 @@ WORKLOADS: dict[str, tuple[str, str]] = {
     "expressions": ("trainables.workloads.expressions:ExpressionsCNN", "facial expressions, baseline CNN"),
     "eurosat": ("trainables.workloads.eurosat:EuroSATUltraNet18", "satellite tiles, UltraNet18"),
     "folder/resnet18": ("trainables.workloads.folder:FolderResNet18", "any class-folder set, ResNet18"),
+    "own": ("trainables.workloads.own:Own", "any network on any set of classes, both named by the study"),
 }

@@ -19,6 +19,7 @@ from engine.planning.config_checks import (
     setting_faults,
     whole_split_faults,
 )
+from engine.planning.own_code import copies
 from engine.planning.run_options import Options
 from search_spaces.study import AnyStudy
 from trainables.config import TrialConfig, resolve
@@ -28,6 +29,8 @@ from trainables.trial_key import code_version, configuration_key, content_key, k
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from engine.planning.first_batch import FirstBatch
 
 
 class TrialFactory:
@@ -40,6 +43,8 @@ class TrialFactory:
         self.known: dict[str, str] = {}
         """by content key, the key of the same trial as begun by another code version"""
         self._prepared: dict[str, Prepared | DataError] = {}
+        self._tried: dict[str, FirstBatch] = {}
+        self._metrics: dict[str, list[str]] = {}
         self._networks: dict[str, tuple[nn.Module | None, list[str]]] = {}
 
     @cached_property
@@ -90,14 +95,41 @@ class TrialFactory:
         except DataError:
             return faults
         network, unbuilt = self._network(config, info)
-        return unbuilt + batch_norm_faults(network, info) + setting_faults(config, info) + faults
+        found = unbuilt + batch_norm_faults(network, info) + setting_faults(config, info) + faults
+        found += self._metric_faults(config, info)
+        return found or (self._first_batch(config).faults if config.own_references else [])
 
-    def metric_faults(self, config: TrialConfig) -> list[str]:
-        """Why `metrics` cannot be recorded."""
-        try:
-            return list(whole_split_faults(config, len(self.data(config).info.classes)))
-        except DataError:
+    def own_faults(self, config: TrialConfig) -> list[str]:
+        """Those `faults` that are of `metrics` or the user's own code: they are the study's, in whatever cell."""
+        if self.data_faults(config):
             return []
+        info = self.data(config).info
+        if (wrong := self._metric_faults(config, info)) or not config.own_references:
+            return wrong
+        network, unbuilt = self._network(config, info)
+        own = unbuilt if config.model.own_references and network is None else []
+        return own or (self._first_batch(config).faults if network is not None else [])
+
+    @property
+    def own_remarks(self) -> list[str]:
+        """What cannot be promised of the user's own code that was tried so far."""
+        return list(dict.fromkeys(remark for tried in self._tried.values() for remark in tried.remarks))
+
+    def _first_batch(self, config: TrialConfig) -> "FirstBatch":
+        from engine.planning.first_batch import FirstBatch
+
+        own = {kind: part for kind, part in config if getattr(part, "own_references", ())}
+        key = repr((own, config.metrics, self.data(config).path, config.loss.task, config.training.precision))
+        if key not in self._tried:
+            self._tried[key] = FirstBatch(config, self.data(config).path)
+        return self._tried[key]
+
+    def _metric_faults(self, config: TrialConfig, info: DatasetInfo) -> list[str]:
+        """Why `metrics` cannot be recorded; each is tried once."""
+        key = repr((config.metrics, config.loss.task, info.classes))
+        if key not in self._metrics:
+            self._metrics[key] = list(whole_split_faults(config, len(info.classes)))
+        return self._metrics[key]
 
     def network(self, config: TrialConfig) -> "nn.Module | None":
         """The configuration's network on the meta device, without data; None if it cannot be built."""
@@ -139,5 +171,6 @@ class TrialFactory:
             cache_dir=self.options.cache_dir,
             remote=RunDirectory(directory).remote,
             pictures=draws(self.study, config, seed),
+            own_code=copies(RunDirectory(directory), self.options.code) if config.own_references else {},
             checkpoint_seconds=0.0 if self.study.scheduled else self.options.checkpoint_every,
         )

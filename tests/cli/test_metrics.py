@@ -1,6 +1,5 @@
 """A metric that is asked for as primary gives the ablation table that one computes by hand from `predictions/`."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,6 @@ factors:
 - name: momentum
   levels: [{{name: "off"}}, {{name: "on", settings: {{optimizer.momentum: 0.9}}}}]
 """
-OWN = pytest.mark.skipif(find_spec("core.user_code") is None, reason="references are not loaded yet")
 
 
 def by_hand(column: str, scores: np.ndarray, targets: np.ndarray) -> float:
@@ -44,7 +42,7 @@ def by_hand(column: str, scores: np.ndarray, targets: np.ndarray) -> float:
     ("entry", "column", "larger"),
     [
         ("f1_macro", "f1_macro", True),
-        pytest.param("{name: mine.py:shortfall, maximise: false}", "shortfall", False, marks=OWN),
+        ("{name: mine.py:shortfall, maximise: false}", "shortfall", False),
     ],
 )
 def test_the_table_is_that_of_the_predictions(entry: str, column: str, larger: bool, tmp_path: Path) -> None:

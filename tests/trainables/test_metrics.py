@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import label_binarize
 
 from core.metrics import METRICS
-from tests.own_metrics import functions
+from core.user_code.references import UserCodeError
+from tests.own_metrics import Write, write
 from trainables.config import ConfigError, TrialConfig, resolve
 from trainables.metrics.field import FIELD
-from trainables.metrics.own import OwnMetricError
 from trainables.metrics.setting import SplitMetric
 
-__all__ = ["functions"]
+__all__ = ["write"]
 
 BASE = {"dataset.name": "digits", "model.name": "small_cnn"}
 Arrays = tuple[NDArray[np.float32], NDArray[np.int64]]
@@ -177,21 +177,22 @@ def on_three(metric: SplitMetric, seed: int = 0) -> tuple[float, str]:
     return metric.measure(np.full((3, 2), 0.5, np.float32), np.array([0, 1, 1]), seed)
 
 
-def test_it_is_given_probabilities_and_classes_and_spoils_them_for_nobody(functions: dict[str, Any]) -> None:
-    def f(scores: Any, targets: Any) -> float:
-        assert (scores.dtype, scores.shape, targets.dtype, targets.shape) == (np.float32, (3, 2), np.int64, (3,))
-        scores[:], targets[:] = 7, 0
-        return 0.25
-
-    functions["mine.py:f"] = f
+def test_it_is_given_probabilities_and_classes_and_spoils_them_for_nobody(write: Write) -> None:
+    write("""
+def f(scores, targets):
+    assert (scores.dtype, scores.shape, targets.dtype, targets.shape) == (np.float32, (3, 2), np.int64, (3,))
+    scores[:], targets[:] = 7, 0
+    return 0.25
+""")
     scores, targets = np.full((3, 2), 0.5, np.float32), np.array([0, 1, 1])
     assert mine().measure(scores, targets, 0) == (0.25, "")
     assert (scores == 0.5).all()
     assert targets.tolist() == [0, 1, 1]
 
 
-def test_what_it_draws_is_the_seed_s_and_nobody_else_s(functions: dict[str, Any]) -> None:
-    functions["mine.py:f"] = lambda scores, targets: random.random() + np.random.rand() + float(torch.rand(()))
+def test_what_it_draws_is_the_seed_s_and_nobody_else_s(write: Write) -> None:
+    write("import torch\nf = lambda scores, targets: random.random() + np.random.rand() + float(torch.rand(()))")
+    on_three(mine())
     states = random.getstate(), torch.get_rng_state(), np.random.get_state()[1].tolist()  # type: ignore[index]
     assert on_three(mine(), 1) == on_three(mine(), 1) != on_three(mine(), 2)
     assert states[0] == random.getstate()
@@ -199,49 +200,54 @@ def test_what_it_draws_is_the_seed_s_and_nobody_else_s(functions: dict[str, Any]
     assert states[2] == np.random.get_state()[1].tolist()  # type: ignore[index]
 
 
-@pytest.mark.parametrize("value", [1, np.float32(1), np.array(1.0)])
-def test_any_number_will_do(functions: dict[str, Any], value: Any) -> None:
-    functions["mine.py:f"] = lambda scores, targets: value
+@pytest.mark.parametrize("value", ["1", "np.float32(1)", "np.array(1.0)", "scores[:, :1].sum() - 0.5"])
+def test_any_number_will_do(write: Write, value: str) -> None:
+    write(f"def f(scores, targets):\n    return {value}")
     assert on_three(mine()) == (1.0, "")
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, np.float64("-inf")])
-def test_a_value_that_is_not_finite_is_null_and_says_so(functions: dict[str, Any], value: float) -> None:
-    functions["mine.py:f"] = lambda scores, targets: value
-    assert on_three(mine())[1] == f"it came to {float(value)}"
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_value_that_is_not_finite_is_null_and_says_so(write: Write, value: float) -> None:
+    write(f"def f(scores, targets):\n    return float('{value}')")
+    assert on_three(mine())[1] == f"it came to {value}"
 
 
 @pytest.mark.parametrize(
     ("value", "got"),
     [
-        ((1.0, 2.0), "tuple"),
-        (np.zeros(3), "ndarray"),
-        (None, "nothing"),
-        ("0.5", "str"),
-        (True, "bool"),
-        (1j, "complex"),
+        ("1.0, 2.0", "2 values"),
+        ("np.zeros(3)", "ndarray"),
+        ("None", "nothing"),
+        ("'0.5'", "str"),
+        ("True", "bool"),
+        ("1j", "complex"),
+        ("{'f1': 1.0}", "dict"),
     ],
 )
-def test_what_is_no_number_is_a_fault_with_its_line(functions: dict[str, Any], value: Any, got: str) -> None:
-    functions["mine.py:f"] = lambda scores, targets: value
-    fault = mine().fault(10)
-    assert fault is not None
-    assert fault.startswith(f"metrics: mine.py:f returned {got}; allowed: one number for the split ({__file__}:")
-    with pytest.raises(OwnMetricError):
+def test_what_is_no_number_is_a_fault_with_its_line(write: Write, value: str, got: str) -> None:
+    file = write(f"def f(scores, targets):\n    return {value}")
+    fault = f"mine.py:f: returns {got}; allowed: one number for the split ({file}, line 3)"
+    assert mine().fault(10) == f"metrics: {fault}"
+    with pytest.raises(UserCodeError) as caught:
         on_three(mine())
+    assert caught.value.faults == [fault]
 
 
-def test_an_error_is_a_fault_with_the_user_s_line(functions: dict[str, Any]) -> None:
-    def f(scores: Any) -> float:
-        return 1.0
-
-    def g(scores: Any, targets: Any) -> float:
-        return float(np.ones(3).reshape(2))
-
-    functions |= {"mine.py:f": f, "mine.py:g": g}
-    assert "raised TypeError" in str(mine().fault(10))
-    line = g.__code__.co_firstlineno + 1
-    assert str(mine(name="mine.py:g").fault(10)).endswith(f"into shape (2,) ({__file__}:{line})")
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("def f(scores):\n    return 1.0", "TypeError"),
+        ("def f(scores, targets):\n    return float(np.ones(3).reshape(2))", "line 4: ValueError: cannot reshape"),
+        ("def f(scores, targets):\n    return lost", "line 4: NameError: name 'lost'"),
+        ("def g(scores, targets):\n    return 1.0", "defines no f; allowed: g"),
+        ("def f(scores, targets)\n    return 1.0", "line 3: SyntaxError"),
+        ("raise KeyError('x')", "line 3: KeyError"),
+    ],
+)
+def test_an_error_is_a_fault_with_the_user_s_line(write: Write, text: str, said: str) -> None:
+    write(text)
+    assert said in str(mine().fault(10))
+    assert "\n" not in str(mine().fault(10))
 
 
 # --- the setting
@@ -251,7 +257,7 @@ def config(*entries: Any, **settings: Any) -> TrialConfig:
     return resolve(BASE, {"metrics": list(entries), **settings})
 
 
-def test_entries_are_in_order_and_a_column_may_be_named(functions: dict[str, Any]) -> None:
+def test_entries_are_in_order_and_a_column_may_be_named(write: Write) -> None:
     made = config("mcc", {"name": "mine.py:cost", "maximise": False, "as": "price"}, "ece")
     assert made.model_dump(mode="json")["metrics"] == [
         "ece",
@@ -284,7 +290,7 @@ def test_entries_that_cannot_be_are_refused(entry: Any, said: str) -> None:
         config(entry)
 
 
-def test_one_column_stands_once(functions: dict[str, Any]) -> None:
+def test_one_column_stands_once(write: Write) -> None:
     with pytest.raises(ConfigError, match="metrics: gain stands twice"):
         config({"name": "a.py:gain", "maximise": True}, {"name": "b.py:gain", "maximise": True})
 
@@ -297,7 +303,7 @@ def test_an_epoch_is_selected_by_what_is_recorded_on_validation() -> None:
         config("kappa", **{"selection.metric": "test_kappa"})
 
 
-def test_a_direction_holds_for_a_process(functions: dict[str, Any]) -> None:
+def test_a_direction_holds_for_a_process(write: Write) -> None:
     config({"name": "a.py:gain", "maximise": True})
     config({"name": "b.py:gain", "maximise": True})
     with pytest.raises(ConfigError, match="metrics: gain: maximise: false is not the direction that it has in another"):

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import Field, model_serializer, model_validator
 
 from core.component import Component, did_you_mean
-from core.errors import FaultError
 from core.metrics import BUILT_IN, METRICS, SPLITS
+from core.user_code.references import UserCodeError, is_reference
 from trainables.metrics.field import FIELD, TOP, UndefinedMetricError
-from trainables.metrics.own import OwnMetricError, own_value
+from trainables.metrics.own import own_value
 
 if TYPE_CHECKING:
     from trainables.metrics.field import Scores, Targets
@@ -37,7 +37,7 @@ class SplitMetric(Component):
         if not isinstance(given, str | dict):
             raise ValueError("takes a metric's name, or a mapping with `name` and `maximise`")
         given = {"name": given} if isinstance(given, str) else given
-        own = ":" in str(given.get("name")) and not given.get("as")
+        own = is_reference(given.get("name")) and not given.get("as")
         return {**given, "as": column_of(given)} if own else given
 
     @model_validator(mode="after")
@@ -71,7 +71,11 @@ class SplitMetric(Component):
     @property
     def is_own(self) -> bool:
         """Whether it is a function of the user's."""
-        return ":" in self.name
+        return is_reference(self.name)
+
+    @property
+    def own_references(self) -> tuple[str, ...]:
+        return (self.name,) if self.is_own else ()
 
     @property
     def column(self) -> str:
@@ -84,7 +88,7 @@ class SplitMetric(Component):
         return {"name": self.column, "maximise": self.maximise if self.is_own else METRICS[self.name].maximise}
 
     def measure(self, scores: "Scores", targets: "Targets", seed: int) -> tuple[float, str]:
-        """(its value, ""), or (NaN, why there is none); OwnMetricError where a user's function fails.
+        """(its value, ""), or (NaN, why there is none); UserCodeError where a user's function fails.
 
         `seed`: of what a user's function draws.
         """
@@ -115,8 +119,8 @@ class SplitMetric(Component):
         scores = np.random.default_rng(0).dirichlet(np.ones(classes), 4 * classes).astype(np.float32)
         try:
             self.measure(scores, np.arange(4 * classes) % classes, seed=0)
-        except (OwnMetricError, FaultError) as error:
-            return str(error)
+        except UserCodeError as error:
+            return f"metrics: {error}"
         return None
 
 

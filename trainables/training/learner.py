@@ -46,7 +46,9 @@ class Learner:
         self.clip = GradientClip(clip_norm, device) if clip_norm else None
         self.average = Averaged(self.network, ema) if ema else None
         self.totals = self.task.totals()  # of the epoch in progress
-        self.rng = RngContext(device)
+        own = bool(config.own_references)
+        self.rng = RngContext(device, libraries=own)
+        self.evaluation_rng = RngContext(device, libraries=True) if own else None
         self.epoch = 0
         self.first_loss: float | None = None
         self.undefined: dict[str, str] = {}  # by column of `metrics`, why it had no value when it first had none
@@ -174,11 +176,15 @@ class Learner:
     def outputs(self, split: str, limit: int | None = None) -> Iterator[tuple[Any, Batch]]:
         """Evaluation-mode outputs of the split (or its first `limit` rows), batch by batch."""
         network = self.evaluated.eval()
+        if self.evaluation_rng:
+            self.evaluation_rng.seed(self._seed("evaluation"))
         images = self.data.splits[split].images[:limit]
         size = self._affordable(EVALUATION_PIXELS)
         for rows in torch.arange(len(images), device=self.device).split(size):
             batch = self.data.for_evaluation(split, rows)
-            yield self.forward(network, batch.images), batch
+            with self.evaluation_rng or contextlib.nullcontext():
+                outputs = self.forward(network, batch.images)
+            yield outputs, batch
 
     def _seed(self, *purpose: str | int) -> int:
         return derive_seed(self.seed, *purpose, self.epoch)

@@ -112,7 +112,8 @@ def _outputs(learner: Learner, outputs: Any) -> Iterator[str]:
     """Faults of a training-mode pass: precision, auxiliary heads, the ReLU behind the last layer."""
     model = learner.config.model
     first = outputs[0] if isinstance(outputs, tuple) else outputs
-    if learner.config.training.precision == "bf16" and first.dtype != torch.bfloat16:
+    # A network of the user's own may return what precision it likes.
+    if learner.config.training.precision == "bf16" and first.dtype != torch.bfloat16 and not model.own_references:
         yield f"training.precision: bf16 was asked for, the network computes in {first.dtype}"
     if model.auxiliary_weight and not (isinstance(outputs, tuple) and outputs[1]):
         yield f"model.name: {model.name} trained without its auxiliary heads"

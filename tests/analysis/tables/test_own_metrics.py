@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from analysis.records.store import read_records
 from analysis.report.build import write_report
 from analysis.tables.ablation import ablation_table
 from analysis.tables.ranking import ranking_table
 from core.metrics import BUILT_IN, METRICS, MetricError, declare, maximised
+from run_search import main
 from tests.analysis import runs
 
 CELLS = ("baseline", "loss=focal")
@@ -51,11 +53,16 @@ def test_its_curves_stand_in_the_report(tmp_path: Path) -> None:
 def test_two_runs_of_which_one_has_the_other_direction_are_not_read_together(tmp_path: Path) -> None:
     read_records(made(tmp_path / "a", maximise=True))
     read_records(made(tmp_path / "again", maximise=True))
-    with pytest.raises(
-        MetricError, match=r"metrics: cost: maximise: false is not the direction that it has in another"
-    ):
-        read_records(made(tmp_path / "b", maximise=False))
+    other, said = (
+        made(tmp_path / "b", maximise=False),
+        "metrics: cost: maximise: false is not the direction that it has in another",
+    )
+    with pytest.raises(MetricError, match=said):
+        read_records(other)
     assert maximised("test_cost")
+    done = CliRunner().invoke(main, ["compare", str(tmp_path / "a"), str(other)])
+    assert done.exit_code == 2
+    assert said in done.output
 
 
 def test_no_record_turns_a_metric_of_ours_around() -> None:

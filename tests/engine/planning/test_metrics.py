@@ -19,12 +19,13 @@ from engine.runlog.history import History
 from search_spaces.study import AnyStudy, SearchStudy, StudyError, parse_study
 from search_spaces.study_file import read_study
 from search_spaces.trial_schedulers import ASHA
-from tests.own_metrics import functions
+from tests.own_metrics import Write, write
 from trainables.config import resolve
 
-__all__ = ["functions"]
+__all__ = ["write"]
 
 MOMENTUM = {"name": "momentum", "levels": [{"name": "off"}, {"name": "on", "settings": {"optimizer.momentum": 0.9}}]}
+GOOD = "def cost(scores, targets):\n    return 1.0"
 COST = {"name": "mine.py:cost", "maximise": False}
 
 
@@ -57,8 +58,8 @@ def test_a_study_s_field_is_its_baseline_s_setting(tmp_path: Path) -> None:
         ablation(metrcs=asked)
 
 
-def test_primary_further_and_selection_may_be_any_of_them(functions: dict[str, Any], tmp_path: Path) -> None:
-    functions["mine.py:cost"] = lambda scores, targets: 1.0
+def test_primary_further_and_selection_may_be_any_of_them(write: Write, tmp_path: Path) -> None:
+    write(GOOD)
     fields = {"metric": "test_cost", "further_metrics": ["test_kappa", "val_f1_macro"]}
     study = ablation(
         metrics=["kappa", COST, "f1_macro"], **fields, baseline={"selection.metric": "val_cost", "optimizer.lr": 0.1}
@@ -91,9 +92,9 @@ def test_a_study_without_them_is_recorded_as_before(tmp_path: Path) -> None:
     ],
 )
 def test_a_search_goes_by_them_in_their_direction(
-    given: dict[str, Any], expected: list[tuple[str, bool]], functions: dict[str, Any], tmp_path: Path
+    given: dict[str, Any], expected: list[tuple[str, bool]], write: Write, tmp_path: Path
 ) -> None:
-    functions["mine.py:cost"] = lambda scores, targets: 1.0
+    write(GOOD)
     plan = make_plan(search(metrics=["kappa", COST], **given), Options(), tmp_path)
     assert isinstance(plan.study, SearchStudy)
     assert objectives(plan.study) == expected
@@ -124,18 +125,33 @@ def test_what_cannot_answer_is_refused(fields: dict[str, Any], said: str, tmp_pa
 @pytest.mark.parametrize(
     ("function", "said"),
     [
-        (lambda scores, targets: (1.0, 2.0), "metrics: mine.py:cost returned tuple; allowed: one number"),
-        (lambda scores: 1.0, "metrics: mine.py:cost raised TypeError"),
-        (lambda scores, targets: scores.nothing, "metrics: mine.py:cost raised AttributeError"),
+        ("def cost(scores, targets):\n    return 1.0, 2.0", "returns 2 values; allowed: one number for the split ("),
+        ("def cost(scores):\n    return 1.0", "fails on scores (40, 10) and targets (40,): "),
+        ("def gain(scores, targets):\n    return 1.0", "defines no cost; allowed: gain"),
     ],
 )
 def test_a_function_that_is_no_metric_is_the_study_s_fault(
-    study: Any, function: Any, said: str, functions: dict[str, Any], tmp_path: Path
+    study: Any, function: str, said: str, write: Write, tmp_path: Path
 ) -> None:
-    functions["mine.py:cost"] = function
+    write(function)
     (fault,) = faults(study(metrics=[COST]), tmp_path)
-    assert fault.startswith(said)
-    assert __file__ in fault or "TypeError" in said
+    assert fault.startswith("metrics: mine.py:cost: ")
+    assert said in fault
+
+
+def test_a_metric_that_the_clock_decides_is_told_of(write: Write, tmp_path: Path) -> None:
+    write("def cost(scores, targets):\n    return np.random.default_rng().random()")
+    plan = make_plan(ablation(metrics=[COST]), Options(), tmp_path)
+    (remark,) = plan.factory.own_remarks
+    assert remark.startswith("mine.py:cost: two first steps from one seed differ")
+
+
+def test_the_function_s_code_is_part_of_a_trial(write: Write, tmp_path: Path) -> None:
+    keys = []
+    for text in (GOOD, GOOD.replace("1.0", "2.0"), f"# a remark\n{GOOD}"):
+        write(text)
+        keys.append(make_plan(ablation(metrics=[COST]), Options(), tmp_path).trials[0].trial)
+    assert keys[0] == keys[2] != keys[1]
 
 
 def test_top5_says_something_from_six_classes_on() -> None:
@@ -145,13 +161,13 @@ def test_top5_says_something_from_six_classes_on() -> None:
     assert fault == "metrics: top5_accuracy says nothing of 5 classes: it is 1; allowed: from 6 on"
 
 
-def test_landmarks_have_no_scores_and_faces_have(functions: dict[str, Any]) -> None:
+def test_landmarks_have_no_scores_and_faces_have(write: Write) -> None:
     points = {"dataset.name": "faces", "model.name": "stage1", "loss.name": "points", "metrics": ["ece"]}
     (fault,) = whole_split_faults(resolve(points), 2)
     assert fault == "metrics: are of a classifier's scores, and points trains landmarks; allowed: []"
     faces = {"dataset.name": "faces", "model.name": "stage3", "loss.name": "face"}
     assert list(whole_split_faults(resolve(faces, {"metrics": ["ece"]}), 2)) == []
-    functions["mine.py:accuracy_face"] = lambda scores, targets: 1.0
+    write("def accuracy_face(scores, targets):\n        return 1.0")
     taken = {"metrics": [{"name": "mine.py:accuracy_face", "maximise": True}]}
     (fault,) = whole_split_faults(resolve(faces, taken), 2)
     assert "the name 'accuracy_face' is taken" in fault
@@ -172,6 +188,6 @@ def test_a_run_goes_on_with_the_metrics_that_it_began_with(before: list[str], af
 @pytest.mark.parametrize(
     ("metric", "worst"), [("val_accuracy", 0.0), ("val_kappa", -1.0), ("val_gain", -WORST), ("val_ece", WORST)]
 )
-def test_a_trial_without_a_value_is_worse_than_any_other(metric: str, worst: float, functions: dict[str, Any]) -> None:
+def test_a_trial_without_a_value_is_worse_than_any_other(metric: str, worst: float, write: Write) -> None:
     declare([{"name": "gain", "maximise": True}])
     assert Decisions(ASHA(name="asha"), 4, metric, metric != "val_ece").worst == worst

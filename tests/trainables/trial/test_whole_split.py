@@ -3,17 +3,17 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score, f1_score
 
-from tests.own_metrics import functions
+from core.user_code.references import UserCodeError
+from tests.own_metrics import Write, write
 from tests.trainables.small_trials import finish, run_epochs, small_spec, timeless
 from trainables.metrics.field import FIELD
 from trainables.training.batches import DeviceData
-from trainables.trial.trial import Trial, failure
+from trainables.trial.trial import Trial
 
-__all__ = ["functions"]
+__all__ = ["write"]
 
 ALL = sorted(FIELD)
 RATE = {"optimizer.lr": 0.5}
@@ -69,11 +69,8 @@ def test_a_resumed_trial_says_why_a_value_is_missing_as_an_undisturbed_one(epoch
     assert (again, its_end["notes"]) == (rows, said)
 
 
-def test_one_s_own_is_recorded_and_selects_by_its_direction(functions: dict[str, Any], tmp_path: Path) -> None:
-    def cost(scores: Any, targets: Any) -> float:
-        return float(np.abs(scores[np.arange(len(targets)), targets]).mean())
-
-    functions["mine.py:cost"] = cost
+def test_one_s_own_is_recorded_and_selects_by_its_direction(write: Write, tmp_path: Path) -> None:
+    write("def cost(scores, targets):\n    return np.abs(scores[np.arange(len(targets)), targets]).mean()")
     found = {}
     for maximise in (True, False):
         entry = {"name": "mine.py:cost", "maximise": maximise, "as": f"cost_{maximise}"}
@@ -84,16 +81,16 @@ def test_one_s_own_is_recorded_and_selects_by_its_direction(functions: dict[str,
     assert found[True].selected_epoch != found[False].selected_epoch
 
 
-def test_one_that_fails_in_training_fails_the_trial_with_its_line(functions: dict[str, Any], tmp_path: Path) -> None:
-    functions["mine.py:f"] = lambda scores, targets: [][len(targets)]
+def test_one_that_fails_in_training_fails_the_trial_with_its_line(write: Write, tmp_path: Path) -> None:
+    file = write("def f(scores, targets):\n    return [][len(targets)]")
     spec = small_spec(tmp_path, {"metrics": [{"name": "mine.py:f", "maximise": True}]})
-    with pytest.raises(RuntimeError, match=r"metrics: mine.py:f raised IndexError") as caught:
+    with pytest.raises(UserCodeError) as caught:
         finish(spec)
-    assert f"({__file__}:" in failure(caught.value)["error"]
+    assert f"mine.py:f: fails on scores (64, 10) and targets (64,): {file}, line 4: IndexError" in str(caught.value)
 
 
-def test_a_trial_that_diverges_has_diverged_whatever_it_records(functions: dict[str, Any], tmp_path: Path) -> None:
-    functions["mine.py:f"] = lambda scores, targets: float(np.sqrt(scores.astype(int)).sum())  # raises on NaN
+def test_a_trial_that_diverges_has_diverged_whatever_it_records(write: Write, tmp_path: Path) -> None:
+    write("def f(scores, targets):\n    assert np.isfinite(scores).all()\n    return 1.0")
     metrics = [*ALL, {"name": "mine.py:f", "maximise": True}]
     spec = small_spec(tmp_path, {"metrics": metrics, "optimizer.lr": 1e30, "training.epochs": 2})
     _, end = ended(spec)
