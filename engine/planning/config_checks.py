@@ -145,7 +145,7 @@ def _asked(config: TrialConfig) -> list[str]:
     return [metric.column for metric in config.metrics]
 
 
-def whole_split_faults(config: TrialConfig, classes: int) -> Iterator[str]:
+def whole_split_faults(config: TrialConfig, info: "DatasetInfo") -> Iterator[str]:
     """Metrics of `metrics` that cannot be recorded; a function of the user's is tried on made scores."""
     from trainables.tasks.classification import Classification
     from trainables.tasks.registry import TASKS
@@ -158,7 +158,7 @@ def whole_split_faults(config: TrialConfig, classes: int) -> Iterator[str]:
     for metric in config.metrics:
         if metric.column in _recorded(config):
             yield f"metrics: {metric.name}: the name {metric.column!r} is taken; give another by `as`"
-        elif fault := metric.fault(classes):
+        elif fault := metric.fault(info.counts):
             yield fault
 
 

@@ -90,13 +90,10 @@ class FirstBatch:
 
 def setting_of(config: TrialConfig, fault: str) -> str:
     """The dotted setting of the reference that a fault begins with."""
-    parts = [*config, *(("metrics", metric) for metric in config.metrics)]
-    for kind, part in parts:
+    for kind, part in config:
         for reference in getattr(part, "own_references", ()):
             if fault.startswith(f"{reference}:"):
-                if kind in ("augmentation", "metrics"):
-                    return "augmentation.extra" if kind == "augmentation" else kind
-                return f"{kind}.name" if hasattr(part, "name") else kind
+                return f"{kind}.extra" if kind == "augmentation" else f"{kind}.name" if hasattr(part, "name") else kind
     return "model.name"
 
 

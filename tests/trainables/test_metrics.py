@@ -173,6 +173,9 @@ def mine(**changes: Any) -> SplitMetric:
     return SplitMetric.model_validate({"name": "mine.py:f", "maximise": True, **changes})
 
 
+TEN = {"val": [5] * 10, "test": [5] * 10}
+
+
 def on_three(metric: SplitMetric, seed: int = 0) -> tuple[float, str]:
     return metric.measure(np.full((3, 2), 0.5, np.float32), np.array([0, 1, 1]), seed)
 
@@ -227,7 +230,7 @@ def test_a_value_that_is_not_finite_is_null_and_says_so(write: Write, value: flo
 def test_what_is_no_number_is_a_fault_with_its_line(write: Write, value: str, got: str) -> None:
     file = write(f"def f(scores, targets):\n    return {value}")
     fault = f"mine.py:f: returns {got}; allowed: one number for the split ({file}, line 3)"
-    assert mine().fault(10) == f"metrics: {fault}"
+    assert mine().fault(TEN) == f"metrics: {fault}"
     with pytest.raises(UserCodeError) as caught:
         on_three(mine())
     assert caught.value.faults == [fault]
@@ -246,8 +249,17 @@ def test_what_is_no_number_is_a_fault_with_its_line(write: Write, value: str, go
 )
 def test_an_error_is_a_fault_with_the_user_s_line(write: Write, text: str, said: str) -> None:
     write(text)
-    assert said in str(mine().fault(10))
-    assert "\n" not in str(mine().fault(10))
+    assert said in str(mine().fault(TEN))
+    assert "\n" not in str(mine().fault(TEN))
+
+
+def test_it_is_tried_on_the_classes_that_occur_in_each_split(write: Write) -> None:
+    text = (
+        "def f(scores, targets):\n    assert set(targets) == {0, 1, 2}, sorted(set(targets.tolist()))\n    return 1.0"
+    )
+    write(text)
+    assert mine().fault({"val": [3, 9, 1], "test": [3, 9, 1]}) is None
+    assert "AssertionError: [0, 2]" in str(mine().fault({"val": [3, 9, 1], "test": [3, 0, 1]}))
 
 
 # --- the setting

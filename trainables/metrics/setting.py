@@ -3,6 +3,7 @@
 import math
 import re
 import warnings
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_serializer, model_validator
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from trainables.metrics.field import Scores, Targets
 
 COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,59}")
+TRIED = 4  # examples of each class on which a plan tries a function
 TAKEN = frozenset(name.casefold() for name in BUILT_IN)
 
 
@@ -108,20 +110,36 @@ class SplitMetric(Component):
             return math.nan, str(error)
         return (value, "") if math.isfinite(value) else (math.nan, f"it came to {value}")
 
-    def fault(self, classes: int) -> str | None:
-        """What is wrong with it for a data set of so many classes; a user's function is tried on made scores."""
-        import numpy as np
-
-        if self.name == "top5_accuracy" and classes <= TOP:
-            return f"metrics: top5_accuracy says nothing of {classes} classes: it is 1; allowed: from {TOP + 1} on"
-        if not self.is_own:
-            return None
-        scores = np.random.default_rng(0).dirichlet(np.ones(classes), 4 * classes).astype(np.float32)
+    def fault(self, counts: Mapping[str, Sequence[int]]) -> str | None:
+        """What is wrong with it for a data set of `counts` of each class by split; a user's function is tried."""
+        if self.name == "top5_accuracy" and len(counts["val"]) <= TOP:
+            few = len(counts["val"])
+            return f"metrics: top5_accuracy says nothing of {few} classes: it is 1; allowed: from {TOP + 1} on"
         try:
-            self.measure(scores, np.arange(4 * classes) % classes, seed=0)
+            self._tried(counts)
         except UserCodeError as error:
             return f"metrics: {error}"
         return None
+
+    def remark(self, counts: Mapping[str, Sequence[int]]) -> str | None:
+        """What cannot be promised of a user's function; None if all can."""
+        if repr(self._tried(counts)) == repr(self._tried(counts)):
+            return None
+        return (
+            f"{self.name}: gives other values for the same scores, so no rerun will be equal bit for bit; draw from "
+            "the generators of torch, numpy or random, and not from the clock or the system"
+        )
+
+    def _tried(self, counts: Mapping[str, Sequence[int]]) -> list[tuple[float, str]]:
+        """A user's function on made scores of validation and of test, with the classes that occur there."""
+        import numpy as np
+
+        found = []
+        for split in ("val", "test") if self.is_own else ():
+            targets = np.repeat(np.arange(len(counts[split])), np.minimum(counts[split], TRIED))
+            scores = np.random.default_rng(0).dirichlet(np.ones(len(counts[split])), len(targets)).astype(np.float32)
+            found.append(self.measure(scores, targets, seed=0))
+        return found
 
 
 def column_of(entry: Any) -> str:
