@@ -2,6 +2,7 @@
 
 import math
 import random
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.preprocessing import label_binarize
 
-from core.metrics import METRICS
-from core.user_code.references import UserCodeError
+from core.metrics import METRICS, Metric
+from core.user_code.references import UserCodeError, in_use
+from tests.conftest import ROOT
 from tests.own_metrics import Write, write
 from trainables.config import ConfigError, TrialConfig, resolve
 from trainables.metrics.field import FIELD
@@ -254,12 +256,9 @@ def test_an_error_is_a_fault_with_the_user_s_line(write: Write, text: str, said:
 
 
 def test_it_is_tried_on_the_classes_that_occur_in_each_split(write: Write) -> None:
-    text = (
-        "def f(scores, targets):\n    assert set(targets) == {0, 1, 2}, sorted(set(targets.tolist()))\n    return 1.0"
-    )
-    write(text)
+    write("def f(scores, targets):\n    assert set(targets) == {0, 1, 2}, np.unique(targets)\n    return 1.0")
     assert mine().fault({"val": [3, 9, 1], "test": [3, 9, 1]}) is None
-    assert "AssertionError: [0, 2]" in str(mine().fault({"val": [3, 9, 1], "test": [3, 0, 1]}))
+    assert "AssertionError: [0 2]" in str(mine().fault({"val": [3, 9, 1], "test": [3, 0, 1]}))
 
 
 # --- the setting
@@ -320,3 +319,29 @@ def test_a_direction_holds_for_a_process(write: Write) -> None:
     config({"name": "b.py:gain", "maximise": True})
     with pytest.raises(ConfigError, match="metrics: gain: maximise: false is not the direction that it has in another"):
         config({"name": "a.py:gain", "maximise": False})
+
+
+# --- the documentation
+
+
+def snippets(page: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def test_the_function_that_the_documentation_shows_is_recorded_as_it_says(write: Write) -> None:
+    (snippet,) = (text for text in snippets("docs/studies.md") if "def cost" in text)
+    write(snippet).rename(in_use()[""] / "my_metrics.py")
+    (metric,) = config({"name": "my_metrics.py:cost", "maximise": False}).metrics
+    assert metric.record == {"name": "cost", "maximise": False}
+    scores, targets = np.array([[0.75, 0.25], [0.5, 0.5]], np.float32), np.array([0, 1])
+    assert metric.measure(scores, targets, 0) == (pytest.approx(0.375), "")
+
+
+def test_the_metric_that_contributing_shows_can_be_asked_for() -> None:
+    (snippet,) = (text for text in snippets("CONTRIBUTING.md") if "def top_score" in text)
+    exec(snippet, {"FIELD": FIELD, "METRICS": METRICS, "Metric": Metric})
+    try:
+        (metric,) = config("top_score", **{"selection.metric": "val_top_score"}).metrics
+        assert metric.record == {"name": "top_score", "maximise": True}
+    finally:
+        del FIELD["top_score"], METRICS["top_score"]
