@@ -4,8 +4,9 @@ A metric of an epoch is recorded on each split, in the column `SPLIT_NAME` (`val
 column of its own name.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from core.component import did_you_mean
 from core.errors import FaultError
@@ -43,7 +44,7 @@ _ALL = (
     Metric("val_roughness", maximise=False, of="curve"),
     Metric("val_jumps", maximise=False, of="curve"),
     Metric("seconds", maximise=False, of="trial"),
-    # not recorded by our own tasks
+    # of other programs' records
     Metric("precision", maximise=True, high=1.0, by_class=True),
     Metric("recall", maximise=True, high=1.0, by_class=True),
     Metric("f1", maximise=True, high=1.0, by_class=True, label="F1"),
@@ -64,6 +65,8 @@ _ALL = (
     Metric("error", maximise=False, high=1.0),
 )
 METRICS = {metric.name: metric for metric in _ALL}
+"""by name; `declare` adds a run's own"""
+BUILT_IN = frozenset(METRICS)
 CURVES = tuple(metric.name for metric in METRICS.values() if metric.of == "curve")
 
 
@@ -88,6 +91,22 @@ def metric_of(column: str) -> Metric:
 def maximised(column: str) -> bool:
     """Whether larger values are better; MetricError for a metric that is not known."""
     return metric_of(column).maximise
+
+
+def declare(metrics: Iterable[Mapping[str, Any]]) -> None:
+    """Makes a run's metrics known, each a {"name": …, "maximise": …} as study.json holds them.
+
+    MetricError where a name already has the other direction, so that no run is ever read by another's.
+    """
+    for metric in metrics:
+        name, maximise = str(metric["name"]), bool(metric["maximise"])
+        known = METRICS.setdefault(name, Metric(name, maximise, low=None))
+        if known.maximise != maximise:
+            where = "of the metric of that name" if name in BUILT_IN else "that it has in another run read here"
+            raise MetricError(
+                f"metrics: {name}: maximise: {str(maximise).lower()} is not the direction {where}; "
+                "name one of them otherwise by `as`"
+            )
 
 
 def counterpart(column: str, split: str) -> str:

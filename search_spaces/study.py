@@ -31,6 +31,7 @@ from search_spaces.spaces import (
     with_whole_lists,
 )
 from search_spaces.trial_schedulers import PBT, TRIAL_SCHEDULERS, AnyTrialScheduler, NoScheduler
+from trainables.metrics.setting import column_of
 
 MOST = 1_000_000  # epochs, seeds, samples, and trials of a plan
 LAST_SEED = 2**53 - 1
@@ -43,7 +44,10 @@ class StudyError(FaultError, ValueError):
 
 
 class Study(Component):
-    """Fields of ablations and searches; `new` writes what is said of each into the file that it makes."""
+    """Fields of ablations and searches; `new` writes what is said of each into the file that it makes.
+
+    In a file, the baseline's `metrics` may stand as a field of the study.
+    """
 
     name: StudyName
     """the study's name; results/NAME is its default folder"""
@@ -285,6 +289,11 @@ def parse_study(tree: dict[str, Any], where: str) -> AnyStudy:
 
 def parsed(tree: dict[str, Any], document: Document) -> tuple[AnyStudy | None, Faults]:
     """The study that plain data holds, or what is wrong with it, at the lines of the `document` that held it."""
+    if "metrics" in tree and isinstance(baseline := tree.get("baseline", {}), dict):
+        if "metrics" in baseline:
+            return None, [(document.line(("metrics",)) or 0, "metrics: stands in the baseline too; give it once")]
+        tree = {**tree, "baseline": {**baseline, "metrics": tree["metrics"]}}
+        del tree["metrics"]
     space = tree.get("space")
     spaced = {"space": [with_kind(each) for each in with_whole_lists(space)]} if isinstance(space, list) else {}
     kind = "search" if "space" in tree else "ablation"
@@ -303,7 +312,7 @@ def with_one_objective(tree: dict[str, Any]) -> dict[str, Any]:
     objectives = tree.get("objectives")
     if not isinstance(objectives, list) or len(objectives) != 1 or split_of(str(objectives[0]))[0] != "val":
         return tree
-    if not _of_an_epoch(objectives[0]):  # the plan says so of the objective
+    if not _of_an_epoch(objectives[0], tree):  # the plan says so of the objective
         return tree
     metric = tree.get("metric", counterpart(objectives[0], "test"))
     if counterpart(str(metric), "val") != objectives[0]:
@@ -312,7 +321,11 @@ def with_one_objective(tree: dict[str, Any]) -> dict[str, Any]:
     return {**tree, "objectives": [], "metric": metric}
 
 
-def _of_an_epoch(column: str) -> bool:
+def _of_an_epoch(column: str, tree: dict[str, Any]) -> bool:
+    baseline = tree.get("baseline")
+    asked = tree.get("metrics", baseline.get("metrics") if isinstance(baseline, dict) else None)
+    if isinstance(asked, list) and split_of(column)[1] in map(column_of, asked):
+        return True
     try:
         return metric_of(column).of == "epoch"
     except MetricError:
@@ -364,4 +377,5 @@ def _unknown(kind: str, location: Place) -> str:
     other: type[Component] = SearchStudy if kind == "ablation" else AblationStudy
     if len(above) == 1 and name in other.model_fields:
         return f"unknown field of {'an ablation' if kind == 'ablation' else 'a search'}, which the study is by its kind"
-    return f"unknown field; {did_you_mean(name, owner.model_fields)}"
+    allowed = [*owner.model_fields, *(["metrics"] if len(above) == 1 else [])]
+    return f"unknown field; {did_you_mean(name, allowed)}"

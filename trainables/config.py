@@ -10,11 +10,20 @@ from collections.abc import Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+)
 from pydantic_core import PydanticCustomError
 
 from core.component import Component, Needs, Range, Registry, did_you_mean
 from core.errors import FaultError
+from core.metrics import MetricError, declare
 from core.value_words import value_fault
 from core.yaml_text import plain, read_document
 from datasets.augmentation.settings import Augmentation
@@ -22,6 +31,8 @@ from datasets.base import DatasetSettings
 from datasets.registry import DATASETS
 from datasets.samplers import SAMPLERS, Sampler
 from trainables.losses import Loss
+from trainables.metrics.field import FIELD
+from trainables.metrics.setting import SplitMetric
 from trainables.models.base import Model
 from trainables.optimizers import Optimizer
 from trainables.registry import LOSSES, MODELS, OPTIMIZERS, SCHEDULES
@@ -78,11 +89,9 @@ class Selection(Component):
 
     rule: Literal["best", "last", "epoch"] = "best"
     """the best epoch by `metric`, the last one, or the one numbered `epoch`"""
-    metric: Annotated[
-        Literal["val_reference", "val_loss", "val_ce", "val_accuracy", "val_balanced_accuracy"],
-        Needs("selection.rule", values=("best",)),
-    ] = "val_reference"
-    """what `rule: best` goes by"""
+    metric: Annotated[str, Needs("selection.rule", values=("best",))] = "val_reference"
+    """what `rule: best` goes by: `val_reference`, `val_loss`, `val_ce`, `val_accuracy`, `val_balanced_accuracy`, or
+    `val_NAME` of one of `metrics`"""
     epoch: Annotated[int, Field(ge=0), Needs("selection.rule", values=("epoch",))] = 0
     """the number of that epoch, counted from 1"""
 
@@ -114,17 +123,41 @@ class TrialConfig(Component):
     schedule: Annotated[SerializeAsAny[Schedule], _chosen("schedule")]
     training: Training
     selection: Selection
+    metrics: tuple[SplitMetric, ...] = ()
+    """of the whole validation and test split, recorded beside the task's own: `top5_accuracy`, `f1_macro`,
+    `f1_weighted`, `auroc`, `average_precision`, `kappa`, `mcc`, `brier`, `ece`, or a function of one's own as `{name:
+    FILE.py:FUNCTION, maximise: true}`, with `as: NAME` where its columns are to be named otherwise"""
     diagnostics: bool = False
     """record activations, dead units, gradients and updates of each layer after every epoch"""
     inspect: Inspect = Inspect()
 
+    @field_validator("metrics")
+    @classmethod
+    def _each_once(cls, metrics: tuple[SplitMetric, ...]) -> tuple[SplitMetric, ...]:
+        """In the order of their columns, as equal configurations are equal trials."""
+        columns = [metric.column for metric in metrics]
+        if twice := sorted({name for name in columns if columns.count(name) > 1}):
+            raise ValueError(f"{', '.join(twice)} stands twice")
+        return tuple(sorted(metrics, key=lambda metric: metric.column))
+
+    @model_serializer(mode="wrap")
+    def _as_recorded(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without metrics where there are none, so that trials of the time before the setting keep their keys."""
+        tree: dict[str, Any] = handler(self)
+        if not tree.get("metrics"):
+            tree.pop("metrics", None)
+        return tree
+
     @property
     def own_references(self) -> tuple[str, ...]:
-        return tuple(each for _, part in self if isinstance(part, Component) for each in part.own_references)
+        parts = [*(part for _, part in self if isinstance(part, Component)), *self.metrics]
+        return tuple(each for part in parts for each in part.own_references)
 
 
 UNCOUNTED = {"inspect"}  # groups of settings that change no result: not part of the keys of trials and cells
-SINGLE = {"diagnostics"}  # top-level settings outside any group
+SINGLE = {"diagnostics", "metrics"}  # top-level settings outside any group
+SELECTABLE = ("val_reference", "val_loss", "val_ce", "val_accuracy", "val_balanced_accuracy")
+"""what an epoch may be selected by, beside the validation columns of `metrics`"""
 
 DEFAULTS: dict[str, Any] = {
     "loss.name": "ce",
@@ -191,15 +224,24 @@ def from_tree(tree: Mapping[str, Any]) -> TrialConfig:
 
 
 def _validated(tree: Mapping[str, Any]) -> TrialConfig:
+    """The configuration of a nested dict; its own metrics' directions are known from then on."""
     try:
-        return TrialConfig.model_validate_json(json.dumps(tree))
+        config = TrialConfig.model_validate_json(json.dumps(tree))
+        declare(metric.record for metric in config.metrics)
     except ValidationError as error:
         raise ConfigError(_sentence(fault, tree) for fault in error.errors()) from None
+    except MetricError as error:
+        raise ConfigError(error.faults) from None
+    chosen, allowed = config.selection.metric, [*SELECTABLE, *(f"val_{metric.column}" for metric in config.metrics)]
+    if chosen not in allowed:
+        add = f"; `metrics: [{chosen[4:]}]` records it" if chosen[:4] == "val_" and chosen[4:] in FIELD else ""
+        raise ConfigError([f"selection.metric: {chosen!r} is unknown; {did_you_mean(chosen, allowed)}{add}"])
+    return config
 
 
 def flatten(config: TrialConfig) -> dict[str, Any]:
     """Every setting by its dotted name."""
-    tree = config.model_dump(mode="json")
+    tree = {"metrics": [], **config.model_dump(mode="json")}
     flat: dict[str, Any] = {}
     for kind, settings in tree.items():
         own = isinstance(settings, dict)
@@ -258,7 +300,9 @@ def _assign(tree: dict[str, Any], key: str, value: Any) -> list[str]:
 
 
 def _settings(kind: str, tree: Mapping[str, Any]) -> list[str]:
-    """Dotted names of the settings that the component chosen in `tree` has."""
+    """Dotted names of the settings that the component chosen in `tree` has; the keys of an entry of `metrics`."""
+    if kind in SINGLE:
+        return [field.alias or name for name, field in SplitMetric.model_fields.items()]
     found = KINDS[kind].find(tree.get(kind, {}).get("name")) if kind in KINDS else None
     owners = [found] if found else _owners(kind)[:1]
     return [f"{kind}.{field}" for owner in owners for field in owner.model_fields]
@@ -267,11 +311,13 @@ def _settings(kind: str, tree: Mapping[str, Any]) -> list[str]:
 def _sentence(fault: Any, tree: Mapping[str, Any]) -> str:
     """One pydantic error in the project's form: setting, what is wrong, value, what is allowed, nearest name."""
     kind, *rest = (str(part) for part in fault["loc"])
-    key = ".".join((kind, *rest))
+    key = name = ".".join((kind, *rest))
     value = fault["input"]
+    if kind in SINGLE and rest:  # an entry of a list
+        key, name = ": ".join((kind, f"number {int(rest[0]) + 1}", *rest[1:])), rest[-1]
     if fault["type"] == "extra_forbidden":
         allowed = _settings(kind, tree) if rest else TrialConfig.model_fields
-        return f"{key}: unknown setting (value {value!r}); {did_you_mean(key, allowed)}"
+        return f"{key}: unknown setting (value {value!r}); {did_you_mean(name, allowed)}"
     if fault["type"] == "unknown_component":
         return f"{key}.name: {fault['ctx']['what']}; {did_you_mean(value.get('name') or '', KINDS[kind])}"
     message = value_fault(fault)

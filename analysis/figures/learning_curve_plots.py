@@ -31,7 +31,8 @@ BAND, DIM = 0.16, 0.1  # opacity of a band, and of a curve that is not picked
 def curve_figures(records: Records, curves: pd.DataFrame, cells: Sequence[str]) -> list[Figure]:
     """One figure per recorded metric, one panel per split; of `cells`, best first, MAXIMUM_CURVES are drawn.
 
-    The primary metric comes first, then accuracy, loss, and the reference loss if it differs from the trained one.
+    The primary metric comes first, then accuracy, loss, the reference loss if it differs from the trained one, and the
+    metrics that the study asked for.
     """
     drawable = set(curves["cell"].unique())
     shown = [cell for cell in cells if cell in drawable][:MAXIMUM_CURVES]
@@ -50,7 +51,8 @@ def curve_figures(records: Records, curves: pd.DataFrame, cells: Sequence[str]) 
 
 def _measures(records: Records, curves: pd.DataFrame) -> list[str]:
     primary = counterpart(records.metric, "test").removeprefix("test_")
-    measures = list(dict.fromkeys([primary, "accuracy", "loss", "reference"]))
+    asked = [str(metric["name"]) for metric in records.study.get("metrics", [])]
+    measures = list(dict.fromkeys([primary, "accuracy", "loss", "reference", *asked]))
     by_metric = curves.set_index(["cell", "epoch"])
     loss, reference = (by_metric.loc[by_metric["metric"] == f"val_{name}", "mean"] for name in ("loss", "reference"))
     same = len(loss) == len(reference) and bool((loss - reference).abs().max() <= 1e-6 * reference.abs().max())

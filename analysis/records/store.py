@@ -19,12 +19,13 @@ from analysis.records.run_records import Records
 from analysis.records.schema import CONFIG_PREFIX, DIVERGED, END, EPOCH, EPOCH_COLUMNS, FAILED, RUNNING, START, STATUSES
 from analysis.records.selection import selected_epochs, steadiness
 from core.files import write_atomically
-from core.metrics import SPLITS
+from core.metrics import SPLITS, declare
 
 CHUNK = 50_000
 
 
 def read_study(run_dir: Path) -> dict[str, Any]:
+    """A run's study.json; the directions of its metrics are known from then on."""
     path = RunDirectory(run_dir).study
     if not path.exists():
         raise FileNotFoundError(f"{run_dir} is not a run directory: it holds no study.json")
@@ -32,6 +33,7 @@ def read_study(run_dir: Path) -> dict[str, Any]:
         study: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+    declare(study.get("metrics", []))
     return study
 
 

@@ -17,8 +17,9 @@ CURVE_WORDS = {"loss", "accuracy", "reference"}
 
 
 def curve_metrics(records: Records) -> list[str]:
-    """Loss, accuracy and reference columns of the epochs, and the primary metric on every split."""
-    primary = {counterpart(records.metric, split) for split in SPLITS}
+    """Loss, accuracy and reference columns of the epochs; the primary metric and those asked for, on every split."""
+    asked = [f"test_{metric['name']}" for metric in records.study.get("metrics", [])]
+    primary = {counterpart(metric, split) for metric in (records.metric, *asked) for split in SPLITS}
     columns = metric_columns(records.epochs)
     return [name for name in columns if name in primary or CURVE_WORDS & set(name.split("_"))]
 

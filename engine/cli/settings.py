@@ -115,6 +115,8 @@ def _type(annotation: Any) -> str:
         return f"list of {len(arguments)}: {_type(arguments[0])}"
     if origin is tuple:
         return f"list: {_type(arguments[0])}"
+    if isinstance(annotation, type) and issubclass(annotation, Component):
+        return "name or mapping"
     return "mapping from text to text" if origin is dict else WORDS[annotation]
 
 

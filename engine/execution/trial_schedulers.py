@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 
+from core.metrics import metric_of
 from core.seeds import derive_seed
 from engine.runlog.history import History
 from search_spaces.trial_schedulers import ASHA, AnyTrialScheduler, Median
 from trainables.schedules import epochs_of
 
-WORST = 1e9  # value of a diverged trial if smaller is better; else 0
+WORST = 1e9  # value of a diverged trial if smaller is better; if larger is, its metric's lower bound or minus this
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Decisions:
     """Which trials a scheduler stops, row by row in the order of arrival."""
 
     def __init__(self, settings: AnyTrialScheduler, epochs: int, metric: str, maximise: bool) -> None:
-        self.metric, self.worst = metric, 0.0 if maximise else WORST
+        low = metric_of(metric).low
+        self.metric, self.worst = metric, WORST if not maximise else -WORST if low is None else low
         self._scheduler = _build(settings, epochs, "max" if maximise else "min")
         self._known: set[str] = set()
         self._stopped: set[str] = set()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.component import did_you_mean
-from core.metrics import CURVES, SPLITS, split_of
+from core.metrics import CURVES, split_of
 from core.user_code.references import UserCodeError
 from datasets.augmentation.settings import point_faults
 from datasets.base import DataError
@@ -15,6 +15,7 @@ from datasets.cache.cache import open_dataset
 from datasets.lookup import find_example
 from search_spaces.study import AnyStudy, SearchStudy
 from trainables.config import UNCOUNTED, TrialConfig
+from trainables.metrics.field import FIELD
 from trainables.registry import LOSSES
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _selection_faults(config: TrialConfig) -> Iterator[str]:
         yield f"{waits}, and selection.rule is {selection.rule}; allowed with it: best"
     if config.dataset.train_on_validation and selection.rule == "best":
         yield "dataset.train_on_validation: true, so validation cannot choose; selection.rule must be last or epoch"
-    if selection.rule == "best" and split_of(selection.metric)[1] not in _recorded(config):
+    if selection.rule == "best" and split_of(selection.metric)[1] not in [*_recorded(config), *_asked(config)]:
         unknown = f"selection.metric: {selection.metric} is not recorded for {config.loss.task}"
         yield f"{unknown}; allowed: val_reference, val_loss"
 
@@ -127,25 +128,49 @@ def varied_faults(study: AnyStudy) -> list[str]:
     """Settings that a study varies although they change no result."""
     return [
         f"{key}: varied by the study, but it changes no number; give it to all trials by --set {key}=VALUE"
-        for key in study.varied
-        if key.partition(".")[0] in UNCOUNTED
+        for key in sorted(study.varied)
+        if key.partition(".")[0] in {*UNCOUNTED, "metrics"}
     ]
 
 
 def _recorded(config: TrialConfig) -> tuple[str, ...]:
-    """The metrics recorded on every split after every epoch."""
+    """The metrics recorded on every split after every epoch, asked or not."""
     from trainables.tasks.registry import TASKS
 
     return TASKS[config.loss.task].METRICS
 
 
+def _asked(config: TrialConfig) -> list[str]:
+    """Those of `metrics`, recorded on validation and test."""
+    return [metric.column for metric in config.metrics]
+
+
+def whole_split_faults(config: TrialConfig, info: "DatasetInfo") -> Iterator[str]:
+    """Metrics of `metrics` that cannot be recorded; a function of the user's is tried on made scores."""
+    from trainables.tasks.classification import Classification
+    from trainables.tasks.registry import TASKS
+
+    if not config.metrics:
+        return
+    if not issubclass(TASKS[config.loss.task], Classification):
+        yield f"metrics: are of a classifier's scores, and {config.loss.name} trains {config.loss.task}; allowed: []"
+        return
+    for metric in config.metrics:
+        if metric.column in _recorded(config):
+            yield f"metrics: {metric.name}: the name {metric.column!r} is taken; give another by `as`"
+        elif fault := metric.fault(info.counts):
+            yield fault
+
+
 def metric_faults(study: AnyStudy, baseline: TrialConfig) -> Iterator[str]:
     """Metrics that are not recorded, or whose meaning the study's own factors change."""
-    names = _recorded(baseline)
-    known = [*(f"{split}_{name}" for split in reversed(SPLITS) for name in names), *CURVES]
+    names = [*_recorded(baseline), *_asked(baseline)]
+    known = [f"{split}_{name}" for split in ("test", "val") for name in names]
+    known += [*(f"train_{name}" for name in _recorded(baseline)), *CURVES]
     for metric in (study.metric, *study.further_metrics):
         if metric not in known:
-            yield f"metric: {metric!r} is not recorded; {did_you_mean(metric, known)}"
+            add = f"; `metrics: [{split_of(metric)[1]}]` records it" if split_of(metric)[1] in FIELD else ""
+            yield f"metric: {metric!r} is not recorded; {did_you_mean(metric, known)}{add}"
     if isinstance(study, SearchStudy):
         allowed = [*(f"val_{name}" for name in names), "seconds"]
         for metric in study.objectives:

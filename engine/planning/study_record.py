@@ -62,6 +62,7 @@ def study_record(plan: Plan, command: list[str]) -> dict[str, Any]:
         "epochs": plan.baseline.training.epochs,
         "metric": study.metric,
         "further_metrics": list(study.further_metrics),
+        **({"metrics": [metric.record for metric in asked]} if (asked := plan.baseline.metrics) else {}),
         "selection": plan.baseline.selection.model_dump(mode="json"),
         "trials": [
             {"trial": spec.trial, "cell": spec.cell, "seed": spec.seed, "epochs": spec.config["training"]["epochs"]}

@@ -11,7 +11,14 @@ from core.component import did_you_mean
 from core.errors import PlanError
 from datasets.base import DataError, DatasetInfo
 from datasets.cache.cache import Prepared, prepare
-from engine.planning.config_checks import batch_norm_faults, draws, inspect_faults, meta_network, setting_faults
+from engine.planning.config_checks import (
+    batch_norm_faults,
+    draws,
+    inspect_faults,
+    meta_network,
+    setting_faults,
+    whole_split_faults,
+)
 from engine.planning.own_code import copies
 from engine.planning.run_options import Options
 from search_spaces.study import AnyStudy
@@ -43,6 +50,8 @@ class TrialFactory:
         """by content key, the key of the same trial as begun by another code version"""
         self._prepared: dict[str, Prepared | DataError] = {}
         self._tried: dict[str, FirstBatch] = {}
+        self._metrics: dict[str, list[str]] = {}
+        self._metric_remarks: list[str] = []
         self._networks: dict[str, tuple[nn.Module | None, list[str]]] = {}
 
     @cached_property
@@ -93,29 +102,43 @@ class TrialFactory:
             return faults
         network, unbuilt = self._network(config, info)
         found = unbuilt + batch_norm_faults(network, info) + setting_faults(config, info) + faults
-        return found or (self._first_batch(config).faults if config.own_references else [])
+        found += self._metric_faults(config, info)
+        return found or (self._first_batch(config).faults if _own_parts(config) else [])
 
     def own_faults(self, config: TrialConfig) -> list[str]:
-        """Those `faults` that are of the user's own code: they are the study's, in whatever cell."""
-        if not config.own_references or self.data_faults(config):
+        """Those `faults` that are of `metrics` or the user's own code: they are the study's, in whatever cell."""
+        if self.data_faults(config):
             return []
-        network, unbuilt = self._network(config, self.data(config).info)
+        info = self.data(config).info
+        if (wrong := self._metric_faults(config, info)) or not _own_parts(config):
+            return wrong
+        network, unbuilt = self._network(config, info)
         own = unbuilt if config.model.own_references and network is None else []
         return own or (self._first_batch(config).faults if network is not None else [])
 
     @property
     def own_remarks(self) -> list[str]:
         """What cannot be promised of the user's own code that was tried so far."""
-        return list(dict.fromkeys(remark for tried in self._tried.values() for remark in tried.remarks))
+        remarks = [remark for tried in self._tried.values() for remark in tried.remarks]
+        return list(dict.fromkeys([*remarks, *self._metric_remarks]))
 
     def _first_batch(self, config: TrialConfig) -> "FirstBatch":
         from engine.planning.first_batch import FirstBatch
 
-        own = {kind: part for kind, part in config if getattr(part, "own_references", ())}
-        key = repr((own, self.data(config).path, config.loss.task, config.training.precision))
+        key = repr((_own_parts(config), self.data(config).path, config.loss.task, config.training.precision))
         if key not in self._tried:
-            self._tried[key] = FirstBatch(config, self.data(config).path)
+            # without metrics, which were tried by themselves, on all classes and not on a batch
+            self._tried[key] = FirstBatch(config.model_copy(update={"metrics": ()}), self.data(config).path)
         return self._tried[key]
+
+    def _metric_faults(self, config: TrialConfig, info: DatasetInfo) -> list[str]:
+        """Why `metrics` cannot be recorded; each is tried once."""
+        key = repr((config.metrics, config.loss.task, info.counts))
+        if key not in self._metrics:
+            self._metrics[key] = list(whole_split_faults(config, info))
+            asked = () if self._metrics[key] else config.metrics
+            self._metric_remarks += [remark for metric in asked if (remark := metric.remark(info.counts))]
+        return self._metrics[key]
 
     def network(self, config: TrialConfig) -> "nn.Module | None":
         """The configuration's network on the meta device, without data; None if it cannot be built."""
@@ -161,3 +184,8 @@ class TrialFactory:
             extensions=list(self.study.code),
             checkpoint_seconds=0.0 if self.study.scheduled else self.options.checkpoint_every,
         )
+
+
+def _own_parts(config: TrialConfig) -> dict[str, Any]:
+    """The parts of a configuration that train by code of the user's own."""
+    return {kind: part for kind, part in config if getattr(part, "own_references", ())}

@@ -16,6 +16,7 @@ from core.component import Component
 from datasets.base import DatasetInfo
 from tests.conftest import ROOT
 from trainables.config import UNCOUNTED, resolve
+from trainables.metrics.setting import SplitMetric
 from trainables.trial_key import code_version, configuration_key, trial_key
 
 DIGITS = {"dataset.name": "digits", "model.name": "small_cnn"}
@@ -68,7 +69,7 @@ def test_every_setting_is_part_of_it_but_where_the_data_lies_and_what_is_drawn(s
     config = resolve(settings)
     key, unseen = trial_key(config, 0, DATA), set()
     for kind, group in config:
-        changes = [({kind: other(group)}, kind)]
+        changes = [({kind: (SplitMetric(name="ece"),) if kind == "metrics" else other(group)}, kind)]
         if isinstance(group, Component):
             changes = [({kind: group.model_copy(update={n: other(v)})}, f"{kind}.{n}") for n, v in group]
         for change, setting in changes:
@@ -89,6 +90,14 @@ def test_cells_and_trials_that_began_before_a_setting_of_the_data_keep_their_key
     assert configuration_key(old) == recorded != configuration_key(new)
     assert trial_key(old, 0, DATA) == trial_key(new, 0, DATA)  # the fingerprint tells them apart
     assert trial_key(old, 0, DATA) != trial_key(new, 0, replace(DATA, fingerprint="beef"))
+
+
+def test_metrics_count_where_there_are_some_and_change_no_key_where_there_are_none() -> None:
+    config = resolve(DIGITS)
+    assert trial_key(config, 0, DATA) == trial_key(resolve(DIGITS, {"metrics": []}), 0, DATA)
+    asked = [resolve(DIGITS, {"metrics": names}) for names in (["ece"], ["ece", "mcc"], ["mcc", "ece"])]
+    assert len({configuration_key(each) for each in (config, *asked)}) == 3
+    assert len({code_version(each) for each in (config, *asked)}) == 2  # what computes them counts where it is asked
 
 
 def test_a_cell_s_key_tells_configurations_apart_and_knows_no_seed() -> None:

@@ -51,6 +51,7 @@ class Learner:
         self.evaluation_rng = RngContext(device, libraries=True) if own else None
         self.epoch = 0
         self.first_loss: float | None = None
+        self.undefined: dict[str, str] = {}  # by column of `metrics`, why it had no value when it first had none
         self.sampled = torch.zeros(len(self.info.classes), dtype=torch.int64)  # training rows drawn of each class
 
     @property
@@ -144,10 +145,23 @@ class Learner:
     @torch.no_grad()
     def evaluate(self, split: str, limit: int | None = None) -> dict[str, float]:
         """Metrics of the split, or of its first `limit` rows; they are read back, so this waits for the device."""
-        totals = self.task.totals()
+        totals, scores, labels = self.task.totals(), list[Tensor](), list[Tensor]()
         for outputs, batch in self.outputs(split, limit):
             self.task.add(totals, self.task.criterion(outputs, batch), outputs, batch)
-        return self.task.metrics(totals)
+            if self.config.metrics:
+                scores.append(self.task.columns(outputs, batch)["scores"])
+                labels.append(batch.labels)
+        return self.task.metrics(totals) | (self._of_whole_split(split, scores, labels) if scores else {})
+
+    def _of_whole_split(self, split: str, scores: list[Tensor], labels: list[Tensor]) -> dict[str, float]:
+        """The values of `config.metrics`, of the scores (B, C) and labels (B,) of each batch; NaN where undefined."""
+        whole, targets, found = torch.cat(scores).cpu().numpy(), torch.cat(labels).cpu().numpy(), dict[str, float]()
+        for metric in self.config.metrics:
+            seed = self._seed("metric", metric.column, split)
+            found[metric.column], reason = metric.measure(whole, targets, seed)
+            if reason:
+                self.undefined.setdefault(f"{split}_{metric.column}", reason)
+        return found
 
     @torch.no_grad()
     def predictions(self, split: str) -> dict[str, Tensor]:
@@ -211,6 +225,8 @@ class Learner:
     def time_evaluation(self) -> tuple[float, int]:
         """(seconds, rows) of evaluating the first rows of the test split."""
         rows = min(len(self.labels["test"]), self._affordable(4 * PROBE_PIXELS))
+        if self.config.metrics:
+            self.evaluate("test", 2)  # imports what computes them
         began = time.perf_counter()
         self.evaluate("test", rows)
         return time.perf_counter() - began, rows
@@ -224,10 +240,12 @@ class Learner:
             "epoch": self.epoch,
             "first_loss": self.first_loss,
             "drawn": self.sampled,
+            "undefined": self.undefined,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.epoch, self.first_loss, self.sampled = state["epoch"], state["first_loss"], state["drawn"]
+        self.undefined = dict(state.get("undefined", {}))  # which older checkpoints lack
         self.network.load_state_dict(state["model"])
         self._enter_phase()
         # State from the checkpoint, settings from the configuration: those of a fork, or of another device, differ.

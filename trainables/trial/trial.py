@@ -196,13 +196,21 @@ class Trial:
             "seconds": round(sum(row["seconds"] for row in self.rows), 6),
             "node": platform.node(),
             **computer(self.device),
-            "notes": [*verification.notes(self.learner), *self._early()],
+            "notes": [*verification.notes(self.learner), *self._early(), *self._undefined()],
         }
 
     def _early(self) -> list[str]:
         epochs = self.config.training.epochs
         early = self._out_of_patience() and self.learner.epoch < epochs
         return [f"training.patience: ended after epoch {self.learner.epoch} of {epochs}"] if early else []
+
+    def _undefined(self) -> list[str]:
+        rows = self.rows
+        missing = {column: sum(row.get(column) is None for row in rows) for column in self.learner.undefined}
+        return [
+            f"metrics: {column} is null in {missing[column]} of {len(rows)} epochs: {reason}"
+            for column, reason in sorted(self.learner.undefined.items())
+        ]
 
 
 def dataset_of(spec: TrialSpec, config: TrialConfig) -> Dataset:

@@ -1,7 +1,7 @@
 """A trial selects the epoch that the analysis selects from its rows."""
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from analysis.records.selection import selected_epochs
 from tests.trainables.small_trials import finish, small_config, small_spec
-from trainables.config import Selection
+from trainables.config import SELECTABLE
 from trainables.trial.selected_epoch import selected_epoch
 
-METRICS = get_args(Selection.model_fields["metric"].annotation)
+METRICS = SELECTABLE
 # few different values, so that ties are common; null is what a record says of a value that is not finite
 values = st.none() | st.sampled_from([0.0, 0.25, 0.5]) | st.floats(0, 10)
 
