@@ -77,10 +77,11 @@ def _csv_source(root: Path, image_shape: Shape, settings: Animals) -> Source:
         image_shape=image_shape,
         rows=found.rows,
         files={CSV: root / CSV, **{row.path: file_of(root, row.path) for row in found.rows}},
-        faults=(*faults, *class_faults(root / CSV, found.classes, found.rows)),
+        faults=(*faults, *found.faults, *class_faults(root / CSV, found.classes, found.rows)),
         notes=(
             *([f"{CSV}: not read: column {', '.join(unread)}"] if unread else []),
             *([f"{left_out} pictures in the folders stand in no line of {CSV}"] if left_out else []),
+            *found.notes,
         ),
         counts={"not listed": left_out},
         facts={"splits": found.splits + (f"; given by column {column} of {CSV}" if column else "")},
