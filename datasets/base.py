@@ -162,6 +162,8 @@ class Source:
     """the numbers in the notes, for programs"""
     facts: Mapping[str, str] = field(default_factory=dict)
     """more lines of what `prepare` tells, by name"""
+    listed: bool = False
+    """whether each file is named in a list, so that what else lies in the root, a run directory, does no harm"""
 
 
 class DatasetSettings(Component):

@@ -7,10 +7,12 @@ from datasets.sources.digits import Digits
 from datasets.sources.eurosat import EuroSat
 from datasets.sources.expressions import Expressions
 from datasets.sources.image_folder import ImageFolder
+from datasets.sources.table import Table
 
 DATASETS: dict[str, type[DatasetSettings]] = {
     "digits": Digits,
     "image_folder": ImageFolder,
+    "table": Table,
     "faces": Faces,
     "animals": Animals,
     "expressions": Expressions,

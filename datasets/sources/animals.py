@@ -10,15 +10,13 @@ from typing import Literal
 
 from core.component import did_you_mean
 from datasets.base import DataError, Row, Shape, Source
-from datasets.sources.class_folders import SPLIT_NAMES, Tree, find_images, split_called
+from datasets.sources.class_folders import SPLIT_COLUMNS, SPLIT_NAMES, Tree, find_images, split_called
 from datasets.sources.folders import ImageFiles, Side, class_faults, class_folder_source, classified, find_folder
 from datasets.sources.names import composed, file_of, inside, leaves
 from datasets.splits import shuffled
 
 CSV = "animal_data.csv"
 LAYOUT = f"CLASS/*.jpg, or {CSV} with the columns path,label (and, if it gives the splits, split) beside the photos"
-SPLIT_COLUMNS = ("split", "subset", "partition", "set", "usage")
-"""what the column of the splits may be called; those after the first only where they hold nothing but split names"""
 
 
 class Animals(ImageFiles):

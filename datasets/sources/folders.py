@@ -184,11 +184,11 @@ def _advice(tree: Tree, classes: Sequence[str]) -> list[str]:
     return [f"{inner}: holds folders ({', '.join(folders[:3])}); if they are the classes, name this one: {inner}"]
 
 
-def class_faults(root: Path, classes: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
+def class_faults(root: Path, classes: Sequence[str], rows: Sequence[Row], layout: str = LAYOUT) -> Iterator[str]:
     """Faults that make training or evaluation on these rows impossible; `root` is only named in them."""
     if len(classes) < 2:
         found = f"only the class {classes[0]}" if classes else "no pictures in class folders"
-        yield f"{root}: {found}; at least two classes are needed, as {LAYOUT}"
+        yield f"{root}: {found}; at least two classes are needed, as {layout}"
     present = {(row.label, row.split) for row in rows}
     for label, name in enumerate(classes):
         if (label, "train") not in present:

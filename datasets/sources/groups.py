@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from core.value_words import listed
 from datasets.base import Row
 
-SHOWN = 5  # faults of a kind, and then a count
+SHOWN = 10  # faults of a kind, and then a count
 
 
 @dataclass(frozen=True)

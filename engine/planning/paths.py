@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-FOLDER, WEIGHTS = "dataset.path", "model.weights_file"
+DATA, WEIGHTS = ("dataset.path", "dataset.image_root"), "model.weights_file"
 
 
 def anchored(node: Any, folders: Sequence[Path], data_root: str | None) -> Any:
     """A study's plain data, or a part of it, with the relative paths among its settings below one of the `folders`: the
     first that holds them, else the first of all.
 
-    A data set's folder stays relative where it lies below the data root, or, given one, in none of the folders.
+    Where a data set lies stays relative where that is below the data root, or, given one, in none of the folders.
     """
     if isinstance(node, list | tuple):
         return type(node)(anchored(item, folders, data_root) for item in node)
@@ -27,7 +27,7 @@ def anchored(node: Any, folders: Sequence[Path], data_root: str | None) -> Any:
 def _path(key: str, value: Any, folders: Sequence[Path], data_root: str | None) -> Any:
     if key == WEIGHTS and isinstance(value, dict):
         return {name: _path(f"{key}.{name}", file, folders, data_root) for name, file in value.items()}
-    if not (key == FOLDER or key.startswith(f"{WEIGHTS}.")):
+    if not (key in DATA or key.startswith(f"{WEIGHTS}.")):
         return anchored(value, folders, data_root)
     if isinstance(value, list | tuple):  # choices, or the values of a condition
         return type(value)(_path(key, item, folders, data_root) for item in value)
@@ -35,6 +35,6 @@ def _path(key: str, value: Any, folders: Sequence[Path], data_root: str | None) 
         return value
     places = [folder / Path(value).expanduser() for folder in folders]
     found = next((place for place in places if place.exists()), None)
-    if key == FOLDER and data_root is not None and (found is None or (Path(data_root) / value).is_dir()):
+    if key in DATA and data_root is not None and (found is None or (Path(data_root) / value).exists()):
         return value
     return str((found or places[0]).resolve())
