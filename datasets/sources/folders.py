@@ -165,6 +165,8 @@ def _origin(present: set[str], shares: Mapping[str, float], rule: str, groups: G
         from_ += f" by {groups.number} groups"
         drawn[-1:] = [f"{drawn[-1]}, which came to {', '.join(came)}"] if drawn else []
     told = [f"{', '.join(kept)} as given"] if kept else []
+    if groups.of and not drawn:
+        told[-1] += f", each of {groups.number} groups within one"
     return "; ".join(told + ([f"drawn{from_}, {rule}: {', '.join(drawn)}"] if drawn else []))
 
 

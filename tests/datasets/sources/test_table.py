@@ -264,6 +264,9 @@ def test_given_splits_are_kept_and_the_others_drawn(root: Path) -> None:
     source = read(write(root, rows, "path,label,subset"))
     assert Counter(row.split for row in source.rows) == {"train": 12, "val": 4, "test": 4}
     assert source.facts["splits"] == "train, val, test as given; given by column subset"
+    rows = [f"{row},{i % 10 // 2 % 4}{i}" for i, row in enumerate(rows)]
+    source = read(write(root, rows, "path,label,subset,group"))
+    assert source.facts["splits"] == ("train, val, test as given, each of 20 groups within one; given by column subset")
     rows = [f"{i}.png,{CLASSES[i % 2]},{'test' if i < 4 else 'train'}" for i in range(20)]
     source = read(write(root, rows, "path,label,split"))
     assert source.facts["splits"].startswith(
