@@ -6,15 +6,16 @@ from the cache by every trial.
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from core.component import Component
 from core.errors import FaultError
@@ -23,10 +24,23 @@ Shape = tuple[int, int, int]
 """(channels, height, width)"""
 Box = tuple[float, float, float, float]
 """left, top, right, bottom, in pixels of the photo; may reach over its edge"""
+Resize = Literal["stretch", "crop", "pad"]
+"""how a picture becomes a square"""
 
 
 class DataError(FaultError):
     """Everything that is wrong with the data, at once; each fault names its file."""
+
+
+def _regex(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"no regular expression ({error})") from None
+    return text
+
+
+Regex = Annotated[str, AfterValidator(_regex)]
 
 
 @dataclass(frozen=True)
@@ -148,6 +162,8 @@ class Source:
     """the numbers in the notes, for programs"""
     facts: Mapping[str, str] = field(default_factory=dict)
     """more lines of what `prepare` tells, by name"""
+    listed: bool = False
+    """whether each file is named in a list, so that what else lies in the root, a run directory, does no harm"""
 
 
 class DatasetSettings(Component):
@@ -179,8 +195,14 @@ class DatasetSettings(Component):
     """leave out training images that are also in validation or test, or in training under another class"""
 
     def reading(self) -> dict[str, Any]:
-        """The settings that decide what decoding yields, as JSON values: with the files' content, the cache's key."""
-        return self.model_dump(mode="json", exclude=set(self.place_fields | self.subset_fields))
+        """The settings that decide what decoding yields, as JSON values: with the files' content, the cache's key.
+
+        A setting that records may lack, at its value of the time before, is left out where that is still the default:
+        files decoded before there was such a setting are found.
+        """
+        fields = type(self).model_fields
+        before = {n for n, value in self.unrecorded.items() if getattr(self, n) == value == fields[n].default}
+        return self.model_dump(mode="json", exclude=set(self.place_fields | self.subset_fields | before))
 
     @abstractmethod
     def source(self, data_root: Path | None) -> Source:

@@ -9,11 +9,13 @@ from datasets.sources.eurosat import EuroSat
 from datasets.sources.expressions import Expressions
 from datasets.sources.image_folder import ImageFolder
 from datasets.sources.own_dataset import OwnDataset
+from datasets.sources.table import Table
 
 DATASETS = Registry[DatasetSettings](
     {
         "digits": Digits,
         "image_folder": ImageFolder,
+        "table": Table,
         "faces": Faces,
         "animals": Animals,
         "expressions": Expressions,

@@ -8,6 +8,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import optuna
 
 Settings = dict[str, Any]
+MOST_STEPS = 10**9
 
 
 def _alike(value: Any) -> str:
@@ -45,12 +47,16 @@ class Parameter(Component):
 
 
 class Number(Parameter):
-    """A range from `low` to `high` (inclusive), on a log scale if `log`; `int` draws whole numbers."""
+    """A range from `low` to `high` (inclusive), on a log scale if `log`; `int` draws whole numbers.
+
+    With a `step`, its values are low, low + step, …, high alone.
+    """
 
     kind: Literal["float", "int"] = "float"
     low: float | None = None
     high: float | None = None
     log: bool = False
+    step: float | None = Field(None, exclude_if=lambda step: step is None)  # as in the records made before it
 
     @model_validator(mode="before")
     @classmethod
@@ -70,7 +76,36 @@ class Number(Parameter):
             raise ValueError(f"{self.key}: low {self.low} and high {self.high} are no range{' of logs' * self.log}")
         if self.kind == "int" and not (self.low.is_integer() and self.high.is_integer()):
             raise ValueError(f"{self.key}: low {self.low} and high {self.high} are no whole numbers")
+        if self.step is not None and (fault := self._step_fault(self.step, *self.bounds)):
+            raise ValueError(f"{self.key}: step {self.step:g} {fault}")
         return self
+
+    def _step_fault(self, step: float, low: float, high: float) -> str | None:
+        if step <= 0:
+            return "is none; allowed: above 0"
+        if self.kind == "int" and not step.is_integer():
+            return "is no whole number, as those of a range of whole numbers are"
+        if self.log:
+            return "has no meaning on a log scale; leave it out, or say log: false"
+        if not self.steps:
+            return f"is longer than the range from {low:g} to {high:g}"
+        if self.steps > MOST_STEPS:
+            return f"is too short: {self.steps:,} of them lead from {low:g} to {high:g}; allowed: {MOST_STEPS:,}"
+        if self._stepped(self.steps) != high:
+            near = [f"{self._stepped(k):.12g}" for k in (self.steps, self.steps + 1)]
+            return f"does not lead from low {low:g} to high {high:g}; the nearest high are {near[0]} and {near[1]}"
+        return None
+
+    @property
+    def steps(self) -> int:
+        """How many steps there are from low to high."""
+        low, high, step = (Fraction(str(each)) for each in (*self.bounds, self.step))
+        return (high - low) // step
+
+    def _stepped(self, k: int) -> Any:
+        """The value after `k` steps, as one would write it: 0.3 and not 0.1 + 2 · 0.1 = 0.30000000000000004."""
+        value = float(Fraction(str(self.low)) + k * Fraction(str(self.step)))
+        return int(value) if self.kind == "int" else value
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -81,40 +116,56 @@ class Number(Parameter):
     def suggest(self, trial: "optuna.Trial") -> Any:
         low, high = self.bounds
         if self.kind == "int":
-            return trial.suggest_int(self.key, int(low), int(high), log=self.log)
-        return trial.suggest_float(self.key, low, high, log=self.log)
+            return trial.suggest_int(self.key, int(low), int(high), step=int(self.step or 1), log=self.log)
+        value = trial.suggest_float(self.key, low, high, step=self.step, log=self.log)
+        return value if self.step is None else self.clipped(value)
 
     def encode(self, value: Any) -> Any:
-        """`value` as Optuna stores it."""
-        return value
+        """`value` as Optuna stores it: of a float's steps, with the last digit that its own sum has."""
+        if self.step is None or self.kind == "int":
+            return value
+        low, high = self.bounds
+        return min(high, max(low, round((value - low) / self.step) * self.step + low))
 
     def distribution(self) -> "optuna.distributions.BaseDistribution":
         import optuna
 
         low, high = self.bounds
         if self.kind == "int":
-            return optuna.distributions.IntDistribution(int(low), int(high), log=self.log)
-        return optuna.distributions.FloatDistribution(low, high, log=self.log)
+            return optuna.distributions.IntDistribution(int(low), int(high), log=self.log, step=int(self.step or 1))
+        return optuna.distributions.FloatDistribution(low, high, log=self.log, step=self.step)
 
     def holds(self, value: Any) -> bool:
         """Whether `value` is in the range and of its kind."""
         low, high = self.bounds
         whole = self.kind == "float" or isinstance(value, int)
-        return isinstance(value, int | float) and not isinstance(value, bool) and whole and low <= value <= high
+        inside = isinstance(value, int | float) and not isinstance(value, bool) and whole and low <= value <= high
+        return inside and (self.step is None or self.clipped(value) == value)
 
     @property
     def allowed(self) -> str:
         """What `holds` takes."""
         low, high = self.bounds
+        steps = {} if self.step is None else {"step": self.step}
         if self.kind == "float":
-            return json.dumps({"low": low, "high": high})
-        return f"whole numbers from {int(low)} to {int(high)}"
+            return json.dumps({"low": low, "high": high, **steps})
+        return f"whole numbers from {int(low)} to {int(high)}" + (f" in steps of {int(self.step)}" if self.step else "")
+
+    def near(self, value: Any) -> str:
+        """For a number between two steps, these two."""
+        low, high = self.bounds
+        if self.step is None or not isinstance(value, int | float) or not low < value < high:
+            return ""
+        k = math.floor((value - low) / self.step)
+        return f"; the nearest are {self._stepped(k):.12g} and {self._stepped(k + 1):.12g}"
 
     def never(self, value: Any) -> str | None:
         """Why a condition on this value cannot hold."""
-        if self.kind == "float":
+        if self.kind == "float" and self.step is None:
             return f"when {self.key} is {value!r}: a range of fractions has no such single value; give it choices"
-        return None if self.holds(value) else f"when {self.key} is {value!r}: it never is; allowed: {self.allowed}"
+        if self.holds(value):
+            return None
+        return f"when {self.key} is {value!r}: it never is; allowed: {self.allowed}{self.near(value)}"
 
     def among(self, values: Sequence[Any]) -> list[Any]:
         """Its own values that are among these."""
@@ -128,6 +179,8 @@ class Number(Parameter):
     def at(self, share: float) -> Any:
         """The value at `share` (0 … 1) of the range, on its scale."""
         low, high = self.bounds
+        if self.step is not None:
+            return self._stepped(min(self.steps, int(share * (self.steps + 1))))  # all steps have equal shares
         if self.kind == "int":
             low, high = low - 0.5, high + 0.5  # so that all whole numbers have equal shares
         value = math.exp(math.log(low) + share * math.log(high / low)) if self.log else low + share * (high - low)
@@ -136,8 +189,22 @@ class Number(Parameter):
     def clipped(self, value: float) -> Any:
         """The nearest value of the range."""
         low, high = self.bounds
+        if self.step is not None:
+            return self._stepped(min(self.steps, max(0, round((value - low) / self.step))))
         value = min(high, max(low, value))
         return round(value) if self.kind == "int" else value
+
+    def times(self, value: float, factor: float) -> Any:
+        """`value` multiplied by a factor, in the range; with steps, at least one step on where there is one."""
+        moved = self.clipped(value * factor)
+        if self.step is None or factor == 1 or moved != value:
+            return moved
+        return self.clipped(value + math.copysign(self.step, (factor - 1) * (value or 1)))
+
+    @property
+    def values(self) -> Iterator[Any]:
+        """All values of a range with steps."""
+        return map(self._stepped, range(self.steps + 1))
 
 
 class Choice(Parameter):
@@ -180,6 +247,14 @@ class Choice(Parameter):
     def among(self, values: Sequence[Any]) -> list[Any]:
         """Its own values that are among these: the choice 8 for a condition on 8.0."""
         return [choice for choice in self.choices if _alike(choice) in map(_alike, values)]
+
+    def near(self, value: Any) -> str:
+        return ""
+
+    @property
+    def values(self) -> Iterator[Any]:
+        """All choices, each once."""
+        return iter({json.dumps(choice): choice for choice in self.choices}.values())
 
     @property
     def edges(self) -> tuple[Any, ...]:
@@ -268,7 +343,9 @@ def point_faults(space: Space, point: Mapping[str, Any]) -> list[str]:
     faults = [f"{key}: not in the space; {did_you_mean(key, known)}" for key in point if key not in known]
     for key, value in point.items():
         if key in known and not known[key].holds(value):
-            faults.append(f"{key}: {value!r} is outside of the space; allowed: {known[key].allowed}")
+            faults.append(
+                f"{key}: {value!r} is outside of the space; allowed: {known[key].allowed}{known[key].near(value)}"
+            )
         elif key in known and known[key].when and not known[key].active(point):
             faults.append(f"{key}: exists only where {json.dumps(known[key].when)}")
     return faults
@@ -283,28 +360,29 @@ def mutable(key: str) -> bool:
 
 
 def is_finite(space: Space) -> bool:
-    """Whether all parameters are choices."""
-    return all(isinstance(parameter, Choice) for parameter in space)
+    """Whether all parameters are choices or have steps."""
+    return all(isinstance(parameter, Choice) or parameter.step is not None for parameter in space)
 
 
 def size(space: Space, most: int | None = None) -> int | None:
-    """How many distinct configurations a space of choices holds, counted up to `most`, as there may be billions; None
-    for a space with a float or a whole-number range."""
+    """How many distinct configurations a finite space holds, counted up to `most`, as there may be billions; None for a
+    space with a float or a whole-number range without steps."""
     return sum(1 for _ in itertools.islice(grid(space), most)) if is_finite(space) else None
 
 
-def grid(space: Space) -> Iterator[Settings]:
-    """Every distinct configuration of a space of choices, each once, in the order of the choices."""
-    seen = set()
-    for values in itertools.product(*(parameter.choices for parameter in space if isinstance(parameter, Choice))):
-        chosen: Settings = {}
-        for parameter, value in zip(space, values, strict=True):
-            if parameter.active(chosen):
-                chosen[parameter.key] = value
-        key = json.dumps(chosen, sort_keys=True)
-        if key not in seen:
-            seen.add(key)
-            yield chosen
+def grid(space: Space, chosen: Mapping[str, Any] | None = None) -> Iterator[Settings]:
+    """Every distinct configuration of a finite space, each once, in the order of the choices.
+
+    `chosen`: the values of parameters before the space's first.
+    """
+    chosen = chosen or {}
+    if not space:
+        yield dict(chosen)
+    elif not space[0].active(chosen):
+        yield from grid(space[1:], chosen)
+    else:
+        for value in space[0].values:
+            yield from grid(space[1:], {**chosen, space[0].key: value})
 
 
 def order_faults(space: Space) -> Iterator[tuple[int, str]]:

@@ -23,6 +23,7 @@ from search_spaces.spaces import (
     Choice,
     Number,
     condition_faults,
+    is_finite,
     mutable,
     order_faults,
     point_faults,
@@ -222,8 +223,9 @@ class SearchStudy(Study):
 
     def _sampler_faults(self) -> list[str]:
         ranges = [parameter.key for parameter in self.space if isinstance(parameter, Number)]
-        if self.sampler == "grid" and ranges:
-            return [f"sampler grid: takes choices only, and {', '.join(ranges)} are ranges; use qmc, random or tpe"]
+        if self.sampler == "grid" and (endless := [each.key for each in self.space if not is_finite((each,))]):
+            what = f"takes choices and ranges with a step, and {', '.join(endless)} are ranges without"
+            return [f"sampler grid: {what}; give them a step, or use qmc, random or tpe"]
         unfit = [parameter.key for parameter in self.space if isinstance(parameter, Choice) or parameter.when]
         if self.sampler == "cmaes" and (unfit or len(ranges) < 2):
             what = f"{', '.join(unfit)} are not" if unfit else "there is one"

@@ -9,6 +9,7 @@ import click
 import pytest
 from PIL import Image
 
+from datasets.sources.table import Table
 from engine.planning.plan import make_plan
 from engine.planning.run_options import Options
 from run_search import main
@@ -49,6 +50,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / name).mkdir()
         for number in range(30):
             Image.new("L", (8, 8), 100 * shade + number).save(root / name / f"{number:02d}.png")
+    rows = [f"{name}/{number:02d}.png,{name},{name} {number // 3}" for name in ("cat", "dog") for number in range(30)]
+    (root / "labels.csv").write_text("\n".join(["filename,label,patient", *rows]))
     return root
 
 
@@ -60,6 +63,21 @@ def test_every_study_plans(page: str, text: str, tmp_path: Path, pictures: Path)
     plan = make_plan(study, Options(data_root=str(pictures)), tmp_path / "run")
     assert plan.invalid == []
     assert plan.trials or study.kind == "search"
+
+
+def test_the_table_of_the_page_has_columns_that_are_guessed(tmp_path: Path) -> None:
+    (text,) = blocks(ROOT / "docs" / "studies.md", "csv")
+    header, *rows = text.splitlines()
+    (tmp_path / "scans").mkdir()
+    for i in range(8):
+        Image.new("L", (8, 8), i).save(tmp_path / "scans" / f"{i}.png")
+    cells = [row.partition(",")[2].split(",") for row in rows]
+    more = [f"scans/{i}.png,{cells[i % 2][0]},{i},{cells[i // 4][2]}" for i in range(8)]
+    (tmp_path / "labels.csv").write_text("\n".join([header, *more]))
+    source = Table().source(tmp_path)
+    assert source.faults == ()
+    guessed = "path = filename (guessed); label = label (guessed); split = split (guessed); group = patient (guessed)"
+    assert source.facts["columns"] == guessed
 
 
 def test_the_first_study_begins_as_it_says(cli_here: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

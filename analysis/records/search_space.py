@@ -29,8 +29,9 @@ POPULATION = (
 class Setting:
     """One dotted setting of a search's space: a range (`low` to `high`, `whole` numbers, a `log` scale) or `choices`.
 
-    `choices`: labels of the values, in the order of the space; empty for a range. `when`: by setting that this one
-    depends on, the values (labels of a choice) for which this one exists.
+    `step`: between the values of a range; 0 for one without. `choices`: labels of the values, in the order of the
+    space; empty for a range. `when`: by setting that this one depends on, the values (labels of a choice) for which
+    this one exists.
     """
 
     key: str
@@ -38,6 +39,7 @@ class Setting:
     high: float = float("nan")
     log: bool = False
     whole: bool = False
+    step: float = 0.0
     choices: tuple[str, ...] = ()
     when: Mapping[str, tuple[Any, ...]] | None = None
 
@@ -164,7 +166,9 @@ def settings_of(records: Records) -> tuple[Setting, ...]:
             labels[key] = dict(zip(map(json.dumps, domain["choices"]), found[key].choices, strict=True))
         else:
             low, high, log = float(domain["low"]), float(domain["high"]), bool(domain.get("log"))
-            found[key] = Setting(key, low, high, log, domain["kind"] == "int", when=when)
+            found[key] = Setting(
+                key, low, high, log, domain["kind"] == "int", float(domain.get("step") or 0), when=when
+            )
     return tuple(found.values())
 
 

@@ -52,7 +52,7 @@ class Prepared:
     facts: Mapping[str, str] = field(default_factory=dict)
     """as in Source"""
     root: Path | None = None
-    """the folder of the user's that was read"""
+    """the folder of the user's that was read, all of it"""
 
 
 def prepare(settings: DatasetSettings, data_root: Path | None = None, cache_dir: Path | None = None) -> Prepared:
@@ -67,7 +67,8 @@ def prepare(settings: DatasetSettings, data_root: Path | None = None, cache_dir:
 
 def _prepared(settings: DatasetSettings, data_root: Path | None, cache_dir: Path | None) -> Prepared:
     source = settings.source(data_root)
-    folder = cache_folder(cache_dir, [root for root in (data_root, source.root) if root is not None])
+    own = None if source.listed else source.root
+    folder = cache_folder(cache_dir, [root for root in (data_root, own) if root is not None])
     contents = read_contents(source, folder)
     name = re.sub(r"[^\w.-]+", "_", settings.name)  # a reference has slashes
     path = folder / f"{name}-{_key(settings, source, contents)}.arrow"
@@ -83,7 +84,7 @@ def _prepared(settings: DatasetSettings, data_root: Path | None, cache_dir: Path
                 _build(settings, source, contents, path)
                 opened, decoded = arrow_file.open_file(path), True
     info = subset(opened, settings).info
-    return Prepared(path, info, opened.info, decoded, source.notes, source.counts, source.facts, source.root)
+    return Prepared(path, info, opened.info, decoded, source.notes, source.counts, source.facts, own)
 
 
 def open_dataset(settings: DatasetSettings, arrow_path: Path) -> Dataset:

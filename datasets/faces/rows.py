@@ -16,11 +16,11 @@ from random import Random
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from core.component import Needs
 from core.seeds import derive_seed, stable_unit
-from datasets.base import Box, DatasetSettings, Row
+from datasets.base import Box, DatasetSettings, Regex, Row
 from datasets.faces.boxes import free_boxes, widened
 from datasets.faces.lists import TEST_LIST, TRAIN_LIST, Line, Points, on_photos, photo_sizes, read_lines, same_landmarks
 from datasets.sources.names import file_of, relative_name
@@ -47,18 +47,9 @@ class CropSettings(DatasetSettings):
     """non-faces a face, at most"""
     faces_only: bool = False
     """leave out non-faces"""
-    group_regex: str = ""
+    group_regex: Regex = ""
     """photos for which this finds the same text in their file names (its first group, else all of the match) fall into
     the same split; empty = every photo by itself"""
-
-    @field_validator("group_regex")
-    @classmethod
-    def _is_a_regex(cls, text: str) -> str:
-        try:
-            re.compile(text)
-        except re.error as error:
-            raise ValueError(f"no regular expression ({error})") from None
-        return text
 
 
 @dataclass(frozen=True)

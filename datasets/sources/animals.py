@@ -10,15 +10,13 @@ from typing import Literal
 
 from core.component import did_you_mean
 from datasets.base import DataError, Row, Shape, Source
-from datasets.sources.class_folders import SPLIT_NAMES, Tree, find_images, split_called
+from datasets.sources.class_folders import SPLIT_COLUMNS, SPLIT_NAMES, Tree, find_images, split_called
 from datasets.sources.folders import ImageFiles, Side, class_faults, class_folder_source, classified, find_folder
 from datasets.sources.names import composed, file_of, inside, leaves
 from datasets.splits import shuffled
 
 CSV = "animal_data.csv"
 LAYOUT = f"CLASS/*.jpg, or {CSV} with the columns path,label (and, if it gives the splits, split) beside the photos"
-SPLIT_COLUMNS = ("split", "subset", "partition", "set", "usage")
-"""what the column of the splits may be called; those after the first only where they hold nothing but split names"""
 
 
 class Animals(ImageFiles):
@@ -77,10 +75,11 @@ def _csv_source(root: Path, image_shape: Shape, settings: Animals) -> Source:
         image_shape=image_shape,
         rows=found.rows,
         files={CSV: root / CSV, **{row.path: file_of(root, row.path) for row in found.rows}},
-        faults=(*faults, *class_faults(root / CSV, found.classes, found.rows)),
+        faults=(*faults, *found.faults, *class_faults(root / CSV, found.classes, found.rows)),
         notes=(
             *([f"{CSV}: not read: column {', '.join(unread)}"] if unread else []),
             *([f"{left_out} pictures in the folders stand in no line of {CSV}"] if left_out else []),
+            *found.notes,
         ),
         counts={"not listed": left_out},
         facts={"splits": found.splits + (f"; given by column {column} of {CSV}" if column else "")},

@@ -15,6 +15,8 @@ from datasets.sources.pictures import FORMATS, RUN, Skipped, listed, pictures_be
 
 _SPLIT = re.compile(r"(train(?:ing)?|val(?:id|idation)?|test(?:ing)?)(?:[ _-]?(?:set|data|images))?", re.IGNORECASE)
 SPLIT_NAMES = "train, training, val, valid, validation, test, testing, also with _set, _data or _images, in any case"
+SPLIT_COLUMNS = ("split", "subset", "partition", "set", "usage")
+"""what the column of the splits may be called; those after the first only where they hold nothing but split names"""
 LAYOUT = f"CLASS/*.jpg ({FORMATS}), or train/CLASS/*.jpg, test/CLASS/*.jpg and, if there is one, validation/CLASS/*.jpg"
 
 BESIDE = "beside the class folders, in none"

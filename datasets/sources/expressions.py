@@ -73,9 +73,10 @@ def _csv_source(root: Path, image_shape: Shape, settings: Expressions) -> Source
                 faults.append(f"{file}:1: expected the columns emotion,pixels,Usage")
     except OSError as error:
         faults.append(f"{file}: cannot be read ({error.strerror or error})")
-    classes, rows, how = classified(found, settings)
-    faults += class_faults(file, classes, rows)
-    return Source(root, classes, image_shape, rows, {CSV: file}, faults=tuple(faults), facts={"splits": how})
+    classes, rows, how, wrong, notes = classified(found, settings)
+    faults += [*wrong, *class_faults(file, classes, rows)]
+    facts = {"splits": how}
+    return Source(root, classes, image_shape, rows, {CSV: file}, faults=tuple(faults), notes=notes, facts=facts)
 
 
 def _cells(line: bytes) -> list[bytes]:

@@ -1,6 +1,7 @@
 """Data sets of image files: their settings, their class folders as rows of a source, the splits that are drawn."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,25 +11,32 @@ from pydantic import Field
 
 from core import ROOT
 from core.metrics import SPLITS
-from datasets.base import DataError, DatasetSettings, Record, Row, Shape, Source
+from datasets.base import DataError, DatasetSettings, Record, Regex, Resize, Row, Shape, Source
 from datasets.sources.class_folders import BESIDE, LAYOUT, Tree, find_images
+from datasets.sources.groups import Groups, groups_by
 from datasets.sources.pictures import is_picture
-from datasets.splits import hash_split, shares_with_one_each, stratified_split
+from datasets.splits import grouped_split, hash_split, shares_with_one_each, stratified_split
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".rar", ".7z")
 Side = Annotated[int, Field(ge=1, le=4096)]
 
 
 class ImageFiles(DatasetSettings):
-    """A set of image files below one folder, each resized to a square without keeping its aspect ratio."""
+    """A set of image files below one folder, each resized to a square."""
 
     place_fields: ClassVar[frozenset[str]] = frozenset({"path"})
-    unrecorded: ClassVar[dict[str, Any]] = {"split_rule": "by_name"}
+    unrecorded: ClassVar[dict[str, Any]] = {"split_rule": "by_name", "group_regex": "", "resize": "stretch"}
 
     path: str
     """below the data root, or any folder of the user's; empty = the data root itself"""
     image_size: Side
     """height and width after resizing, pixels"""
+    resize: Resize = "stretch"
+    """how a picture becomes a square: `stretch` does not keep its aspect ratio, `crop` takes the central square of the
+    picture whose shorter side is resized, `pad` resizes the longer side and leaves black beside it"""
+    group_regex: Regex = ""
+    """pictures in whose paths this finds the same text (its first group, else all of the match) fall into the same
+    split, as those of one patient or camera; a path in which it finds nothing is refused; empty = each by itself"""
     split_rule: Literal["stratified", "by_name"] = "stratified"
     """`stratified` reads pictures of any format and depth and a list's split column, and draws what no one gave as
     exact shares of each class; `by_name`, as runs begun before this setting did, reads .jpg, .jpeg and .png files right
@@ -38,7 +46,7 @@ class ImageFiles(DatasetSettings):
         """The image of one row, decoded and resized."""
         from datasets.sources.image_decoding import image_record
 
-        return image_record(source.files[row.path], *source.image_shape[:2])
+        return image_record(source.files[row.path], *source.image_shape[:2], self.resize)
 
 
 def find_folder(path: str, data_root: Path | None, layout: str) -> Path:
@@ -70,7 +78,7 @@ def class_folder_source(
 ) -> Source:
     """The rows and the faults of a tree of class folders, classes in the order of their names.
 
-    Splits on disk are kept; what is missing is taken out of the training images, see `drawn_splits`.
+    Splits on disk are kept; what is missing is taken out of the training images, see `classified`.
     """
     tree = find_images(root, settings.split_rule == "by_name")
     named = [(image.class_name, Row(image.path, 0, image.split or "")) for image in tree.images]
@@ -81,8 +89,12 @@ def class_folder_source(
         image_shape=image_shape,
         rows=found.rows,
         files={image.path: image.file for image in tree.images},
-        faults=(*tree.faults, *class_faults(root, found.classes, found.rows), *_advice(tree, found.classes)),
-        notes=tuple(tree.notes()),
+        faults=(
+            *(*tree.faults, *found.faults),
+            *class_faults(root, found.classes, found.rows),
+            *_advice(tree, found.classes),
+        ),
+        notes=(*tree.notes(), *found.notes),
         counts=tree.skipped.counts,
         facts={"splits": found.splits},
     )
@@ -95,6 +107,9 @@ class Classified(NamedTuple):
     rows: tuple[Row, ...]
     splits: str
     """where the splits are from, in words"""
+    faults: tuple[str, ...]
+    """of the groups"""
+    notes: tuple[str, ...]
 
 
 def classified(
@@ -103,53 +118,55 @@ def classified(
     test: float = 0.2,
     validation: float = 0.15,
     order: Callable[[str], Any] = str,
+    groups: Groups | None = None,
 ) -> Classified:
-    """The rows with the labels of the classes they are named with, which are put in `order`, and with `drawn_splits`.
+    """The rows with the labels of the classes they are named with, which are put in `order`, and with their splits.
 
-    A row comes with the split that its source gives it, or "".
+    A row comes with the split that its source gives it, or "". Given splits are kept; a test or validation split that
+    the source lacks is taken out of the training rows by `settings.split_rule`: `test` is a share of all of them,
+    `validation` of the rest. Rows of one of the `groups`, by default those of `settings.group_regex`, share a split.
     """
     classes = tuple(sorted({name for name, _ in named}, key=order))
     number = {name: label for label, name in enumerate(classes)}
-    labels = [number[name] for name, _ in named]
-    splits, how = drawn_splits([(row.path, row.split) for _, row in named], labels, settings, test, validation)
-    drawn = zip(named, labels, splits, strict=True)
-    return Classified(classes, tuple(replace(row, label=label, split=split) for (_, row), label, split in drawn), how)
-
-
-def drawn_splits(
-    given: Sequence[tuple[str, str]],
-    labels: Sequence[int],
-    settings: ImageFiles,
-    test: float = 0.2,
-    validation: float = 0.15,
-) -> tuple[list[str], str]:
-    """(the split of every (name, split given by its source or ""), by `settings.split_rule`; in words, from where).
-
-    Given splits are kept; a test or validation split that the source lacks is taken out of the training rows: `test` is
-    a share of all of them, `validation` of the rest.
-    """
-    present = {split for _, split in given}
+    rows = [replace(row, label=number[name]) for name, row in named]
+    groups = groups or groups_by(settings.group_regex, [row.path for row in rows])
+    present = {row.split for row in rows}
     shares = {split: 0.0 if split in present else share for split, share in (("test", test), ("val", validation))}
-    rates = {"test": shares["test"], "validation": shares["val"]}
-    splits = [split if split in ("val", "test") else "train" for _, split in given]
-    free = [i for i, split in enumerate(splits) if split == "train"]
+    free = [row for row in rows if row.split not in ("val", "test")]
+    faults = (*groups.faults, *groups.straddling(rows), *groups.too_few(free, sum(map(bool, shares.values()))))
+    drawn = dict(zip((row.path for row in free), _drawn(free, settings, groups, shares), strict=True))
+    rows = [replace(row, split=drawn.get(row.path, row.split)) for row in rows]
+    how = _origin(present, shares, settings.split_rule, groups, rows)
+    return Classified(classes, tuple(rows), how, faults, groups.notes(rows))
+
+
+def _drawn(rows: Sequence[Row], settings: ImageFiles, groups: Groups, shares: Mapping[str, float]) -> list[str]:
+    """The split of each row that its source gives none, or training."""
+    seed, test, validation = settings.split_seed, shares["test"], shares["val"]
+    labels = [row.label for row in rows]
     if settings.split_rule == "by_name":
-        drawn = [hash_split(given[i][0], settings.split_seed, **rates) for i in free]
-    else:
-        keys, of = [given[i][0] for i in free], [labels[i] for i in free]
-        drawn = stratified_split(keys, of, settings.split_seed, **rates, sizes=shares_with_one_each)
-    for i, split in zip(free, drawn, strict=True):
-        splits[i] = split
-    return splits, _origin(present, shares, settings.split_rule)
+        return [hash_split(groups.key(row.path), seed, test, validation) for row in rows]
+    if groups.of:
+        return grouped_split([groups.key(row.path) for row in rows], labels, seed, test, validation)
+    keys = [row.path for row in rows]
+    return stratified_split(keys, labels, seed, test, validation, sizes=shares_with_one_each)
 
 
-def _origin(present: set[str], shares: dict[str, float], rule: str) -> str:
+def _origin(present: set[str], shares: Mapping[str, float], rule: str, groups: Groups, rows: Sequence[Row]) -> str:
+    n = Counter(row.split for row in rows)
+    among = {"test": len(rows), "val": n["train"] + n["val"]}
     kept = [split for split in SPLITS if split in present]
     drawn = [f"{split} {100 * share:.3g} %" for split, share in shares.items() if share]
     if len(drawn) > 1:
         drawn[-1] += " of the rest"
-    told = [f"{', '.join(kept)} as given"] if kept else []
     from_ = " of the training pictures" if kept else ""
+    if groups.of:
+        came = (f"{split} {100 * n[split] / max(1, among[split]):.3g} %" for split, share in shares.items() if share)
+        from_ += f" by {groups.number} groups"
+        drawn[-1:] = [f"{drawn[-1]}, which came to {', '.join(came)}"] if drawn else []
+    told = [f"{', '.join(kept)} as given"] if kept else []
+    if groups.of and not drawn:
+        told[-1] += f", each of {groups.number} groups within one"
     return "; ".join(told + ([f"drawn{from_}, {rule}: {', '.join(drawn)}"] if drawn else []))
 
 
@@ -169,11 +186,11 @@ def _advice(tree: Tree, classes: Sequence[str]) -> list[str]:
     return [f"{inner}: holds folders ({', '.join(folders[:3])}); if they are the classes, name this one: {inner}"]
 
 
-def class_faults(root: Path, classes: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
+def class_faults(root: Path, classes: Sequence[str], rows: Sequence[Row], layout: str = LAYOUT) -> Iterator[str]:
     """Faults that make training or evaluation on these rows impossible; `root` is only named in them."""
     if len(classes) < 2:
         found = f"only the class {classes[0]}" if classes else "no pictures in class folders"
-        yield f"{root}: {found}; at least two classes are needed, as {LAYOUT}"
+        yield f"{root}: {found}; at least two classes are needed, as {layout}"
     present = {(row.label, row.split) for row in rows}
     for label, name in enumerate(classes):
         if (label, "train") not in present:

@@ -17,9 +17,11 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from core.value_words import listed
-from datasets.base import Box, DataError, Record
+from datasets.base import Box, DataError, Record, Resize
 
 MAX_PIXELS = 50_000_000
+SLIVER = 4
+"""a picture longer than so many times its shorter side is cut to that before it is resized to be cropped"""
 DARK = 64
 """of 256 levels: a picture of more than 8 bits a pixel that stays below is said to come out dark"""
 SHOWN = 3  # files that a sentence names
@@ -27,14 +29,16 @@ _decoding = threading.local()  # `file`: what this thread decodes
 _ORIENTATION = 0x0112  # of EXIF; from 5 on the image lies on its side
 
 
-def image_record(file: Path, channels: int, size: int) -> Record:
+def image_record(file: Path, channels: int, size: int, resize: Resize = "stretch") -> Record:
     """The image as (channels, size, size), turned upright by its EXIF orientation, transparency dropped.
 
-    Resized to the square without keeping the aspect ratio, bilinear and antialiased (pillow's BILINEAR). Raises
-    DataError naming the file when it cannot be decoded whole or has more than 50 megapixels (told from its header).
+    Resized bilinearly and antialiased (pillow's BILINEAR): `stretch` to the square without keeping the aspect ratio;
+    `crop` the shorter side to `size`, of which the central square is taken, to the bit as torchvision's Resize and
+    CenterCrop do; `pad` the longer side to `size`, with black beside it. Raises DataError naming the file when it
+    cannot be decoded whole or has more than 50 megapixels (told from its header).
     """
     with opened(file) as image:
-        return Record(_resized(image, channels, size), side=min(image.size))
+        return Record(_resized(image, channels, size, resize), side=min(image.size))
 
 
 class PictureWarning(UserWarning):
@@ -131,9 +135,34 @@ def opened(file: Path, whole: bool = True) -> Iterator[Image.Image]:
         _decoding.file = None
 
 
-def _resized(image: Image.Image, channels: int, size: int) -> npt.NDArray[np.uint8]:
-    pixels = np.asarray(_upright(image, channels).resize((size, size), Image.Resampling.BILINEAR))
+def _resized(image: Image.Image, channels: int, size: int, resize: Resize = "stretch") -> npt.NDArray[np.uint8]:
+    image = _upright(image, channels)
+    if resize == "stretch":
+        square = image.resize((size, size), Image.Resampling.BILINEAR)
+    else:
+        square = (_cropped if resize == "crop" else _padded)(image, size)
+    pixels = np.asarray(square)
     return np.ascontiguousarray(pixels.reshape(size, size, channels).transpose(2, 0, 1))
+
+
+def _cropped(image: Image.Image, size: int) -> Image.Image:
+    short = min(image.size)
+    if max(image.size) > SLIVER * short:  # a strip resized whole could fill the memory
+        image = _central(image, min(image.width, SLIVER * short), min(image.height, SLIVER * short))
+    width, height = (int(size * side / short) for side in image.size)
+    return _central(image.resize((width, height), Image.Resampling.BILINEAR), size, size)
+
+
+def _central(image: Image.Image, width: int, height: int) -> Image.Image:
+    left, top = round((image.width - width) / 2), round((image.height - height) / 2)
+    return image.crop((left, top, left + width, top + height))
+
+
+def _padded(image: Image.Image, size: int) -> Image.Image:
+    width, height = (max(1, round(size * side / max(image.size))) for side in image.size)
+    square = Image.new(image.mode, (size, size))
+    square.paste(image.resize((width, height), Image.Resampling.BILINEAR), ((size - width) // 2, (size - height) // 2))
+    return square
 
 
 def _upright(image: Image.Image, channels: int) -> Image.Image:

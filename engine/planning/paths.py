@@ -13,13 +13,14 @@ from core.component import REFERENCE
 from core.user_code.references import root_of
 
 CODE = "code"  # files that register components
-FOLDER, WEIGHTS = "dataset.path", "model.weights_file"
+DATA, WEIGHTS = ("dataset.path", "dataset.image_root"), "model.weights_file"
 REFERENCES = (
     *(f"{kind}.name" for kind in ("dataset", "model", "loss", "optimizer", "schedule")),
     "augmentation.extra",
     "metrics",
 )
 """settings that may refer to an object of the user's own"""
+RESERVED = ("torchvision", "timm")  # prefixes of these libraries' networks
 DOTTED = ("optimizer.name", "schedule.name")
 """those among them that also take a class by its dotted name, torch.optim.RAdam"""
 
@@ -28,7 +29,7 @@ def anchored(node: Any, folders: Sequence[Path], data_root: str | None) -> Any:
     """A study's plain data, or a part of it, with the relative paths among its settings below one of the `folders`: the
     first that holds them, else the first of all.
 
-    A data set's folder stays relative where it lies below the data root, or, given one, in none of the folders.
+    Where a data set lies stays relative where that is below the data root, or, given one, in none of the folders.
     """
     if isinstance(node, list | tuple):
         return type(node)(anchored(item, folders, data_root) for item in node)
@@ -48,7 +49,7 @@ def _path(key: str, value: Any, folders: Sequence[Path], data_root: str | None) 
         return type(value)(absolute(f"{file}:all", folders).removesuffix(":all") for file in value)
     if key in REFERENCES:
         return absolute(_with_colon(value) if key in DOTTED else value, folders)
-    if not (key == FOLDER or key.startswith(f"{WEIGHTS}.")):
+    if not (key in DATA or key.startswith(f"{WEIGHTS}.")):
         return anchored(value, folders, data_root)
     if isinstance(value, list | tuple):  # choices, or the values of a condition
         return type(value)(_path(key, item, folders, data_root) for item in value)
@@ -56,7 +57,7 @@ def _path(key: str, value: Any, folders: Sequence[Path], data_root: str | None) 
         return value
     places = [folder / Path(value).expanduser() for folder in folders]
     found = next((place for place in places if place.exists()), None)
-    if key == FOLDER and data_root is not None and (found is None or (Path(data_root) / value).is_dir()):
+    if key in DATA and data_root is not None and (found is None or (Path(data_root) / value).exists()):
         return value
     return str((found or places[0]).resolve())
 
@@ -74,7 +75,8 @@ def absolute(value: Any, folders: Sequence[Path]) -> Any:
         return type(value)(absolute(item, folders) for item in value)
     if isinstance(value, dict):
         return {key: absolute(item, folders) if key == "name" else item for key, item in value.items()}
-    if not (found := REFERENCE.fullmatch(value) if isinstance(value, str) else None):
+    found = REFERENCE.fullmatch(value) if isinstance(value, str) else None
+    if not found or found["module"] in RESERVED:
         return value
     if found["file"]:
         places = [folder / Path(found["file"]).expanduser() for folder in folders]

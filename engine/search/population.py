@@ -130,6 +130,6 @@ class Population(SearchQueue):
             if isinstance(parameter, Number) and mutable(parameter.key) and parameter.key in point:
                 anew, share = draws.random() < self.settings.resample, draws.random()
                 factor = draws.choice(self.settings.factors)
-                moved = point[parameter.key] * factor
-                changed[parameter.key] = parameter.at(share) if anew else parameter.clipped(moved)
+                key = parameter.key
+                changed[key] = parameter.at(share) if anew else parameter.times(point[key], factor)
         return changed

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT, Cli
-from tests.datasets.makers import make_animals, make_expressions, make_faces
+from tests.datasets.makers import make_expressions, make_faces, make_table
 from tests.test_docs import CALL, blocks
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -67,7 +67,7 @@ def test_the_commands_of_a_reference_page_run(
     page: str, cli_here: Cli, local_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    make_animals(make_expressions(make_faces(tmp_path)))
+    make_table(make_expressions(make_faces(tmp_path)))
     Path("momentum.yaml").write_text(blocks(ROOT / "README.md", "yaml")[0], encoding="utf-8")
     Path("points.yaml").write_text("- {optimizer.lr: 0.05}\n", encoding="utf-8")
     for folder, shade in (("photos", 9), ("root/a", 50), ("root/b", 150)):

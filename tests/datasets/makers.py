@@ -169,3 +169,14 @@ def _png(width: int, height: int, bits: int, kind: int, rows: bytes) -> bytes:
     parts = (header, data, b"IEND") if rows else (header, data)
     chunks = (struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in parts)
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def make_table(root: Path, name: str = "labels.csv") -> Path:
+    """`labels.csv` beside `animals/`: 90 pictures of three classes, of thirty patients with three pictures each."""
+    folder = make_animals(root) / "animals"
+    lines = ["filename,label,patient"]
+    for label in ANIMALS:
+        for i, file in enumerate(sorted((folder / label).iterdir())):
+            lines.append(f"animals/{label}/{file.name},{label},{label} {i // 3}")
+    (root / name).write_text("\n".join(lines) + "\n")
+    return root

@@ -19,11 +19,12 @@ from datasets.cache.cache import open_dataset, prepare
 from datasets.registry import DATASETS
 from datasets.samplers import SAMPLERS
 from tests.conftest import ROOT
-from tests.datasets.makers import make_animals, make_eurosat, make_expressions, make_faces
+from tests.datasets.makers import make_animals, make_eurosat, make_expressions, make_faces, make_table
 
 LAYOUTS: dict[str, Callable[[Path], Path]] = {
     "digits": lambda root: root,
     "image_folder": lambda root: make_animals(root) / "animals",
+    "table": make_table,
     "faces": make_faces,
     "animals": make_animals,
     "expressions": make_expressions,
@@ -92,7 +93,7 @@ def test_a_data_set_can_train_on_validation_drop_leaks_and_be_cut(name: str, tmp
 @pytest.mark.parametrize("name", DATASETS)
 def test_a_folder_that_is_not_there_is_a_data_error(name: str, tmp_path: Path) -> None:
     if "path" in DATASETS[name].place_fields:
-        with pytest.raises(DataError, match=r"no such folder: .*expected layout"):
+        with pytest.raises(DataError, match=r"no such (folder|table): .*expected layout"):
             DATASETS[name].model_validate({"path": "nowhere"}).source(tmp_path)
 
 

@@ -181,9 +181,9 @@ def _domain(setting: Setting) -> "optuna.distributions.BaseDistribution":
     if setting.choices:
         return optuna.distributions.CategoricalDistribution(setting.choices)
     if setting.whole and not setting.log:
-        return optuna.distributions.IntDistribution(int(setting.low), int(setting.high))
+        return optuna.distributions.IntDistribution(int(setting.low), int(setting.high), step=int(setting.step or 1))
     low, high = setting.scaled(np.array([setting.low, setting.high]))
-    return optuna.distributions.FloatDistribution(float(low), float(high))
+    return optuna.distributions.FloatDistribution(float(low), float(high), step=setting.step or None)
 
 
 def _param(setting: Setting, value: Any) -> Any:

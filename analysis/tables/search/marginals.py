@@ -78,7 +78,9 @@ def grid(setting: Setting, tried: "pd.Series[Any]", points: int) -> list[Any]:
     scale = setting.scaled(known)
     steps = np.linspace(scale.min(), scale.max(), points)
     values = 10**steps if setting.log else steps
-    if setting.whole:
+    if setting.step:
+        values = setting.low + ((values - setting.low) / setting.step).round() * setting.step
+    elif setting.whole:
         return sorted({float(value) for value in values.round()})
     return list(dict.fromkeys(float(f"{value:.6g}") for value in values))
 

@@ -110,6 +110,19 @@ def test_a_log_range_is_weighed_by_its_decades(tmp_path):
     assert fanova["optimizer.momentum"] == pytest.approx(0.5, abs=0.06)
 
 
+def test_ranges_with_a_step_are_judged_over_their_steps(tmp_path):
+    """A setting that decides all, in steps; the records hold 0.3, which is no sum of Optuna's."""
+    momentum = {**searches.MOMENTUM, "low": 0.1, "high": 0.9, "step": 0.1}
+    width = {**searches.WIDTH, "low": 8.0, "high": 64.0, "step": 8.0}
+    points = [{"optimizer.momentum": (1 + i % 9) / 10, "model.hidden": 8 * (1 + i * 5 % 8)} for i in range(72)]
+    trials = [searches.trial(f"c{i}", point, point["optimizer.momentum"]) for i, point in enumerate(points)]
+    table = importance_table(
+        SearchResults(read_records(searches.write(tmp_path / "run", [momentum, width], trials))).by_objective
+    )
+    assert by_setting(table, "importance_fanova")["optimizer.momentum"] > 0.95
+    assert by_setting(table, "importance_ped_anova")["optimizer.momentum"] > 0.8
+
+
 def test_categories_count_lists_among_them(tmp_path):
     table = importance_table(search(tmp_path, lambda point: 0.2 * len(point["model.bn_after"])).by_objective)
     assert by_setting(table, "importance_fanova")["model.bn_after"] > 0.95

@@ -107,6 +107,8 @@ def test_a_grid_spans_what_was_tried_on_the_settings_own_scale():
     assert steps == pytest.approx(np.full(GRID - 1, 2 / (GRID - 1)), abs=1e-5)
     whole = Setting("w", 1, 9, whole=True)
     assert grid(whole, pd.Series([2.0, 6.0]), GRID) == [2, 3, 4, 5, 6]
+    stepped = Setting("w", 0.1, 0.9, step=0.2)
+    assert grid(stepped, pd.Series([0.3, 0.9]), GRID) == [0.3, 0.5, 0.7, 0.9]
     assert grid(C, pd.Series(["y", "y"], dtype="str"), GRID) == ["y"]
     assert nearest(whole, [2.0, 4.0], pd.Series([2.0, 2.9, 3.2])) == [2, 1]
 

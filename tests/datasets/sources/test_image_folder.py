@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 
-from datasets.base import DataError, Source
+from datasets.base import DataError, Row, Source
 from datasets.cache.cache import open_dataset, prepare
 from datasets.sources.animals import Animals
-from datasets.sources.folders import drawn_splits
+from datasets.sources.folders import classified
 from datasets.sources.image_decoding import image_record
 from datasets.sources.image_folder import ImageFolder
 from datasets.splits import hash_split
@@ -332,7 +332,8 @@ def test_a_file_is_no_folder(tree: Path) -> None:
 @given(st.lists(st.integers(0, 3), max_size=60), st.integers(0, 5))
 def test_drawn_splits_are_exact_in_every_class_and_each_has_its_own(labels: list[int], seed: int) -> None:
     settings = ImageFolder(split_seed=seed)
-    splits = drawn_splits([(str(i), "") for i in range(len(labels))], labels, settings)[0]
+    named = [(str(label), Row(str(i), 0, "")) for i, label in enumerate(labels)]
+    splits = [row.split for row in classified(named, settings).rows]
     for label, n in Counter(labels).items():
         own = Counter(split for split, of in zip(splits, labels, strict=True) if of == label)
         assert own["train"] >= 1

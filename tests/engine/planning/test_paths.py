@@ -75,6 +75,17 @@ def test_paths_in_a_space_and_in_a_mapping_of_weights_are_made_absolute(project:
     assert found["baseline"]["inspect.image"] == "w.pth"
 
 
+def test_a_table_and_the_folder_of_its_pictures_are_found_as_a_folder_is(project: Path) -> None:
+    tree = {"dataset.path": "labels.csv", "dataset.image_root": "pics", "dataset.label_column": "pics"}
+    (project / "project" / "labels.csv").touch()
+    found = anchored(tree, [project / "project"], None)
+    assert found["dataset.path"] == str(project / "project" / "labels.csv")
+    assert found["dataset.image_root"] == str(project / "project" / "pics")
+    assert found["dataset.label_column"] == "pics"
+    (project / "root" / "labels.csv").touch()
+    assert anchored(tree, [project / "project"], str(project / "root"))["dataset.path"] == "labels.csv"
+
+
 @pytest.mark.parametrize(
     ("uri", "there"),
     [
