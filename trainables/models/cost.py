@@ -31,7 +31,11 @@ class Cost:
 def cost(network: nn.Module, image_shape: tuple[int, ...]) -> Cost:
     """The cost of a network for one (C, H, W) image, by a pass on its own device; the network stays as it is."""
     device = next(network.parameters()).device
-    with _evaluating(network), RngContext(torch.device("cpu") if device.type == "meta" else device), _Counter(network) as counter:
+    with (
+        _evaluating(network),
+        RngContext(torch.device("cpu") if device.type == "meta" else device),
+        _Counter(network) as counter,
+    ):
         network(torch.zeros(1, *image_shape, device=device))
     size = sum(value.numel() for value in network.parameters())
     return Cost(size, counter.counts[""], {name: n for name, n in counter.counts.items() if name})

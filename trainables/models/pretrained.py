@@ -8,7 +8,7 @@ import os
 from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 from urllib.request import Request, urlopen
 
 from pydantic import AfterValidator, model_validator
