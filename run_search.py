@@ -174,7 +174,9 @@ def prepare(dataset: str, write_lists: Path | None, **raw: Any) -> None:
 def _asked(study: str, incumbent: str | None, raw: dict[str, Any]) -> "tuple[AnyStudy, Options]":
     """(the study that a command names, or with `incumbent` the ablation of its winner's settings; the options)."""
     with doing(f"reading the study {study}"):
-        asked, options = study_named(study, raw["data_root"]), parsed_options(raw)
+        from engine.planning.own_code import with_short_references
+
+        asked, options = with_short_references(study_named(study, raw["data_root"]), parsed_options(raw))
         if incumbent is None:
             return asked, options
         from engine.search.winner import around
@@ -250,9 +252,11 @@ def confirm(run_dir: str, top: int, out: str | None, **raw: Any) -> None:
     """
     with doing(f"reading the search {run_dir}"):
         options, source = parsed_options(raw), existing(run_dir, raw["cache_dir"])
+        from core.user_code.references import use
         from engine.search.confirm import confirmation
 
         asked, options = confirmation(source, top, options)
+        use(options.code)
     address = RunDirectory(source).remote or str(source)
     _begin(asked, options, directory_of(asked, out or f"{address.rstrip('/')}-confirm", raw["cache_dir"]))
 
@@ -374,6 +378,14 @@ def compare(run_a: str, run_b: str, out: Path | None) -> None:
         click.echo(f"written: {out.resolve()}")
 
 
+def _say_whose_code(directory: Path) -> None:
+    from engine.planning.own_code import whose_code
+    from engine.runlog.study_file import read_request
+
+    for line in whose_code(*read_request(directory)):
+        click.echo(line, err=True)
+
+
 def _model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options of the commands that use a trial's selected model."""
     trial = click.option("--trial", help="Key of a trial (default: the first finished one of the best cell).")
@@ -399,6 +411,7 @@ def predict(
         from engine.inference.predict import predict_all
         from engine.inference.trained_model import Loader, best_trial
 
+    _say_whose_code(directory)
     for line in predict_all(Loader(directory, places), trial or best_trial(directory), images, out, draw):
         click.echo(line, err=out is None)
 
@@ -418,6 +431,7 @@ def export(run_dir: str, out: Path, trial: str | None, **places: str | None) -> 
         from engine.inference.model_card import write_card
         from engine.inference.trained_model import Loader, best_trial
 
+        _say_whose_code(directory)
         trained, check = write_model(Loader(directory, places), trial or best_trial(directory), out)
     click.echo(
         f"{out}: trial {trained.trial}, equal to the model on {check.pictures} test pictures within "
@@ -435,7 +449,9 @@ def rerun(run_dir: str, trial: str) -> None:
         from engine.execution.progress import epoch_line
         from engine.execution.replay import rerun as train_again
 
-    key, how, differences = train_again(existing(run_dir), trial, lambda row: click.echo(epoch_line(row)))
+    directory = existing(run_dir)
+    _say_whose_code(directory)
+    key, how, differences = train_again(directory, trial, lambda row: click.echo(epoch_line(row)))
     for difference in differences:
         click.echo(difference, err=True)
     click.echo(f"trial {key}: {'NOT ' if differences else ''}equal to its record, {how}")

@@ -4,10 +4,11 @@ A component is one named choice of a kind (one optimizer, one loss, one data set
 their defaults and search ranges, and its `name` literal is the value of `--set KIND.name=…` that chooses it.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -17,27 +18,47 @@ class Component(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
 
+    unrecorded: ClassVar[dict[str, Any]] = {}
+    """values of settings that records made before them lack, and that do not count in a trial's identity"""
+
+    @property
+    def own_references(self) -> tuple[str, ...]:
+        """The references to objects of the user's own among the settings."""
+        return ()
+
+    @classmethod
+    def has_setting(cls, name: str, path: str) -> bool:
+        """Whether the component of this name has a setting, `FIELD` or `FIELD.ENTRY` of a mapping."""
+        return path.partition(".")[0] in cls.model_fields
+
 
 C = TypeVar("C", bound=Component)
+REFERENCE = re.compile(r"(?:(?P<file>.+\.py)|(?P<module>[^\W\d]\w*(?:\.[^\W\d]\w*)*)):(?P<name>[^\W\d]\w*)")
+"""of an object of the user's own: FILE.py:NAME or package.module:NAME"""
 
 
 class Registry(dict[str, type[C]]):
-    """The components of a kind by name. `families` are classes for all names `PREFIX:REST`, by their prefix."""
+    """The components of a kind by name. `families` are classes for all names `PREFIX:REST`, by their prefix; `own` is
+    the class for references to the user's own objects, where the kind has one."""
 
-    def __init__(self, named: Mapping[str, type[C]], families: Mapping[str, type[C]] | None = None) -> None:
+    def __init__(
+        self, named: Mapping[str, type[C]], families: Mapping[str, type[C]] | None = None, own: type[C] | None = None
+    ) -> None:
         super().__init__(named)
-        self.families = dict(families or {})
+        self.families, self.own = dict(families or {}), own
 
     def find(self, name: object) -> type[C] | None:
         """The class of a component's name; None where there is none."""
         if not isinstance(name, str):
             return None
         prefix, colon, _ = name.partition(":")
-        return self.get(name) or (self.families.get(prefix) if colon else None)
+        if found := self.get(name) or (self.families.get(prefix) if colon else None):
+            return found
+        return self.own if colon and REFERENCE.fullmatch(name) else None
 
     @property
     def classes(self) -> list[type[C]]:
-        return [*self.values(), *self.families.values()]
+        return [*self.values(), *self.families.values(), *([self.own] if self.own else [])]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from datasets.sources.digits import Digits
 from datasets.sources.eurosat import EuroSat
 from datasets.sources.expressions import Expressions
 from datasets.sources.image_folder import ImageFolder
+from datasets.sources.own_dataset import OwnDataset
 
 DATASETS = Registry[DatasetSettings](
     {
@@ -17,5 +18,6 @@ DATASETS = Registry[DatasetSettings](
         "animals": Animals,
         "expressions": Expressions,
         "eurosat": EuroSat,
-    }
+    },
+    own=OwnDataset,
 )

@@ -118,6 +118,10 @@ class TrialConfig(Component):
     """record activations, dead units, gradients and updates of each layer after every epoch"""
     inspect: Inspect = Inspect()
 
+    @property
+    def own_references(self) -> tuple[str, ...]:
+        return tuple(each for _, part in self if isinstance(part, Component) for each in part.own_references)
+
 
 UNCOUNTED = {"inspect"}  # groups of settings that change no result: not part of the keys of trials and cells
 SINGLE = {"diagnostics"}  # top-level settings outside any group
@@ -156,13 +160,28 @@ def resolve(*layers: Mapping[str, Any]) -> TrialConfig:
 
 def laid_over(below: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
     """The dotted settings of a layer over those below it, without what a component that it chooses does not have."""
+    below, layer = _by_argument(below), _by_argument(layer)
     kept = {key: value for key, value in below.items() if key not in layer}
     for kind, registry in KINDS.items():
-        chosen = registry.find(layer.get(f"{kind}.name"))
-        if chosen and layer[f"{kind}.name"] != below.get(f"{kind}.name"):
-            has = {f"{kind}.{name}" for name in chosen.model_fields}
-            kept = {k: v for k, v in kept.items() if not k.startswith(f"{kind}.") or ".".join(k.split(".")[:2]) in has}
+        name, own = layer.get(f"{kind}.name"), f"{kind}."
+        if (chosen := registry.find(name)) and name != below.get(f"{kind}.name"):
+            kept = {
+                key: value
+                for key, value in kept.items()
+                if not key.startswith(own) or chosen.has_setting(str(name), key.removeprefix(own))
+            }
     return {**kept, **layer}
+
+
+def _by_argument(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with each entry of an `args` mapping as a setting of its own, so that layers can lie over it."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        if key.endswith(".args") and key.count(".") == 1 and isinstance(value, dict):
+            found |= {f"{key}.{name}": each for name, each in value.items()}
+        else:
+            found[key] = value
+    return found
 
 
 def from_tree(tree: Mapping[str, Any]) -> TrialConfig:
@@ -234,7 +253,7 @@ def _assign(tree: dict[str, Any], key: str, value: Any) -> list[str]:
         node = node.setdefault(part, {})
         if not isinstance(node, dict):
             return [f"{key}: unknown setting (value {value!r}); {kind}.{part} has no settings of its own"]
-    node[last] = value
+    node[last] = dict(value) if isinstance(value, dict) else value  # entries may be laid over it
     return []
 
 
@@ -256,7 +275,7 @@ def _sentence(fault: Any, tree: Mapping[str, Any]) -> str:
     if fault["type"] == "unknown_component":
         return f"{key}.name: {fault['ctx']['what']}; {did_you_mean(value.get('name') or '', KINDS[kind])}"
     message = value_fault(fault)
-    if (named := re.match(r"(\w+) = ", message)) and f"{key}.{named[1]}" in _settings(kind, tree):
+    if (named := re.match(r"(\w+)[.\w]* = ", message)) and f"{key}.{named[1]}" in _settings(kind, tree):
         return f"{key}.{message}"  # settings of one component that do not fit each other
     return f"{key}: {message}"
 

@@ -16,6 +16,7 @@ from trainables.models.stage3 import Stage1, Stage3
 from trainables.models.ultranet import UltraNet18
 from trainables.models.vgg import VGG19
 from trainables.optimizers import SGD, Adam, AdamThenSGD, AdamW, Optimizer, RMSprop
+from trainables.own_components import OwnLoss, OwnModel, OwnOptimizer, OwnSchedule
 from trainables.schedules import Constant, Cosine, MultiStep, Schedule, Step
 
 LOSSES = Registry[Loss](
@@ -25,7 +26,8 @@ LOSSES = Registry[Loss](
         "focal": Focal,
         "face": FaceLoss,
         "points": PointsLoss,
-    }
+    },
+    own=OwnLoss,
 )
 
 MODELS = Registry[Model](
@@ -43,6 +45,7 @@ MODELS = Registry[Model](
         "stage1": Stage1,
     },
     families={"torchvision": TorchvisionModel, "timm": TimmModel},
+    own=OwnModel,
 )
 
 OPTIMIZERS = Registry[Optimizer](
@@ -52,10 +55,13 @@ OPTIMIZERS = Registry[Optimizer](
         "adamw": AdamW,
         "rmsprop": RMSprop,
         "adam_then_sgd": AdamThenSGD,
-    }
+    },
+    own=OwnOptimizer,
 )
 
-SCHEDULES = Registry[Schedule]({"constant": Constant, "step": Step, "multistep": MultiStep, "cosine": Cosine})
+SCHEDULES = Registry[Schedule](
+    {"constant": Constant, "step": Step, "multistep": MultiStep, "cosine": Cosine}, own=OwnSchedule
+)
 
 # name: (module:class of the Trainable subclass, what it is)
 WORKLOADS: dict[str, tuple[str, str]] = {
@@ -71,4 +77,5 @@ WORKLOADS: dict[str, tuple[str, str]] = {
     "expressions": ("trainables.workloads.expressions:ExpressionsCNN", "facial expressions, baseline CNN"),
     "eurosat": ("trainables.workloads.eurosat:EuroSATUltraNet18", "satellite tiles, UltraNet18"),
     "folder/resnet18": ("trainables.workloads.folder:FolderResNet18", "any class-folder set, ResNet18"),
+    "own": ("trainables.workloads.own:Own", "any network on any set of classes, both named by the study"),
 }

@@ -8,15 +8,17 @@ import gc
 import hashlib
 import inspect
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.code_hash import closure_hash
-from core.component import Component
+from core.component import REFERENCE, Component
 from core.definitions import EVERYTHING, Ref, module_file
 from core.metrics import maximised
+from core.user_code.references import located
 from trainables.config import UNCOUNTED, TrialConfig
 
 if TYPE_CHECKING:
@@ -29,6 +31,10 @@ UNCOUNTED_CODE = (
     ("trainables.registry", EVERYTHING),
     ("trainables.config", EVERYTHING),
     ("core.metrics", EVERYTHING),  # the direction of the metric that selects is part of the key
+    ("core.user_code.imports", EVERYTHING),
+    ("core.user_code.guard", EVERYTHING),
+    ("core.user_code.references", EVERYTHING),
+    ("core.user_code.component", EVERYTHING),
     # Files, memory, threads and drawn images: no number is computed there.
     ("core.errors", EVERYTHING),
     ("core.files", EVERYTHING),
@@ -58,9 +64,10 @@ def key_of(content: str, code: str) -> str:
 
 def content_key(config: TrialConfig, seed: int, data: "DatasetInfo", population: str | None = None) -> str:
     """All of a trial's identity but the code: equal keys by different code are one trial if its numbers are equal."""
-    tree = config.model_dump(mode="json", exclude=UNCOUNTED)
+    tree = _counted(config)
     for name in (*config.dataset.place_fields, *config.dataset.unrecorded):
         tree["dataset"].pop(name)
+    tree = _by_object(tree)
     if files := tree["model"].get("weights_file"):
         tree["model"]["weights_file"] = {name: _content(file) for name, file in files.items()}
     facts = [data.fingerprint, data.crop, data.flip_pairs, maximised(config.selection.metric)]
@@ -72,7 +79,7 @@ def configuration_key(config: TrialConfig, budget: bool = True) -> str:
 
     Without `budget`, the number of epochs is left out too, and a cell keeps its name when it is given more.
     """
-    tree = config.model_dump(mode="json", exclude=UNCOUNTED)
+    tree = _counted(config)
     for name, value in config.dataset.unrecorded.items():
         if tree["dataset"][name] == value:  # so that cells that were named before the setting keep their names
             del tree["dataset"][name]
@@ -81,16 +88,39 @@ def configuration_key(config: TrialConfig, budget: bool = True) -> str:
     return _digest(json.dumps(tree, sort_keys=True))[:8]
 
 
+def _by_object(tree: Any) -> Any:
+    """The tree with each reference to a file by its object alone: the code counts, and the file may be moved."""
+    if isinstance(tree, dict):
+        return {key: _by_object(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_by_object(value) for value in tree]
+    found = REFERENCE.fullmatch(tree) if isinstance(tree, str) else None
+    return f":{found['name']}" if found and found["file"] else tree
+
+
+def _counted(config: TrialConfig) -> dict[str, Any]:
+    """The settings that count as JSON, without those that are as before there was such a setting."""
+    tree = config.model_dump(mode="json", exclude=UNCOUNTED)
+    for kind, part in config:
+        if isinstance(part, Component) and kind != "dataset":
+            for name, value in part.unrecorded.items():
+                if tree.get(kind, {}).get(name) == value:
+                    del tree[kind][name]
+    return tree
+
+
 def code_version(config: TrialConfig) -> str:
-    """A hash of the code that computes the numbers of a trial of `config`.
+    """A hash of the code that computes the numbers of a trial of `config`, the user's own included.
 
     A data set's own class is not counted: it only decodes, and the fingerprint covers the result.
     """
     chosen = {type(component) for component in _components(value for name, value in config if name != "dataset")}
     # Sorted by name: the order of the definitions counts, the location of a module does not.
-    return _code_version(
-        tuple(sorted((each.__qualname__, str(Path(inspect.getfile(each)).resolve())) for each in chosen))
-    )
+    ours = sorted((each.__qualname__, str(Path(inspect.getfile(each)).resolve())) for each in chosen)
+    data = config.dataset.own_references
+    places = [located(each) for each in config.own_references if each not in data]
+    own = [(place.name, str(place.file)) for place in places if place.file]
+    return _code_version((*ours, *own), tuple(_version(place.module) for place in places if not place.file))
 
 
 def _components(values: Any) -> Iterator[Component]:
@@ -102,15 +132,22 @@ def _components(values: Any) -> Iterator[Component]:
             yield from _components(value.values() if isinstance(value, Mapping) else value)
 
 
+def _version(module: str) -> str:
+    """An installed package's version, which stands for its code."""
+    top = module.partition(".")[0]
+    return f"{top} {getattr(sys.modules.get(top), '__version__', '')}" if top not in ("torch", "torchvision") else top
+
+
 @cache
-def _code_version(components: tuple[tuple[str, str], ...]) -> str:
+def _code_version(components: tuple[tuple[str, str], ...], installed: tuple[str, ...] = ()) -> str:
     entries = [Ref(module_file(name), own) for name, own in ENTRIES]
     entries += [Ref(Path(file), name) for name, file in components]
     uncounted = {Ref(module_file(name), own) for name, own in UNCOUNTED_CODE}
     collecting = gc.isenabled()
     gc.disable()  # which would traverse half a million syntax nodes again and again
     try:
-        return closure_hash(entries, uncounted)
+        found = closure_hash(entries, uncounted)
+        return _digest(json.dumps([found, *installed])) if installed else found
     finally:
         if collecting:
             gc.enable()

@@ -23,7 +23,7 @@ class RunDirectory:
     study, log = _Inside("study.json"), _Inside("log.jsonl")
     trials, epochs = _Inside("trials.parquet"), _Inside("epochs.parquet")
     predictions, artifacts, checkpoints = _Inside("predictions"), _Inside("artifacts"), _Inside("checkpoints")
-    report = _Inside("report")
+    report, code = _Inside("report"), _Inside("code")
 
     @property
     def remote(self) -> str | None:

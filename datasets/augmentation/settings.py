@@ -23,6 +23,8 @@ class Augmentation(Component):
     Colour has the meaning of torchvision's ColorJitter (0.4: a factor from 0.6 to 1.4), but always in this order.
     """
 
+    unrecorded = {"extra": ""}
+
     flip: bool = False
     """left to right, half of the images"""
     vertical_flip: bool = False
@@ -43,6 +45,13 @@ class Augmentation(Component):
     """scale the distance from the image's own grey by a factor of up to so much above or below 1"""
     hue: Annotated[float, Range(0, 0.25)] = Field(default=0.0, ge=0, le=0.5)
     """up to this share of the colour circle either way"""
+    extra: str = ""
+    """one of the user's own, before the others: `mine.py:f` of (images (B, C, H, W) uint8, generator), or a pipeline of
+    torchvision.transforms.v2, which changes one image at a time"""
+
+    @property
+    def own_references(self) -> tuple[str, ...]:
+        return (self.extra,) if self.extra else ()
 
     @model_validator(mode="after")
     def _crop_domain(self) -> Self:

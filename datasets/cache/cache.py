@@ -8,6 +8,7 @@ the settings that decode them, so it never goes stale: it is found or made.
 import json
 import os
 import platform
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -68,7 +69,8 @@ def _prepared(settings: DatasetSettings, data_root: Path | None, cache_dir: Path
     source = settings.source(data_root)
     folder = cache_folder(cache_dir, [root for root in (data_root, source.root) if root is not None])
     contents = read_contents(source, folder)
-    path = folder / f"{settings.name}-{_key(settings, source, contents)}.arrow"
+    name = re.sub(r"[^\w.-]+", "_", settings.name)  # a reference has slashes
+    path = folder / f"{name}-{_key(settings, source, contents)}.arrow"
 
     def whole() -> arrow_file.Opened | None:
         return None if source.faults or contents.faults else _whole(path)

@@ -181,7 +181,7 @@ study_options = _all_of(
 
 def given_options(raw: dict[str, Any]) -> dict[str, Any]:
     """The options that were given, in the form of `engine.planning.run_options.Options`."""
-    from engine.planning.paths import anchored
+    from engine.planning.paths import absolute, anchored
     from trainables.config import parse_value
 
     given = {key: value for key, value in raw.items() if value is not None}
@@ -191,7 +191,7 @@ def given_options(raw: dict[str, Any]) -> dict[str, Any]:
         if name in given:
             given["settings"][f"dataset.{name}"] = given.pop(name)
     if "levels" in given:
-        given["levels"] = {factor: _names(names) for factor, names in raw["levels"].items()}
+        given["levels"] = {factor: absolute(_names(names), [Path.cwd()]) for factor, names in raw["levels"].items()}
     if "objectives" in given:
         given["objectives"] = _names(raw["objectives"])
     if "enqueue" in given:

@@ -121,6 +121,9 @@ def remarks(plan: Plan) -> list[str]:
         )
     if plan.options.epochs and isinstance(plan.study, AblationStudy) and "training.epochs" in plan.study.varied:
         said.append(f"--epochs {plan.options.epochs} is for every cell, also where a level sets training.epochs")
+    if plan.code:
+        said.append(f"code: {listed([*plan.code], SHOWN_NAMES)}; `run` copies {'them' if len(plan.code) > 1 else 'it'}")
+    said += plan.factory.own_remarks
     for model, names in _by_network(plan, lambda built: built.unfilled).items():
         said.append(
             f"pretrained weights of {model} do not fill {', '.join(names)}, which start at random: their shapes are "

@@ -13,6 +13,7 @@ from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import SPENT
 from core.activity import doing
 from core.errors import PlanError
+from core.user_code.references import use
 from core.value_words import listed
 from datasets.audit import audit
 from engine.execution.checkpoint_budget import tidy
@@ -22,6 +23,7 @@ from engine.execution.progress import Progress, duration, teller
 from engine.execution.tuner import beyond_machine, carry_out, concurrency
 from engine.integrations.log_follower import Follower, trackers
 from engine.planning.disk_estimate import refuse_too_large
+from engine.planning.own_code import changed_since, copies, whose_code, write_code
 from engine.planning.plan import Plan, make_plan, objective
 from engine.planning.remaining_work import RemainingWork, remaining_work
 from engine.planning.reuse import foresee, sources, take_over
@@ -51,7 +53,10 @@ def start(study: AnyStudy, options: Options, directory: Path, command: list[str]
         _refuse_unfit(plan, remaining_work(plan, History()), History())
         follower = _follower(plan, RunDirectory(directory), console)
         with _ray(plan, _foreseen(plan)):
-            run = claim(plan.directory, study_record(plan, command))
+            record = study_record(plan, command)
+            write_code(RunDirectory(plan.directory), plan.code)
+            run = claim(plan.directory, record)
+            use(copies(run, plan.options.code))
             with RunLog(run) as log, follower:
                 log.extend(proofs)
                 _run(plan, run, log, remaining_work(plan, log.history), command, console)
@@ -61,7 +66,9 @@ def start(study: AnyStudy, options: Options, directory: Path, command: list[str]
 def go_on(directory: Path, given: dict[str, Any], command: list[str], console: Console) -> RunDirectory:
     """Resume a run under its own options and those `given` now."""
     run, record = read_request(directory)
-    asked, stored = recorded_request(record)
+    asked, stored = recorded_request(run, record)
+    for line in [*whose_code(run, record), *changed_since(record)]:
+        teller(console)(line)
     with hold(run):
         plan = planned(asked, stored.extended(given), directory, counting=given.get("settings", {}))
         _refuse(invalid_cells(plan))

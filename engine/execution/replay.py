@@ -36,7 +36,7 @@ def rerun(directory: Path, trial: str, tell: Callable[[Row], None]) -> tuple[str
     if len(found) != 1:
         what = "stands for several" if found else "is no trial of this run"
         raise PlanError(f"{trial}: {what}; {did_you_mean(trial, found or list(history.starts))}")
-    study, options = recorded_request(record)
+    study, options = recorded_request(run, record)
     with tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch:
         replay = Replay(TrialFactory(apply(study, options), options), history, Path(scratch))
         return found[0], *compare(replay, found[0], tell)

@@ -95,7 +95,7 @@ class Loader:
 
     @cached_property
     def factory(self) -> TrialFactory:
-        study, options = recorded_request(self.record)
+        study, options = recorded_request(self.run, self.record)
         options = options.extended(self.places)
         return TrialFactory(apply(study, options), options)
 

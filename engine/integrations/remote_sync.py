@@ -79,6 +79,8 @@ def refresh(directory: Path) -> int:
                 store.get("log.jsonl", run.log)
             if (len(theirs) >= len(ours) or not run.study.exists()) and store.has("study.json"):
                 store.get("study.json", run.study)
+                code = store.files("code") if b'"code"' in run.study.read_bytes() else []
+                _all((store.get, name, directory / name) for name in code if not (directory / name).exists())
             return len(theirs)
     except Timeout:
         return 0
@@ -163,6 +165,9 @@ class Sender(threading.Thread):
             self.beaten = time.monotonic()
         study, log = self.directory.study, self.directory.log
         if study.exists() and (written := study.stat().st_mtime_ns) != self.study:
+            if not self.study and self.directory.code.is_dir():  # a run at the URL has its code from the first moment
+                files = (file for file in self.directory.code.rglob("*") if file.is_file())
+                _all((self.store.put, file.relative_to(self.directory.root).as_posix(), file) for file in files)
             self.store.put("study.json", study)
             self.study = written
         if not log.exists() or (time.monotonic() < self.wait_until and not at_once):

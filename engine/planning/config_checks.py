@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from core.component import did_you_mean
 from core.errors import first_line
 from core.metrics import CURVES, SPLITS, split_of
+from core.user_code.references import UserCodeError
 from datasets.augmentation.settings import point_faults
 from datasets.base import DataError
 from datasets.cache.cache import open_dataset
@@ -35,14 +36,22 @@ def meta_network(config: TrialConfig, info: "DatasetInfo") -> "tuple[nn.Module |
 
     if missing := config.model.missing_weights():
         return None, [missing]
+
+    def build() -> "nn.Module":
+        return build_network(config, info, seed=0)
+
     try:
         # Loading weights only checks that they fit; torch warns of each that it does nothing on the meta device.
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
-            network = without_memory(lambda: build_network(config, info, seed=0))
-            network.eval()(torch.zeros(2, *info.input_shape, device="meta"))
+            # A network of the user's own may compute with values, which the meta device has not.
+            network = build() if config.model.own_references else without_memory(build)
+            device = next(network.parameters()).device
+            network.eval()(torch.zeros(2, *info.input_shape, device=device))
     except PlacementError as error:
         return None, error.faults
+    except UserCodeError as error:
+        return None, [f"model.name: {fault}" for fault in error.faults]
     except ValueError as error:
         return None, [str(error)]
     except Exception as error:  # whatever a network raises for an input shape it cannot take
@@ -82,6 +91,8 @@ def _task_faults(config: TrialConfig, info: "DatasetInfo") -> Iterator[str]:
         yield f"loss.name: {loss.name} does not train what {model.name} gives; {did_you_mean(loss.name, fitting)}"
     if config.training.mixup and loss.task != "classification":
         yield f"training.mixup: {config.training.mixup} has no meaning for landmarks: a mixed target is undefined"
+    if info.n_points and config.augmentation.extra:
+        yield f"augmentation.extra: {config.augmentation.extra} moves no landmarks; allowed for sets without"
     if info.n_points:
         yield from point_faults(config.augmentation, info.flip_pairs)
 

@@ -1,10 +1,24 @@
-"""Paths in a study's settings, made absolute when they are read, so that `resume` finds them from any folder."""
+"""Paths in a study's settings, made absolute when they are read, so that `resume` finds them from any folder.
 
-from collections.abc import Sequence
+References to a user's files are made absolute too, and then short again, relative to the folders of their imports.
+"""
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from core.component import REFERENCE
+from core.user_code.references import root_of
+
 FOLDER, WEIGHTS = "dataset.path", "model.weights_file"
+REFERENCES = (
+    *(f"{kind}.name" for kind in ("dataset", "model", "loss", "optimizer", "schedule")),
+    "augmentation.extra",
+    "metrics",
+)
+"""settings that may refer to an object of the user's own"""
 
 
 def anchored(node: Any, folders: Sequence[Path], data_root: str | None) -> Any:
@@ -27,6 +41,8 @@ def anchored(node: Any, folders: Sequence[Path], data_root: str | None) -> Any:
 def _path(key: str, value: Any, folders: Sequence[Path], data_root: str | None) -> Any:
     if key == WEIGHTS and isinstance(value, dict):
         return {name: _path(f"{key}.{name}", file, folders, data_root) for name, file in value.items()}
+    if key in REFERENCES:
+        return absolute(value, folders)
     if not (key == FOLDER or key.startswith(f"{WEIGHTS}.")):
         return anchored(value, folders, data_root)
     if isinstance(value, list | tuple):  # choices, or the values of a condition
@@ -38,3 +54,53 @@ def _path(key: str, value: Any, folders: Sequence[Path], data_root: str | None) 
     if key == FOLDER and data_root is not None and (found is None or (Path(data_root) / value).is_dir()):
         return value
     return str((found or places[0]).resolve())
+
+
+def absolute(value: Any, folders: Sequence[Path]) -> Any:
+    """A reference, or several, with the absolute path of its file; an installed module's as it is."""
+    if isinstance(value, list | tuple):
+        return type(value)(absolute(item, folders) for item in value)
+    if isinstance(value, dict):
+        return {key: absolute(item, folders) if key == "name" else item for key, item in value.items()}
+    if not (found := REFERENCE.fullmatch(value) if isinstance(value, str) else None):
+        return value
+    if found["file"]:
+        places = [folder / Path(found["file"]).expanduser() for folder in folders]
+        return f"{next((place for place in places if place.is_file()), places[0]).resolve()}:{found['name']}"
+    below = Path(*found["module"].split("."))
+    for folder in folders:
+        for place in (folder / below.with_suffix(".py"), folder / below / "__init__.py"):
+            if place.is_file():
+                return f"{place.resolve()}:{found['name']}"
+    return value
+
+
+def shortened(node: Any, folders: dict[str, str], grows: bool = True) -> Any:
+    """Plain data with each absolute reference relative to the folder of its imports, before it that folder's label.
+
+    `folders`: folder by label, to which new ones are added where it `grows`; the first has no label.
+    """
+    if isinstance(node, dict):
+        return {key: shortened(value, folders, grows) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return type(node)(shortened(item, folders, grows) for item in node)
+    found = REFERENCE.fullmatch(node) if isinstance(node, str) and node.startswith("/") else None
+    if not found or not found["file"]:
+        return node
+    file = Path(found["file"])
+    root = str(root_of(file))
+    if root not in folders.values():
+        if not grows:
+            return node
+        folders[_label(root, folders)] = root
+    label = next(label for label, folder in folders.items() if folder == root)
+    return f"{'/'.join(filter(None, [label, file.relative_to(root).as_posix()]))}:{found['name']}"
+
+
+def _label(folder: str, folders: Mapping[str, str]) -> str:
+    if not folders:
+        return ""
+    wanted = re.sub(r"[^\w-]", "_", Path(folder).name) or "root"
+    names = itertools.chain([wanted], (f"{wanted}-{number}" for number in itertools.count(2)))
+    first = Path(folders.get("", "/"))
+    return next(name for name in names if name not in folders and not (first / name).exists())

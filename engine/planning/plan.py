@@ -14,6 +14,7 @@ from core.errors import PlanError
 from core.metrics import counterpart, maximised
 from engine.planning.config_checks import metric_faults, varied_faults
 from engine.planning.effect_checks import idle_in_ablation
+from engine.planning.own_code import code_of
 from engine.planning.run_options import Options, apply
 from engine.planning.search_checks import checked_search
 from engine.planning.trial_factory import TrialFactory
@@ -68,6 +69,11 @@ class Plan:
         """How many compatible trials are trained as one program; 1: none are fused."""
         asked = self.options.fuse or 1
         return asked if isinstance(asked, int) else "auto" if asked == "auto" else 1
+
+    @cached_property
+    def code(self) -> dict[str, bytes]:
+        """The user's own files that the study's references lead to, by their path below the run's code/."""
+        return code_of(self.study)
 
     @property
     def invalid(self) -> list[PlannedCell]:
@@ -171,6 +177,9 @@ def _checked_cells(
                 f"every cell its whole budget; allowed: 0"
             )
         found = factory.faults(config)
+        if not (planned and study.is_path):
+            own = factory.own_faults(config)
+            faults += [f"{cell.name}: {fault}" if planned else fault for fault in own if fault not in faults]
         if found and cell is cells[0]:
             faults += factory.data_faults(config)
         identical = names.setdefault(config.model_dump_json(exclude=UNCOUNTED), cell.name)

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 from pydantic import ByteSize, Field, field_validator
 
 from core.component import Component, did_you_mean
+from core.user_code.references import is_reference
+from engine.planning.paths import REFERENCES
 from search_spaces.designs import DESIGNS
 from search_spaces.factors import Factor, Level
 from search_spaces.spaces import point_faults
@@ -62,6 +64,8 @@ class Options(Component):
     """trials trained as one program, `auto` or `off`; None: off"""
     address: str | None = None
     skip_invalid: bool = False
+    code: dict[str, str] = {}
+    """the folders of the user's own files by label, to which references are relative"""
     tensorboard: bool = False
     mlflow: str | None = None
     """URI of a tracking server"""
@@ -213,7 +217,7 @@ def _asked_levels(factor: Factor, asked: tuple[str, ...]) -> tuple[list[Level], 
     faults, kept, new = [], list[Level](), list[Level]()
     known = {level.name: level for level in factor.levels}
     for name in asked:
-        level = known.get(name) or _by_number(factor, new, name)
+        level = known.get(name) or _by_number(factor, new, name) or _by_reference(factor, name)
         if level is None:
             faults.append(f"--levels {factor.name}: no level {name!r}; {did_you_mean(name, known)}")
         elif level.name in known:
@@ -237,6 +241,15 @@ def _by_number(factor: Factor, new: list[Level], name: str) -> Level | None:
         return None
     same = (level for level in (*factor.levels, *new) if level.settings.get(key) == value)
     return next(same, Level(name=name, settings={key: value}))
+
+
+def _by_reference(factor: Factor, name: str) -> Level | None:
+    """A level for a reference, if all levels of the factor choose one and the same component."""
+    (key, *more) = sorted(factor.keys)
+    if more or key not in REFERENCES or not is_reference(name):
+        return None
+    same = (level for level in factor.levels if level.settings.get(key) == name)
+    return next(same, Level(name=name, settings={key: name}))
 
 
 def _is_number(value: Any) -> bool:

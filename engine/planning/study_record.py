@@ -8,8 +8,11 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
+from analysis.records.run_directory import RunDirectory
+from core.user_code.references import use
 from datasets.audit import audit
 from datasets.registry import DATASETS
+from engine.planning.own_code import code_record, copies
 from engine.planning.plan import Plan, objectives
 from engine.planning.run_options import Options
 from engine.runlog.run_log import now
@@ -19,15 +22,18 @@ from search_spaces.study import AblationStudy, AnyStudy, SearchStudy, parse_stud
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "pandas", "pyarrow", "pillow", "numpy")
 
 
-def recorded_request(record: Mapping[str, Any]) -> tuple[AnyStudy, Options]:
-    """(the study as requested, options that are not yet applied to it) from a study.json.
+def recorded_request(run: RunDirectory, record: Mapping[str, Any]) -> tuple[AnyStudy, Options]:
+    """(the study as requested, options that are not yet applied to it) from a study.json; the run's copies of the
+    user's own code are in use from now on.
 
     What the record does not know of its data set is as it was before there was such a setting.
     """
     request, data = record["request"], record["data"]
-    before = DATASETS[data["name"]].unrecorded if data["name"] in DATASETS else {}
+    before = getattr(DATASETS.find(data["name"]), "unrecorded", {})
     settings = {f"dataset.{name}": value for name, value in before.items() if name not in data}
     options = {**request["options"], "settings": {**settings, **request["options"]["settings"]}}
+    options["code"] = copies(run, options.get("code", {}))
+    use(options["code"])
     return parse_study(request["study"], "study.json"), Options.model_validate_json(json.dumps(options))
 
 
@@ -62,6 +68,7 @@ def study_record(plan: Plan, command: list[str]) -> dict[str, Any]:
         "command": command,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "git": git_state(),
+        **code_record(plan.options, plan.code),
         "data": {
             "name": info.name,
             "fingerprint": info.fingerprint,

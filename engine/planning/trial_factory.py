@@ -12,6 +12,7 @@ from core.errors import PlanError
 from datasets.base import DataError, DatasetInfo
 from datasets.cache.cache import Prepared, prepare
 from engine.planning.config_checks import batch_norm_faults, draws, inspect_faults, meta_network, setting_faults
+from engine.planning.own_code import copies
 from engine.planning.run_options import Options
 from search_spaces.study import AnyStudy
 from trainables.config import TrialConfig, resolve
@@ -21,6 +22,8 @@ from trainables.trial_key import code_version, configuration_key, content_key, k
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from engine.planning.first_batch import FirstBatch
 
 
 class TrialFactory:
@@ -33,6 +36,7 @@ class TrialFactory:
         self.known: dict[str, str] = {}
         """by content key, the key of the same trial as begun by another code version"""
         self._prepared: dict[str, Prepared | DataError] = {}
+        self._tried: dict[str, FirstBatch] = {}
         self._networks: dict[str, tuple[nn.Module | None, list[str]]] = {}
 
     @cached_property
@@ -83,7 +87,30 @@ class TrialFactory:
         except DataError:
             return faults
         network, unbuilt = self._network(config, info)
-        return unbuilt + batch_norm_faults(network, info) + setting_faults(config, info) + faults
+        found = unbuilt + batch_norm_faults(network, info) + setting_faults(config, info) + faults
+        return found or (self._first_batch(config).faults if config.own_references else [])
+
+    def own_faults(self, config: TrialConfig) -> list[str]:
+        """Those `faults` that are of the user's own code: they are the study's, in whatever cell."""
+        if not config.own_references or self.data_faults(config):
+            return []
+        network, unbuilt = self._network(config, self.data(config).info)
+        own = unbuilt if config.model.own_references and network is None else []
+        return own or (self._first_batch(config).faults if network is not None else [])
+
+    @property
+    def own_remarks(self) -> list[str]:
+        """What cannot be promised of the user's own code that was tried so far."""
+        return list(dict.fromkeys(remark for tried in self._tried.values() for remark in tried.remarks))
+
+    def _first_batch(self, config: TrialConfig) -> "FirstBatch":
+        from engine.planning.first_batch import FirstBatch
+
+        own = {kind: part for kind, part in config if getattr(part, "own_references", ())}
+        key = repr((own, self.data(config).path, config.loss.task, config.training.precision))
+        if key not in self._tried:
+            self._tried[key] = FirstBatch(config, self.data(config).path)
+        return self._tried[key]
 
     def network(self, config: TrialConfig) -> "nn.Module | None":
         """The configuration's network on the meta device, without data; None if it cannot be built."""
@@ -125,5 +152,6 @@ class TrialFactory:
             cache_dir=self.options.cache_dir,
             remote=RunDirectory(directory).remote,
             pictures=draws(self.study, config, seed),
+            own_code=copies(RunDirectory(directory), self.options.code) if config.own_references else {},
             checkpoint_seconds=0.0 if self.study.scheduled else self.options.checkpoint_every,
         )

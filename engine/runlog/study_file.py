@@ -6,6 +6,7 @@ A run directory is claimed by creating its study.json, and locked while a driver
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -70,6 +71,7 @@ def _unwritable(directory: Path, why: str) -> PlanError:
 def reserved(directory: Path) -> Iterator[None]:
     """The folder of a new run, made and locked; whatever was made goes again if the block leaves no study.json."""
     run, lock_file = RunDirectory(directory), directory / ".lock"
+    had_code = run.code.exists()
     made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
     locked = lock_file.exists()
     try:
@@ -86,6 +88,8 @@ def reserved(directory: Path) -> Iterator[None]:
                     lock_file.unlink(missing_ok=True)
     finally:
         if not run.study.exists():
+            if not had_code:
+                shutil.rmtree(run.code, ignore_errors=True)
             with suppress(OSError):  # another driver has come meanwhile
                 for folder in made:
                     folder.rmdir()
@@ -114,7 +118,7 @@ def read_request(directory: Path) -> tuple[RunDirectory, Record]:
 def rewrite(run: RunDirectory, record: Record, **changes: Any) -> None:
     """Replace study.json when a run is extended or its plan has grown; keeps the creation time and command."""
     _, before = read_request(run.root)
-    kept: Record = {key: before[key] for key in ("created_at", "command", "resumed_at") if key in before}
+    kept: Record = {key: before[key] for key in ("created_at", "command", "resumed_at", "code") if key in before}
     _write(run, {**record, **kept, **changes})
 
 

@@ -54,13 +54,14 @@ class SearchRun:
         """`given`, completed by the search's own settings, epochs, data_root and cache_dir."""
         kept = {name: getattr(self.options, name) for name in INHERITED if getattr(given, name) is None}
         settings = {key: value for key, value in self.options.settings.items() if key != PATIENCE}
-        return given.model_copy(update={**kept, "settings": {**settings, **given.settings}})
+        code = {**given.code, **self.options.code}
+        return given.model_copy(update={**kept, "code": code, "settings": {**settings, **given.settings}})
 
 
 def read_search(directory: Path, named: str) -> SearchRun:
     """The run of a search; PlanError, with `named` for the directory, if it is no search or has no winner."""
     run, record = read_request(directory)
-    study, options = recorded_request(record)
+    study, options = recorded_request(run, record)
     if not isinstance(study, SearchStudy):
         raise PlanError(f"{named}: {study.name} is an ablation; a search has a winner")
     if apply(study, options).population:

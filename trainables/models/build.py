@@ -1,16 +1,12 @@
 """From settings to a network to train: built under the trial's seed, its layers drawn from named seeds, more placed."""
 
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import numpy
 import torch
 from torch import Tensor, nn
 
 from core.seeds import derive_seed
 from datasets.base import DatasetInfo
 from trainables.config import TrialConfig
+from trainables.models.freezing import freeze
 from trainables.models.initializers import initialize
 from trainables.models.placement import place
 from trainables.training.rng import RngContext
@@ -18,9 +14,10 @@ from trainables.training.rng import RngContext
 
 def build_network(config: TrialConfig, info: DatasetInfo, seed: int) -> nn.Module:
     """The network of `config` for the data set's images; ValueError (PlacementError) if it cannot be built."""
-    with _drawing_from(derive_seed(seed, "construction")):
+    with RngContext(torch.device("cpu"), derive_seed(seed, "construction"), libraries=True):
         network = _bare(config, info)
     initialize(network, config.model, seed)
+    freeze(network, config.model)
     place(network, config.model, info.input_shape)
     return network
 
@@ -31,20 +28,6 @@ def saved_network(config: TrialConfig, info: DatasetInfo, state: dict[str, Tenso
     place(network, config.model, info.input_shape)
     network.load_state_dict(state)
     return network
-
-
-@contextmanager
-def _drawing_from(seed: int) -> Iterator[None]:
-    """In the block the global generators of torch, numpy and Python start from `seed`; outside, nothing was drawn."""
-    states = random.getstate(), numpy.random.get_state()
-    random.seed(seed)
-    numpy.random.seed(seed % 2**32)
-    try:
-        with RngContext(torch.device("cpu"), seed):
-            yield
-    finally:
-        random.setstate(states[0])
-        numpy.random.set_state(states[1])
 
 
 def _bare(config: TrialConfig, info: DatasetInfo) -> nn.Module:

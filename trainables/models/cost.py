@@ -1,7 +1,7 @@
 """What a network costs: its parameters, and the multiply-adds of one image.
 
-Counted by torch's own formulas (`torch.utils.flop_counter`): matrix products, convolutions and attention, as torchvision
-counts the numbers it publishes. Biases, norms, activations, pooling and other element-wise operations count nothing.
+Counted by torch's own formulas (`torch.utils.flop_counter`): matrix products, convolutions and attention, as
+torchvision counts the numbers it publishes. Biases, norms, activations, pooling and other element-wise operations count nothing.
 """
 
 from collections import Counter
@@ -71,7 +71,7 @@ class _Counter(TorchDispatchMode):
         for name, module in self.network.named_modules():
             if name:
                 before = module.register_forward_pre_hook(lambda *_, name=name: self.within.append(name))
-                after = module.register_forward_hook(lambda *_: [self.within.pop()] and None, always_call=True)
+                after = module.register_forward_hook(self._leave, always_call=True)
                 self.hooks.callback(before.remove)
                 self.hooks.callback(after.remove)
         super().__enter__()
@@ -80,6 +80,9 @@ class _Counter(TorchDispatchMode):
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
         self.hooks.close()
+
+    def _leave(self, *_: object) -> None:
+        self.within.pop()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))

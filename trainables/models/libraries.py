@@ -30,7 +30,7 @@ def _timm_name(name: str) -> str:
 
 
 class LibraryModel(PretrainedModel):
-    """A network of a library; the image size of those that are made for one (vision transformers) follows the images."""
+    """A network of a library; where one is made for a size of images (a vision transformer), it is that of the data."""
 
     untrained = ("aux1", "aux2", "AuxLogits")
 

@@ -19,6 +19,7 @@ from datasets.base import Dataset, DatasetInfo, Examples
 from trainables.config import TrialConfig
 from trainables.tasks.base import Batch
 from trainables.training.batch_draws import BatchDraws
+from trainables.training.extra_augmentation import augmented
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,16 @@ class DeviceData:
         else:
             stored = self.splits["train"].images.shape[-1]
             moves = point_moves(draws, n, stored, None if self.aspects is None else self.aspects[rows])
-        return {"rows": rows, **moves, **self._mixing(n, seed)}
+        extra = {"extra": torch.full((n,), derive_seed(seed, "extra"))} if settings.extra else {}
+        return {"rows": rows, **extra, **moves, **self._mixing(n, seed)}
 
     def for_training(self, draws: BatchDraws) -> Batch:
         """The training batch of `draws` (on the device): augmented, normalised, mixed."""
         split, rows = self.splits["train"], draws["rows"]
-        images, points = self._raw(split, rows), None
+        stored = split.images[rows]
+        if "extra" in draws:
+            stored = augmented(self.config.augmentation.extra, stored, int(draws["extra"][0]))
+        images, points = self._scaled(stored), None
         if split.points is None:
             images = apply(images, draws)
         else:
@@ -80,7 +85,7 @@ class DeviceData:
     def for_evaluation(self, name: str, rows: Tensor) -> Batch:
         """A batch of `rows` of any split, not augmented; `dataset.eval_rotation` turns each crop by a fixed angle."""
         split = self.splits[name]
-        images, points = self._raw(split, rows), None
+        images, points = self._scaled(split.images[rows]), None
         if split.points is not None:
             degrees = getattr(self.config.dataset, "eval_rotation", 0.0) if name != "train" else 0.0
             aspects = None if split.aspects is None else split.aspects[rows]
@@ -88,11 +93,11 @@ class DeviceData:
             images, points = rotate_fixed(images, split.points[rows], degrees, rows.tolist(), side, aspects)
         return Batch(self._normalised(images), split.labels[rows], points)
 
-    def _raw(self, split: DeviceSplit, rows: Tensor) -> Tensor:
-        return split.images[rows].float().div_(255)
+    def _scaled(self, images: Tensor) -> Tensor:
+        return images.float().div_(255)
 
     def _normalised(self, images: Tensor) -> Tensor:
-        """In place, as `_raw` made a new tensor."""
+        """In place, as `_scaled` made a new tensor."""
         return images.sub_(self.shift).div_(self.scale)
 
     def _mixing(self, n: int, seed: int) -> BatchDraws:

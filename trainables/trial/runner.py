@@ -114,6 +114,9 @@ class TrialRunner:
         """Chooses the mode of this trial while none is running; with several lanes, also of all later trials."""
         if self.wanted == 1 and trial.device.type == "cpu":
             return
+        if trial.config.own_references:
+            self._train_alone("they run code of the user's own")
+            return
         trials = 1 if self.wanted == 1 else 1 + len(self.queue)
         mode = best_mode(_kind(trial), trials, self.wanted, _measured(trial))
         network, batch = trial.learner.network, trial.config.training.batch_size

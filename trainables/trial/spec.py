@@ -1,7 +1,7 @@
 """The specification of a trial, with its paths: everything sent to the process that trains it, as JSON."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -27,7 +27,7 @@ class TrialSpec:
 
     `trial` is its key, `code` the version of the code that computes its numbers. `checkpoint_seconds` after the last
     checkpoint, the next is due. `remote` is the URL that `directory` mirrors. `pictures` says whether thumbnails and
-    feature maps are drawn at its end.
+    feature maps are drawn at its end. `own_code` are the folders of the user's own code by label, in the run directory.
     """
 
     trial: str
@@ -45,6 +45,7 @@ class TrialSpec:
     remote: str | None = None
     pictures: bool = False
     checkpoint_seconds: float = 0.0
+    own_code: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if isinstance(self.segment, Mapping):

@@ -28,6 +28,7 @@ from trainables.training.learner import Learner
 from trainables.training.malloc import keep_freed
 from trainables.trial.checkpoints import TrialCheckpoints
 from trainables.trial.outputs import write_diagnostics, write_outputs
+from trainables.trial.own_code import use_own_code
 from trainables.trial.processor import computer
 from trainables.trial.selected_epoch import selected_epoch
 from trainables.trial.spec import TrialSpec
@@ -48,6 +49,7 @@ class Trial:
         torch.set_num_threads(spec.threads)
         keep_freed()  # also returns the memory of the process's last trial to the system
         self.spec = spec
+        use_own_code(spec)
         self.config: TrialConfig = from_tree(spec.config)
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.dataset = dataset_of(spec, self.config)

@@ -1,0 +1,151 @@
+"""Objects of the user's own by reference: `FILE.py:NAME` or `package.module:NAME`, loaded once a process.
+
+A reference in a trial's configuration is short, `mine.py:Net`: relative to one of the `folders` that are in use, by
+label; the first has none. So it means the same for the original files, the run's copy of them, and on another machine.
+"""
+
+import importlib
+import inspect
+import traceback
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from core.component import REFERENCE, did_you_mean
+from core.errors import FaultError, first_line
+from core.user_code.guard import undone
+from core.user_code.imports import world_of, world_with
+
+FORM = "FILE.py:NAME or package.module:NAME"
+_folders: dict[str, Path] = {}
+FORGET: list[Callable[[], object]] = []
+"""empties what was made of loaded objects, when a reference may mean another one"""
+
+
+class UserCodeError(FaultError, ValueError):
+    """A user's file that cannot be used; each fault names it with its line."""
+
+
+class Reference(NamedTuple):
+    """Where an object stands: in a file, or in an installed module."""
+
+    file: Path | None
+    module: str
+    name: str
+
+
+def is_reference(text: object) -> bool:
+    """Whether a component's name has the form of a reference."""
+    return isinstance(text, str) and bool(REFERENCE.fullmatch(text))
+
+
+def use(folders: Mapping[str, str | Path]) -> None:
+    """Short references are to the files of these folders from now on, by label."""
+    found = {label: Path(folder).resolve() for label, folder in folders.items()}
+    if found != _folders:
+        _folders.clear()
+        _folders.update(found)
+        load.cache_clear()
+        for forget in FORGET:
+            forget()
+
+
+def in_use() -> dict[str, Path]:
+    return dict(_folders)
+
+
+def located(text: str) -> Reference:
+    """Where a reference leads; UserCodeError if there is no such file."""
+    found = REFERENCE.fullmatch(text)
+    if not found:
+        raise UserCodeError(f"{text}: is no reference; allowed: {FORM}")
+    if not found["file"]:
+        return Reference(None, found["module"], found["name"])
+    given = Path(found["file"]).expanduser()
+    label, _, rest = found["file"].partition("/")
+    places = [folder for folder in (_folders.get(label), _folders.get("")) if folder]
+    tries = [place / (rest if place == _folders.get(label) else given) for place in places] or [Path.cwd() / given]
+    file = next((file for file in tries if file.is_file()), None)
+    if file is None:
+        folder = tries[0].parent
+        near = [each.name for each in sorted(folder.glob("*.py"))] if folder.is_dir() else []
+        hint = f"; {did_you_mean(given.name, near)}" if near else ""
+        raise UserCodeError(f"{text}: no file {tries[0]}{hint}")
+    return Reference(file.resolve(), "", found["name"])
+
+
+def root_of(file: Path) -> Path:
+    """The folder that a file's imports start from: its own, or the one around the packages that it is in."""
+    root = file.parent
+    while (root / "__init__.py").is_file():
+        root = root.parent
+    return root
+
+
+@cache
+def load(text: str) -> Any:
+    """The object of a reference; UserCodeError, with the user's file and line, if it cannot be had."""
+    place = located(text)
+    module = _module(text, place)
+    try:
+        return getattr(module, place.name)
+    except AttributeError:
+        own = [name for name, value in vars(module).items() if not name.startswith("_") and callable(value)]
+        where = short(place.file) if place.file else place.module
+        raise UserCodeError(f"{text}: {where} defines no {place.name}; {did_you_mean(place.name, own)}") from None
+
+
+def _module(text: str, place: Reference) -> ModuleType:
+    try:
+        if place.file:
+            return world_of(root_of(place.file)).load(place.file)
+        with undone(None):
+            return importlib.import_module(place.module)
+    except ModuleNotFoundError as error:
+        if error.name and (f"{place.module}.").startswith(f"{error.name}."):
+            raise UserCodeError(f"{text}: no module {error.name} is installed") from None
+        raise fault(text, "cannot be imported", error) from error
+    except (Exception, SystemExit) as error:
+        raise fault(text, "cannot be imported", error) from error
+
+
+def fault(text: str, what: str, error: BaseException) -> UserCodeError:
+    """`mine.py:Net: cannot be imported: mine.py, line 3: NameError: …`, at the last line of the user's own."""
+    reason = f"{type(error).__name__}: {first_line(error)}" if str(error) else type(error).__name__
+    if isinstance(error, SystemExit):
+        reason = f"it ends the program (sys.exit({error.code!r})); keep that below `if __name__ == '__main__':`"
+    if isinstance(error, SyntaxError) and error.filename:
+        at = f"{short(Path(error.filename))}, line {error.lineno}: "
+        reason = f"SyntaxError: {error.msg}"
+    else:
+        at = line_of(error)
+    return UserCodeError(f"{text}: {what}: {at}{reason}")
+
+
+def line_of(error: BaseException) -> str:
+    """`mine.py, line 3: ` of the last line of a user's file that an error passed; empty if it passed none."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_users(frame.filename)]
+    return f"{short(Path(frames[-1].filename))}, line {frames[-1].lineno}: " if frames else ""
+
+
+def is_users(filename: str) -> bool:
+    return not filename.startswith("<") and world_with(Path(filename)) is not None
+
+
+def defined_at(value: Any) -> str:
+    """`mine.py, line 12` where a class or function is defined; its module's name for a library's."""
+    try:
+        file, line = inspect.getsourcefile(value), inspect.getsourcelines(value)[1]
+    except (OSError, TypeError):
+        return str(getattr(value, "__module__", ""))
+    return f"{short(Path(file))}, line {line}" if file else ""
+
+
+def short(file: Path) -> str:
+    """A user's file as seen from the working directory."""
+    try:
+        return str(file.relative_to(Path.cwd()))
+    except ValueError:
+        return str(file)

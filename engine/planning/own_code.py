@@ -1,0 +1,100 @@
+"""A study's references to the user's own code: short once it is read, copied when a run begins, used by `resume`."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from analysis.records.run_directory import RunDirectory
+from core.component import REFERENCE
+from core.files import write_atomically
+from core.user_code.copies import Files, collected, digests
+from core.user_code.references import use
+from core.value_words import listed
+from engine.planning.paths import shortened
+from engine.planning.run_options import Options
+from search_spaces.study import AnyStudy, parse_study
+
+SHOWN = 3  # files that a sentence names
+
+
+def with_short_references(study: AnyStudy, options: Options) -> tuple[AnyStudy, Options]:
+    """Both with the references to files that they hold short, relative to the folders that `options.code` then names.
+
+    These are the folders in use from now on.
+    """
+    folders = dict(options.code)
+    tree = shortened(study.model_dump(mode="json"), folders)
+    given = shortened(options.model_dump(), folders)
+    use(folders)
+    if not folders:
+        return study, options
+    return parse_study(tree, study.name), Options.model_validate({**given, "code": folders})
+
+
+def code_of(study: AnyStudy) -> dict[str, bytes]:
+    """The user's files that a study's references lead to, by their path below the run's code/."""
+    return collected(dict.fromkeys(_references(study.model_dump(mode="json"))))
+
+
+def _references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        for value in node.values():
+            yield from _references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _references(value)
+    elif isinstance(node, str) and (found := REFERENCE.fullmatch(node)) and found["file"]:
+        yield node
+
+
+def write_code(run: RunDirectory, files: Files) -> None:
+    for name, content in files.items():
+        write_atomically(run.code / name, lambda temporary, content=content: temporary.write_bytes(content))  # type: ignore[misc]
+
+
+def copies(run: RunDirectory, labels: Mapping[str, Any]) -> dict[str, str]:
+    """By label, the folder of the run's copies."""
+    return {label: str(run.code / label) for label in labels}
+
+
+def code_record(options: Options, files: Files) -> dict[str, Any]:
+    """What study.json says of the user's own code; nothing where there is none."""
+    return {"code": {"folders": dict(options.code), "files": digests(files)}} if files else {}
+
+
+def changed_since(record: Mapping[str, Any]) -> list[str]:
+    """Sentences about originals that are no longer what the run has copied."""
+    code = record.get("code")
+    if not code:
+        return []
+    changed = []
+    for name, digest in code["files"].items():
+        original = _original(name, code["folders"])
+        try:
+            same = digests({name: original.read_bytes()})[name] == digest
+        except OSError:  # gone, or on another machine
+            continue
+        if not same:
+            changed.append(str(original))
+    if not changed:
+        return []
+    verb = "was" if len(changed) == 1 else "were"
+    what = f"{listed(changed, SHOWN)} {verb} changed since the run began"
+    return [f"{what}: it continues with its own copy; a new run takes the new file"]
+
+
+def whose_code(run: RunDirectory, record: Mapping[str, Any]) -> list[str]:
+    """A sentence about the user's own code that a command on this run executes; none where there is none."""
+    names = list(record.get("code", {}).get("files", ()))
+    if not names:
+        return []
+    try:
+        owner = run.code.owner()
+    except (OSError, KeyError):
+        owner = "unknown"
+    return [f"code of the run's own is executed, from {run.code} (owner {owner}): {listed(names, SHOWN)}"]
+
+
+def _original(name: str, folders: Mapping[str, str]) -> Path:
+    label, _, rest = name.partition("/")
+    return Path(folders[label]) / rest if rest and label in folders else Path(folders.get("", "")) / name

@@ -1,0 +1,205 @@
+"""The user's own networks, losses, optimizers and schedules, by reference: `mine.py:Net`, `torch.optim:RAdam`.
+
+They import nothing of ours. What one returns is checked where it is used, so that a plan's first batch finds a fault.
+"""
+
+import warnings
+from collections.abc import Iterable, Sequence
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from core.component import Range
+from core.user_code.component import OwnComponent
+from core.user_code.references import FORGET, UserCodeError, fault
+from trainables.losses import ClassificationLoss, inverse_frequency
+from trainables.models.base import Model
+from trainables.optimizers import LearningRate, TorchOptimizer
+from trainables.schedules import Schedule
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+
+class OwnModel(OwnComponent, Model):
+    """A network of the user's own: a torch.nn.Module class, or a function that returns a module."""
+
+    offered = ("channels", "image_size", "classes", "outputs")
+    output_layers = ()
+    name: str
+
+    def unfit(self, value: Any) -> str | None:
+        from torch import nn
+
+        if isinstance(value, type) and not issubclass(value, nn.Module):
+            return "is a class, but no torch.nn.Module"
+        return super().unfit(value)
+
+    def bare(self, image_shape: tuple[int, int, int], outputs: int, points: int) -> "nn.Module":
+        from torch import nn
+
+        channels, height, width = image_shape
+        side = height if height == width else (height, width)
+        network = self.call(channels=channels, image_size=side, classes=outputs, outputs=outputs)
+        if not isinstance(network, nn.Module):
+            raise self.refused(f"gives {_kind(network)}, no torch.nn.Module")
+        network._output_layer = self._last_layer(network, image_shape, outputs)  # type: ignore[assignment]
+        return network
+
+    def heads(self, network: "nn.Module") -> tuple[str, ...]:
+        """The layer that is called last of those with weights; none in a network without such layers."""
+        return tuple(filter(None, [getattr(network, "_output_layer", "")]))
+
+    def _last_layer(self, network: "nn.Module", image_shape: tuple[int, int, int], outputs: int) -> str:
+        import torch
+
+        from trainables.models.hooks import watch_outputs
+
+        layers = {
+            name: m
+            for name, m in network.named_modules()
+            if name and next(m.parameters(recurse=False), None) is not None
+        }
+        called, training = [""], network.training
+        with torch.no_grad(), watch_outputs(layers, lambda name, _: called.append(name)):
+            try:
+                found = network.eval()(torch.zeros(2, *image_shape))
+            except Exception as error:
+                raise fault(self.name, f"cannot take pictures of {' × '.join(map(str, image_shape))}", error) from error
+        network.train(training)
+        if not isinstance(found, torch.Tensor):
+            several = isinstance(found, tuple | list | dict)
+            given = f"{len(found)} outputs ({_kind(found)})" if several else _kind(found)
+            wanted = "one tensor of class scores (B, classes), before any softmax"
+            raise self.refused(f"gives {given} where {wanted} is expected")
+        if found.shape != (2, outputs):
+            shape = f"{('B', *found.shape[1:])}" if len(found) == 2 else f"{tuple(found.shape)} for 2 pictures"
+            given = shape.replace("'", "")
+            told = "name `classes` in its signature to be told their number"
+            raise self.refused(f"gives {given} where (B, {outputs}) is expected, a score for each class; {told}")
+        return called[-1]
+
+
+class OwnLoss(OwnComponent, ClassificationLoss):
+    """A loss of the user's own: a function of (outputs, targets) or a torch.nn.Module class; it gives (B,) losses."""
+
+    name: str
+    weighting: Literal["none", "inverse"] = "none"
+    """`inverse`: an example's loss weighs 1 / the training examples of its class"""
+
+    @classmethod
+    def by_position(cls, value: Any) -> int:
+        return 0 if isinstance(value, type) else 2
+
+    def unfit(self, value: Any) -> str | None:
+        from torch import nn
+
+        if isinstance(value, type) and not issubclass(value, nn.Module):
+            return "is a class, but no torch.nn.Module"
+        return super().unfit(value)
+
+    def class_weights(self, counts: Sequence[int]) -> list[float] | None:
+        return None if self.weighting == "none" else inverse_frequency(counts)
+
+    def terms(self, logits: "Tensor", targets: "Tensor", weights: "Tensor | None") -> "tuple[Tensor, Tensor]":
+        """Copies are handed out, so that a loss that writes into its arguments changes no metric."""
+        losses = self.losses(logits.clone(), targets.clone())
+        if weights is None:
+            return losses.sum(), losses.new_full((), len(targets))
+        shares = weights[targets]
+        return (shares * losses).sum(), shares.sum()
+
+    def losses(self, logits: "Tensor", targets: "Tensor") -> "Tensor":
+        import torch
+
+        try:
+            found = self._module.to(logits.device)(logits, targets) if self._module else self.call(logits, targets)
+        except UserCodeError:
+            raise
+        except Exception as error:
+            raise fault(self.name, "fails on a batch", error) from error
+        if not isinstance(found, torch.Tensor) or found.shape != targets.shape:
+            given = f"{tuple(found.shape)}" if isinstance(found, torch.Tensor) else _kind(found)
+            remedy = (
+                "" if not isinstance(found, torch.Tensor) or found.ndim else "; leave its mean out: reduction='none'"
+            )
+            found = "one number for the batch" if remedy else given
+            raise self.refused(f"gives {found} where ({len(targets)},) is expected, a loss for each example{remedy}")
+        return found.float()
+
+    @cached_property
+    def _module(self) -> "nn.Module | None":
+        if not isinstance(self.object, type):
+            return None
+        module: nn.Module = self.call()
+        if names := [name for name, _ in module.named_parameters()]:
+            own = ", ".join(names[:3])
+            raise self.refused(f"has parameters of its own ({own}), which nothing would train; put them in the network")
+        return module
+
+
+class OwnOptimizer(OwnComponent, TorchOptimizer):
+    """Any torch.optim.Optimizer class, torch's or the user's own."""
+
+    positional = 1
+    offered = ("lr", "weight_decay")
+    name: str
+    lr: LearningRate = 0.001
+    weight_decay: Annotated[float | None, Field(ge=0), Range(1e-6, 1e-2, log=True)] = None  # type: ignore[assignment]
+    """as the class takes it; null: the class's own default"""
+
+    def build(self, parameters: "Iterable[torch.nn.Parameter]") -> "torch.optim.Optimizer":
+        import torch
+
+        given = {"lr": self.lr, **({} if self.weight_decay is None else {"weight_decay": self.weight_decay})}
+        made = self.call(list(parameters), **given)
+        if not isinstance(made, torch.optim.Optimizer):
+            raise self.refused(f"gives {_kind(made)}, no torch.optim.Optimizer")
+        if callable(getattr(made, "train", None)):
+            raise UserCodeError(f"{self.name}: must be told by train() and eval() when to evaluate, which is not done")
+        return made
+
+
+class OwnSchedule(OwnComponent, Schedule):
+    """Any torch.optim.lr_scheduler class or the user's own, stepped once an epoch; also a function that makes one.
+
+    `epochs`, where its signature has it, is the trial's number of epochs without warm-up, `steps_per_epoch` is 1.
+    """
+
+    positional = 1
+    offered = ("epochs", "steps_per_epoch")
+    name: str
+
+    def _lr(self, t: int, epochs: int, base_lr: float) -> float:
+        return _rates(self.model_dump_json(), epochs, base_lr)[t]
+
+
+@cache
+def _rates(settings: str, epochs: int, base_lr: float) -> list[float]:
+    """The rate of each epoch: the scheduler is stepped beside an optimizer that trains nothing."""
+    import torch
+
+    schedule = OwnSchedule.model_validate_json(settings)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=base_lr)
+    scheduler = schedule.call(optimizer, epochs=epochs, steps_per_epoch=1)
+    rates = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of an order of steps that is right here
+        for epoch in range(epochs):
+            rates.append(float(optimizer.param_groups[0]["lr"]))
+            try:
+                if epoch < epochs - 1:
+                    optimizer.step()
+                    scheduler.step()
+            except Exception as error:
+                raise fault(schedule.name, f"cannot be stepped after epoch {epoch + 1} of {epochs}", error) from error
+    return rates
+
+
+FORGET.append(_rates.cache_clear)
+
+
+def _kind(value: Any) -> str:
+    return "nothing (None)" if value is None else f"a {type(value).__name__}"
