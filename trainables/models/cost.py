@@ -1,7 +1,8 @@
 """What a network costs: its parameters, and the multiply-adds of one image.
 
 Counted by torch's own formulas (`torch.utils.flop_counter`): matrix products, convolutions and attention, as
-torchvision counts the numbers it publishes. Biases, norms, activations, pooling and other element-wise operations count nothing.
+torchvision counts the numbers it publishes. Biases, norms, activations, pooling and other element-wise operations count
+nothing.
 """
 
 from collections import Counter

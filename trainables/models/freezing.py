@@ -7,12 +7,12 @@ the pretraining too; dropout, and what `bn_after` and `dropout_after` place, are
 from collections.abc import Collection
 from functools import cache
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainables.models.base import Model
 
-WHOLE = 0.9  # of the backbone's parameters: a module with more is the backbone itself, and its last part is asked for
+WHOLE = 0.95  # of the backbone's parameters: a module with more is the backbone itself, and its last part is asked for
 
 
 def freeze(network: nn.Module, settings: Model) -> None:
@@ -20,7 +20,8 @@ def freeze(network: nn.Module, settings: Model) -> None:
     if settings.trainable == "all":
         return
     heads = settings.heads(network)
-    trained = (*heads, *(last_stage(network, heads) if settings.trainable == "last_block" else ()))
+    auxiliary = getattr(settings, "untrained", ())
+    trained = (*heads, *(last_stage(network, (*heads, *auxiliary)) if settings.trainable == "last_block" else ()))
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(within(name, trained))
     for name, module in network.named_modules():
@@ -35,32 +36,28 @@ def last_stage(network: nn.Module, heads: Collection[str]) -> list[str]:
     The last child of the network that has parameters; of one that holds nearly all of them (`features`, `blocks`) its
     own last child, and so on.
     """
+    backbone = {name: value for name, value in network.named_parameters() if not within(name, heads)}
 
-    def size(name: str, module: nn.Module) -> int:
-        own = ((f"{name}.{key}", value) for key, value in module.named_parameters())
-        return sum(value.numel() for key, value in own if not within(key, heads))
+    def held(name: str) -> list[Tensor]:
+        return [value for key, value in backbone.items() if within(key, (name,))]
 
     path, found = "", list[str]()
-    total = sum(value.numel() for key, value in network.named_parameters() if not within(key, heads))
+    total = sum(value.numel() for value in backbone.values())
     while True:
-        parts = network.get_submodule(path).named_children()
-        named = [(f"{path}.{key}" if path else key, child) for key, child in parts]
-        children = [(name, child, held) for name, child in named if (held := size(name, child))]
-        while len(children) > 1 and _is_norm(children[-1][1]):
-            found.append(children.pop()[0])
-        if not children:
+        names = [f"{path}.{key}" if path else key for key, _ in network.get_submodule(path).named_children()]
+        parts = [name for name in names if held(name)]
+        while len(parts) > 1 and all(value.ndim == 1 for value in held(parts[-1])):
+            found.append(parts.pop())
+        if not parts:
             return [*found, path] if path else found
-        path, child, held = children[-1]
-        if held <= WHOLE * total or not any(size(path, part) for part in child.children()):
+        path = parts[-1]
+        children = [name for name, _ in network.get_submodule(path).named_children() if held(f"{path}.{name}")]
+        if not children or sum(value.numel() for value in held(path)) <= WHOLE * total:
             return [*found, path]
 
 
 def within(name: str, parents: Collection[str]) -> bool:
     return any(name == parent or name.startswith(f"{parent}.") for parent in parents)
-
-
-def _is_norm(module: nn.Module) -> bool:
-    return all(value.ndim == 1 for value in module.parameters())
 
 
 @cache
