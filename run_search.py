@@ -158,16 +158,19 @@ def new_command(file: Path, workload: str, design: str) -> None:
 @main.command("layers")
 @click.argument("model")
 @click.option("--image-size", type=click.IntRange(1), help="Side of the pictures (default: a usual one that fits).")
-@click.option("--classes", type=click.IntRange(1), default=10, help="How many classes (default 10).")
+@click.option("--classes", type=click.IntRange(1), help="How many classes (default: 10; of a library, its own number).")
 @set_option
-def layers_command(model: str, image_size: int | None, classes: int, **raw: Any) -> None:
-    """List the layers of a MODEL: names, output shapes, parameters.
+def layers_command(model: str, image_size: int | None, classes: int | None, **raw: Any) -> None:
+    """List a MODEL's layers: names, outputs, parameters, multiply-adds.
 
-    The names are those that bn_after and dropout_after take.
+    The names are those that bn_after and dropout_after take. A MODEL is a name of `settings model`, torchvision:NAME or
+    timm:NAME. The totals are written to standard error.
     """
     from engine.cli.listing import layers
 
-    _print_columns(layers(model, parsed_options(raw), image_size, classes))
+    found = layers(model, parsed_options(raw), image_size, classes)
+    _print_columns(found.rows)
+    click.echo(found.total, err=True)
 
 
 @main.command()

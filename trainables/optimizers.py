@@ -5,11 +5,11 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from core.component import Component, Range
+from core.component import Component, Needs, Range
 from trainables.schedules import Schedule, epochs_of
 
 if TYPE_CHECKING:
@@ -23,9 +23,15 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 class Optimizer(Component):
     """What trains the weights, epoch by epoch (counted from 1)."""
 
+    unrecorded = {"lr_backbone": None}
+
     name: str
     lr: LearningRate
     """learning rate before the schedule"""
+    lr_backbone: Annotated[
+        float | None, Field(gt=0), Range(1e-6, 1e-1, log=True), Needs("model.trainable", values=("all", "last_block"))
+    ] = None
+    """that of all layers but the output layers, which the schedule changes in the same proportion; null: `lr`"""
     weight_decay: WeightDecay = 0.0
     """torch's L2 penalty: this share of a weight is added to its gradient"""
 
@@ -36,6 +42,11 @@ class Optimizer(Component):
     def lr_at(self, epoch: int, epochs: int, schedule: Schedule) -> float:
         """The rate used throughout `epoch`."""
         return schedule.lr(epoch, epochs, self.lr)
+
+    def lr_backbone_at(self, epoch: int, epochs: int, schedule: Schedule) -> float:
+        """That of the layers before the output layers."""
+        lr = self.lr_at(epoch, epochs, schedule)
+        return lr if self.lr_backbone is None else lr / self.lr * self.lr_backbone
 
     def not_reached(self, epochs: int, schedule: Schedule) -> list[str]:
         """Settings that have no effect within `epochs`, one sentence each."""
@@ -55,12 +66,14 @@ class TorchOptimizer(Optimizer):
     def at(self, epoch: int, epochs: int) -> "TorchOptimizer":
         return self
 
-    def build(self, parameters: "Iterable[torch.nn.Parameter]") -> "torch.optim.Optimizer":
+    def build(self, parameters: "Iterable[torch.nn.Parameter | dict[str, Any]]") -> "torch.optim.Optimizer":
+        """torch's optimizer of parameters, or of groups of them as torch takes them."""
         import torch
 
-        arguments = {key: value for key, value in self if key != "name"}
+        arguments = {key: value for key, value in self if key not in ("name", "lr_backbone")}
         weights = list(parameters)
-        devices = {weight.device.type for weight in weights}
+        flat = [each for part in weights for each in (part["params"] if isinstance(part, dict) else [part])]
+        devices = {weight.device.type for weight in flat}
         if self.fused and devices <= {"cpu", "cuda"}:  # none on the meta device
             arguments["fused"] = True
         if self.capturable and devices == {"cuda"}:

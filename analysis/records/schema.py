@@ -8,3 +8,5 @@ START, EPOCH, END, PROOF = ("start", "epoch", "end", "proof")
 SESSION, SPENT = ("session", "time_budget_spent")
 EPOCH_COLUMNS = ("trial", "epoch", "lr", "train_loss", "val_loss", "test_loss")
 CONFIG_PREFIX = "config/"
+COSTS = ("parameters", "multiply_adds")
+"""of a trial's network; those of one image"""

@@ -16,7 +16,18 @@ from analysis.records.columns import _json, column, flat, metric_columns
 from analysis.records.log import read_log
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
-from analysis.records.schema import CONFIG_PREFIX, DIVERGED, END, EPOCH, EPOCH_COLUMNS, FAILED, RUNNING, START, STATUSES
+from analysis.records.schema import (
+    CONFIG_PREFIX,
+    COSTS,
+    DIVERGED,
+    END,
+    EPOCH,
+    EPOCH_COLUMNS,
+    FAILED,
+    RUNNING,
+    START,
+    STATUSES,
+)
 from analysis.records.selection import selected_epochs, steadiness
 from core.files import write_atomically
 from core.metrics import SPLITS, declare
@@ -191,6 +202,8 @@ def _trials(study: Mapping[str, Any], history: _History, epochs: pd.DataFrame, o
     table["execution"] = column([_json(end.get("execution")) for end in ends], "str")
     table["started_at"] = column([start.get("time") for start in first], "str")
     table["ended_at"] = column([end.get("time") for end in ends], "str")
+    for name in COSTS:
+        table[name] = pd.Series([end.get(name) for end in ends], dtype="Int64")
     return pd.concat([table, _config_columns([start.get("config", {}) for start in first])], axis=1)
 
 

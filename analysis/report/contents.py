@@ -180,6 +180,7 @@ def report_figures(
     """The figures of the report, in the order of the page within each section. `tables` include those of
     `further_tables`; the other arguments are the same as there."""
     from analysis.figures.confusion_matrices import confusion_figures
+    from analysis.figures.cost_plot import cost_figure
     from analysis.figures.feature_scatter import projection_figures
     from analysis.figures.forest_plot import forest_plot
     from analysis.figures.layer_plots import activation_figures
@@ -190,6 +191,7 @@ def report_figures(
     records, figures = search.records, list[Figure | None]()
     if "ablation" in tables:
         figures.append(forest_plot(tables["ablation"]))
+    figures.append(cost_figure(tables["ranking"], records.is_search))
     if "pareto" in tables and len(tables["pareto"]):
         front = list(tables["pareto"]["cell"])
         figures.append(pareto_figure(cell_objectives(records), records.objectives, front))

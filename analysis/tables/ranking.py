@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from analysis.records.columns import metric_values, within
 from analysis.records.run_records import Records
-from analysis.records.schema import CONFIG_PREFIX, FINISHED, STOPPED
+from analysis.records.schema import CONFIG_PREFIX, COSTS, FINISHED, STOPPED
 from analysis.records.search_space import sampled_settings, settings_of
 from analysis.statistics.hypothesis_tests import half_width
 from analysis.tables.formatting import DIGITS, number, reached
@@ -23,6 +23,10 @@ from core.metrics import counterpart, maximised, split_of
 
 # After the settings, and only where a trial was stopped; the mean is of the ranked metric at the last epoch reached.
 STOPPED_COLUMNS = ("n_stopped", "stopped_mean", "stopped_epochs")
+
+
+def _costs_differ(table: pd.DataFrame) -> bool:
+    return table["multiply_adds"].nunique() > 1
 
 
 def _mean(row: Row) -> str | None:
@@ -75,12 +79,13 @@ RANKING = register(
             Column("n_stopped", "count", "stopped", terminal="stopped"),
             Column("stopped_mean", shown=()),
             Column("stopped_epochs", shown=()),
+            *(Column(name, "count", lesser=True, when=_costs_differ) for name in COSTS),
         ),
         "{metric} of each cell: mean over seeds ({n}) with its 95 % t interval; the best mean is bold.",
         footnote=_footnote,
     )
 )
-COLUMNS = tuple(column.key for column in RANKING.columns if column.key not in (*STOPPED_COLUMNS, "note"))
+COLUMNS = tuple(column.key for column in RANKING.columns if column.key not in (*STOPPED_COLUMNS, *COSTS, "note"))
 
 
 def _is_metric(table: pd.DataFrame, split: str) -> bool:
@@ -89,7 +94,8 @@ def _is_metric(table: pd.DataFrame, split: str) -> bool:
 
 
 def ranking_table(records: Records) -> pd.DataFrame:
-    """One row per cell, best first; the last columns are the levels of factors or a search's varied settings."""
+    """One row per cell, best first; behind the figures stand the levels of factors or a search's varied settings, then
+    what the cell's network costs."""
     metric = records.ranked_metric
     cells = pd.Index(list(records.cells), dtype="str")
     table = pd.DataFrame({"cell": cells, "metric": metric})
@@ -113,6 +119,7 @@ def ranking_table(records: Records) -> pd.DataFrame:
     table = table.join(settings_columns(records))
     if stopped["n_stopped"].any():
         table = table.join(stopped)
+    table = table.join(_costs(records))
     table = table.loc[order].reset_index(drop=True)
     table["rank"] = range(1, len(table) + 1)
     return table[[*COLUMNS, *(name for name in table if name not in COLUMNS)]]
@@ -134,6 +141,12 @@ def _stopped(records: Records, metric: str) -> pd.DataFrame:
     return table.assign(n_stopped=table["n_stopped"].fillna(0).astype("int64"))
 
 
+def _costs(records: Records) -> pd.DataFrame:
+    """What the network of each cell costs; null where no trial recorded it."""
+    first = records.trials.groupby("cell")[list(COSTS)].first()
+    return first.reindex([records.resolve(cell) for cell in records.cells]).astype("Int64").reset_index(drop=True)
+
+
 def _order(table: pd.DataFrame, maximise: bool) -> pd.Index:
     """Cells whose trials finished by mean, then those with some stopped, then those with all stopped, then the rest."""
     nothing = table["mean"].isna()
@@ -152,7 +165,7 @@ def settings_columns(records: Records) -> pd.DataFrame:
         return _varied_settings(records)
     levels = [cell.get("levels") or {} for cell in records.cells.values()]
     names = dict.fromkeys([*records.levels, *(name for row in levels for name in row)])
-    taken = {*COLUMNS, *STOPPED_COLUMNS, "note"}
+    taken = {*COLUMNS, *STOPPED_COLUMNS, *COSTS, "note"}
     columns: dict[str, pd.Series] = {}
     for name in names:
         free = name
@@ -179,7 +192,7 @@ def _varied_settings(records: Records) -> pd.DataFrame:
 
 def settings_of_cells(ranking: pd.DataFrame) -> list[str]:
     """The columns of a ranking that are settings or factors."""
-    return [str(name) for name in ranking if name not in (*COLUMNS, *STOPPED_COLUMNS)]
+    return [str(name) for name in ranking if name not in (*COLUMNS, *STOPPED_COLUMNS, *COSTS)]
 
 
 def best_cell(records: Records, ranking: pd.DataFrame) -> str | None:

@@ -1,10 +1,11 @@
 """What `list`, `layers` and `prepare` show; imports neither torch nor ray."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.component import did_you_mean
-from core.errors import PlanError
+from core.errors import PlanError, first_line
 from datasets.base import DatasetSettings
 from datasets.faces.dataset import Faces, write_lists
 from datasets.registry import DATASETS
@@ -14,6 +15,7 @@ from search_spaces.study import AnyStudy
 
 SIDES = (8, 32, 48, 64, 112, 224)  # of pictures, in pixels
 LANDMARKS = 21
+CLASSES = 10
 
 if TYPE_CHECKING:
     from datasets.summary import Summary
@@ -58,33 +60,62 @@ def write_dataset_lists(name: str, options: Options, folder: Path) -> list[Path]
     raise PlanError(f"--write-lists: {name} has no list files; allowed: faces, animals")
 
 
-def layers(model: str, options: Options, side: int | None, classes: int) -> list[tuple[str, str, str, str]]:
-    """(name, class, output of one picture, parameters) of each layer of a network that one pass uses; builds it without
-    memory. ConfigError or PlanError for a model, a setting or a size that does not fit."""
-    import torch
+@dataclass(frozen=True)
+class Layers:
+    rows: list[tuple[str, str, str, str, str]]
+    """name, class, output of one picture, parameters, multiply-adds of each layer that one pass uses"""
+    total: str
+    """the network's parameters and multiply-adds, and of what picture"""
 
+
+def layers(model: str, options: Options, side: int | None, classes: int | None) -> Layers:
+    """The layers of a network, which is built without memory: by default for a picture and a number of classes that are
+    usual for it. ConfigError or PlanError for a model, a setting or a size that does not fit."""
     from trainables.config import resolve
+    from trainables.models.cost import cost
+    from trainables.models.libraries import LibraryModel
     from trainables.models.placement import trace
+    from trainables.models.weightless import without_memory
     from trainables.registry import MODELS
 
-    if model not in MODELS:
-        raise PlanError(f"model {model!r} is unknown; {did_you_mean(model, MODELS)}")
+    if MODELS.find(model) is None:
+        names = [*MODELS, *(f"{prefix}:NAME" for prefix in MODELS.families)]
+        raise PlanError(f"model {model!r} is unknown; {did_you_mean(model, names)}")
     settings = resolve({"dataset.name": "digits", "model.name": model}, options.settings).model
+    sides, usual_classes = SIDES, CLASSES
+    if isinstance(settings, LibraryModel):
+        usual, usual_classes = settings.usual
+        sides = (usual,)
+    classes = classes or usual_classes
     points = 2 * LANDMARKS if settings.landmarks else 0
-    shapes = [(3, size, size) for size in ([side] if side else SIDES)]
+    shapes = [(3, size, size) for size in ([side] if side else sides)]
     shape = next((shape for shape in shapes if settings.misfit(shape, points) is None), shapes[-1])
     if fault := settings.misfit(shape, points):
         raise PlanError([fault])
-    with torch.device("meta"):
-        network = settings.build(shape, classes, points)
+    try:
+        network = without_memory(lambda: settings.build(shape, classes, points))
         outputs, _ = trace(network, shape)
+    except Exception as error:  # whatever a network raises for an input shape it cannot take
+        from trainables.models.image_sizes import size_fault
+
+        told = size_fault(settings, shape, classes)
+        raise PlanError(told or f"model.name: {model} cannot take pictures of {shape}: {first_line(error)}") from None
+    cost_of = cost(network, shape)
     rows = []
     for name, module in network.named_modules():
         if name in outputs:
             size = sum(value.numel() for value in module.parameters())
             output = " × ".join(map(str, outputs[name][1:]))
-            rows.append((name, type(module).__name__, output, f"{size:,}" if size else ""))
-    return rows
+            rows.append((name, type(module).__name__, output, _count(size), _count(cost_of.layers.get(name, 0))))
+    total = (
+        f"{model}: {cost_of.parameters:,} parameters; {cost_of.multiply_adds:,} multiply-adds of one picture of "
+        f"{' × '.join(map(str, shape))}; {classes:,} classes"
+    )
+    return Layers(rows, total)
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number else ""
 
 
 def _settings(name: str, options: Options) -> DatasetSettings:

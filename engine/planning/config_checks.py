@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.component import did_you_mean
+from core.errors import first_line
 from core.metrics import CURVES, split_of
 from core.user_code.references import UserCodeError
 from datasets.augmentation.settings import point_faults
@@ -16,12 +17,14 @@ from datasets.lookup import find_example
 from search_spaces.study import AnyStudy, SearchStudy
 from trainables.config import UNCOUNTED, TrialConfig
 from trainables.metrics.field import FIELD
+from trainables.models.libraries import LibraryModel
 from trainables.registry import LOSSES
 
 if TYPE_CHECKING:
     from torch import nn
 
     from datasets.base import DatasetInfo, DatasetSettings
+    from trainables.models.base import Model
 
 
 def meta_network(config: TrialConfig, info: "DatasetInfo") -> "tuple[nn.Module | None, list[str]]":
@@ -30,16 +33,22 @@ def meta_network(config: TrialConfig, info: "DatasetInfo") -> "tuple[nn.Module |
 
     from trainables.models.build import build_network
     from trainables.models.placement import PlacementError
+    from trainables.models.weightless import without_memory
 
     if missing := config.model.missing_weights():
         return None, [missing]
+
+    def build() -> "nn.Module":
+        return build_network(config, info, seed=0)
+
     try:
         # Loading weights only checks that they fit; torch warns of each that it does nothing on the meta device.
-        # A network of the user's own may compute with values, which the meta device has not.
-        with torch.device("cpu" if config.model.own_references else "meta"), warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
-            network = build_network(config, info, seed=0)
-            network.eval()(torch.zeros(2, *info.input_shape))
+            # A network of the user's own may compute with values, which the meta device has not.
+            network = build() if config.model.own_references else without_memory(build)
+            device = next(network.parameters()).device
+            network.eval()(torch.zeros(2, *info.input_shape, device=device))
     except PlacementError as error:
         return None, error.faults
     except UserCodeError as error:
@@ -47,8 +56,17 @@ def meta_network(config: TrialConfig, info: "DatasetInfo") -> "tuple[nn.Module |
     except ValueError as error:
         return None, [str(error)]
     except Exception as error:  # whatever a network raises for an input shape it cannot take
-        return None, [f"model.name: {config.model.name} cannot take pictures of {info.input_shape}: {error}"]
+        return None, [_unfit(config.model, info, error)]
     return network, []
+
+
+def _unfit(model: "Model", info: "DatasetInfo", error: Exception) -> str:
+    """A network that cannot take the images, with the sizes that it can where those are found."""
+    from trainables.models.image_sizes import size_fault
+
+    classes = len(info.classes)
+    told = size_fault(model, info.input_shape, classes) if isinstance(model, LibraryModel) else None
+    return told or f"model.name: {model.name} cannot take pictures of {info.input_shape}: {first_line(error)}"
 
 
 def batch_norm_faults(network: "nn.Module | None", info: "DatasetInfo") -> list[str]:

@@ -74,7 +74,8 @@ def _state(phase: Any, network: "nn.Module") -> Any:
 
     optimizer = phase.build(network.parameters())
     for parameter in network.parameters():
-        parameter.grad = torch.empty_like(parameter)
+        if parameter.requires_grad:
+            parameter.grad = torch.empty_like(parameter)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return optimizer.state_dict()["state"]

@@ -207,3 +207,14 @@ def write_outcomes(
         for event in trial(cell, seed, outcome, metric, (configs or {}).get(cell))
     ]
     return write(root, study, events)
+
+
+def with_costs(run: Path, costs: Mapping[str, tuple[int, int]]) -> None:
+    """Write the (parameters, multiply-adds) of the cells' networks into the ends of their trials."""
+    log, cells = run / "log.jsonl", dict[str, str]()
+    events = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    for event in events:
+        cells.setdefault(event.get("trial", ""), event.get("cell", ""))
+        if event["event"] == "end" and (found := costs.get(cells[event["trial"]])):
+            event |= dict(zip(("parameters", "multiply_adds"), found, strict=True))
+    log.write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")

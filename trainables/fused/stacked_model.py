@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.nn.functional import batch_norm, conv2d
 from torch.utils._pytree import tree_leaves, tree_map
 
+from trainables.training.rng import RngContext
+
 TOLERANCE = 1e-3  # relative to the largest value, float32: reordered sums differ far less, mixed-up channels far more
 MIXES = "it mixes channels, so that lanes would mix"
 
@@ -126,8 +128,12 @@ def _stepped(stacked: StackedModel, networks: Mapping[int, nn.Module], images: S
 
 def _alone(network: nn.Module, images: Tensor) -> list[Tensor]:
     """Outputs, gradients and buffers of a network after one step by itself."""
-    trained = copy.deepcopy(network)
-    outputs = trained(images.contiguous(memory_format=torch.channels_last))
+    trained, drawing = copy.deepcopy(network), RngContext(images.device)
+    before = drawing.own.get_state()
+    with drawing:
+        outputs = trained(images.contiguous(memory_format=torch.channels_last))
+    if not drawing.own.get_state().equal(before):
+        raise UnfusableError("it draws random numbers besides dropout's, which lanes would share")
     _loss([outputs]).backward()
     if unused := [name for name, value in trained.named_parameters() if value.grad is None]:
         raise UnfusableError(f"{unused[0]} has no gradient, so it would not be left out of a fused step")

@@ -42,6 +42,8 @@ class Model(Component):
     output_layers: ClassVar[tuple[str, ...]] = ("fc",)
     """the last layers, that of the class logits first; what enters it is the feature that embeddings show"""
 
+    unrecorded = {"trainable": "all"}
+
     name: str
     bn_after: LayerNames = ()
     """layers that a batch norm follows"""
@@ -53,6 +55,9 @@ class Model(Component):
     """the network's own, or a truncated normal distribution"""
     relu_on_output: bool = False
     """end the output layers in a ReLU"""
+    trainable: Literal["all", "last_block", "head"] = "all"
+    """what is trained: all layers, the output layers and the last stage before them, or the output layers alone; a
+    frozen batch norm keeps its statistics"""
 
     def build(self, image_shape: tuple[int, int, int], outputs: int, points: int = 0) -> "nn.Module":
         """The network for (C, H, W) images, nothing placed, layers not yet drawn; ValueError if it cannot be built.

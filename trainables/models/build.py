@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from core.seeds import derive_seed
 from datasets.base import DatasetInfo
 from trainables.config import TrialConfig
+from trainables.models.freezing import freeze
 from trainables.models.initializers import initialize
 from trainables.models.placement import place
 from trainables.training.rng import RngContext
@@ -16,6 +17,7 @@ def build_network(config: TrialConfig, info: DatasetInfo, seed: int) -> nn.Modul
     with RngContext(torch.device("cpu"), derive_seed(seed, "construction"), libraries=True):
         network = _bare(config, info)
     initialize(network, config.model, seed)
+    freeze(network, config.model)
     place(network, config.model, info.input_shape)
     return network
 

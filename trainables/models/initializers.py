@@ -34,6 +34,8 @@ def initialize(network: nn.Module, settings: Model, seed: int) -> list[str]:
             elif any(full_name(name, key) not in built.kept for key, _ in own_values(module)):
                 _draw(module, name, settings, built.kept)
     built.unfilled = settings.load_weights(network)
+    if getattr(settings, "pretrained", False):  # what the weights fill is the same in every network
+        built.unpaired = [key for key in built.unpaired if key.rpartition(".")[0] in built.unfilled]
     return built.unfilled
 
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 from urllib.request import Request, urlopen
 
 from pydantic import AfterValidator, model_validator
@@ -16,6 +16,8 @@ from pydantic import AfterValidator, model_validator
 from core.component import Needs, did_you_mean
 from core.value_words import listed
 from trainables.models.base import Model
+from trainables.models.checkpoint_formats import WeightsError, read_checkpoint
+from trainables.models.library_names import library_has
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -33,14 +35,10 @@ FILES = {
 SHOWN = 10  # keys of a kind that an error lists
 
 
-class WeightsError(ValueError):
-    """Pretrained weights that cannot be had or do not fit the network."""
-
-
 def _local(files: dict[str, str]) -> dict[str, str]:
     """Known architectures only; paths made absolute, as a trial runs in a directory of its own."""
     for architecture in files:
-        if architecture not in FILES:
+        if architecture not in FILES and not library_has(architecture):
             raise ValueError(f"unknown architecture {architecture!r}; {did_you_mean(architecture, FILES)}")
     return {architecture: str(Path(file).expanduser().absolute()) for architecture, file in files.items()}
 
@@ -48,10 +46,12 @@ def _local(files: dict[str, str]) -> dict[str, str]:
 class PretrainedModel(Model):
     """`weights_file` maps an architecture to a local file; only the file that this network loads is kept."""
 
-    stem_layer: ClassVar[str]
+    stem_layer: ClassVar[str] = ""
     """the convolution that sees the images: its weights depend on their channels"""
     untrained: ClassVar[tuple[str, ...]] = ()
     """modules that no pretraining reaches; a file may hold them or not"""
+    library: ClassVar[str] = "torchvision"
+    """which publishes the weights"""
 
     pretrained: bool = False
     """start from ImageNet weights: torchvision's, which are downloaded once, or those of `weights_file`"""
@@ -69,6 +69,32 @@ class PretrainedModel(Model):
         object.__setattr__(self, "weights_file", kept)
         return self
 
+    def stems(self, network: "nn.Module") -> tuple[str, ...]:
+        """The layers of the bare network that see the images."""
+        return (self.stem_layer,)
+
+    def weights_url(self) -> str:
+        """Where the published weights come from."""
+        return SOURCE + FILES[self.architecture]
+
+    def cache(self) -> Path:
+        """The folder that the library keeps its downloads in."""
+        return cache_directory()
+
+    def cached(self) -> bool:
+        """Whether the published weights are on this machine."""
+        return (self.cache() / self.weights_url().rpartition("/")[2]).is_file()
+
+    def downloaded(self, network: "nn.Module") -> "Mapping[str, Tensor]":
+        """The published weights for a network that `bare` built, by their library's own API."""
+        from torchvision.models import get_model_weights
+
+        return get_model_weights(self.architecture)["IMAGENET1K_V1"].get_state_dict(progress=False, check_hash=True)
+
+    def adapted(self, network: "nn.Module", state: "Mapping[str, Tensor]") -> "Mapping[str, Tensor]":
+        """A state dict in the form that a network of this size takes."""
+        return state
+
     def missing_weights(self) -> str | None:
         if not self.pretrained:
             return None
@@ -76,11 +102,12 @@ class PretrainedModel(Model):
         if name in self.weights_file:
             file = self.weights_file[name]
             return None if Path(file).is_file() else f"model.weights_file.{name}: no file {file}"
-        if (cache_directory() / FILES[name]).is_file() or reachable(SOURCE + FILES[name]):
+        if self.cached() or reachable(self.weights_url()):
             return None
         return (
-            f"model.pretrained: the ImageNet weights of {name} are not in {cache_directory()} and {SOURCE} does not "
-            "answer; let torchvision download them where there is internet, or give a file: "
+            f"model.pretrained: the ImageNet weights of {name} are not in {self.cache()} and "
+            f"{self.weights_url().rpartition('/')[0]}/ does not answer; let {self.library} download them where there "
+            "is internet, or give a file: "
             f"--set model.weights_file.{name}=FILE"
         )
 
@@ -88,26 +115,42 @@ class PretrainedModel(Model):
         if not self.pretrained:
             return []
         name = self.architecture
-        source = self.weights_file.get(name, FILES[name])
-        state = _read(source) if name in self.weights_file else _torchvision(name)
+        source = self.weights_file.get(name, self.weights_url().rpartition("/")[2])
+        state = read_checkpoint(source, network) if name in self.weights_file else self._fetched(network)
         try:
-            return load(network, state, {self.stem_layer, *self.heads(network)}, self.untrained)
+            heads = self.heads(network)
+            return load(network, self.adapted(network, state), {*self.stems(network), *heads}, self.untrained, heads)
         except WeightsError as error:
             raise WeightsError(f"{source} does not hold the weights of {name}: {error}") from None
 
+    def _fetched(self, network: "nn.Module") -> "Mapping[str, Tensor]":
+        try:
+            return self.downloaded(network)
+        except (OSError, RuntimeError) as error:
+            raise WeightsError(
+                f"model.pretrained: the download of {self.architecture}'s weights failed ({error}); "
+                f"give a file: --set model.weights_file.{self.architecture}=FILE"
+            ) from error
+
 
 def load(
-    network: "nn.Module", state: "Mapping[str, Tensor]", may_differ: Collection[str], untrained: Collection[str] = ()
+    network: "nn.Module",
+    state: "Mapping[str, Tensor]",
+    may_differ: Collection[str],
+    untrained: Collection[str] = (),
+    may_lack: Collection[str] = (),
 ) -> list[str]:
-    """Loads `state` into the bare `network`; returns the names of the layers left unchanged: those in `untrained`, and
-    those in `may_differ` whose shapes differ. WeightsError lists all other missing, unexpected or misshapen keys."""
+    """Loads `state` into the bare `network`; returns the names of the layers left unchanged: those in `untrained`,
+    those in `may_differ` whose shapes differ, and those in `may_lack` that the state does not hold whole. WeightsError
+    lists all other missing, unexpected or misshapen keys."""
     own = network.state_dict()
     mismatched = [key for key in own if key in state and own[key].shape != state[key].shape]
     left = {layer for key in mismatched if (layer := key.rpartition(".")[0]) in may_differ}
+    left |= {layer for key in own if key not in state and (layer := key.rpartition(".")[0]) in may_lack}
     left |= {name for name, module in network.named_modules() if _within(name, untrained) and _owns_parameters(module)}
 
     def concerned(keys: Collection[str]) -> list[str]:
-        return [key for key in keys if key.rpartition(".")[0] not in left and not _within(key, untrained)]
+        return [key for key in keys if not _within(key, (*left, *untrained))]
 
     faults = {
         # counted since torch 0.4.1 and of no effect at evaluation or at a fixed momentum: older files lack it
@@ -137,31 +180,6 @@ def reachable(url: str) -> bool:
             return True
     except OSError:
         return False
-
-
-def _torchvision(architecture: str) -> "Mapping[str, Tensor]":
-    from torchvision.models import get_model_weights
-
-    try:
-        return get_model_weights(architecture)["IMAGENET1K_V1"].get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:
-        raise WeightsError(
-            f"model.pretrained: the download of {architecture}'s weights failed ({error}); "
-            f"give a file: --set model.weights_file.{architecture}=FILE"
-        ) from error
-
-
-def _read(file: str) -> "dict[str, Tensor]":
-    import torch
-
-    try:
-        state: Any = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged or foreign file makes of zip, pickle and torch
-        reason = str(error).partition("\n")[0]
-        raise WeightsError(f"{file} cannot be read as a state dict: {reason}") from error
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise WeightsError(f"{file} holds no state dict (names to tensors), but {type(state).__name__}")
-    return state
 
 
 def _within(name: str, parents: Collection[str]) -> bool:

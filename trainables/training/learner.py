@@ -8,6 +8,7 @@ purpose and the epoch, so a run resumed at an epoch's end continues as if nothin
 import contextlib
 import time
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from core.seeds import derive_seed
 from datasets.base import Dataset
 from trainables.config import TrialConfig
 from trainables.models.build import build_network
+from trainables.models.freezing import within
 from trainables.tasks.base import Batch, Terms, Totals
 from trainables.tasks.registry import TASKS
 from trainables.training.averaging import Averaged
@@ -41,7 +43,7 @@ class Learner:
         self.network = build_network(config, self.info, seed).to(device).to(memory_format=torch.channels_last)
         self.task = TASKS[config.loss.task](config.loss, config.model, self.info, self.data.mean_shape())
         self.phase = config.optimizer.at(1, config.training.epochs)
-        self.optimizer = self.phase.build(self.network.parameters())
+        self.optimizer = self._optimizer()
         clip_norm, ema = config.training.clip_norm, config.training.ema
         self.clip = GradientClip(clip_norm, device) if clip_norm else None
         self.average = Averaged(self.network, ema) if ema else None
@@ -193,14 +195,27 @@ class Learner:
         """The optimizer and rate of this epoch; a new optimizer starts without the old one's moments."""
         epochs, settings = self.config.training.epochs, self.config.optimizer
         if (phase := settings.at(self.epoch, epochs)) != self.phase:
-            self.phase, self.optimizer = phase, phase.build(self.network.parameters())
+            self.phase = phase
+            self.optimizer = self._optimizer()
         for group in self.optimizer.param_groups:
-            group["lr"] = settings.lr_at(self.epoch, epochs, self.config.schedule)
+            rate = settings.lr_backbone_at if group.get("backbone") else settings.lr_at
+            group["lr"] = rate(self.epoch, epochs, self.config.schedule)
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        """The phase's optimizer: of one group of parameters, or where the backbone has a rate of its own of several,
+        which together keep the network's order, so that a state fits either."""
+        if self.config.optimizer.lr_backbone is None:
+            return self.phase.build(self.network.parameters())
+        heads = self.config.model.heads(self.network)
+        groups = groupby(self.network.named_parameters(), lambda named: not within(named[0], heads))
+        return self.phase.build(
+            {"params": [parameter for _, parameter in part], "backbone": backbone} for backbone, part in groups
+        )
 
     @property
     def lr(self) -> float:
-        """The rate the optimizer used last."""
-        return self.optimizer.param_groups[0]["lr"]
+        """The rate the optimizer used last, of the output layers where the others have another."""
+        return next(group["lr"] for group in self.optimizer.param_groups if not group.get("backbone"))
 
     def time_step(self, steps: int) -> tuple[float, int]:
         """(seconds, rows) of a training step: the mean of `steps` real ones after one that warms up.

@@ -150,13 +150,25 @@ def _loss(learner: Learner, rows: Tensor) -> list[str]:
 
 
 def _optimizer(learner: Learner, initial: dict[str, Tensor]) -> list[str]:
-    still = [
-        name
-        for name, value in learner.network.named_parameters()
-        if value.requires_grad and torch.equal(value.detach().cpu(), initial[name])
-    ]
-    total = sum(1 for _ in learner.network.parameters())
-    return [f"optimizer.name: {learner.config.optimizer.name} moved no parameter"] if len(still) == total else []
+    config, network = learner.config, learner.network
+    moved = {name for name, value in network.named_parameters() if not torch.equal(value.detach().cpu(), initial[name])}
+    trained = {name for name, value in network.named_parameters() if value.requires_grad}
+    faults = [f"model.trainable: {name} is frozen, and changed" for name in sorted(moved - trained)[:1]]
+    if config.model.trainable != "all" and len(trained) == len(initial):
+        faults.append(f"model.trainable: {config.model.trainable} was asked for, and no layer is frozen")
+    if not moved & trained:
+        faults.append(f"optimizer.name: {config.optimizer.name} moved no parameter")
+    return faults + _rates(learner)
+
+
+def _rates(learner: Learner) -> list[str]:
+    """The layers before the output layers must have the rate that they were given."""
+    config, groups = learner.config, learner.optimizer.param_groups
+    if config.optimizer.lr_backbone is None:
+        return []
+    expected = config.optimizer.lr_backbone_at(learner.epoch, config.training.epochs, config.schedule)
+    rates = {group["lr"] for group in groups if group.get("backbone")}
+    return [] if rates == {expected} else [f"optimizer.lr_backbone: gives {expected}, the optimizer used {rates}"]
 
 
 def _clipped(learner: Learner) -> list[str]:

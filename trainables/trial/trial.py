@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from core.errors import out_of_memory
 from datasets.base import Dataset
 from datasets.cache.cache import open_or_prepare
 from trainables.config import TrialConfig, from_tree
+from trainables.models.cost import cost
 from trainables.training import diagnostics, verification
 from trainables.training.learner import Learner
 from trainables.training.malloc import keep_freed
@@ -32,6 +34,7 @@ from trainables.trial.selected_epoch import selected_epoch
 from trainables.trial.spec import TrialSpec
 
 TABLES = ("rows", "layers")  # stored in checkpoints as JSON: torch's pickler would call Python for every number
+_COSTS: dict[Any, dict[str, int | None]] = {}  # of networks that this process has trained
 DIVERGENCE = 1000.0  # an epoch's mean training loss above this multiple of the first batch's ends the trial
 
 
@@ -196,8 +199,22 @@ class Trial:
             "seconds": round(sum(row["seconds"] for row in self.rows), 6),
             "node": platform.node(),
             **computer(self.device),
+            **self.cost,
             "notes": [*verification.notes(self.learner), *self._early(), *self._undefined()],
         }
+
+    @cached_property
+    def cost(self) -> dict[str, int | None]:
+        """The network's parameters and the multiply-adds of one image; None where they cannot be counted."""
+        info = self.dataset.info
+        key = self.config.model.model_dump_json(exclude={"dropout_rate"}), info.input_shape, len(info.classes)
+        if key not in _COSTS:
+            try:
+                found = cost(self.learner.network, info.input_shape)
+                _COSTS[key] = {"parameters": found.parameters, "multiply_adds": found.multiply_adds}
+            except Exception:  # of a network that takes no single image: its results count all the same
+                _COSTS[key] = {"parameters": None, "multiply_adds": None}
+        return _COSTS[key]
 
     def _early(self) -> list[str]:
         epochs = self.config.training.epochs

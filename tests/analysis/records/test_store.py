@@ -27,7 +27,7 @@ def test_columns_stand_in_the_contracts_order(tmp_path):
         *("train_loss", "val_loss", "test_loss"),
         *("val_balanced_accuracy", "test_balanced_accuracy", "val_reference"),
         *("val_roughness", "val_jumps", "seconds", "node", "device", "verified", "error", "execution"),
-        *("started_at", "ended_at", "config/loss.name", "config/optimizer.lr"),
+        *("started_at", "ended_at", "parameters", "multiply_adds", "config/loss.name", "config/optimizer.lr"),
     ]
     assert list(epochs) == [
         *("trial", "epoch", "lr", "train_loss", "val_loss", "test_loss"),

@@ -9,6 +9,7 @@ from rich.console import Console
 from scipy import stats
 
 from analysis.console import console_table, describe
+from analysis.records.schema import COSTS
 from analysis.records.store import read_records
 from analysis.report.build import write_report
 from analysis.tables.ranking import COLUMNS, STOPPED_COLUMNS, ranking_table
@@ -25,7 +26,7 @@ def ranking(path, study, outcomes, metric=runs.METRIC, **more):
 def test_an_ablation_is_ranked_by_its_test_metric_with_validation_beside(tmp_path):
     outcomes = {"baseline": [0.7, 0.8, 0.9], "loss=a": [0.8, 0.9, 0.91]}
     table = ranking(tmp_path, runs.study(outcomes), outcomes)
-    assert list(table) == [*COLUMNS, "loss"]
+    assert list(table) == [*COLUMNS, "loss", *COSTS]
     assert table["cell"].tolist() == ["loss=a", "baseline"]
     assert table["rank"].tolist() == [1, 2]
     assert table["loss"].tolist() == ["a", "ce"]
@@ -91,7 +92,7 @@ def test_a_search_ends_in_its_varied_settings_conditional_ones_included(tmp_path
     }
     study = runs.search(["optimizer.lr", "schedule", "schedule.gamma"])
     table = ranking(tmp_path, study, {"c0": [0.5], "c1": [0.6]}, configs=configs)
-    assert list(table)[len(COLUMNS) :] == ["optimizer.lr", "schedule.gamma", "schedule.name"]
+    assert list(table)[len(COLUMNS) :] == ["optimizer.lr", "schedule.gamma", "schedule.name", *COSTS]
     assert table["optimizer.lr"].tolist() == [0.2, 0.1]
     assert pd.isna(table["schedule.gamma"][0])
 
@@ -114,7 +115,7 @@ def test_the_sources_figure_is_text(tmp_path):
 def test_an_empty_search_has_an_empty_ranking_with_its_columns(tmp_path):
     table = ranking(tmp_path, runs.search(), {})
     assert table.empty
-    assert list(table) == list(COLUMNS)
+    assert list(table) == [*COLUMNS, *COSTS]
 
 
 def stopping(path, cells, **changes):
@@ -142,7 +143,7 @@ def test_a_stopped_cell_is_never_ranked_before_a_finished_one_and_keeps_its_own_
         "broken": ["failed"],
     }
     table = ranking_table(read_records(stopping(tmp_path, cells)))
-    assert list(table)[-3:] == list(STOPPED_COLUMNS)
+    assert list(table)[-5:] == [*STOPPED_COLUMNS, *COSTS]
     assert table["cell"].tolist() == ["done", "bad", "early", "earlier", "broken"]
     rows = table.set_index("cell")
     assert rows["n_stopped"].tolist() == [0, 0, 2, 2, 0]
@@ -226,3 +227,20 @@ def test_a_setting_whose_condition_does_not_hold_is_no_setting_of_its_cell(tmp_p
     assert table["cell"].tolist() == ["c0", "c1"]
     assert table["schedule.gamma"].iloc[0] == 0.3
     assert pd.isna(table["schedule.gamma"].iloc[1])
+
+
+def test_what_a_network_costs_stands_at_the_end_and_is_null_where_no_trial_says(tmp_path):
+    outcomes = {"baseline": [0.7, 0.8], "loss=small": [0.6, 0.7], "loss=old": [0.65, 0.66]}
+    run = runs.write_outcomes(tmp_path, runs.study(outcomes), outcomes)
+    runs.with_costs(run, {"baseline": (1000, 50_000), "loss=small": (10, 500)})
+    table = ranking_table(read_records(run)).set_index("cell")
+    assert table["parameters"].to_dict() == {"baseline": 1000, "loss=small": 10, "loss=old": None}
+    assert table["multiply_adds"].tolist()[0] == 50_000
+    assert str(table["multiply_adds"].dtype) == "Int64"
+
+
+def test_a_factor_called_parameters_keeps_its_column(tmp_path):
+    study = runs.factorial({"parameters": ["few", "many"]}, range(2))
+    table = ranking(tmp_path, study, {cell["name"]: [0.5, 0.6] for cell in study["cells"]})
+    assert set(table["factor parameters"]) == {"few", "many"}
+    assert table["parameters"].isna().all()
