@@ -9,11 +9,13 @@ import click
 import pytest
 from PIL import Image
 
+from core.user_code.references import use
 from datasets.sources.table import Table
+from engine.cli.options import study_named
+from engine.planning.own_code import with_short_references
 from engine.planning.plan import make_plan
 from engine.planning.run_options import Options
 from run_search import main
-from search_spaces.study_file import read_study
 from tests.conftest import ROOT, Cli
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -59,10 +61,30 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_study_plans(page: str, text: str, tmp_path: Path, pictures: Path) -> None:
     file = tmp_path / "study.yaml"
     file.write_text(text, encoding="utf-8")
-    study = read_study(file)
-    plan = make_plan(study, Options(data_root=str(pictures)), tmp_path / "run")
+    (source,) = (path for path in PAGES if path.name == page)
+    (tmp_path / "mine.py").write_text("\n".join(blocks(source, "python")))
+    study, options = with_short_references(study_named(str(file), str(pictures)), Options(data_root=str(pictures)))
+    plan = make_plan(study, options, tmp_path / "run")
     assert plan.invalid == []
     assert plan.trials or study.kind == "search"
+
+
+def test_the_user_s_own_data_set_of_the_page_is_prepared_as_it_says(
+    cli_here: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "own-code.md"
+    (tmp_path / "mine.py").write_text("\n".join(blocks(page, "python")))
+    (line,) = (line for text in blocks(page, "") for line in text.splitlines() if " prepare " in line)
+    done = cli_here(*shlex.split(line.removeprefix(CALL)))
+    assert done.returncode == 0, done.stderr
+    assert "dark" in done.stdout
+    use({})
+
+
+def test_no_snippet_of_code_of_one_s_own_is_longer_than_ten_lines() -> None:
+    page = ROOT / "docs" / "own-code.md"
+    assert max(len([line for line in text.splitlines() if line]) for text in blocks(page, "python")) <= 10
 
 
 def test_the_table_of_the_page_has_columns_that_are_guessed(tmp_path: Path) -> None:

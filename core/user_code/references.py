@@ -70,8 +70,8 @@ def file_at(name: str, text: str) -> Path:
     """The absolute path of a user's file; UserCodeError, beginning with the `text` that names it, if there is none."""
     given = Path(name).expanduser()
     label, _, rest = name.partition("/")
-    places = [folder for folder in (_folders.get(label), _folders.get("")) if folder]
-    tries = [place / (rest if place == _folders.get(label) else given) for place in places] or [Path.cwd() / given]
+    labelled = [_folders[label] / rest] if rest and label in _folders else []
+    tries = [*labelled, _folders.get("", Path.cwd()) / given]  # which an absolute path is itself
     file = next((file for file in tries if file.is_file()), None)
     if file is None:
         folder = tries[0].parent

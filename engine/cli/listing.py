@@ -10,6 +10,7 @@ from datasets.base import DatasetSettings
 from datasets.faces.dataset import Faces, write_lists
 from datasets.registry import DATASETS
 from datasets.sources.animals import Animals, write_csv
+from engine.planning.paths import absolute
 from engine.planning.run_options import Options
 from search_spaces.study import AnyStudy
 
@@ -78,6 +79,7 @@ def layers(model: str, options: Options, side: int | None, classes: int | None) 
     from trainables.models.weightless import without_memory
     from trainables.registry import MODELS
 
+    model = absolute(model, [Path.cwd()])
     if MODELS.find(model) is None:
         names = [*MODELS, *(f"{prefix}:NAME" for prefix in MODELS.families)]
         raise PlanError(f"model {model!r} is unknown; {did_you_mean(model, names)}")
@@ -121,6 +123,7 @@ def _count(number: int) -> str:
 def _settings(name: str, options: Options) -> DatasetSettings:
     from trainables.config import resolve
 
-    if name not in DATASETS:
+    name = absolute(name, [Path.cwd()])
+    if DATASETS.find(name) is None:
         raise PlanError(f"data set {name!r} is unknown; {did_you_mean(name, DATASETS)}")
     return resolve({"dataset.name": name, "model.name": "small_cnn"}, options.settings).dataset
