@@ -150,7 +150,7 @@ class OwnOptimizer(OwnComponent, TorchOptimizer):
     weight_decay: Annotated[float | None, Field(ge=0), Range(1e-6, 1e-2, log=True)] = None  # type: ignore[assignment]
     """as the class takes it; null: the class's own default"""
 
-    def build(self, parameters: "Iterable[torch.nn.Parameter]") -> "torch.optim.Optimizer":
+    def build(self, parameters: "Iterable[torch.nn.Parameter | dict[str, Any]]") -> "torch.optim.Optimizer":
         import torch
 
         given = {"lr": self.lr, **({} if self.weight_decay is None else {"weight_decay": self.weight_decay})}

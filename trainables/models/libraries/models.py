@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator
 
-from trainables.models.library_names import timm_names, torchvision_names, unknown
+from trainables.models.libraries.names import timm_names, torchvision_names, unknown
 from trainables.models.pretrained import PretrainedModel
 
 if TYPE_CHECKING:
