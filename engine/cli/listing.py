@@ -82,7 +82,8 @@ def layers(model: str, options: Options, side: int | None, classes: int | None) 
         names = [*MODELS, *(f"{prefix}:NAME" for prefix in MODELS.families)]
         raise PlanError(f"model {model!r} is unknown; {did_you_mean(model, names)}")
     settings = resolve({"dataset.name": "digits", "model.name": model}, options.settings).model
-    sides, usual_classes = SIDES, CLASSES
+    sides: tuple[int, ...] = SIDES
+    usual_classes = CLASSES
     if isinstance(settings, LibraryModel):
         usual, usual_classes = settings.usual
         sides = (usual,)

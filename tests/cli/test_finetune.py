@@ -32,7 +32,17 @@ def arguments(tmp_path: Path) -> list[str]:
         str(tmp_path / "run"),
     ]
     file = ["--set", f"model.weights_file.resnet18={tmp_path / 'weights.ckpt'}"]
-    return ["folder/finetune", *places, *file, "--epochs", "1", "--seeds", "1", "--set", "dataset.image_size=64"]
+    return [
+        "folder/finetune",
+        *map(str, places),
+        *file,
+        "--epochs",
+        "1",
+        "--seeds",
+        "1",
+        "--set",
+        "dataset.image_size=64",
+    ]
 
 
 @pytest.mark.matrix
