@@ -19,7 +19,7 @@ def arguments(tmp_path: Path) -> list[str]:
     for shade, name in enumerate(("bear", "cat", "dog", "elk")):
         (tmp_path / "set" / name).mkdir(parents=True)
         for number in range(14):
-            picture = Image.new("RGB", (60 + number, 50), (60 * shade, 9 * number, 100))
+            picture = Image.new("RGB", (60 + number, 50), (60 * shade, 9 * number, 200 - 40 * shade - number))
             picture.save(tmp_path / "set" / name / f"{number}.png")
     state = {f"model.{key}": value for key, value in resnet18().state_dict().items()}
     torch.save({"epoch": 3, "state_dict": state}, tmp_path / "weights.ckpt")
