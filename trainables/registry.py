@@ -8,7 +8,7 @@ from trainables.losses import ClassBalanced, CrossEntropy, FaceLoss, Focal, Loss
 from trainables.models.base import Model
 from trainables.models.expression_cnn import ExpressionCNN
 from trainables.models.googlenet import GoogLeNet
-from trainables.models.libraries import TimmModel, TorchvisionModel
+from trainables.models.libraries.models import TimmModel, TorchvisionModel
 from trainables.models.nin import NiN
 from trainables.models.resnet import ResNet18, ResNet34, ResNet50
 from trainables.models.small_cnn import SmallCNN

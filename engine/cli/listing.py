@@ -73,10 +73,10 @@ def layers(model: str, options: Options, side: int | None, classes: int | None) 
     """The layers of a network, which is built without memory: by default for a picture and a number of classes that are
     usual for it. ConfigError or PlanError for a model, a setting or a size that does not fit."""
     from trainables.config import resolve
-    from trainables.models.cost import cost
-    from trainables.models.libraries import LibraryModel
+    from trainables.models.libraries.cost import cost
+    from trainables.models.libraries.models import LibraryModel
+    from trainables.models.libraries.weightless import without_memory
     from trainables.models.placement import trace
-    from trainables.models.weightless import without_memory
     from trainables.registry import MODELS
 
     model = absolute(model, [Path.cwd()])
@@ -84,7 +84,8 @@ def layers(model: str, options: Options, side: int | None, classes: int | None) 
         names = [*MODELS, *(f"{prefix}:NAME" for prefix in MODELS.families)]
         raise PlanError(f"model {model!r} is unknown; {did_you_mean(model, names)}")
     settings = resolve({"dataset.name": "digits", "model.name": model}, options.settings).model
-    sides, usual_classes = SIDES, CLASSES
+    sides: tuple[int, ...] = SIDES
+    usual_classes = CLASSES
     if isinstance(settings, LibraryModel):
         usual, usual_classes = settings.usual
         sides = (usual,)
@@ -98,7 +99,7 @@ def layers(model: str, options: Options, side: int | None, classes: int | None) 
         network = without_memory(lambda: settings.build(shape, classes, points))
         outputs, _ = trace(network, shape)
     except Exception as error:  # whatever a network raises for an input shape it cannot take
-        from trainables.models.image_sizes import size_fault
+        from trainables.models.libraries.image_sizes import size_fault
 
         told = size_fault(settings, shape, classes)
         raise PlanError(told or f"model.name: {model} cannot take pictures of {shape}: {first_line(error)}") from None

@@ -17,7 +17,7 @@ from datasets.lookup import find_example
 from search_spaces.study import AnyStudy, SearchStudy
 from trainables.config import UNCOUNTED, TrialConfig
 from trainables.metrics.field import FIELD
-from trainables.models.libraries import LibraryModel
+from trainables.models.libraries.models import LibraryModel
 from trainables.registry import LOSSES
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def meta_network(config: TrialConfig, info: "DatasetInfo") -> "tuple[nn.Module |
     import torch
 
     from trainables.models.build import build_network
+    from trainables.models.libraries.weightless import without_memory
     from trainables.models.placement import PlacementError
-    from trainables.models.weightless import without_memory
 
     if missing := config.model.missing_weights():
         return None, [missing]
@@ -62,7 +62,7 @@ def meta_network(config: TrialConfig, info: "DatasetInfo") -> "tuple[nn.Module |
 
 def _unfit(model: "Model", info: "DatasetInfo", error: Exception) -> str:
     """A network that cannot take the images, with the sizes that it can where those are found."""
-    from trainables.models.image_sizes import size_fault
+    from trainables.models.libraries.image_sizes import size_fault
 
     classes = len(info.classes)
     told = size_fault(model, info.input_shape, classes) if isinstance(model, LibraryModel) else None

@@ -15,7 +15,7 @@ from trainables.registry import MODELS
 def listed(*arguments: str) -> list[str]:
     done = CliRunner().invoke(main, ["layers", *arguments])
     assert done.exit_code == 0, done.output
-    return [line.split()[0] for line in done.output.splitlines()]
+    return [line.split()[0] for line in done.stdout.splitlines()]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -26,6 +26,21 @@ def test_every_layer_that_a_pass_uses_is_listed(name: str) -> None:
     with watch_outputs(modules, lambda key, output: used.add(key)):
         network(tried.blank())
     assert set(listed(name)) == used
+
+
+def test_the_multiply_adds_of_layers_add_up_to_those_of_the_network() -> None:
+    done = CliRunner().invoke(main, ["layers", "small_cnn"])
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert rows[0][0] == "conv1"
+    assert rows[0][-2:] == ["448", "27,648"]  # 3 × 3 × 3 × 16 × 64
+    assert "small_cnn: 13,994 parameters; 110,208 multiply-adds of one picture of 3 × 8 × 8; 10 classes" in done.stderr
+
+
+def test_a_library_s_network_has_its_own_size_and_classes_unless_asked_otherwise() -> None:
+    done = CliRunner().invoke(main, ["layers", "torchvision:resnet18"])
+    assert "11,689,512 parameters; 1,814,073,344 multiply-adds of one picture of 3 × 224 × 224; 1,000" in done.stderr
+    few = CliRunner().invoke(main, ["layers", "torchvision:resnet18", "--image-size", "64", "--classes", "3"])
+    assert "11,178,051 parameters; 148,047,360 multiply-adds of one picture of 3 × 64 × 64; 3 classes" in few.stderr
 
 
 def test_settings_of_the_network_change_the_list() -> None:

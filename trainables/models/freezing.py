@@ -26,7 +26,7 @@ def freeze(network: nn.Module, settings: Model) -> None:
         parameter.requires_grad_(within(name, trained))
     for name, module in network.named_modules():
         if isinstance(module, _BatchNorm) and not within(name, trained):
-            module.__class__ = _frozen(type(module))
+            module.__class__ = _frozen(type(module))  # type: ignore[arg-type, assignment]
             module.eval()
 
 

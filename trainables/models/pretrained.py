@@ -16,8 +16,8 @@ from pydantic import AfterValidator, model_validator
 from core.component import Needs, did_you_mean
 from core.value_words import listed
 from trainables.models.base import Model
-from trainables.models.checkpoint_formats import WeightsError, read_checkpoint
-from trainables.models.library_names import library_has
+from trainables.models.libraries.checkpoint_formats import WeightsError, read_checkpoint
+from trainables.models.libraries.names import library_has
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -22,7 +22,7 @@ from core.errors import out_of_memory
 from datasets.base import Dataset
 from datasets.cache.cache import open_or_prepare
 from trainables.config import TrialConfig, from_tree
-from trainables.models.cost import cost
+from trainables.models.libraries.cost import cost
 from trainables.training import diagnostics, verification
 from trainables.training.learner import Learner
 from trainables.training.malloc import keep_freed

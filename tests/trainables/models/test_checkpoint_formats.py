@@ -7,9 +7,9 @@ import pytest
 import torch
 from torchvision.models import get_model
 
-from trainables.models.checkpoint_formats import WeightsError, read_checkpoint
 from trainables.models.initializers import initialize
-from trainables.models.libraries import TimmModel, TorchvisionModel
+from trainables.models.libraries.checkpoint_formats import WeightsError, read_checkpoint
+from trainables.models.libraries.models import TimmModel, TorchvisionModel
 from trainables.models.resnet import ResNet18
 
 

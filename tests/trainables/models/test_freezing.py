@@ -12,8 +12,8 @@ from trainables.config import resolve
 from trainables.effects import no_effect
 from trainables.fused.stacked_model import UnfusableError, check
 from trainables.models.freezing import freeze, last_stage
-from trainables.models.libraries import TorchvisionModel
-from trainables.models.weightless import without_memory
+from trainables.models.libraries.models import TorchvisionModel
+from trainables.models.libraries.weightless import without_memory
 from trainables.training import verification
 from trainables.training.learner import Learner
 from trainables.trial.trial import VerificationError

@@ -10,11 +10,11 @@ from torchvision import models
 from datasets.base import DatasetInfo
 from engine.planning.config_checks import meta_network
 from trainables.config import ConfigError, resolve
-from trainables.models import library_names
-from trainables.models.cost import cost
-from trainables.models.image_sizes import size_fault
-from trainables.models.libraries import TimmModel, TorchvisionModel
-from trainables.models.weightless import without_memory
+from trainables.models.libraries import names as library_names
+from trainables.models.libraries.cost import cost
+from trainables.models.libraries.image_sizes import size_fault
+from trainables.models.libraries.models import TimmModel, TorchvisionModel
+from trainables.models.libraries.weightless import without_memory
 
 NAMES = sorted(models.list_models(module=models))
 TIMM = ("vit_tiny_patch16_224", "convnext_atto", "mobilenetv3_small_100")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator
 
-from trainables.models.library_names import timm_names, torchvision_names, unknown
+from trainables.models.libraries.names import timm_names, torchvision_names, unknown
 from trainables.models.pretrained import PretrainedModel
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class TimmModel(LibraryModel):
         return timm.get_pretrained_cfg(self.own)
 
     def bare(self, image_shape: tuple[int, int, int], outputs: int, points: int) -> "nn.Module":
-        network = self._made(image_shape[1:], in_chans=image_shape[0], num_classes=outputs)
+        network: Any = self._made(image_shape[1:], in_chans=image_shape[0], num_classes=outputs)
         network.built_for = image_shape
         return network
 
@@ -141,10 +141,10 @@ class TimmModel(LibraryModel):
         return timm.create_model(self.own, **options)
 
     def heads(self, network: "nn.Module") -> tuple[str, ...]:
-        return _names(network.default_cfg.get("classifier"))
+        return _names(self._config().classifier)
 
     def stems(self, network: "nn.Module") -> tuple[str, ...]:
-        return _names(network.default_cfg.get("first_conv")) or (_first_convolution(network),)
+        return _names(self._config().first_conv) or (_first_convolution(network),)
 
     def weights_url(self) -> str:
         config = self._config()
@@ -168,7 +168,7 @@ class TimmModel(LibraryModel):
             return super().cached()
         return any(isinstance(try_to_load_from_cache(source, file), str) for file in files)
 
-    def downloaded(self, network: "nn.Module") -> "Mapping[str, Tensor]":
+    def downloaded(self, network: Any) -> "Mapping[str, Tensor]":
         """timm's weights as timm itself adapts them to the network's channels and image size."""
         channels, *size = network.built_for
         return self._made(tuple(size), pretrained=True, in_chans=channels).state_dict()
@@ -189,6 +189,6 @@ def _take_channels(network: "nn.Module", channels: int) -> None:
     from torch import nn
 
     name = _first_convolution(network)
-    old = network.get_submodule(name)
+    old: Any = network.get_submodule(name)
     shape = {key: getattr(old, key) for key in ("kernel_size", "stride", "padding", "dilation", "padding_mode")}
     network.set_submodule(name, nn.Conv2d(channels, old.out_channels, bias=old.bias is not None, **shape))

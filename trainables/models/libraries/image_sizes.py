@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 
 from trainables.models.base import Model
-from trainables.models.weightless import without_memory
+from trainables.models.libraries.weightless import without_memory
 
 STEP = 32  # pixels: what most networks halve an image by, five times
 LARGEST = 512
@@ -34,8 +34,8 @@ def size_fault(model: Model, image_shape: tuple[int, int, int], classes: int) ->
     smaller = next((least for step in (16, 14) if (least := side - side % step) and takes(least)), None)
     if smaller == side:  # only the other side, or both being different, is wrong
         return f"model.name: {model.name} takes square pictures, such as {side} × {side}, not {height} × {width}"
-    least = "at least " if takes(needed + 1) else ""  # a transformer's patches divide its images
-    said = f"of {smaller} × {smaller} or {needed} × {needed}" if smaller else f"of {least}{needed} × {needed}"
+    bound = "at least " if takes(needed + 1) else ""  # a transformer's patches divide its images
+    said = f"of {smaller} × {smaller} or {needed} × {needed}" if smaller else f"of {bound}{needed} × {needed}"
     return f"model.name: {model.name} needs pictures {said} pixels, not {height} × {width}"
 
 

@@ -20,8 +20,8 @@ def without_memory(build: Callable[[], nn.Module]) -> nn.Module:
         if "meta" not in str(error):
             raise
     kept = [
-        hooks.register_module_parameter_registration_hook(_empty),
-        hooks.register_module_buffer_registration_hook(_empty),
+        hooks.register_module_parameter_registration_hook(_empty),  # type: ignore[arg-type]
+        hooks.register_module_buffer_registration_hook(_empty),  # type: ignore[arg-type]
     ]
     try:
         return build()
