@@ -269,7 +269,8 @@ class Choice(Parameter):
 def with_kind(parameter: Any) -> Any:
     """A parameter as a study's file holds it; one without `kind` gets the one that its other fields mean.
 
-    `int` is for whole bounds of a setting that takes whole numbers, whose field's range counts where there are none.
+    `int` is for whole bounds of a setting that takes whole numbers, whose field's range counts where there are none; an
+    argument of the user's own takes what its bounds are written as, 4 or 4.0.
     """
     if not isinstance(parameter, dict) or parameter.get("kind") is not None:
         return parameter
@@ -277,7 +278,10 @@ def with_kind(parameter: Any) -> Any:
     if low is None and high is None and (found := domain(str(key))):
         low, high = found.low, found.high
     whole = all(isinstance(bound, int) or (isinstance(bound, float) and bound.is_integer()) for bound in (low, high))
-    kind = "choice" if "choices" in parameter else "int" if whole and types_of(str(key)) == {int} else "float"
+    written = all(isinstance(bound, int) for bound in (low, high)) and types_of(str(key)) == {Any}
+    kind = (
+        "choice" if "choices" in parameter else "int" if written or (whole and types_of(str(key)) == {int}) else "float"
+    )
     return {**parameter, "kind": kind}
 
 

@@ -39,6 +39,9 @@ def trainable_of(workload: str) -> type:
     return getattr(importlib.import_module(module), name)
 
 
+TRIED = 8  # sets of arguments of the same objects of the user's own
+
+
 class TrialFactory:
     """Turns dotted settings into trials of one study: resolves, checks, prepares each data set once."""
 
@@ -126,6 +129,9 @@ class TrialFactory:
         from engine.planning.first_batch import FirstBatch
 
         key = repr((_own_parts(config), self.data(config).path, config.loss.task, config.training.precision))
+        alike = [tried for tried in self._tried.values() if tried.config.own_references == config.own_references]
+        if key not in self._tried and len(alike) >= TRIED:  # a space has more arguments than a plan can try
+            return alike[0]
         if key not in self._tried:
             # without metrics, which were tried by themselves, on all classes and not on a batch
             self._tried[key] = FirstBatch(config.model_copy(update={"metrics": ()}), self.data(config).path)
