@@ -15,6 +15,7 @@ from core.errors import PlanError
 from engine.execution.cluster import check_versions, inspect_node, joined, node_faults, room
 from tests.cluster.clusters import Cluster, caught_training, cluster, driver, family, kill, listening
 from tests.conftest import Cli
+from tests.own_code import write_own_code
 from tests.records import ends, epoch_rows, events
 
 pytestmark = pytest.mark.alone
@@ -188,3 +189,35 @@ with ray_started():
         started.communicate()
     assert found
     assert found <= LOOPBACK
+
+
+@pytest.mark.matrix
+def test_the_user_s_own_code_reaches_every_node_and_means_there_what_it_means_here(
+    tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file imports an installed package that is called as one of ours, and is deleted once the run has begun."""
+    site = tmp_path / "site" / "datasets"
+    site.mkdir(parents=True)
+    (site / "__init__.py").write_text("WHO = 'installed'\n")
+    monkeypatch.setenv("PYTHONPATH", str(site.parent))
+    study = write_own_code(tmp_path / "code")
+    (study.parent / "datasets.py").unlink()
+    mine = study.parent / "mine.py"
+    mine.write_text(f"{mine.read_text()}\nassert datasets.WHO == 'installed'\n")
+    with cluster("--num-cpus", "0") as made:
+        for _ in range(2):
+            made.worker("--num-cpus", "1")
+        run = driver(made, "run", study, "--out", tmp_path / "run")
+        try:
+            while not (tmp_path / "run" / "log.jsonl").exists() and run.poll() is None:
+                time.sleep(0.05)
+            study.parent.rename(tmp_path / "gone")
+            output = run.communicate(timeout=DEADLINE)[0]
+        finally:
+            run.kill()
+    assert run.returncode == 0, output
+    assert len(ends(tmp_path / "run")) == 8
+    (tmp_path / "gone").rename(study.parent)
+    local = cli("run", study, "--out", tmp_path / "local")
+    assert local.returncode == 0, local.stderr
+    assert epoch_rows(tmp_path / "run") == epoch_rows(tmp_path / "local")
