@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -16,11 +17,12 @@ from tests.conftest import Cli
 @pytest.fixture
 def arguments(tmp_path: Path) -> list[str]:
     """Four classes of 14 pictures, and a checkpoint of a network of 1,000 classes as Lightning saves it."""
+    noise = np.random.default_rng(0)
     for shade, name in enumerate(("bear", "cat", "dog", "elk")):
         (tmp_path / "set" / name).mkdir(parents=True)
         for number in range(14):
-            picture = Image.new("RGB", (60 + number, 50), (60 * shade, 9 * number, 200 - 40 * shade - number))
-            picture.save(tmp_path / "set" / name / f"{number}.png")
+            pixels = noise.integers(40 * shade, 40 * shade + 100, (50, 60 + number, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "set" / name / f"{number}.png")
     state = {f"model.{key}": value for key, value in resnet18().state_dict().items()}
     torch.save({"epoch": 3, "state_dict": state}, tmp_path / "weights.ckpt")
     places = [
