@@ -198,8 +198,11 @@ def _asked(study: str, incumbent: str | None, raw: dict[str, Any]) -> "tuple[Any
     """(the study that a command names, or with `incumbent` the ablation of its winner's settings; the options)."""
     with doing(f"reading the study {study}"):
         from engine.planning.own_code import with_short_references
+        from trainables.extensions import extend
 
-        asked, options = with_short_references(study_named(study, raw["data_root"]), parsed_options(raw))
+        options = parsed_options(raw)
+        extend(options.code)  # which may register the study's design
+        asked, options = with_short_references(study_named(study, raw["data_root"]), options)
         if incumbent is None:
             return asked, options
         from engine.search.winner import around

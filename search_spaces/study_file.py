@@ -5,10 +5,12 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
+from core.user_code.references import UserCodeError
 from core.value_words import shown
 from core.yaml_text import Document, Place, read_document
 from search_spaces.study import AnyStudy, StudyError, parsed, with_one_objective
 from trainables.config import takes_text
+from trainables.extensions import extend
 
 NEEDED = "a study is a mapping with name, workload, epochs, and factors or space"
 
@@ -18,6 +20,7 @@ def read_study(path: Path) -> AnyStudy:
     document = read_yaml(path, _is_text)
     study, faults = None, document.faults
     if isinstance(document.content, dict):
+        _extend(document, path)
         study, more = parsed(_with_one_objective(document), document)
         wrong = {line for line, _ in faults}
         faults = sorted([*faults, *(fault for fault in more if fault[0] not in wrong)], key=lambda fault: fault[0])
@@ -28,6 +31,16 @@ def read_study(path: Path) -> AnyStudy:
     if faults or study is None:
         raise StudyError([f"{path}: line {line}: {fault}" for line, fault in faults])
     return study
+
+
+def _extend(document: Document, path: Path) -> None:
+    """Loads the study's `code`, which may register the design that it names."""
+    files = document.content.get("code")
+    if isinstance(files, list) and all(isinstance(file, str) for file in files):
+        try:
+            extend(str((path.parent / Path(file).expanduser()).resolve()) for file in files)
+        except UserCodeError as error:
+            document.faults += [(document.line(("code",)) or 1, fault) for fault in error.faults]
 
 
 def _epochs_faults(study: AnyStudy, document: Document) -> list[tuple[int, str]]:

@@ -35,9 +35,10 @@ def recorded_request(record: Mapping[str, Any], run: RunDirectory | None = None)
     options = {**request["options"], "settings": {**settings, **request["options"]["settings"]}}
     options["folders"] = copies(run, options.get("folders", {})) if run else {}
     use(options["folders"])
-    study = parse_study(request["study"], "study.json")
-    extend([*study.code, *options.get("code", ())])
-    return study, Options.model_validate_json(json.dumps(options))
+    extend(
+        [*request["study"].get("code", ()), *options.get("code", ())]
+    )  # before the study, whose design may be theirs
+    return parse_study(request["study"], "study.json"), Options.model_validate_json(json.dumps(options))
 
 
 def study_record(plan: Plan, command: list[str]) -> dict[str, Any]:

@@ -123,8 +123,11 @@ def _mixed(batch: Batch, draws: BatchDraws) -> Batch:
 
 
 def normalisation(config: TrialConfig, info: DatasetInfo) -> tuple[Tensor, Tensor]:
-    """(shift, scale): images in [0, 1] become (image − shift) / scale; each (1, C or 1, 1, 1) float32."""
-    shift, scale = (info.mean, info.std) if config.training.normalize else ((0.0,), (1.0,))
+    """(shift, scale): images in [0, 1] become (image − shift) / scale; each (1, C or 1, 1, 1) float32.
+
+    A channel that is the same in all training images is only shifted.
+    """
+    shift, scale = (info.mean, [std or 1.0 for std in info.std]) if config.training.normalize else ((0.0,), (1.0,))
     first, second = (torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1) for values in (shift, scale))
     return first, second
 

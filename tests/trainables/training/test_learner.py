@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from tests.trainables.small_trials import (
     timeless,
 )
 from trainables.training.batch_draws import BatchDraws
-from trainables.training.batches import DeviceData
+from trainables.training.batches import DeviceData, normalisation
 from trainables.training.learner import batches
 from trainables.trial.trial import Trial
 
@@ -217,6 +218,16 @@ def test_bf16_computes_in_bf16_and_reports_full_precision(tmp_path: Path) -> Non
     assert half.verified
     assert half.rows != full.rows
     assert half.rows[0]["train_ce"] == pytest.approx(full.rows[0]["train_ce"], rel=0.02)
+
+
+@pytest.mark.parametrize("constant", [(0,), (1, 2), (0, 1, 2)])
+def test_a_channel_that_never_changes_is_shifted_and_trains(constant: tuple[int, ...]) -> None:
+    std = tuple(0.0 if channel in constant else 0.25 for channel in range(3))
+    info = replace(small_learner().info, image_shape=(3, 8, 8), mean=(0.5, 0.5, 0.5), std=std)
+    shift, scale = normalisation(small_learner().config, info)
+    values = (torch.full((2, 3, 8, 8), 0.75) - shift) / scale
+    expected = [0.25 if channel in constant else 1.0 for channel in range(3)]
+    assert values[0, :, 0, 0].tolist() == pytest.approx(expected)
 
 
 def test_pictures_reach_the_network_normalized_by_the_training_split_unless_told_otherwise() -> None:
