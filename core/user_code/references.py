@@ -8,6 +8,7 @@ import ast
 import importlib
 import traceback
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,7 @@ from core.errors import FaultError, first_line
 from core.user_code.guard import undone
 from core.user_code.imports import loaded_modules, world_of, world_with
 
+LIBRARY_PREFIXES = ("torchvision", "timm")  # of these libraries' networks, which are no references
 FORM = "FILE.py:NAME or package.module:NAME"
 _folders: dict[str, Path] = {}
 FORGET: list[Callable[[], object]] = []
@@ -118,7 +120,9 @@ def _module(text: str, place: Reference) -> ModuleType:
             return importlib.import_module(place.module)
     except ModuleNotFoundError as error:
         if error.name and (f"{place.module}.").startswith(f"{error.name}."):
-            raise UserCodeError(f"{text}: no module {error.name} is installed") from None
+            near = get_close_matches(place.module, LIBRARY_PREFIXES, n=1)
+            hint = f"; did you mean {near[0]}:{place.name}?" if near else ""
+            raise UserCodeError(f"{text}: no module {error.name} is installed{hint}") from None
         raise fault(text, "cannot be imported", error) from error
     except (Exception, SystemExit) as error:
         raise fault(text, "cannot be imported", error) from error

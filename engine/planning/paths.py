@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from core.component import REFERENCE
-from core.user_code.references import root_of
+from core.user_code.references import LIBRARY_PREFIXES, root_of
 
 CODE = "code"  # files that register components
 DATA, WEIGHTS = ("dataset.path", "dataset.image_root"), "model.weights_file"
@@ -20,7 +20,6 @@ REFERENCES = (
     "metrics",
 )
 """settings that may refer to an object of the user's own"""
-RESERVED = ("torchvision", "timm")  # prefixes of these libraries' networks
 DOTTED = ("optimizer.name", "schedule.name")
 """those among them that also take a class by its dotted name, torch.optim.RAdam"""
 
@@ -76,7 +75,7 @@ def absolute(value: Any, folders: Sequence[Path]) -> Any:
     if isinstance(value, dict):
         return {key: absolute(item, folders) if key == "name" else item for key, item in value.items()}
     found = REFERENCE.fullmatch(value) if isinstance(value, str) else None
-    if not found or found["module"] in RESERVED:
+    if not found or found["module"] in LIBRARY_PREFIXES:
         return value
     if found["file"]:
         places = [folder / Path(found["file"]).expanduser() for folder in folders]
