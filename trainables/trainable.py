@@ -25,12 +25,14 @@ class VisionTrainable(tune.Trainable):
 
     dataset: ClassVar[str]
     model: ClassVar[str]
+    """of both: empty where the study names it"""
     settings: ClassVar[dict[str, Any]] = {}
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:
         """The pair's settings by dotted name, under which a study's baseline is laid."""
-        return {"dataset.name": cls.dataset, "model.name": cls.model, **cls.settings}
+        named = {"dataset.name": cls.dataset, "model.name": cls.model}
+        return {**{key: name for key, name in named.items() if name}, **cls.settings}
 
     def setup(self, config: dict[str, Any]) -> None:
         self.runner = TrialRunner(self.begin, config.get("lanes", 1))

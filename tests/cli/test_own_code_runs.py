@@ -88,3 +88,22 @@ def test_an_edited_original_is_named_and_the_copy_goes_on(run: Path, cli: Cli) -
     assert f"{code}/helpers.py was changed since the run began: it continues with its own copy" in said.replace(
         "\n", " "
     )
+
+
+def test_a_run_at_a_url_has_its_code_there_for_another_machine(cli: Cli, tmp_path: Path) -> None:
+    study, url = write_own_code(tmp_path / "code"), f"file://{tmp_path / 'storage'}"
+    first = cli("run", study, "--out", url, "--seeds", "1", env={"CACHE_DIR": str(tmp_path / "here")})
+    assert first.returncode == 0, first.stderr
+    assert sorted(path.name for path in (tmp_path / "storage" / "code").glob("*.py")) == [
+        "datasets.py",
+        "helpers.py",
+        "mine.py",
+    ]
+    study.parent.rename(tmp_path / "gone")
+    there = {"CACHE_DIR": str(tmp_path / "there")}
+    again = cli("resume", url, "--seeds", "2", env=there)
+    assert again.returncode == 0, again.stderr
+    assert len(read_records(tmp_path / "storage").trials) == 8
+    key = read_records(tmp_path / "storage").trials["trial"].iloc[-1]
+    done = cli("rerun", url, key, env={"CACHE_DIR": str(tmp_path / "third")})
+    assert "equal to its record, bit for bit" in done.stdout, done.stderr

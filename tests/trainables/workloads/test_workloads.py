@@ -47,11 +47,14 @@ def test_the_registry_of_workloads_is_not_empty() -> None:
 def test_a_workload_is_a_trainable_whose_defaults_resolve(name: str) -> None:
     owner = trainable(name)
     assert issubclass(owner, VisionTrainable)
+    assert WORKLOADS[name][1]
+    if name == "own":
+        assert owner.defaults() == {}
+        return
     assert owner.dataset in DATASETS
     assert owner.model in MODELS
     config = resolve(owner.defaults())
     assert (config.dataset.name, config.model.name) == (owner.dataset, owner.model)
-    assert WORKLOADS[name][1]
 
 
 def test_no_two_workloads_are_the_same() -> None:
