@@ -89,7 +89,7 @@ def test_a_setting_without_which_it_takes_no_effect_must_be_on(kind: str, name: 
     if not needs:
         assert no_effect(config, key) is None
         return
-    off = {"dataset.faces_only": True, "selection.rule": "last", "schedule.milestones": []}
+    off = {"selection.rule": "last", "schedule.milestones": [], "model.trainable": "head", "dataset.faces_only": True}
     unmet = resolve(BASE, _chosen(kind, name), {other: off[other] for other in needs[0].keys if other in off})
     assert all(other in str(no_effect(unmet, key)) for other in needs[0].keys)
     on: dict[str, Any] = {
