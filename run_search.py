@@ -225,12 +225,13 @@ def plan(study: str, out: str | None, as_json: bool, incumbent: str | None, **ra
     asked, options = _asked(study, incumbent, raw)
     directory = directory_of(asked, out, raw["cache_dir"])
     with doing("loading torch"):
+        from core.user_code.guard import printed_apart
         from engine.execution.code_proof import assumed_to_go_on
         from engine.execution.forecast import describe_plan, plan_record
         from engine.execution.launch import planned, refuse_misplaced
         from engine.execution.tuner import beyond_machine
 
-    with lines_told(study, raw):
+    with lines_told(study, raw), printed_apart():
         made = assumed_to_go_on(planned(asked, options, directory))
     refuse_misplaced(made)
     with doing("timing a few steps for the forecast"):

@@ -15,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from core import ROOT
+from core import PACKAGES, ROOT
 
 EVERYTHING, EFFECTS = "*", "!"  # stand for all that a module defines, and for what importing it does besides
 DYNAMIC = {"globals", "locals", "vars", "eval", "exec", "compile", "__import__"}
@@ -76,11 +76,20 @@ def module(file: Path) -> "Module":
     return Module(file)
 
 
+def parsed(file: Path) -> ast.Module:
+    """A file's syntax tree; an empty one where it has none, so that it is imported in no way that succeeds."""
+    try:
+        return ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError):  # of null bytes
+        return ast.Module([], [])
+
+
 class Module:
     """A source file. `root` is the folder that it and its siblings are imported from."""
 
     def __init__(self, file: Path) -> None:
         self.file, self.package = file, file.parent
+        self.ours = any(file.is_relative_to(ROOT / name) for name in PACKAGES)
         self.root = file.parent
         while (self.root / "__init__.py").exists():
             self.root = self.root.parent
@@ -88,7 +97,7 @@ class Module:
         self.imported: dict[str, Target] = {}
         self.stars: list[Ref] = []
         self.effects: list[ast.stmt] = []
-        for statement in ast.parse(file.read_bytes()).body:
+        for statement in parsed(file).body:
             self._bind(statement)
 
     def _bind(self, statement: ast.stmt) -> None:
@@ -331,7 +340,7 @@ class Writer:
                 self.tokens.append(repr(value))
 
     def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, scopes: Scopes, name: Token) -> None:
-        """Annotations count only under a decorator: nothing else reads them."""
+        """Annotations count under a decorator, and in a user's file, whose arguments are made by them."""
         arguments = node.args
         listed = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
         starred = [found for found in (arguments.vararg, arguments.kwarg) if found]
@@ -345,7 +354,7 @@ class Writer:
         self._all([*decorators], scopes)
         counts = [len(arguments.posonlyargs), len(arguments.args), bool(arguments.vararg), bool(arguments.kwarg)]
         self.tokens.append(f"{' '.join(argument.arg for argument in (*listed, *starred))} {counts}")
-        if decorators:
+        if decorators or not self.owner.ours:
             self._all([argument.annotation for argument in (*listed, *starred) if argument.annotation], scopes)
         self._all([*arguments.defaults, ";", *(default or "" for default in arguments.kw_defaults)], scopes)
         self._all([*body], (*scopes, inner))

@@ -36,9 +36,12 @@ class OwnModel(OwnComponent, Model):
 
         if isinstance(value, type) and not issubclass(value, nn.Module):
             return "is a class, but no torch.nn.Module"
+        if isinstance(value, nn.Module):
+            return "is a network made already; name its class, or a function that makes a new one for each trial"
         return super().unfit(value)
 
     def bare(self, image_shape: tuple[int, int, int], outputs: int, points: int) -> "nn.Module":
+        import torch
         from torch import nn
 
         channels, height, width = image_shape
@@ -46,6 +49,14 @@ class OwnModel(OwnComponent, Model):
         network = self.call(channels=channels, image_size=side, classes=outputs, outputs=outputs)
         if not isinstance(network, nn.Module):
             raise self.refused(f"gives {_kind(network)}, no torch.nn.Module")
+        if isinstance(network, torch.jit.ScriptModule):
+            raise self.refused(
+                "gives a compiled torch.jit.ScriptModule, whose layers cannot be reached; leave that out"
+            )
+        if hasattr(network, "_output_layer"):
+            raise self.refused("gives a network that it gave before; make a new one for each trial")
+        if next(network.parameters(), None) is None:
+            raise self.refused("gives a network without parameters, in which nothing can be trained")
         network._output_layer = self._last_layer(network, image_shape, outputs)  # type: ignore[assignment]
         return network
 
@@ -67,20 +78,28 @@ class OwnModel(OwnComponent, Model):
         with torch.no_grad(), watch_outputs(layers, lambda name, _: called.append(name)):
             try:
                 found = network.eval()(torch.zeros(2, *image_shape))
-            except Exception as error:
-                raise fault(self.name, f"cannot take pictures of {' × '.join(map(str, image_shape))}", error) from error
+            except (Exception, SystemExit) as error:
+                what = f"cannot take pictures of {' × '.join(map(str, image_shape))}"
+                raise fault(self.name, what, error, self.object) from error
         network.train(training)
+        self.check_scores(found, 2, outputs)
+        return called[-1]
+
+    def check_scores(self, found: Any, pictures: int, outputs: int, mode: str = "") -> None:
+        """UserCodeError if what the network gave for so many pictures is no tensor of class scores."""
+        import torch
+
         if not isinstance(found, torch.Tensor):
             several = isinstance(found, tuple | list | dict)
             given = f"{len(found)} outputs ({_kind(found)})" if several else _kind(found)
             wanted = "one tensor of class scores (B, classes), before any softmax"
-            raise self.refused(f"gives {given} where {wanted} is expected")
-        if found.shape != (2, outputs):
-            shape = f"{('B', *found.shape[1:])}" if len(found) == 2 else f"{tuple(found.shape)} for 2 pictures"
+            raise self.refused(f"gives {given}{mode} where {wanted} is expected")
+        if found.shape != (pictures, outputs):
+            per_picture = found.ndim and len(found) == pictures
+            shape = f"{('B', *found.shape[1:])}" if per_picture else f"{tuple(found.shape)} for {pictures} pictures"
             given = shape.replace("'", "")
             told = "name `classes` in its signature to be told their number"
-            raise self.refused(f"gives {given} where (B, {outputs}) is expected, a score for each class; {told}")
-        return called[-1]
+            raise self.refused(f"gives {given}{mode} where (B, {outputs}) is expected, a score for each class; {told}")
 
 
 class OwnLoss(OwnComponent, ClassificationLoss):
@@ -189,6 +208,8 @@ def _rates(settings: str, epochs: int, base_lr: float) -> list[float]:
     schedule = OwnSchedule.model_validate_json(settings)
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=base_lr)
     scheduler = schedule.call(optimizer, epochs=epochs, steps_per_epoch=1)
+    if not callable(getattr(scheduler, "step", None)):
+        raise schedule.refused(f"gives {_kind(scheduler)}, no scheduler with a step()")
     step = inspect.signature(scheduler.step).parameters.values()
     if needed := [each.name for each in step if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD]:
         raise schedule.refused(f"must be given {', '.join(needed)} at each step, and is stepped by the epoch alone")

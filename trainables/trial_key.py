@@ -10,7 +10,9 @@ import inspect
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from core.code_hash import closure_hash
 from core.component import REFERENCE, Component
 from core.definitions import EVERYTHING, Ref, module_file
 from core.metrics import maximised
+from core.user_code.copies import by_made_names, file_elsewhere, from_elsewhere
 from core.user_code.references import is_reference, located
 from trainables.config import UNCOUNTED, TrialConfig
 
@@ -35,6 +38,8 @@ UNCOUNTED_CODE = (
     ("core.user_code.guard", EVERYTHING),
     ("core.user_code.references", EVERYTHING),
     ("core.user_code.component", EVERYTHING),
+    ("core.user_code.copies", EVERYTHING),
+    ("core.user_code.reads", EVERYTHING),
     # Files, memory, threads and drawn images: no number is computed there.
     ("core.errors", EVERYTHING),
     ("core.files", EVERYTHING),
@@ -119,8 +124,14 @@ def code_version(config: TrialConfig) -> str:
     ours = sorted((each.__qualname__, str(Path(inspect.getfile(each)).resolve())) for each in chosen)
     data = config.dataset.own_references
     places = [located(each) for each in config.own_references if each not in data and is_reference(each)]
+    places = [place._replace(file=place.file or file_elsewhere(place.module)) for place in places]
     own = [(place.name, str(place.file)) for place in places if place.file]
-    return _code_version((*ours, *own), tuple(_version(place.module) for place in places if not place.file))
+    facts = [_version(place.module) for place in places if not place.file]
+    for file in dict.fromkeys(place.file for place in places if place.file):
+        modules, read = by_made_names(file)
+        own += [(EVERYTHING, str(each)) for each in (*modules, *from_elsewhere(file))]
+        facts += [f"{each.name} {_content(str(each))}" for each in read]
+    return _code_version((*ours, *own), tuple(facts))
 
 
 def _components(values: Any) -> Iterator[Component]:
@@ -135,7 +146,11 @@ def _components(values: Any) -> Iterator[Component]:
 def _version(module: str) -> str:
     """An installed package's version, which stands for its code."""
     top = module.partition(".")[0]
-    return f"{top} {getattr(sys.modules.get(top), '__version__', '')}" if top not in ("torch", "torchvision") else top
+    if top in ("torch", "torchvision"):
+        return top
+    with suppress(PackageNotFoundError):
+        return f"{top} {getattr(sys.modules.get(top), '__version__', '') or version(top)}"
+    return f"{top} "
 
 
 @cache

@@ -11,7 +11,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, model_validator
 
 from core.component import Component, did_you_mean
 from core.errors import FaultError
-from core.user_code.references import FORGET, UserCodeError, defined_at, fault, load
+from core.user_code.reads import watched
+from core.user_code.references import FORGET, UserCodeError, as_its_file_sees, defined_at, fault, load
 from core.value_words import shown, value_fault
 
 NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
@@ -80,9 +81,10 @@ class OwnComponent(Component):
         signature = self.signature(self.name)
         own = {name: signature.typed(name, value) for name, value in self.args.items()}
         try:
-            return self.object(*given, **own, **{key: value for key, value in offered.items() if key in signature.own})
-        except Exception as error:
-            raise fault(self.name, failing, error) from error
+            with watched():
+                return self.object(*given, **own, **{key: offered[key] for key in offered if key in signature.own})
+        except (Exception, SystemExit) as error:
+            raise fault(self.name, failing, error, self.object) from error
 
 
 class ArgumentError(FaultError, ValueError):
@@ -120,8 +122,9 @@ class Signature:
             for name in given
             if (name in offered or name not in self.own) and not self.open
         ]
+        given_by_name = f"; given by their names: {', '.join(offered)}" if offered else ""
         faults += [
-            f"args.{name} = (not given): {self.reference} needs it ({at})"
+            f"args.{name} = (not given): {self.reference} needs it ({at}){given_by_name}"
             for name in allowed
             if self.own[name].default is Parameter.empty and name not in given
         ]
@@ -148,7 +151,8 @@ class Signature:
                 return value
         if annotation is Parameter.empty:
             return value
-        adapter = _adapter(annotation)
+        with as_its_file_sees(self.reference):
+            adapter = _adapter(annotation)
         return adapter.validate_json(json.dumps(value)) if adapter else value
 
 
@@ -163,13 +167,14 @@ FORGET.append(signature_of.cache_clear)
 @cache
 def _adapter(annotation: Any) -> TypeAdapter[Any] | None:
     """None for an annotation that is no type of data."""
-    try:
-        return TypeAdapter(annotation, config=ConfigDict(strict=True, arbitrary_types_allowed=False))
-    except Exception:  # whatever stands there
+    for config in (ConfigDict(strict=True, arbitrary_types_allowed=False), None):  # a class may have one of its own
         try:
-            return TypeAdapter(annotation)  # a class of its own has a configuration of its own
-        except Exception:
-            return None
+            adapter = TypeAdapter(annotation, config=config)
+        except Exception:  # whatever stands there
+            continue
+        if adapter.pydantic_complete:
+            return adapter
+    return None
 
 
 def _plain(reference: str, value: Any) -> inspect.Signature:

@@ -13,12 +13,14 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy
+
+from core.user_code.reads import watched
 
 _depth = threading.local()
 
@@ -36,12 +38,18 @@ def undone(file: Path | None) -> Iterator[None]:
             for restore in _restorers():
                 stack.callback(restore)
             stack.enter_context(warnings.catch_warnings())
-            stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+            stack.enter_context(printed_apart())
+            stack.enter_context(watched())
             sys.argv = [str(file or "")]
             sys.dont_write_bytecode = True  # nothing is written into a user's folder
             yield
     finally:
         _depth.inside = False
+
+
+def printed_apart() -> AbstractContextManager[Any]:
+    """In the block, what is printed goes to standard error, as a user's code may print and standard output is ours."""
+    return contextlib.redirect_stdout(sys.stderr)
 
 
 def _restorers() -> Iterator[Callable[[], object]]:

@@ -10,20 +10,18 @@ import importlib
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import module_from_spec, resolve_name, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from core import PACKAGES as OURS
 from core import ROOT
 from core.definitions import LIBRARIES as LIBRARY_FOLDERS
 from core.user_code.guard import undone
 
-OURS = frozenset(
-    ("analysis", "benchmarks", "core", "datasets", "engine", "run_search", "search_spaces", "tests", "trainables")
-)
 # They import modules in the name of others: what they were given by our processes is ours.
 CARRIERS = frozenset(("ray", "pickle", "cloudpickle", "multiprocessing", "_pytest", "pytest", "importlib"))
 
@@ -70,7 +68,7 @@ class World:
     @contextmanager
     def entered(self, top: str) -> Iterator[None]:
         """In the block, `top` and what is below it are this world's modules; what importing them changes is undone."""
-        with _LOCK:
+        with _locked():
             if _current.get(top) is self:
                 yield
                 return
@@ -93,6 +91,15 @@ class World:
                     _current[top] = above
                 # Where nothing of that name was before, it stays: libraries look modules up by their names.
                 sys.modules.update(before if before or top in OURS else found)
+
+    @contextmanager
+    def present(self) -> Iterator[None]:
+        """In the block, all modules that were loaded here are in `sys.modules`, where annotations are looked up."""
+        with ExitStack() as stack:
+            for top in dict.fromkeys(name.partition(".")[0] for name in self.modules):
+                if self.defines(top):
+                    stack.enter_context(self.entered(top))
+            yield
 
     def _load_top(self, top: str) -> None:
         spec = self._spec(top)
@@ -117,6 +124,8 @@ class World:
 
 LIBRARIES = World(None)
 _LOCK = threading.RLock()
+_OTHERS = threading.RLock()
+PATIENCE = 0.5  # seconds: a file that waits, as it is imported, for threads which import would wait for ever
 _current: dict[str, World] = {}
 """by top-level name, whose modules are in sys.modules; without an entry, they are the process's own"""
 _worlds: dict[Path, World] = {}
@@ -124,6 +133,16 @@ _importers: dict[str, World | None] = {}
 """by the file that imports, the world that it belongs to"""
 _original: Any = builtins.__import__
 _original_import_module = importlib.import_module
+
+
+@contextmanager
+def _locked() -> Iterator[None]:
+    held = next((lock for lock in (_LOCK, _OTHERS) if lock.acquire(timeout=PATIENCE)), None)
+    try:
+        yield
+    finally:
+        if held is not None:
+            held.release()
 
 
 def world_of(root: Path) -> World:
@@ -163,7 +182,7 @@ def _import(
     absolute = name
     if level and globals:
         absolute = resolve_name("." * level + name, str(globals.get("__package__") or globals.get("__name__") or ""))
-    with _as_meant(absolute, globals):
+    with _as_meant(absolute, sys._getframe(1).f_globals if globals is None else globals):
         return _original(name, globals, locals, fromlist, level)
 
 

@@ -8,6 +8,7 @@ import ast
 import importlib
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -112,6 +113,12 @@ def load_file(name: str, extending: bool = False) -> ModuleType:
     return _module(f"code: {name}", Reference(file, "", ""))
 
 
+def as_its_file_sees(text: str) -> AbstractContextManager[None]:
+    """The block in which `sys.modules` has the modules of a reference's file under their names."""
+    file = located(text).file
+    return world_of(root_of(file)).present() if file else nullcontext()
+
+
 def _module(text: str, place: Reference) -> ModuleType:
     try:
         if place.file:
@@ -128,8 +135,9 @@ def _module(text: str, place: Reference) -> ModuleType:
         raise fault(text, "cannot be imported", error) from error
 
 
-def fault(text: str, what: str, error: BaseException) -> UserCodeError:
-    """`mine.py:Net: cannot be imported: mine.py, line 3: NameError: …`, at the last line of the user's own."""
+def fault(text: str, what: str, error: BaseException, value: Any = None) -> UserCodeError:
+    """`mine.py:Net: cannot be imported: mine.py, line 3: NameError: …`, at the last line of the user's own; where it
+    passed none, where the `value` that was called is defined."""
     reason = f"{type(error).__name__}: {first_line(error)}" if str(error) else type(error).__name__
     if isinstance(error, SystemExit):
         reason = f"it ends the program (sys.exit({error.code!r})); keep that below `if __name__ == '__main__':`"
@@ -137,8 +145,28 @@ def fault(text: str, what: str, error: BaseException) -> UserCodeError:
         at = f"{short(Path(error.filename))}, line {error.lineno}: "
         reason = f"SyntaxError: {error.msg}"
     else:
-        at = line_of(error)
-    return UserCodeError(f"{text}: {what}: {at}{reason}")
+        at = line_of(error) or (f"{defined_at(value)}: " if value is not None else "")
+    return UserCodeError(f"{text}: {what}: {at}{reason}{_remedy(error)}")
+
+
+def _remedy(error: BaseException) -> str:
+    """Where imports would start from a folder above, if the file's folders were a package."""
+    files = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__) if is_users(frame.filename)]
+    if not isinstance(error, ImportError) or not files:
+        return ""
+    root, top = root_of(files[-1]), (error.name or "").partition(".")[0]
+    if "relative import" in str(error):
+        return f"; put an empty __init__.py into {short(root)}, so that it is a package"
+    above = [
+        folder for folder in root.parents[:3] if top and ((folder / top).is_dir() or (folder / f"{top}.py").is_file())
+    ]
+    if not above or not isinstance(error, ModuleNotFoundError):
+        return ""
+    packages = [
+        short(folder) for folder in (root, *root.parents) if folder.is_relative_to(above[0]) and folder != above[0]
+    ]
+    where = f"imports start from {short(root)}, and {top} stands in {short(above[0])}"
+    return f"; {where}: put an empty __init__.py into {', '.join(packages)}"
 
 
 def line_of(error: BaseException) -> str:

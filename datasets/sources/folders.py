@@ -195,7 +195,7 @@ def class_faults(root: Path, classes: Sequence[str], rows: Sequence[Row], layout
     for label, name in enumerate(classes):
         if (label, "train") not in present:
             where = " and ".join(split for split in ("test", "val") if (label, split) in present)
-            lacks = f"class {name} has no training pictures, only {where}"
+            lacks = f"class {name} has no training pictures{f', only {where}' * bool(where)}"
             yield f"{root}: {lacks}; add some (or, where splits are drawn, change dataset.split_seed)"
     for split in ("val", "test"):
         if rows and split not in {split for _, split in present}:

@@ -168,7 +168,7 @@ def _padded(image: Image.Image, size: int) -> Image.Image:
 def _upright(image: Image.Image, channels: int) -> Image.Image:
     """The picture as L or RGB, with a warning where it is not all of the file, or hardly visible."""
     deep = image.mode[:1] in "IF" or ";16" in str(getattr(image, "tile", ""))  # gone once it is decoded
-    upright = _converted(ImageOps.exif_transpose(image), channels)
+    upright = converted(ImageOps.exif_transpose(image), channels)
     if deep and np.asarray(upright).max() < DARK:
         warnings.warn(
             f"stored with more than 8 bits a pixel (16-bit, say) but comes out dark: none of its values reaches "
@@ -182,7 +182,7 @@ def _upright(image: Image.Image, channels: int) -> Image.Image:
     return upright
 
 
-def _converted(image: Image.Image, channels: int) -> Image.Image:
+def converted(image: Image.Image, channels: int) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits a pixel: pillow's own conversion cuts off at 255 instead of scaling
         image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
     if "transparency" in image.info:  # pillow warns when a palette loses it on the way to RGB

@@ -3,6 +3,7 @@
 Only its items tell whether it changed, so a plan reads all of them, in their order and in one thread.
 """
 
+import itertools
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from pydantic import Field
 
 from core.activity import doing
 from core.user_code.component import OwnComponent
-from core.user_code.references import FORGET, UserCodeError, fault
+from core.user_code.references import FORGET, UserCodeError, defined_at, fault
 from datasets.base import Box, DataError, DatasetSettings, Record, Row, Shape, Source
 from datasets.sources.folders import class_faults
 from datasets.splits import shares_with_one_each, stratified_split
@@ -98,23 +99,26 @@ class OwnDataset(OwnComponent, DatasetSettings):
         """(the image (C, H, W), its class); DataError if it is none."""
         try:
             found = dataset[index]
-        except Exception as error:
-            raise DataError(fault(self.name, f"{where} cannot be read", error).faults) from None
+        except (Exception, SystemExit) as error:
+            raise DataError(fault(self.name, f"{where} cannot be read", error, self.object).faults) from None
+        at = f"({defined_at(self.object)})"
         if not isinstance(found, tuple | list) or len(found) != 2:
-            raise DataError(f"{self.name}: {where} is {_kind(found)}, where (image, class) is expected")
+            of = f" of {len(found)}" if isinstance(found, tuple | list) else ""
+            raise DataError(f"{self.name}: {where} is {_kind(found)}{of}, where (image, class) is expected {at}")
         try:
             return self._pixels(found[0]), _class(found[1])
-        except ValueError as error:
-            raise DataError(f"{self.name}: {where}: {error}") from None
+        except Exception as error:  # of an image, whatever it holds
+            raise DataError(f"{self.name}: {where}: {error} {at}") from None
 
     def _pixels(self, image: Any) -> Pixels:
         """(C, H, W) of PIL's image, an array (H, W) or (H, W, C), or a tensor (C, H, W)."""
         from PIL import Image
 
-        from datasets.sources.image_decoding import resized_array
+        from datasets.sources.image_decoding import converted, resized_array
 
-        picture = image if isinstance(image, Image.Image) else Image.fromarray(_array(image))
-        picture = picture.convert("L" if self.channels == 1 else "RGB")
+        if isinstance(image, Image.Image) and image.mode == "F":  # which pillow would cut off to whole numbers
+            image = np.asarray(image)
+        picture = converted(image if isinstance(image, Image.Image) else Image.fromarray(_array(image)), self.channels)
         if self.image_size:
             return resized_array(np.asarray(picture), self.channels, self.image_size)
         return np.ascontiguousarray(np.atleast_3d(np.asarray(picture)).transpose(2, 0, 1))
@@ -166,7 +170,7 @@ def _source(settings: str) -> OwnSource:
         image_shape=shape,
         rows=whole,
         content=digest.hexdigest(),
-        faults=tuple(class_faults(Path(own.name), classes, whole)),
+        faults=tuple(class_faults(Path(own.name), classes, whole, "(image, class) items of each")),
         items=items,
     )
 
@@ -182,10 +186,18 @@ def _labelled(name: str, dataset: Any, targets: Sequence[int | str]) -> tuple[tu
         names = own if {*map(str, targets)} <= {*own} else tuple(sorted({*map(str, targets)}))
         return names, [names.index(str(target)) for target in targets]
     numbers = [int(target) for target in targets]
+    used = {*numbers}
     if (least := min(numbers)) < 0:
         raise DataError(f"{name}: item {numbers.index(least)} has the class {least}; classes are numbered from 0")
     held = max(numbers) + 1
-    return (own if len(own) >= held else tuple(map(str, range(held)))), numbers
+    if len(own) >= held:
+        return own, numbers
+    if lacking := held - len(used):  # not listed whole: an identifier taken for a class may be in the millions
+        some = itertools.islice((str(each) for each in range(held) if each not in used), SHOWN)
+        without = ", ".join(some) + (f" and {lacking - SHOWN} more" if lacking > SHOWN else "")
+        given = f"the classes of its items are numbered from {least} to {held - 1}, without {without}"
+        raise DataError(f"{name}: {given}; number them from 0 without a gap, or name all by a list `classes` of it")
+    return tuple(map(str, range(held))), numbers
 
 
 def _class(target: Any) -> int | str:
@@ -201,7 +213,10 @@ def _class(target: Any) -> int | str:
 def _array(image: Any) -> npt.NDArray[np.uint8]:
     """(H, W) or (H, W, 3) of an array or a tensor; ValueError for what is no picture of 0 to 255 or of 0.0 to 1.0."""
     tensor = hasattr(image, "detach")
-    array = np.asarray(image.detach().cpu().numpy() if tensor else image)
+    if tensor:
+        image = image.detach().cpu()
+        image = image.float() if image.is_floating_point() and image.element_size() < 4 else image  # bfloat16
+    array = np.asarray(image)
     if not isinstance(image, np.ndarray) and not tensor:
         raise ValueError(f"its image is {_kind(image)}, where PIL's image, an array or a tensor is expected")
     if array.ndim == 3 and (tensor or (array.shape[0] in (1, 3) and array.shape[2] not in (1, 3))):
@@ -210,6 +225,8 @@ def _array(image: Any) -> npt.NDArray[np.uint8]:
         array = array[:, :, 0]
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
         raise ValueError(f"its image has the shape {tuple(image.shape)}, where 1 or 3 channels are expected")
+    if not array.size:
+        raise ValueError(f"its image has the shape {tuple(image.shape)}, without a pixel")
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)
     low, high = float(array.min()), float(array.max())

@@ -17,12 +17,14 @@ from rich.table import Table
 
 from analysis.records.run_directory import RunDirectory
 from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS
+from core.user_code.guard import printed_apart
 from core.value_words import listed
 from datasets.cache.cache import open_dataset
 from engine.execution.cluster import is_local
 from engine.execution.progress import duration, teller
 from engine.execution.tuner import concurrency
 from engine.planning.disk_estimate import Footprints
+from engine.planning.own_code import uncopied
 from engine.planning.plan import Plan
 from engine.planning.remaining_work import remaining_work
 from engine.planning.reuse import foresee
@@ -85,10 +87,11 @@ def forecast(plan: Plan) -> Forecast:
 def probe(plan: Plan, config: TrialConfig) -> Cost:
     """Time a few training steps and one evaluation batch of a real learner; the first step warms up."""
     dataset = open_dataset(config.dataset, plan.factory.data(config).path)
-    learner = Learner(config, dataset, 0, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    counts = {split: len(labels) for split, labels in learner.labels.items()}
-    step, rows = learner.time_step(STEPS)
-    evaluation, seen = learner.time_evaluation()
+    with printed_apart():
+        learner = Learner(config, dataset, 0, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        counts = {split: len(labels) for split, labels in learner.labels.items()}
+        step, rows = learner.time_step(STEPS)
+        evaluation, seen = learner.time_evaluation()
     epoch = step / rows * counts["train"] + evaluation / seen * (counts["val"] + counts["test"])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return Cost(epoch, peak)
@@ -106,7 +109,8 @@ def _by_network(plan: Plan, names: Callable[[Constructed], list[str]]) -> dict[s
     configs = [item.config for item in plan.cells if item.runs] or [plan.baseline]
     found: dict[str, list[str]] = {}
     for config in configs:
-        if config and (network := plan.factory.network(config)) and (some := names(constructed(network))):
+        network = plan.factory.network(config) if config else None
+        if config and network is not None and (some := names(constructed(network))):
             found[config.model.name] = list(dict.fromkeys([*found.get(config.model.name, []), *some]))
     return found
 
@@ -123,6 +127,7 @@ def remarks(plan: Plan) -> list[str]:
         said.append(f"--epochs {plan.options.epochs} is for every cell, also where a level sets training.epochs")
     if plan.code:
         said.append(f"code: {listed([*plan.code], SHOWN_NAMES)}; `run` copies {'them' if len(plan.code) > 1 else 'it'}")
+    said += uncopied(plan.study)
     said += plan.factory.own_remarks
     for model, names in _by_network(plan, lambda built: built.unfilled).items():
         said.append(

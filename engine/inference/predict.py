@@ -18,6 +18,7 @@ import torch
 from core.errors import PlanError
 from core.files import write_text
 from core.threads import thread_pool
+from core.user_code.guard import printed_apart
 from datasets.base import DataError, central_crop
 from datasets.sources.image_decoding import photo_size, remarks, sentences
 from engine.inference.named_images import Asked, Prediction, Values, images_named
@@ -106,7 +107,9 @@ def predict_all(
     loader: Loader, trial: str, arguments: Sequence[str], out: Path | None, draw: Path | None
 ) -> Iterator[str]:
     """Run the command: writes the CSV to `out` or standard output, drawings to `draw`; yields messages for the user."""
-    (asked, faults, left_out), trained = images_named(arguments), loader.load(trial)
+    output = sys.stdout
+    with printed_apart():
+        (asked, faults, left_out), trained = images_named(arguments), loader.load(trial)
     if out is not None and not out.parent.is_dir():
         faults.append(f"--out {out}: there is no folder {out.parent}")
     unread, told = unreadable(trained, asked)
@@ -116,7 +119,8 @@ def predict_all(
     yield f"trial {trained.trial}, cell {trained.start['cell']}, epoch {trained.epoch}; {len(asked)} pictures"
     found = predictions(trained, asked)
     if out is None:
-        written = write_csv(sys.stdout, trained, found)
+        with printed_apart():
+            written = write_csv(output, trained, found)
     else:
         text = io.StringIO()
         written = write_csv(text, trained, found)

@@ -1,18 +1,22 @@
 """Tries a configuration with code of the user's own on one batch, as a trial would train it, before Ray starts."""
 
-import contextlib
 import hashlib
-import sys
+import math
 import time
+import traceback
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from core.user_code.guard import printed_apart
 from core.user_code.references import UserCodeError, line_of
 from datasets.cache.cache import open_dataset
 from trainables.config import TrialConfig
+from trainables.models.hooks import watch_outputs
+from trainables.own_components import OwnModel
 from trainables.training.extra_augmentation import augmented
 from trainables.training.learner import Learner
 
@@ -27,11 +31,11 @@ class FirstBatch:
         self.config, self.faults, self.remarks = config, list[str](), list[str]()
         dataset = open_dataset(config.dataset, cache_file)
         try:
-            with contextlib.redirect_stdout(sys.stderr):
+            with printed_apart():
                 first, again = (self._trained(Learner(config, dataset, 0, torch.device("cpu"))) for _ in range(2))
         except UserCodeError as error:
             self.faults += [f"{setting_of(config, fault)}: {fault}" for fault in error.faults]
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.faults.append(self._sentence(error))
         else:
             if first != again:
@@ -51,8 +55,10 @@ class FirstBatch:
         before = dict(_unsaved(learner.network))
         learner.rng.seed(learner.dropout_seed)
         draws = learner.draw_batch(rows, 0)
-        with learner.rng:
+        with learner.rng, watch_outputs({"": learner.network}, partial(self._check_scores, len(learner.info.classes))):
             loss = learner.step(draws, learner.task.totals())
+        if not math.isfinite(loss.item()):
+            self._remark(f"{self._names}: the loss of the first batch is {loss.item()}, so nothing will be trained")
         if changed := [name for name, value in _unsaved(learner.network) if before.get(name, value) != value]:
             self._remark(
                 f"{self._names}: a step changes {', '.join(changed[:3])}, which no checkpoint holds, so a resumed "
@@ -67,6 +73,12 @@ class FirstBatch:
             digest.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
+    def _check_scores(self, classes: int, name: str, found: object) -> None:
+        """What a network of the user's own gives in training mode is what it gave in evaluation."""
+        if isinstance(self.config.model, OwnModel):
+            pictures = len(found) if isinstance(found, Tensor) and found.ndim else 0
+            self.config.model.check_scores(found, pictures, classes, " in training mode")
+
     def _time_augmentation(self, learner: Learner, rows: Tensor) -> None:
         if not (extra := self.config.augmentation.extra) or any(extra in remark for remark in self.remarks):
             return
@@ -79,13 +91,16 @@ class FirstBatch:
         if text not in self.remarks:
             self.remarks.append(text)
 
-    def _sentence(self, error: Exception) -> str:
+    def _sentence(self, error: BaseException) -> str:
         if "does not require grad" in str(error):
             why = "the loss has no gradient: it is computed outside of torch (detach, item, numpy)"
             return f"loss.name: {self.config.loss.name}: {why}"
-        at, kind = line_of(error), type(error).__name__
-        key = next((f"{kind}.name" for kind, part in self.config if getattr(part, "own_references", ())), "model.name")
-        return f"{key}: {self._names}: fails on a batch: {at}{kind}: {' '.join(str(error).split())}"
+        at, raised = line_of(error), type(error).__name__
+        own = [kind for kind, part in self.config if getattr(part, "own_references", ())]
+        stepped = any(frame.name == "optimizer_step" for frame in traceback.extract_tb(error.__traceback__))
+        kind = "optimizer" if stepped and "optimizer" in own else own[0]
+        key = f"{kind}.extra" if kind == "augmentation" else f"{kind}.name"
+        return f"{key}: {self._names}: fails on a batch: {at}{raised}: {' '.join(str(error).split())}"
 
 
 def setting_of(config: TrialConfig, fault: str) -> str:

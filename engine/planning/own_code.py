@@ -9,7 +9,7 @@ from core.code_hash import closure_hash
 from core.component import REFERENCE
 from core.definitions import Ref
 from core.files import write_atomically
-from core.user_code.copies import Files, collected, digests
+from core.user_code.copies import Files, collected, digests, file_elsewhere, from_elsewhere
 from core.user_code.references import file_at, located, use
 from core.value_words import listed
 from engine.planning.paths import shortened
@@ -38,14 +38,24 @@ def code_of(study: AnyStudy) -> dict[str, bytes]:
     return collected([*filter(None, named), *(file_at(name, f"code: {name}") for name in study.code)])
 
 
-def _references(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        for value in node.values():
-            yield from _references(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _references(value)
-    elif isinstance(node, str) and (found := REFERENCE.fullmatch(node)) and found["file"]:
+def uncopied(study: AnyStudy) -> list[str]:
+    """A sentence about the modules that a study's references use and no run copies; none where there are none."""
+    found = dict[str, None]()
+    for place in map(located, _references(study.model_dump(mode="json"), of_modules=True)):
+        root = place.file or file_elsewhere(place.module)
+        files = [*([root] if root and not place.file else []), *(from_elsewhere(root) if root else [])]
+        found.update(dict.fromkeys(map(str, files)))
+    if not found:
+        return []
+    what = f"code from other folders: {listed([*found], SHOWN)}"
+    return [f"{what}; `run` copies none of it, so trials use what stands there when they start"]
+
+
+def _references(node: Any, of_modules: bool = False) -> Iterator[str]:
+    if isinstance(node, dict | list):
+        for value in node.values() if isinstance(node, dict) else node:
+            yield from _references(value, of_modules)
+    elif isinstance(node, str) and (found := REFERENCE.fullmatch(node)) and (found["file"] or of_modules):
         yield node
 
 

@@ -98,10 +98,6 @@ def test_what_changes_a_number_changes_it(tmp_path: Path, file: str, old: str, n
         pytest.param({"main.py": ("_private", "_renamed")}, id="a private method renamed"),
         pytest.param({"helpers/scale.py": ("_inner", "_other")}, id="a private function renamed"),
         pytest.param({"helpers/scale.py": ("FACTOR", "TIMES")}, id="a constant renamed"),
-        pytest.param(
-            {"helpers/scale.py": ("def scaled(value, times=1)", "def scaled(value: int, times: float=1) -> float")},
-            id="annotations",
-        ),
         pytest.param({"main.py": ("return 1", "return 2")}, id="a function that nothing reaches"),
         pytest.param({"helpers/numbers.py": ("return 2", "return 5")}, id="another function of a module"),
         pytest.param({"helpers/numbers.py": ("def one", "import json\n\n\ndef one")}, id="an import that is not used"),
@@ -113,6 +109,16 @@ def test_what_changes_a_number_changes_it(tmp_path: Path, file: str, old: str, n
 )
 def test_what_changes_none_leaves_it(tmp_path: Path, changes: dict[str, tuple[str, str]]) -> None:
     assert version(tmp_path, changes) == version(tmp_path)
+
+
+def test_annotations_count_in_a_user_s_file_alone_whose_arguments_are_made_by_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    annotated = {"helpers/scale.py": ("def scaled(value, times=1)", "def scaled(value: int, times: float=1) -> float")}
+    assert version(tmp_path, annotated) != version(tmp_path)
+    monkeypatch.setattr("core.definitions.ROOT", tmp_path.parent)
+    monkeypatch.setattr("core.definitions.PACKAGES", {tmp_path.name})
+    assert version(tmp_path, annotated) == version(tmp_path)
 
 
 def test_a_module_may_be_moved_and_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

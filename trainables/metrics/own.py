@@ -23,8 +23,10 @@ def own_value(reference: str, scores: "Scores", targets: "Targets", seed: int) -
     with RngContext(torch.device("cpu"), seed, libraries=True):
         try:
             found = function(scores.copy(), targets.copy())
-        except Exception as error:
-            raise fault(reference, f"fails on scores {scores.shape} and targets {targets.shape}", error) from error
+        except (Exception, SystemExit) as error:
+            raise fault(
+                reference, f"fails on scores {scores.shape} and targets {targets.shape}", error, function
+            ) from error
     number = found.item() if getattr(found, "ndim", None) == 0 else found  # of an array or a tensor
     if isinstance(number, bool) or not isinstance(number, Real):
         got = (

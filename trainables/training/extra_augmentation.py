@@ -16,7 +16,8 @@ def augmented(reference: str, images: Tensor, seed: int) -> Tensor:
     The function gets a generator on the images' device; torch's, numpy's and Python's own start from the seed too.
     """
     change = load(reference)
-    own = _each(change) if isinstance(change, nn.Module) else change
+    pipeline = isinstance(change, nn.Module) or type(change).__module__.startswith("torchvision.transforms.")
+    own = _each(change) if pipeline else change
     if isinstance(change, type) or not callable(own):
         what = "is a class; name an instance" if isinstance(change, type) else f"is no function but {change!r}"
         raise UserCodeError(f"{reference}: {what} ({defined_at(change)})")
@@ -24,8 +25,8 @@ def augmented(reference: str, images: Tensor, seed: int) -> Tensor:
     try:
         with RngContext(images.device, seed, libraries=True), torch.no_grad():
             found = own(images.clone(), generator)
-    except Exception as error:
-        raise fault(reference, "fails on a batch", error) from error
+    except (Exception, SystemExit) as error:
+        raise fault(reference, "fails on a batch", error, change) from error
     if not isinstance(found, Tensor) or found.dtype != images.dtype or found.shape != images.shape:
         given = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
         expected = f"{images.dtype} {tuple(images.shape)} is expected, as it was given"
