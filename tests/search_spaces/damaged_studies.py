@@ -123,6 +123,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "question": _some_of(("Why", "42")),
     "workload": _some_of(("digits",)),
     "baseline": settings,
+    "code": _some_of(("[]",)),
     "epochs": _some_of(("1", "2", "20")),
     "metric": _some_of(("test_accuracy", "val_ce")),
     "further_metrics": _some_of(("[]", "[val_roughness]")),
