@@ -55,12 +55,13 @@ class Registry(dict[str, type[C]]):
         prefix, colon, _ = name.partition(":")
         if found := self.get(name) or (self.families.get(prefix) if colon else None):
             return found
-        return self.own if colon and REFERENCE.fullmatch(name) and not self._misspelt(prefix) else None
+        found = REFERENCE.fullmatch(name)
+        return self.own if found and not (found["module"] and self._misspelt(found["module"])) else None
 
-    def _misspelt(self, prefix: str) -> bool:
+    def _misspelt(self, module: str) -> bool:
         """Whether a family is meant by the name of a module that there is not."""
-        near = get_close_matches(prefix.casefold(), self.families, n=1, cutoff=0.8)
-        return bool(near) and find_spec(prefix) is None
+        near = get_close_matches(module.casefold(), self.families, n=1, cutoff=0.8)
+        return bool(near) and find_spec(module.partition(".")[0]) is None
 
     @property
     def forms(self) -> list[str]:

@@ -15,6 +15,7 @@ from trainables.models.libraries.cost import cost
 from trainables.models.libraries.image_sizes import size_fault
 from trainables.models.libraries.models import TimmModel, TorchvisionModel
 from trainables.models.libraries.weightless import without_memory
+from trainables.registry import MODELS
 
 NAMES = sorted(models.list_models(module=models))
 TIMM = ("vit_tiny_patch16_224", "convnext_atto", "mobilenetv3_small_100")
@@ -106,6 +107,12 @@ def test_an_unknown_name_is_refused_with_the_nearest_in_a_line(name):
     assert fault.startswith(f"model.name: {name.partition(':')[0]} has no classification network")
     assert ("did you mean" if name != "torchvision:" else "; such as: alexnet, ") in fault
     assert len(fault) < 3 * 130
+
+
+@pytest.mark.parametrize("name", ["torchvision.py:Net", "timm/timm.py:Net", "torchvision.models:resnet18"])
+def test_a_file_or_module_called_nearly_as_a_library_is_the_user_s_own(name):
+    assert MODELS.find(name) is MODELS.own
+    assert MODELS.find("torchvisio.models:resnet18") is None
 
 
 def test_weights_of_no_architecture_name_the_nearest_of_the_libraries():
