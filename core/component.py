@@ -55,8 +55,8 @@ class Registry(dict[str, type[C]]):
         prefix, colon, _ = name.partition(":")
         if found := self.get(name) or (self.families.get(prefix) if colon else None):
             return found
-        found = REFERENCE.fullmatch(name)
-        return self.own if found and not (found["module"] and self._misspelt(found["module"])) else None
+        own = REFERENCE.fullmatch(name)
+        return self.own if own and not (own["module"] and self._misspelt(own["module"])) else None
 
     def _misspelt(self, module: str) -> bool:
         """Whether a family is meant by the name of a module that there is not."""
