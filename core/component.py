@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -54,7 +55,18 @@ class Registry(dict[str, type[C]]):
         prefix, colon, _ = name.partition(":")
         if found := self.get(name) or (self.families.get(prefix) if colon else None):
             return found
-        return self.own if colon and REFERENCE.fullmatch(name) else None
+        own = REFERENCE.fullmatch(name)
+        return self.own if own and not (own["module"] and self._misspelt(own["module"])) else None
+
+    def _misspelt(self, module: str) -> bool:
+        """Whether a family is meant by the name of a module that there is not."""
+        near = get_close_matches(module.casefold(), self.families, n=1, cutoff=0.8)
+        return bool(near) and find_spec(module.partition(".")[0]) is None
+
+    @property
+    def forms(self) -> list[str]:
+        """What a component's name may be, for an error message."""
+        return [*self, *(f"{prefix}:NAME" for prefix in self.families), *(["FILE.py:NAME"] if self.own else [])]
 
     @property
     def classes(self) -> list[type[C]]:
@@ -94,5 +106,7 @@ def did_you_mean(value: object, allowed: Iterable[str]) -> str:
     names = [str(name) for name in allowed]
     group = str(value).rpartition(".")[0]  # of a dotted setting: that alone makes no two of its names alike
     folded = {name.casefold().removeprefix(f"{group}."): name for name in names}
-    near = get_close_matches(str(value).casefold().removeprefix(f"{group}."), folded, n=1, cutoff=0.5 if group else 0.6)
+    given = str(value).casefold().removeprefix(f"{group}.")
+    near = get_close_matches(given, folded, n=1, cutoff=0.5 if group else 0.6)
+    near = near or [name for name in folded if len(given) > 1 and name.startswith(given)]
     return f"allowed: {', '.join(names)}" + (f"; did you mean {folded[near[0]]!r}?" if near else "")

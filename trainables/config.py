@@ -34,6 +34,7 @@ from trainables.losses import Loss
 from trainables.metrics.field import FIELD
 from trainables.metrics.setting import SplitMetric
 from trainables.models.base import Model
+from trainables.models.libraries.names import libraries_with
 from trainables.optimizers import Optimizer
 from trainables.registry import LOSSES, MODELS, OPTIMIZERS, SCHEDULES
 from trainables.schedules import Schedule
@@ -319,11 +320,18 @@ def _sentence(fault: Any, tree: Mapping[str, Any]) -> str:
         allowed = _settings(kind, tree) if rest else TrialConfig.model_fields
         return f"{key}: unknown setting (value {value!r}); {did_you_mean(name, allowed)}"
     if fault["type"] == "unknown_component":
-        return f"{key}.name: {fault['ctx']['what']}; {did_you_mean(value.get('name') or '', KINDS[kind])}"
+        return f"{key}.name: {fault['ctx']['what']}; {_names_like(kind, value.get('name') or '')}"
     message = value_fault(fault)
     if (named := re.match(r"(\w+)[.\w]* = ", message)) and f"{key}.{named[1]}" in _settings(kind, tree):
         return f"{key}.{message}"  # settings of one component that do not fit each other
     return f"{key}: {message}"
+
+
+def _names_like(kind: str, name: object) -> str:
+    """The names that a component may have, and the nearest; of a library's network, the name with the library's."""
+    allowed = did_you_mean(re.sub(":.*", ":NAME", str(name)), KINDS[kind].forms)
+    homes = libraries_with(str(name)) if kind == "model" and "; did you" not in allowed else []
+    return f"{allowed}; did you mean {' or '.join(repr(f'{home}:{name}') for home in homes)}?" if homes else allowed
 
 
 def types_of(key: str) -> set[type]:

@@ -9,7 +9,6 @@ import importlib
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -127,9 +126,7 @@ def _module(text: str, place: Reference) -> ModuleType:
             return importlib.import_module(place.module)
     except ModuleNotFoundError as error:
         if error.name and (f"{place.module}.").startswith(f"{error.name}."):
-            near = get_close_matches(place.module, LIBRARY_PREFIXES, n=1)
-            hint = f"; did you mean {near[0]}:{place.name}?" if near else ""
-            raise UserCodeError(f"{text}: no module {error.name} is installed{hint}") from None
+            raise UserCodeError(f"{text}: no module {error.name} is installed") from None
         raise fault(text, "cannot be imported", error) from error
     except (Exception, SystemExit) as error:
         raise fault(text, "cannot be imported", error) from error

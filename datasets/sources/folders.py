@@ -162,11 +162,11 @@ def _origin(present: set[str], shares: Mapping[str, float], rule: str, groups: G
     from_ = " of the training pictures" if kept else ""
     if groups.of:
         came = (f"{split} {100 * n[split] / max(1, among[split]):.3g} %" for split, share in shares.items() if share)
-        from_ += f" by {groups.number} groups"
+        from_ += f" by {len(groups.among([row for row in rows if row.split == 'train' or shares[row.split]]))} groups"
         drawn[-1:] = [f"{drawn[-1]}, which came to {', '.join(came)}"] if drawn else []
     told = [f"{', '.join(kept)} as given"] if kept else []
     if groups.of and not drawn:
-        told[-1] += f", each of {groups.number} groups within one"
+        told[-1] += f", each of {len(groups.among(rows))} groups within one"
     return "; ".join(told + ([f"drawn{from_}, {rule}: {', '.join(drawn)}"] if drawn else []))
 
 

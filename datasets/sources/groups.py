@@ -39,13 +39,13 @@ class Groups:
             if len(splits) > 1
         )
 
-    @property
-    def number(self) -> int:
-        return len(set(self.of.values()))
+    def among(self, rows: Sequence[Row]) -> list[str]:
+        """Those of these rows, by name."""
+        return sorted({self.of[row.path] for row in rows if row.path in self.of})
 
     def too_few(self, rows: Sequence[Row], drawn: int) -> Iterator[str]:
         """A fault where the rows that splits are drawn from have fewer groups than these and training need."""
-        names = sorted({self.of[row.path] for row in rows if row.path in self.of})
+        names = self.among(rows)
         if names and drawn and len(names) <= drawn:
             put = f"{self.source} puts all pictures into {len(names)} group{'s' * (len(names) > 1)}"
             yield f"{put} ({listed(list(map(repr, names)), SHOWN)}), and {drawn + 1} splits need one each"

@@ -204,7 +204,7 @@ def _column_fault(table: TextTable, role: str, asked: str, found: Sequence[int])
     if not known and asked and asked != NONE:
         return f"no column {asked!r} ({setting}); {did_you_mean(asked, table.header)}"
     if not known and role in ("path", "label"):
-        return f"no column is called as one of {role}s is; name it by {setting}: {', '.join(table.header)}"
+        return f"no column has a usual name of a {role} column; name it by {setting}: {', '.join(table.header)}"
     return None
 
 

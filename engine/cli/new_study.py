@@ -150,6 +150,8 @@ def _baseline(defaults: Mapping[str, Any]) -> str:
         lines.append("# dataset.name: mine.py:Pictures   # your data set, or a name of `list datasets`")
     elif _has_path(defaults):
         lines.append("# dataset.path: DIR                # where its pictures lie, if not below --data-root")
+    if LOSSES[defaults["loss.name"]].task != "landmarks":
+        lines.append("# metrics: [f1_macro, ece]         # what is recorded beside the task's own metrics")
     return "".join(f"\n  {line}" for line in lines)
 
 

@@ -54,7 +54,8 @@ def meta_network(config: TrialConfig, info: "DatasetInfo") -> "tuple[nn.Module |
     except UserCodeError as error:
         return None, [f"model.name: {fault}" for fault in error.faults]
     except ValueError as error:
-        return None, [str(error)]
+        of_library = type(error) is ValueError and isinstance(config.model, LibraryModel)
+        return None, [_unfit(config.model, info, error) if of_library else str(error)]
     except Exception as error:  # whatever a network raises for an input shape it cannot take
         return None, [_unfit(config.model, info, error)]
     return network, []

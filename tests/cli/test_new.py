@@ -69,6 +69,15 @@ def test_each_field_that_may_be_left_out_can_be_uncommented_as_it_stands(
             make_plan(study, Options(), tmp_path / "run")
 
 
+def test_settings_of_the_baseline_that_need_no_file_can_be_uncommented(tmp_path: Path) -> None:
+    text = study_text(tmp_path / "mine.yaml", "digits", "ladder")
+    file = tmp_path / "mine.yaml"
+    file.write_text(re.sub(r"^  # (model.name|metrics):", r"  \1:", text, flags=re.MULTILINE), encoding="utf-8")
+    study = read_study(file)
+    assert set(study.baseline) == {"optimizer.name", "model.name", "metrics"}
+    assert make_plan(study, Options(), tmp_path / "run").invalid == []
+
+
 def test_metrics_are_those_of_the_task(tmp_path: Path) -> None:
     found = {name: read_study(write_study(tmp_path / f"{n}.yaml", name, "path")) for n, name in enumerate(WORKLOADS)}
     assert found["landmarks"].metric == "test_error_px"

@@ -24,6 +24,10 @@ def _names(value: object) -> object:
 LayerNames = Annotated[tuple[str, ...], BeforeValidator(_names)]
 
 
+class MisfitError(ValueError):
+    """Images or landmarks that a network cannot take or give."""
+
+
 class Model(Component):
     """A network's settings; layer names are those of `named_modules()` before anything was placed.
 
@@ -68,7 +72,7 @@ class Model(Component):
         from trainables.models.construction import drawn_by_name, follow
 
         if fault := self.misfit(image_shape, points):
-            raise ValueError(fault)
+            raise MisfitError(fault)
 
         def bare() -> "nn.Module":
             network = self.bare(image_shape, outputs, points)

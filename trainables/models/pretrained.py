@@ -13,11 +13,11 @@ from urllib.request import Request, urlopen
 
 from pydantic import AfterValidator, model_validator
 
-from core.component import Needs, did_you_mean
+from core.component import Needs
 from core.value_words import listed
 from trainables.models.base import Model
 from trainables.models.libraries.checkpoint_formats import WeightsError, read_checkpoint
-from trainables.models.libraries.names import library_has
+from trainables.models.libraries.names import libraries_with, nearest, timm_names, torchvision_names
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -38,8 +38,9 @@ SHOWN = 10  # keys of a kind that an error lists
 def _local(files: dict[str, str]) -> dict[str, str]:
     """Known architectures only; paths made absolute, as a trial runs in a directory of its own."""
     for architecture in files:
-        if architecture not in FILES and not library_has(architecture):
-            raise ValueError(f"unknown architecture {architecture!r}; {did_you_mean(architecture, FILES)}")
+        if architecture not in FILES and not libraries_with(architecture):
+            known = {*FILES, *torchvision_names(), *timm_names()}
+            raise ValueError(f"unknown architecture {architecture!r}; {nearest(architecture, known)}")
     return {architecture: str(Path(file).expanduser().absolute()) for architecture, file in files.items()}
 
 

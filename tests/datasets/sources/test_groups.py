@@ -153,7 +153,7 @@ def test_validation_is_drawn_from_given_training_pictures_by_group(tmp_path: Pat
     assert source.faults == ()
     assert Counter(row.split for row in source.rows) == {"train": 20, "val": 4, "test": 4}
     assert source.facts["splits"] == (
-        "train, test as given; drawn of the training pictures by 25 groups, stratified: val 15 %, "
+        "train, test as given; drawn of the training pictures by 24 groups, stratified: val 15 %, "
         "which came to val 16.7 %"
     )
 

@@ -148,7 +148,7 @@ def test_a_guess_is_told_and_a_setting_takes_another_column(root: Path) -> None:
         ),
         ("path,label,x,y,z", {"group_column": "patient"}, "no column 'patient' (dataset.group_column); allowed: path"),
         ("path,label,x,y,z", {"label_column": "path"}, "column 'path' cannot be the path and the label"),
-        ("a,b,c,d,e", {}, "no column is called as one of paths is; name it by dataset.path_column: a, b, c, d, e"),
+        ("a,b,c,d,e", {}, "no column has a usual name of a path column; name it by dataset.path_column: a, b, c, d, e"),
     ],
 )
 def test_a_column_that_cannot_be_told_is_named(header: str, fields: dict[str, Any], fault: str, root: Path) -> None:

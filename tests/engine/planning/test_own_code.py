@@ -30,7 +30,7 @@ def study(tmp_path: Path) -> Path:
         ("model.name=mime.py:Net", r"no file .*mime.py; .*did you mean 'mine'"),
         ("model.name=broken.py:Net", r"cannot be imported: .*deep3.py, line 2: SyntaxError"),
         ("model.name=nowhere.to_be:found", r"no module nowhere is installed"),
-        ("model.name=torchvison:resnet18", r"no module torchvison is installed; did you mean torchvision:resnet18\?"),
+        ("model.name=torchvison:resnet18", r"unknown model 'torchvison:resnet18'; .*did you mean 'torchvision:NAME'"),
         ("model.args.width=wide", r"model.args.width = 'wide': takes a whole number \(.*mine.py, line \d+\)"),
         ("model.args.widht=3", r"model.args.widht = 3: .* has none .*did you mean 'width'"),
         ("loss.name=mine.py:mean_loss", r"one number for the batch where \(8,\) is expected.*reduction='none'"),

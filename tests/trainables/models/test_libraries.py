@@ -15,6 +15,7 @@ from trainables.models.libraries.cost import cost
 from trainables.models.libraries.image_sizes import size_fault
 from trainables.models.libraries.models import TimmModel, TorchvisionModel
 from trainables.models.libraries.weightless import without_memory
+from trainables.registry import MODELS
 
 NAMES = sorted(models.list_models(module=models))
 TIMM = ("vit_tiny_patch16_224", "convnext_atto", "mobilenetv3_small_100")
@@ -81,6 +82,7 @@ def test_one_channel_and_any_number_of_classes_fit(name):
             "inception_v3", 64, "needs pictures of at least 75 × 75 pixels, not 64 × 64", marks=pytest.mark.matrix
         ),
         ("alexnet", 48, "needs pictures of at least 63 × 63 pixels, not 48 × 48"),
+        pytest.param("maxvit_t", 64, "needs pictures of 224 × 224 pixels, not 64 × 64", marks=pytest.mark.matrix),
         ("vit_b_32", 65, "needs pictures of 64 × 64 or 96 × 96 pixels, not 65 × 65"),
     ],
 )
@@ -105,8 +107,40 @@ def test_an_unknown_name_is_refused_with_the_nearest_in_a_line(name):
         resolve({"dataset.name": "digits", "model.name": name})
     (fault,) = caught.value.faults
     assert fault.startswith(f"model.name: {name.partition(':')[0]} has no classification network")
-    assert "did you mean" in fault
+    assert ("did you mean" if name != "torchvision:" else "; such as: alexnet, ") in fault
     assert len(fault) < 3 * 130
+
+
+@pytest.mark.parametrize("name", ["torchvision.py:Net", "timm/timm.py:Net", "torchvision.models:resnet18"])
+def test_a_file_or_module_called_nearly_as_a_library_is_the_user_s_own(name):
+    assert MODELS.find(name) is MODELS.own
+    assert MODELS.find("torchvisio.x:Net") is None
+
+
+def test_weights_of_no_architecture_name_the_nearest_of_the_libraries():
+    settings = {"model.name": "torchvision:resnet18", "model.weights_file.efficientnet_bo": "weights.pth"}
+    with pytest.raises(ConfigError, match="unknown architecture 'efficientnet_bo'; did you mean 'efficientnet_b0'"):
+        resolve({"dataset.name": "digits", **settings})
+
+
+def test_of_names_as_near_as_each_other_the_first_is_told():
+    fault = library_names.unknown("efficientnet_bo", "torchvision", library_names.torchvision_names())
+    assert "did you mean 'efficientnet_b0'? near: efficientnet_b0, efficientnet_b1, " in fault
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("efficientnet_b0", "did you mean 'torchvision:efficientnet_b0'"),
+        ("torchvison:resnet18", "did you mean 'torchvision:NAME'?"),
+        ("Timm:convnext_atto", "did you mean 'timm:NAME'?"),
+        ("mine.py", "stage1, torchvision:NAME, timm:NAME, FILE.py:NAME"),
+    ],
+)
+def test_a_library_s_network_that_is_named_nearly_right_is_told_its_name(name, said):
+    with pytest.raises(ConfigError) as caught:
+        resolve({"dataset.name": "digits", "model.name": name})
+    assert said in caught.value.faults[0]
 
 
 def test_without_timm_its_names_say_how_to_install_it(monkeypatch):

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from core.errors import first_line
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -55,7 +57,9 @@ def _loaded(file: str) -> Any:
     except ImportError:
         raise WeightsError(f"{file}: needs the package safetensors, which comes with the extra `timm`") from None
     except Exception as error:  # whatever a damaged or foreign file makes of zip, pickle and torch
-        reason = str(error).partition("\n")[0]
+        reason = first_line(error)
+        if " " not in reason:  # pickle tells of a byte that it does not know by its number alone
+            reason = f"no file that torch.save wrote ({type(error).__name__} {reason})"
         if "Weights only load failed" in reason:
             reason = "it holds more than weights; save them alone: torch.save(MODEL.state_dict(), FILE)"
         raise WeightsError(f"{file} cannot be read as a state dict: {reason}") from error

@@ -35,6 +35,8 @@ def size_fault(model: Model, image_shape: tuple[int, int, int], classes: int) ->
     if smaller == side:  # only the other side, or both being different, is wrong
         return f"model.name: {model.name} takes square pictures, such as {side} × {side}, not {height} × {width}"
     bound = "at least " if takes(needed + 1) else ""  # a transformer's patches divide its images
+    if bound and not takes(above + STEP):  # MaxViT rounds up to what its windows divide
+        bound, needed = "", above
     said = f"of {smaller} × {smaller} or {needed} × {needed}" if smaller else f"of {bound}{needed} × {needed}"
     return f"model.name: {model.name} needs pictures {said} pixels, not {height} × {width}"
 
