@@ -179,6 +179,7 @@ factors:
   levels: [{name: one}, {name: none, settings: {loss.args.epsilon: 0.0}}]
 - name: noise
   levels: [{name: "off"}, {name: "on", settings: {augmentation.extra: mine.py:noise}}]
+metrics: [{name: mine.py:share_of_ones, maximise: false}]
 """
 
 

@@ -125,6 +125,8 @@ def imported(file: Path, root: Path) -> tuple[Path, ...]:
 
 def _module_files(root: Path, parts: list[str]) -> Iterator[Path]:
     """The files of a dotted name: of each package on the way, and of the module."""
+    if not world_of(root).defines(parts[0]):  # as ours are not the user's, whose file may lie beside them
+        return
     for length in range(1, len(parts) + 1):
         place = root.joinpath(*parts[:length])
         yield from (each for each in (place.with_name(f"{place.name}.py"), place / "__init__.py") if each.is_file())

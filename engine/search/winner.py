@@ -55,7 +55,8 @@ class SearchRun:
         kept = {name: getattr(self.options, name) for name in INHERITED if getattr(given, name) is None}
         settings = {key: value for key, value in self.options.settings.items() if key != PATIENCE}
         folders = {**given.folders, **self.options.folders}
-        return given.model_copy(update={**kept, "folders": folders, "settings": {**settings, **given.settings}})
+        own = {"folders": folders, "code": tuple(dict.fromkeys([*self.options.code, *given.code]))}
+        return given.model_copy(update={**kept, **own, "settings": {**settings, **given.settings}})
 
 
 def read_search(directory: Path, named: str) -> SearchRun:
@@ -152,7 +153,9 @@ def follow_up(
     the design does not fit. Patience is dropped, as an ablation gives every cell its whole budget.
     """
     name = f"{study.name}-{design.replace('_', '-')}"
-    shared = study.model_dump(mode="json", include={"workload", "baseline", "epochs", "metric", "further_metrics"})
+    shared = study.model_dump(
+        mode="json", include={"workload", "baseline", "code", "epochs", "metric", "further_metrics"}
+    )
     own = {"name": name, "question": question, "design": design, "first_seed": source.next_seed}
     tree = {**shared, **own, "factors": [factor.model_dump(mode="json") for factor in factors]}
     tree["baseline"].pop(PATIENCE, None)

@@ -53,6 +53,7 @@ def test_a_killed_run_goes_on_and_grows_without_the_original(run: Path) -> None:
     assert len(trials) == 12
     assert set(trials["status"]) == {"finished"}
     assert trials["verified"].all()
+    assert trials["test_share_of_ones"].between(0, 1).all()
     assert sorted(path.name for path in (run / "code").rglob("*.py")) == [
         "__init__.py",
         "datasets.py",
