@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from core.metrics import BUILT_IN, METRICS  # noqa: E402
+
 # How long a machine takes to draw an example says nothing of the program.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
@@ -26,6 +28,14 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cache")
     os.environ["CACHE_DIR"] = str(folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def undeclared() -> Iterator[None]:
+    """Metrics that a test's runs declared are unknown after it."""
+    yield
+    for name in set(METRICS) - BUILT_IN:
+        del METRICS[name]
 
 
 @pytest.fixture(scope="session")

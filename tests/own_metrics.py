@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from core.metrics import BUILT_IN, METRICS
 from core.user_code.references import in_use, use
 
 Write = Callable[[str], Path]
@@ -13,7 +12,7 @@ Write = Callable[[str], Path]
 
 @pytest.fixture
 def write(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Write]:
-    """Writes the text of `mine.py`, which references lead to from then on; declared metrics are unknown after it."""
+    """Writes the text of `mine.py`, which references lead to from then on."""
     before = in_use()
 
     def written(text: str) -> Path:
@@ -24,5 +23,3 @@ def write(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Write]:
 
     yield written
     use(before)
-    for name in set(METRICS) - BUILT_IN:
-        del METRICS[name]
