@@ -192,19 +192,17 @@ with ray_started():
 
 
 @pytest.mark.matrix
-def test_the_user_s_own_code_reaches_every_node_and_means_there_what_it_means_here(
-    tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_user_s_own_code_reaches_every_node_and_means_there_what_it_means_here(tmp_path: Path, cli: Cli) -> None:
     """Its file imports an installed package that is called as one of ours, and is deleted once the run has begun."""
     site = tmp_path / "site" / "datasets"
     site.mkdir(parents=True)
     (site / "__init__.py").write_text("WHO = 'installed'\n")
-    monkeypatch.setenv("PYTHONPATH", str(site.parent))
     study = write_own_code(tmp_path / "code")
     (study.parent / "datasets.py").unlink()
     mine = study.parent / "mine.py"
     mine.write_text(f"{mine.read_text()}\nassert datasets.WHO == 'installed'\n")
     with cluster("--num-cpus", "0") as made:
+        made.env["PYTHONPATH"] = str(site.parent)
         for _ in range(2):
             made.worker("--num-cpus", "1")
         run = driver(made, "run", study, "--out", tmp_path / "run")
@@ -218,6 +216,6 @@ def test_the_user_s_own_code_reaches_every_node_and_means_there_what_it_means_he
     assert run.returncode == 0, output
     assert len(ends(tmp_path / "run")) == 8
     (tmp_path / "gone").rename(study.parent)
-    local = cli("run", study, "--out", tmp_path / "local")
+    local = cli("run", study, "--out", tmp_path / "local", env={"PYTHONPATH": str(site.parent)})
     assert local.returncode == 0, local.stderr
     assert epoch_rows(tmp_path / "run") == epoch_rows(tmp_path / "local")
