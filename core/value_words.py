@@ -33,6 +33,11 @@ def shown(value: Any) -> str:
     return cut(text, LONGEST)
 
 
+def kind_of(value: Any) -> str:
+    """What a value is, in a sentence about what was given: `a dict`, `nothing (None)`."""
+    return "nothing (None)" if value is None else f"a {type(value).__name__}"
+
+
 def cut(text: str, length: int) -> str:
     """The text in at most `length` characters."""
     return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -14,6 +14,7 @@ from pydantic import Field
 from core.component import Range
 from core.user_code.component import OwnComponent
 from core.user_code.references import FORGET, UserCodeError, fault
+from core.value_words import kind_of
 from trainables.losses import ClassificationLoss, inverse_frequency
 from trainables.models.base import Model
 from trainables.optimizers import LearningRate, TorchOptimizer
@@ -48,7 +49,7 @@ class OwnModel(OwnComponent, Model):
         side = height if height == width else (height, width)
         network = self.call(channels=channels, image_size=side, classes=outputs, outputs=outputs)
         if not isinstance(network, nn.Module):
-            raise self.refused(f"gives {_kind(network)}, no torch.nn.Module")
+            raise self.refused(f"gives {kind_of(network)}, no torch.nn.Module")
         if isinstance(network, torch.jit.ScriptModule):
             raise self.refused(
                 "gives a compiled torch.jit.ScriptModule, whose layers cannot be reached; leave that out"
@@ -91,7 +92,7 @@ class OwnModel(OwnComponent, Model):
 
         if not isinstance(found, torch.Tensor):
             several = isinstance(found, tuple | list | dict)
-            given = f"{len(found)} outputs ({_kind(found)})" if several else _kind(found)
+            given = f"{len(found)} outputs ({kind_of(found)})" if several else kind_of(found)
             wanted = "one tensor of class scores (B, classes), before any softmax"
             raise self.refused(f"gives {given}{mode} where {wanted} is expected")
         if found.shape != (pictures, outputs):
@@ -143,7 +144,7 @@ class OwnLoss(OwnComponent, ClassificationLoss):
             except Exception as error:
                 raise fault(self.name, failing, error) from error
         if not isinstance(found, torch.Tensor) or found.shape != targets.shape:
-            given = f"{tuple(found.shape)}" if isinstance(found, torch.Tensor) else _kind(found)
+            given = f"{tuple(found.shape)}" if isinstance(found, torch.Tensor) else kind_of(found)
             remedy = (
                 "" if not isinstance(found, torch.Tensor) or found.ndim else "; leave its mean out: reduction='none'"
             )
@@ -180,7 +181,7 @@ class OwnOptimizer(OwnComponent, TorchOptimizer):
             given["weight_decay"] = self.weight_decay
         made = self.call(list(parameters), **given)
         if not isinstance(made, torch.optim.Optimizer):
-            raise self.refused(f"gives {_kind(made)}, no torch.optim.Optimizer")
+            raise self.refused(f"gives {kind_of(made)}, no torch.optim.Optimizer")
         if callable(getattr(made, "train", None)):
             raise UserCodeError(f"{self.name}: must be told by train() and eval() when to evaluate, which is not done")
         return made
@@ -209,7 +210,7 @@ def _rates(settings: str, epochs: int, base_lr: float) -> list[float]:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=base_lr)
     scheduler = schedule.call(optimizer, epochs=epochs, steps_per_epoch=1)
     if not callable(getattr(scheduler, "step", None)):
-        raise schedule.refused(f"gives {_kind(scheduler)}, no scheduler with a step()")
+        raise schedule.refused(f"gives {kind_of(scheduler)}, no scheduler with a step()")
     step = inspect.signature(scheduler.step).parameters.values()
     if needed := [each.name for each in step if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD]:
         raise schedule.refused(f"must be given {', '.join(needed)} at each step, and is stepped by the epoch alone")
@@ -228,7 +229,3 @@ def _rates(settings: str, epochs: int, base_lr: float) -> list[float]:
 
 
 FORGET.append(_rates.cache_clear)
-
-
-def _kind(value: Any) -> str:
-    return "nothing (None)" if value is None else f"a {type(value).__name__}"

@@ -19,6 +19,7 @@ from pydantic import Field
 from core.activity import doing
 from core.user_code.component import OwnComponent
 from core.user_code.references import FORGET, UserCodeError, defined_at, fault
+from core.value_words import kind_of
 from datasets.base import Box, DataError, DatasetSettings, Record, Row, Shape, Source
 from datasets.sources.folders import class_faults
 from datasets.splits import shares_with_one_each, stratified_split
@@ -104,7 +105,7 @@ class OwnDataset(OwnComponent, DatasetSettings):
         at = f"({defined_at(self.object)})"
         if not isinstance(found, tuple | list) or len(found) != 2:
             of = f" of {len(found)}" if isinstance(found, tuple | list) else ""
-            raise DataError(f"{self.name}: {where} is {_kind(found)}{of}, where (image, class) is expected {at}")
+            raise DataError(f"{self.name}: {where} is {kind_of(found)}{of}, where (image, class) is expected {at}")
         try:
             return self._pixels(found[0]), _class(found[1])
         except Exception as error:  # of an image, whatever it holds
@@ -205,7 +206,7 @@ def _class(target: Any) -> int | str:
     value = target.item() if hasattr(target, "numel") and target.numel() == 1 else value
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise ValueError(
-            f"its target is {_kind(target)}, where a class is expected: a whole number from 0, or its name"
+            f"its target is {kind_of(target)}, where a class is expected: a whole number from 0, or its name"
         )
     return value
 
@@ -218,7 +219,7 @@ def _array(image: Any) -> npt.NDArray[np.uint8]:
         image = image.float() if image.is_floating_point() and image.element_size() < 4 else image  # bfloat16
     array = np.asarray(image)
     if not isinstance(image, np.ndarray) and not tensor:
-        raise ValueError(f"its image is {_kind(image)}, where PIL's image, an array or a tensor is expected")
+        raise ValueError(f"its image is {kind_of(image)}, where PIL's image, an array or a tensor is expected")
     if array.ndim == 3 and (tensor or (array.shape[0] in (1, 3) and array.shape[2] not in (1, 3))):
         array = array.transpose(1, 2, 0)
     if array.ndim == 3 and array.shape[2] == 1:
@@ -241,7 +242,3 @@ def _array(image: Any) -> npt.NDArray[np.uint8]:
 
 def _digest(pixels: Pixels, target: int | str) -> bytes:
     return blake2b(f"{pixels.shape} {target!r}".encode() + pixels.tobytes(), digest_size=16).digest()
-
-
-def _kind(value: Any) -> str:
-    return "nothing (None)" if value is None else f"a {type(value).__name__}"

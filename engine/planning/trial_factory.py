@@ -129,10 +129,10 @@ class TrialFactory:
         from engine.planning.first_batch import FirstBatch
 
         key = repr((_own_parts(config), self.data(config).path, config.loss.task, config.training.precision))
-        alike = [tried for tried in self._tried.values() if tried.config.own_references == config.own_references]
-        if key not in self._tried and len(alike) >= TRIED:  # a space has more arguments than a plan can try
-            return alike[0]
         if key not in self._tried:
+            alike = [tried for tried in self._tried.values() if tried.config.own_references == config.own_references]
+            if len(alike) >= TRIED:  # a space has more arguments than a plan can try
+                return alike[0]
             # without metrics, which were tried by themselves, on all classes and not on a batch
             self._tried[key] = FirstBatch(config.model_copy(update={"metrics": ()}), self.data(config).path)
         return self._tried[key]
