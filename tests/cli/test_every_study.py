@@ -18,6 +18,7 @@ PRETRAINED = {
     "animals/googlenet-ladder": "googlenet",
     "animals/resnet-ladder": "resnet18",
     "eurosat/optimizers": "resnet18",
+    "folder/finetune": "resnet18",
 }
 
 
