@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent
 if str(ROOT) not in sys.path:  # as with PYTHONSAFEPATH
     sys.path.insert(0, str(ROOT))
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +78,8 @@ class Program(click.Group):
             faults = [f"{str(error.filename)[:60]}…: {error.strerror}"]
         for fault in faults:
             click.echo(f"error: {fault}", err=True)
+        if local_ray := sys.modules.get("engine.execution.local_ray"):
+            local_ray.end()
         ctx.exit(REFUSED)
 
 
@@ -257,9 +259,18 @@ def run(study: str, out: str | None, incumbent: str | None, **raw: Any) -> None:
         _begin(asked, options, directory_of(asked, out, raw["cache_dir"]))
 
 
+def _begin_early(options: Mapping[str, Any]) -> None:
+    """Starts Ray beside the imports and the plan, in a process whose only command this is."""
+    if __name__ == "__main__":
+        from engine.execution.local_ray import begin_early
+
+        begin_early(options)
+
+
 def _begin(study: "AnyStudy", options: "Options", directory: Path) -> None:
     def work() -> None:
         with doing("loading torch and Ray"):
+            _begin_early(dict(options))
             from engine.execution.launch import start
 
         start(study, options, directory, sys.argv[1:], console())
@@ -300,6 +311,11 @@ def resume(run_dir: str, **raw: Any) -> None:
 
     def work() -> None:
         with doing("loading torch and Ray"):
+            from engine.runlog.study_file import read_request, unfinished
+
+            run, record = read_request(directory)
+            if given_options(raw) or unfinished(run, record):
+                _begin_early({**record["request"]["options"], **given_options(raw)})
             from engine.execution.launch import go_on
 
         go_on(directory, given_options(raw), sys.argv[1:], console())

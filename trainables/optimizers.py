@@ -70,6 +70,8 @@ class TorchOptimizer(Optimizer):
         """torch's optimizer of parameters, or of groups of them as torch takes them."""
         import torch
 
+        from trainables.eager_optimizers import eager
+
         arguments = {key: value for key, value in self if key not in ("name", "lr_backbone")}
         weights = list(parameters)
         flat = [each for part in weights for each in (part["params"] if isinstance(part, dict) else [part])]
@@ -78,7 +80,7 @@ class TorchOptimizer(Optimizer):
             arguments["fused"] = True
         if self.capturable and devices == {"cuda"}:
             arguments["capturable"] = True
-        return getattr(torch.optim, self.torch_class)(weights, **arguments)
+        return eager(getattr(torch.optim, self.torch_class))(weights, **arguments)
 
 
 class SGD(TorchOptimizer):

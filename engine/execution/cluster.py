@@ -1,21 +1,18 @@
-"""Starts a private local Ray for the length of a study, or joins an existing cluster.
+"""Runs a study on a private Ray (`local_ray`), or joins an existing cluster.
 
-A private Ray listens on the loopback interface only. A cluster gets the program itself as its working directory, and
-every node is checked before the first trial.
+A cluster gets the program itself as its working directory, and every node is checked before the first trial.
 """
 
 import os
 import platform
 import re
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 from analysis.records.run_directory import RunDirectory
@@ -23,37 +20,17 @@ from core import ROOT
 from core.activity import doing
 from core.errors import PlanError
 from core.storage import unwritable
+from engine.execution import local_ray
+from engine.execution.local_ray import ENVIRONMENT, is_local, stay_on_loopback
 
 PROGRAM = ("analysis", "core", "datasets", "engine", "search_spaces", "trainables", "run_search.py")
 SAME = ("torch", "torchvision", "numpy", "pyarrow", "pillow")  # a trial's numbers may depend on their versions
 
-LOCAL = "local"
 ALLOWED = "allowed: auto (the cluster of this machine), HOST:PORT, or local (this machine alone, the default)"
 TOKEN = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN where ~/.ray/auth_token is not that of the cluster"
-ATTEMPTS = 3  # to start Ray, which times out now and then under load
 ANSWER = 5.0  # seconds within which a cluster's port answers
-SOCKET = 103 if sys.platform == "darwin" else 107  # bytes that the path of a socket may have
-LONGEST = "/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1"  # below Ray's folder
-NICENESS = "RAY_worker_niceness"
-JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")  # set in a batch job
-SHORT = ("/tmp", "/var/tmp", "/dev/shm")  # where that fits
 LOOK = 30.0  # seconds between two lines about trials that wait for room
 INSPECTION = 180.0  # seconds within which every node answers, its first import of the program included
-
-ENVIRONMENT = {
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "TUNE_WARN_THRESHOLD_S": "60",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_DEDUP_LOGS": "0",
-    # Ray would start a worker per CPU and wait for all; Tune's actors, with their own variables, never use these.
-    "RAY_prestart_worker_first_driver": "0",
-}
-# Ray's own switch, made for the firewalls of macOS and Windows: with 0, its processes listen on 127.0.0.1 alone.
-BEYOND_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
 @contextmanager
@@ -63,24 +40,24 @@ def ray_started(address: str | None = None, directory: Path | None = None) -> It
     PlanError if there is no such cluster, or if one of its nodes cannot run trials or write to `directory`. A Ray that
     this process already uses is reused.
     """
+    if is_local(address):
+        with local_ray.started():
+            yield
+        return
     os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
     import ray
 
     if ray.is_initialized():
         yield
         return
-    with doing("starting Ray" if is_local(address) else f"joining the cluster {address}"):
-        if is_local(address):
-            _start_locally()
-        else:
-            _join(str(address))
+    with doing(f"joining the cluster {address}"):
+        _join(str(address))
     try:
-        if not is_local(address):
-            with doing("asking the nodes"):
-                _check_nodes(str(address), directory)
+        with doing("asking the nodes"):
+            _check_nodes(str(address), directory)
         yield
     finally:
-        with doing("ending Ray" if is_local(address) else "leaving the cluster"):
+        with doing("leaving the cluster"):
             ray.shutdown()
 
 
@@ -92,11 +69,6 @@ def joined(address: str | None, directory: Path) -> Iterator[None]:
     else:
         with ray_started(address, directory):
             yield
-
-
-def is_local(address: str | None) -> bool:
-    """Whether a run has a private Ray on this machine."""
-    return address in (None, LOCAL)
 
 
 def nodes() -> list[dict[str, float]]:
@@ -161,62 +133,6 @@ def wait_line(share: dict[str, float]) -> str:
 
 def _amount(number: float, name: str) -> str:
     return f"{f'{number:g}' if number else 'no'} {name.upper()}{'s' * (number > 1)}"
-
-
-def _start_locally() -> None:
-    import ray
-
-    _stay_on_loopback()
-    os.environ.setdefault(NICENESS, "0")  # Ray's default of 15 would let every other process go first
-    folder = temporary_folder()
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            ray.init("local", include_dashboard=False, log_to_driver=False, logging_level="error", _temp_dir=folder)
-            return
-        except Exception as error:
-            ray.shutdown()
-            if attempt == ATTEMPTS:
-                raise PlanError(f"Ray cannot be started on this machine ({_first_line(error)})") from error
-            time.sleep(2 * attempt)
-
-
-def temporary_folder() -> str:
-    """Where a private Ray keeps its sockets and logs: where it would itself, else where a short path can be written.
-
-    The path of a socket has at most `SOCKET` bytes, and Ray wants ASCII. PlanError if no folder fits, and for a TMPDIR
-    that a person made too long; a batch job's or macOS's, which nobody chose, is passed over.
-    """
-    own = Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp", "ray")
-    short = [Path(base, f"ray-{os.getuid()}") for base in SHORT]
-    most, chosen = SOCKET - len(LONGEST), sys.platform != "darwin" and not any(map(os.environ.get, JOBS))
-    if chosen and len(str(own).encode()) > most and own.parent.is_dir():
-        raise PlanError(
-            f"TMPDIR {own.parent}: too long for the sockets of Ray ({len(str(own.parent).encode())} bytes); "
-            f"allowed: up to {most - len('/ray')}; set TMPDIR or RAY_TMPDIR to a shorter one such as /tmp"
-        )
-    for folder in (own, *short):
-        if str(folder).isascii() and len(f"{folder}{LONGEST}") <= SOCKET and _takes_files(folder):
-            return str(folder.absolute())
-    raise PlanError(
-        f"no folder for the sockets of Ray can be written: {own}, {', '.join(map(str, short))}; name one by "
-        f"RAY_TMPDIR, in ASCII and of at most {most - len('/ray')} bytes"
-    )
-
-
-def _takes_files(folder: Path) -> bool:
-    try:
-        with TemporaryFile(dir=folder if folder.is_dir() else folder.parent):
-            return True
-    except OSError:
-        return False
-
-
-def _stay_on_loopback() -> None:
-    """Set the environment for Ray's processes, and the constant for this one, which may have imported ray already."""
-    from ray._private import ray_constants
-
-    if os.environ.setdefault(BEYOND_LOOPBACK, "0") == "0":
-        ray_constants.ENABLE_RAY_CLUSTER = False
 
 
 def _find(address: str) -> str:
@@ -290,7 +206,7 @@ def _join(address: str) -> None:
 
     found = _find(address)
     if found.rpartition(":")[0].strip("[]") in ("localhost", "127.0.0.1", "::1"):
-        _stay_on_loopback()  # else Ray looks for the cluster at this machine's external address
+        stay_on_loopback()  # else Ray looks for the cluster at this machine's external address
     try:
         ray.init(
             address="auto" if address == "auto" else found,

@@ -20,7 +20,7 @@ from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS
 from core.user_code.guard import printed_apart
 from core.value_words import listed
 from datasets.cache.cache import open_dataset
-from engine.execution.cluster import is_local
+from engine.execution.local_ray import is_local
 from engine.execution.progress import duration, teller
 from engine.execution.tuner import concurrency
 from engine.planning.disk_estimate import Footprints

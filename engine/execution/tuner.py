@@ -10,10 +10,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 from analysis.records.run_directory import RunDirectory
 from engine.execution.checkpoint_budget import CheckpointBudget
-from engine.execution.cluster import is_local, nodes, room, too_much, waits_told
+from engine.execution.cluster import nodes, room, too_much, waits_told
+from engine.execution.local_ray import is_local
+from engine.execution.prepared_workers import used_by_tune
 from engine.execution.ray_watchdog import watched
 from engine.planning.plan import Plan, objective
 from engine.planning.remaining_work import RemainingWork
@@ -60,6 +63,7 @@ class Tuning:
     def fit(self, scratch: Path, share: dict[str, float], only: set[str] | None) -> None:
         """One Tuner over the trials of `only`, or over all but those that ran out of memory before."""
         from ray import tune
+        from ray.air._internal import usage
 
         os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
         options, scheduler = self.plan.options, self.scheduler()
@@ -88,7 +92,11 @@ class Tuning:
             ),
         )
         local = is_local(options.address)
-        with nullcontext() if local else waits_told(share, lambda: not self.progress.running, self.progress.say):
+        with (
+            nullcontext() if local else waits_told(share, lambda: not self.progress.running, self.progress.say),
+            used_by_tune(),
+            patch.object(usage, "tag_callbacks"),  # imports every logger that Ray knows, for reports that are off
+        ):
             tuner.fit()
 
     def callback(self, queue: "TrialQueue", share: dict[str, float], retries: bool) -> "RunLogCallback":
@@ -109,9 +117,6 @@ class Tuning:
 
     def queue(self, pending: dict[str, int], only: set[str] | None) -> "TrialQueue":
         """The queue of the trials; those of `pending` end at the epoch at which their stop was decided."""
-        from engine.search.ablation_path import PathQueue
-        from engine.search.population import Population
-        from engine.search.search_queue import SearchQueue
         from engine.search.trial_queue import TrialQueue
 
         study, factory, place = self.plan.study, self.plan.factory, self.left.continuations.place
@@ -121,10 +126,16 @@ class Tuning:
         if not isinstance(study, SearchStudy):
             queue = TrialQueue(self.left.todo)
             if study.is_path:
+                from engine.search.ablation_path import PathQueue
+
                 queue = PathQueue(self.plan, self.log, self.left.todo, say, self.progress.replanned)
         elif study.population:
+            from engine.search.population import Population
+
             queue = Population(factory, study, root, self.log, place, journal, say)
         else:
+            from engine.search.search_queue import SearchQueue
+
             queue = SearchQueue(factory, study, root, history, place, journal, say)
         queue.keep_only(lambda trial: trial in only if only is not None else trial not in history.enlarged)
         queue.stop_at(pending)

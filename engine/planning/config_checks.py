@@ -1,5 +1,6 @@
 """Checks a configuration or metric before anything runs; one sentence per fault."""
 
+import math
 import warnings
 from collections.abc import Iterator
 from functools import lru_cache
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from trainables.models.base import Model
 
 
+# A first pass on the meta device makes torch import its compiler and sympy, three seconds of a process: a small network
+# is tried with real numbers instead.
+SMALL_WEIGHTS, SMALL_IMAGE = 12_000_000, 3 * 128 * 128
+
+
 def meta_network(config: TrialConfig, info: "DatasetInfo") -> "tuple[nn.Module | None, list[str]]":
     """(the network on the meta device or None, faults): weights that are missing, layers that do not exist."""
     import torch
@@ -46,9 +52,10 @@ def meta_network(config: TrialConfig, info: "DatasetInfo") -> "tuple[nn.Module |
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
             # A network of the user's own may compute with values, which the meta device has not.
-            network = build() if config.model.own_references else without_memory(build)
-            device = next(network.parameters()).device
-            network.eval()(torch.zeros(2, *info.input_shape, device=device))
+            own = bool(config.model.own_references)
+            network = build() if own else without_memory(build)
+            tried = build() if not own and _is_small(network, info) else network
+            tried.eval()(torch.zeros(2, *info.input_shape, device=next(tried.parameters()).device))
     except PlacementError as error:
         return None, error.faults
     except UserCodeError as error:
@@ -121,6 +128,12 @@ def draws(study: AnyStudy, config: TrialConfig, seed: int) -> bool:
     if config.inspect.pictures is not None:
         return config.inspect.pictures
     return study.kind == "ablation" and seed == study.replicates[0]
+
+
+def _is_small(network: "nn.Module", info: "DatasetInfo") -> bool:
+    """Whether a pass of two images on the CPU takes some tens of milliseconds."""
+    weights = sum(value.numel() for value in network.parameters())
+    return weights <= SMALL_WEIGHTS and math.prod(info.input_shape) <= SMALL_IMAGE
 
 
 def inspect_faults(study: AnyStudy, config: TrialConfig, cache_file: Path) -> list[str]:

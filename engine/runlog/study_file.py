@@ -115,6 +115,15 @@ def read_request(directory: Path) -> tuple[RunDirectory, Record]:
         raise PlanError(f"{directory}: its study.json cannot be read ({error})") from None
 
 
+def unfinished(run: RunDirectory, record: Record) -> bool:
+    """Whether the log has fewer ends than the record has trials: a guess, without reading the log's events."""
+    expected = len(record.get("trials") or ()) or (record.get("samples") or 0) * len(record.get("seeds") or ())
+    try:
+        return run.log.read_bytes().count(b'"event": "end"') < expected
+    except OSError:
+        return True
+
+
 def rewrite(run: RunDirectory, record: Record, **changes: Any) -> None:
     """Replace study.json when a run is extended or its plan has grown; keeps the creation time and command."""
     _, before = read_request(run.root)
