@@ -78,8 +78,6 @@ class Program(click.Group):
             faults = [f"{str(error.filename)[:60]}…: {error.strerror}"]
         for fault in faults:
             click.echo(f"error: {fault}", err=True)
-        if local_ray := sys.modules.get("engine.execution.local_ray"):
-            local_ray.end()
         ctx.exit(REFUSED)
 
 

@@ -121,7 +121,7 @@ def code_version(config: TrialConfig) -> str:
     """
     chosen = {type(component) for component in _components(value for name, value in config if name != "dataset")}
     # Sorted by name: the order of the definitions counts, the location of a module does not.
-    ours = sorted((each.__qualname__, str(Path(inspect.getfile(each)).resolve())) for each in chosen)
+    ours = sorted((each.__qualname__, _file(each)) for each in chosen)
     data = config.dataset.own_references
     places = [located(each) for each in config.own_references if each not in data and is_reference(each)]
     places = [place._replace(file=place.file or file_elsewhere(place.module)) for place in places]
@@ -166,6 +166,11 @@ def _code_version(components: tuple[tuple[str, str], ...], installed: tuple[str,
     finally:
         if collecting:
             gc.enable()
+
+
+@cache
+def _file(component: type) -> str:
+    return str(Path(inspect.getfile(component)).resolve())
 
 
 @cache

@@ -34,28 +34,28 @@ INSPECTION = 180.0  # seconds within which every node answers, its first import 
 
 
 @contextmanager
-def ray_started(address: str | None = None, directory: Path | None = None) -> Iterator[None]:
+def ray_started(address: str | None = None, directory: Path | None = None) -> Iterator[bool]:
     """Ray for the length of the block: a private local one, or the cluster at `address`, which keeps running.
 
     PlanError if there is no such cluster, or if one of its nodes cannot run trials or write to `directory`. A Ray that
-    this process already uses is reused.
+    this process already uses is reused. Yields whether it is a private one that ends after the block.
     """
     if is_local(address):
-        with local_ray.started():
-            yield
+        with local_ray.started() as ends:
+            yield ends
         return
     os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
     import ray
 
     if ray.is_initialized():
-        yield
+        yield False
         return
     with doing(f"joining the cluster {address}"):
         _join(str(address))
     try:
         with doing("asking the nodes"):
             _check_nodes(str(address), directory)
-        yield
+        yield False
     finally:
         with doing("leaving the cluster"):
             ray.shutdown()

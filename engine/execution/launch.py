@@ -52,14 +52,14 @@ def start(study: AnyStudy, options: Options, directory: Path, command: list[str]
         plan, proofs = under_known_keys(plan, sources(plan), teller(console))
         _refuse_unfit(plan, remaining_work(plan, History()), History())
         follower = _follower(plan, RunDirectory(directory), console)
-        with _ray(plan, _foreseen(plan)):
+        with _ray(plan, _foreseen(plan)) as ends:
             record = study_record(plan, command)
             write_code(RunDirectory(plan.directory), plan.code)
             run = claim(plan.directory, record)
             use(copies(run, plan.options.folders))
             with RunLog(run) as log, follower:
                 log.extend(proofs)
-                _run(plan, run, log, remaining_work(plan, log.history), command, console)
+                _run(plan, run, log, remaining_work(plan, log.history), command, console, ends)
     return run
 
 
@@ -81,10 +81,10 @@ def go_on(directory: Path, given: dict[str, Any], command: list[str], console: C
             with joined(address, directory):
                 _refuse_unfit(plan, left, log.history)
                 follower = _follower(plan, run, console)
-                with _ray(plan, left):
+                with _ray(plan, left) as ends:
                     rewrite(run, study_record(plan, command), resumed_at=timestamp())
                     with follower:
-                        _run(plan, run, log, left, command, console)
+                        _run(plan, run, log, left, command, console, ends)
     return run
 
 
@@ -130,17 +130,28 @@ def _refuse_unfit(plan: Plan, left: RemainingWork, history: History) -> None:
 
 
 @contextmanager
-def _ray(plan: Plan, left: RemainingWork) -> Iterator[None]:
-    """Ray, for a run that has trials left; PlanError if it has less of this machine than a trial asks for."""
+def _ray(plan: Plan, left: RemainingWork) -> Iterator[bool]:
+    """Ray, for a run that has trials left; PlanError if it has less of this machine than a trial asks for.
+
+    Yields whether Ray ends after the block.
+    """
     if left.done == left.total:
-        yield
+        yield False
         return
-    with ray_started(plan.options.address, plan.directory):
+    with ray_started(plan.options.address, plan.directory) as ends:
         _refuse(beyond_machine(plan))
-        yield
+        yield ends
 
 
-def _run(plan: Plan, run: RunDirectory, log: RunLog, left: RemainingWork, command: list[str], console: Console) -> None:
+def _run(
+    plan: Plan,
+    run: RunDirectory,
+    log: RunLog,
+    left: RemainingWork,
+    command: list[str],
+    console: Console,
+    ray_ends: bool,
+) -> None:
     study, say = plan.study, teller(console)
     tidy(run)
     log.append(event="session", time=timestamp(), command=command, node=platform.node(), pid=os.getpid())
@@ -163,7 +174,7 @@ def _run(plan: Plan, run: RunDirectory, log: RunLog, left: RemainingWork, comman
     reported = metric if isinstance(study, SearchStudy) else study.metric
     progress = Progress(console, left.total, left.epochs(plan, log.history), reported, maximise, left.done)
     with doing(progress.now, details=progress.table):
-        carry_out(plan, run, log, left, progress)
+        carry_out(plan, run, log, left, progress, ray_ends)
     missing = progress.total - progress.done
     if missing and plan.options.time_budget:
         budget = duration(plan.options.time_budget)

@@ -4,6 +4,7 @@ It listens on the loopback interface only. The command line calls `begin_early` 
 Ray; `started` waits for it.
 """
 
+import atexit
 import os
 import sys
 import threading
@@ -42,36 +43,57 @@ BEYOND_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
 LOCAL = "local"
+Workers = Callable[[Mapping[str, float]], int]
 MOST_WORKERS = 16  # prepared before it is known how many trials there will be; each holds 0.3 GB
 
 
 class LocalRay(threading.Thread):
-    """Starts Ray and keeps its processes, which the system ends when the thread ends that started them.
+    """Starts Ray, keeps it and ends it: the system ends Ray's processes with the thread that started them.
 
-    `workers`: how many to prepare for trials, by what Ray has found, {"CPU": …}.
+    `workers`: how many to prepare for trials, by what Ray has found, {"CPU": …}; none where it is None.
     """
 
-    def __init__(self, workers: Callable[[Mapping[str, float]], int] | None = None) -> None:
+    def __init__(self, workers: Workers | None) -> None:
         super().__init__(name="ray", daemon=True)
         self.workers = workers
         self.ready, self.over = threading.Event(), threading.Event()
+        self.used = False
+        """whether a block of `started` is within it"""
         self.error: Exception | None = None
+        atexit.register(self.finish)
 
     def run(self) -> None:
         try:
-            _start()
+            self._start()
         except Exception as error:
             self.error = error
         finally:
             self.ready.set()
-        if self.error is None and self.workers is not None:
+        if self.error is None and not self.over.is_set():
+            with suppress(Exception):  # then Ray Tune starts its workers itself
+                self._prepare()
+        self.over.wait()
+        if self.error is None:
             import ray
 
-            from engine.execution.prepared_workers import prepare
+            forget()
+            ray.shutdown()
 
-            with suppress(Exception):  # then Ray Tune starts its workers itself
-                prepare(self.workers(ray.cluster_resources()), self.over)
-        self.over.wait()
+    def _start(self) -> None:
+        import ray  # noqa: F401
+
+        atexit.unregister(self.finish)
+        atexit.register(self.finish)  # before what Ray itself does at exit
+        if not self.over.is_set():
+            _start()
+
+    def _prepare(self) -> None:
+        import ray
+
+        from engine.execution.prepared_workers import prepare
+
+        if self.workers is not None:
+            prepare(self.workers(ray.cluster_resources()), self.over)
 
     def wait(self) -> None:
         """Returns once Ray runs; raises what prevented it."""
@@ -79,22 +101,21 @@ class LocalRay(threading.Thread):
         if self.error is not None:
             raise self.error
 
-    def end(self) -> None:
-        self.ready.wait()
-        if self.error is None:
-            import ray
-
-            forget()
-            ray.shutdown()
+    def finish(self) -> None:
+        """Ends Ray, and returns once its processes are gone."""
         self.over.set()
+        self.join()
 
 
 _running: LocalRay | None = None
 
 
-def begin(workers: Callable[[Mapping[str, float]], int] | None = None) -> None:
+def begin(workers: Workers | None = None) -> None:
     """Starts Ray in the background; a no-op where this process uses a Ray already."""
     global _running
+    if _running is not None and _running.over.is_set():
+        _running.join()
+        _running = None
     ray = sys.modules.get("ray")
     if _running is None and not (ray and ray.is_initialized()):
         os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
@@ -116,31 +137,23 @@ def begin_early(options: Mapping[str, Any]) -> None:
     begin(workers)
 
 
-def end() -> None:
-    """Ends the Ray that was begun, if any."""
-    global _running
-    if _running is not None:
-        running, _running = _running, None
-        running.end()
-
-
 @contextmanager
-def started() -> Iterator[None]:
+def started() -> Iterator[bool]:
     """Ray for the length of the block, begun now if it is not yet; PlanError if it cannot be started.
 
-    A Ray that this process used before is used, and stays.
+    A Ray that this process used before is used, and stays. Yields whether it ends after the block, in the background.
     """
     begin()
-    if _running is None:
-        yield
+    if _running is None or _running.used:
+        yield False
         return
+    with doing("starting Ray"):
+        _running.wait()
+    _running.used = True
     try:
-        with doing("starting Ray"):
-            _running.wait()
-        yield
+        yield True
     finally:
-        with doing("ending Ray"):
-            end()
+        _running.over.set()
 
 
 def is_local(address: str | None) -> bool:

@@ -25,8 +25,13 @@ OF_EXECUTION = ("notes", "selected", "out_of_memory", "fused", "processor", "tor
 PAUSED = "paused"  # status at the end of a trial's segment, which is not logged
 
 
+class AllEnded(BaseException):
+    """Leaves Ray Tune's loop: it would write its state, and ask each actor to stop, for up to five seconds."""
+
+
 class RunLogCallback(Callback):
-    """`share`: resources per trial. `retries`: rerun out-of-memory trials later with more."""
+    """`share`: resources per trial. `retries`: rerun out-of-memory trials later with more. `ray_ends`: raise AllEnded
+    once no trial is left, as Ray is ended next."""
 
     def __init__(
         self,
@@ -38,17 +43,23 @@ class RunLogCallback(Callback):
         share: dict[str, float] | None = None,
         retries: bool = False,
         budget: CheckpointBudget | None = None,
+        ray_ends: bool = False,
     ) -> None:
         self.log, self.history, self.run, self.progress, self.threads = log, log.history, run, progress, threads
         self.started: set[str] = set()
         self.begun: dict[str, set[str]] = {}
         """by Ray trial id, the keys of our trials that its process has begun and not ended"""
         self.queue, self.share, self.retries = queue or TrialQueue(), share or {}, retries
-        self.budget = budget
+        self.budget, self.ray_ends = budget, ray_ends
 
     def __getstate__(self) -> dict[str, Any]:
         """Empty: Ray pickles callbacks into an experiment state that nothing reads; open files do not pickle."""
         return {}
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        nothing_left = self.ray_ends and self.queue.exhausted and not self.history.enlarged
+        if nothing_left and all(trial.is_finished() for trial in trials):
+            raise AllEnded
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The first trial left in the bundle starts; the others start with their first report."""

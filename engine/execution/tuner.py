@@ -6,7 +6,7 @@ Ray's own experiment state, in a temporary folder, is never read: the plan and t
 import os
 import sys
 import tempfile
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,14 +34,18 @@ RETRIES = 3  # of a trial whose process was lost; exceptions inside a trial are 
 LARGER = 2.0  # times the resources, for the second try of a trial that ran out of memory
 
 
-def carry_out(plan: Plan, run: RunDirectory, log: RunLog, left: RemainingWork, progress: "Progress") -> None:
+def carry_out(
+    plan: Plan, run: RunDirectory, log: RunLog, left: RemainingWork, progress: "Progress", ray_ends: bool = False
+) -> None:
     """Run on Ray the trials without an end in the log; after KeyboardInterrupt or a spent time budget `resume` goes on.
+
+    `ray_ends`: whether Ray ends after this, so that its actors need not be asked to stop.
 
     A trial that runs out of memory is tried once more, after the others, with `LARGER` times the resources.
     """
     from engine.execution.time_budget import TimeBudget
 
-    tuning = Tuning(plan, run, log, left, progress, TimeBudget(plan.options.time_budget))
+    tuning = Tuning(plan, run, log, left, progress, TimeBudget(plan.options.time_budget), ray_ends)
     with watched(run.root), tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch:
         gpus = tuning.gpus()
         tuning.fit(Path(scratch) / "first", _share(plan, gpus), None)
@@ -59,11 +63,14 @@ class Tuning:
     left: RemainingWork
     progress: "Progress"
     time_budget: "TimeBudget"
+    ray_ends: bool
 
     def fit(self, scratch: Path, share: dict[str, float], only: set[str] | None) -> None:
         """One Tuner over the trials of `only`, or over all but those that ran out of memory before."""
         from ray import tune
         from ray.air._internal import usage
+
+        from engine.execution.ray_callback import AllEnded
 
         os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
         options, scheduler = self.plan.options, self.scheduler()
@@ -96,6 +103,7 @@ class Tuning:
             nullcontext() if local else waits_told(share, lambda: not self.progress.running, self.progress.say),
             used_by_tune(),
             patch.object(usage, "tag_callbacks"),  # imports every logger that Ray knows, for reports that are off
+            suppress(AllEnded),
         ):
             tuner.fit()
 
@@ -103,7 +111,7 @@ class Tuning:
         from engine.execution.ray_callback import RunLogCallback
 
         budget, threads = CheckpointBudget(self.plan, self.left, self.log.history), self.plan.options.threads
-        return RunLogCallback(self.log, self.run, self.progress, threads, queue, share, retries, budget)
+        return RunLogCallback(self.log, self.run, self.progress, threads, queue, share, retries, budget, self.ray_ends)
 
     def scheduler(self) -> "LoggedScheduler | None":
         study = self.plan.study

@@ -36,6 +36,8 @@ class TrialQueue(Searcher):
         self.seconds: deque[float] = deque(maxlen=RECENT)
         """durations of the last ended trials"""
         self.waiting: deque[dict[str, Any]] = deque()
+        self.exhausted = False
+        """whether Ray Tune has been told that no trial is left"""
         for spec in specs:
             self.enqueue(spec)
 
@@ -92,7 +94,8 @@ class TrialQueue(Searcher):
         while len(self.waiting) < seen and self.refill():
             pass
         if not self.waiting:
-            return None if self.bundled or self.may_grow() else Searcher.FINISHED
+            self.exhausted = not (self.bundled or self.may_grow())
+            return Searcher.FINISHED if self.exhausted else None
         bundle, lanes = self._next_bundle(wanted)
         trials = {item["spec"]["trial"] for item in bundle}
         self.running |= trials

@@ -15,7 +15,6 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from trainables.training.rng import RngContext
 
@@ -87,6 +86,8 @@ class _Counter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
+        from torch.utils.flop_counter import flop_registry  # which imports triton
+
         if formula := flop_registry.get(func._overloadpacket):
             operations = formula(*args, **(kwargs or {}), out_val=result)
             for name in dict.fromkeys(self.within):
