@@ -80,7 +80,7 @@ class TorchOptimizer(Optimizer):
             arguments["fused"] = True
         if self.capturable and devices == {"cuda"}:
             arguments["capturable"] = True
-        return eager(getattr(torch.optim, self.torch_class))(weights, **arguments)
+        return eager(getattr(torch.optim, self.torch_class))(weights, **arguments)  # type: ignore[arg-type]
 
 
 class SGD(TorchOptimizer):
