@@ -124,7 +124,8 @@ class _Pen:
         self.process = process
 
     def __call__(self, job: Job) -> str:
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin
+        assert self.process.stdout
         with suppress(OSError, ValueError):
             self.process.stdin.write(json.dumps(job) + "\n")
             self.process.stdin.flush()
