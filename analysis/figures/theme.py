@@ -139,7 +139,7 @@ def unchecked() -> Iterator[None]:
 
     copying = getattr(schemapi, "_deep_copy", None)  # private: another Altair without it is only slower
     if copying is not None:
-        schemapi._deep_copy = _copied
+        schemapi._deep_copy = _copied  # type: ignore[assignment]
     try:
         with schemapi.debug_mode(False):
             yield

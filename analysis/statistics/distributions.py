@@ -1,6 +1,8 @@
 """Student's t, its tests and power, from scipy's special functions: to the bit the numbers of scipy.stats and
 statsmodels, whose import takes longer than a whole report (`tests/analysis/statistics/test_distributions.py`)."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
@@ -9,7 +11,7 @@ Interval = tuple[float, float, float]
 """both ends of a mean's or difference's interval, and the two-sided p of the test against zero"""
 
 
-def t_quantile(q: float, degrees: NDArray[np.float64] | float) -> NDArray[np.float64]:
+def t_quantile(q: float, degrees: Any) -> NDArray[np.float64]:
     """Quantile of Student's t distribution (`scipy.stats.t.ppf`)."""
     return np.asarray(special.stdtrit(degrees, q), dtype=np.float64)
 
@@ -41,7 +43,7 @@ def _variance(values: NDArray[np.float64]) -> np.float64:
 def _t_test(estimate: np.float64, error: np.float64, degrees: float, confidence: float) -> Interval:
     tail = (1 - confidence) / 2
     low, high = special.stdtrit(degrees, np.array([tail, 1 - tail])) * error + estimate
-    p = 2 * special.stdtr(degrees, -abs(estimate / error))
+    p = 2 * special.stdtr(degrees, -abs(float(estimate / error)))
     return float(low), float(high), float(p)
 
 

@@ -22,7 +22,7 @@ class LiveReport:
     def __init__(self, run: RunDirectory) -> None:
         self.run, self.news = run, False
         self.trials, self.spent, self.cost = 0.0, 0.0, COST
-        """processor seconds: of the trials so far, of the writings so far, of the next writing"""
+        """processor seconds: of the trials so far, of the writings so far, of the costliest writing"""
         self.looked = time.monotonic()
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -33,7 +33,7 @@ class LiveReport:
         self.trials += (now - self.looked) * min(running, os.cpu_count() or 1)
         self.looked, self.news = now, self.news or ended
         if self.process is not None and (cost := processor_seconds(self.process)) is not None:
-            self.spent, self.cost, self.process = self.spent + cost, cost, None
+            self.spent, self.cost, self.process = self.spent + cost, max(self.cost, cost), None
         if self.process is None and self.news and self.spent + self.cost <= SHARE * self.trials:
             self.news = False
             with suppress(OSError):  # the process cannot be started now
