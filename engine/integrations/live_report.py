@@ -59,11 +59,14 @@ def processor_seconds(process: "subprocess.Popen[bytes]") -> float | None:
     return usage.ru_utime + usage.ru_stime
 
 
-WRITE = """
-import os, sys
+IDLE = """
+import os
 os.nice(19)
 if hasattr(os, "SCHED_IDLE"):  # runs only where a core is idle; its reads and writes wait for others too
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+"""
+WRITE = """
+import sys
 from pathlib import Path
 from analysis.report.build import contents_of, make_report
 make_report(contents_of(Path(sys.argv[1])), drawn=False)
@@ -75,7 +78,7 @@ def written_aside(run: RunDirectory) -> "subprocess.Popen[bytes]":
     replaced atomically."""
     nowhere = subprocess.DEVNULL
     return subprocess.Popen(
-        [sys.executable, "-c", WRITE, str(run.root)],
+        [sys.executable, "-c", IDLE + WRITE, str(run.root)],
         cwd=ROOT,
         env={**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")},
         stdin=nowhere,
