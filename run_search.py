@@ -46,6 +46,9 @@ from engine.cli.options import (
 )
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.report.contents import Contents
     from engine.planning.run_options import Options
     from search_spaces.study import AnyStudy
 
@@ -321,22 +324,38 @@ def resume(run_dir: str, **raw: Any) -> None:
     in_foreground(directory, work, _report)
 
 
-def _report(directory: Path) -> int:
+def _tell(directory: Path) -> "Contents":
+    """Print the table that answers the question, from the records alone; returns what the report goes on with."""
+    from analysis.console import console_table
+    from analysis.report.build import contents_of
+    from analysis.tables.ranking import settings_of_cells
+
+    made = contents_of(directory)
+    first = "ablation" if "ablation" in made.quick_tables else "ranking"
+    table = made.quick_tables[first]
+    settings = settings_of_cells(table) if first == "ranking" and made.records.is_search else ()
+    console().print(console_table(first, table, settings))
+    return made
+
+
+def _report(directory: Path, told: "Contents | None" = None) -> int:
+    """Print a run's tables and write its report; `told`, from `_tell`, if the first table stands on the screen."""
     with doing("writing the report"):
         from analysis.console import console_table
         from analysis.report.build import make_report
-        from analysis.tables.ranking import settings_of_cells
         from analysis.tables.spec import TABLES
 
         if RunDirectory(directory).remote:
             from engine.integrations.remote_sync import fetch_outputs
 
             fetch_outputs(directory)
-        made = make_report(directory)
-    first = "ablation" if "ablation" in made.tables else "ranking"
-    for name in (first, *(name for name, spec in TABLES.items() if spec.make and name in made.tables)):
-        settings = settings_of_cells(made.tables[name]) if name == "ranking" and made.records.is_search else ()
-        console().print(console_table(name, made.tables[name], settings))
+        told = told or _tell(directory)
+
+        def tell(tables: "Mapping[str, pd.DataFrame]") -> None:
+            for name in (name for name, spec in TABLES.items() if spec.make and name in tables):
+                console().print(console_table(name, tables[name]))
+
+        made = make_report(told, tell)
     click.echo(f"report: {made.index}")
     failed = int((made.records.trials["status"] == "failed").sum())
     if failed:

@@ -78,10 +78,11 @@ def local_ray() -> Iterator[None]:
 
 @contextmanager
 def empty_figures() -> Iterator[None]:
-    from analysis.figures.theme import Figure
+    from analysis.figures.drawing import Pens
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "svg", lambda figure: "<svg/>")
+        patch.setattr(Pens, "start", lambda pens: None)
+        patch.setattr(Pens, "draw", lambda pens, jobs: ["<svg/>" for _ in jobs])
         yield
 
 

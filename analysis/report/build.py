@@ -3,11 +3,15 @@
 It works on finished and unfinished runs and states what is not known yet. Each file is replaced atomically.
 """
 
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from analysis.figures.drawing import Pens, draw
 from analysis.figures.theme import unchecked
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
@@ -34,25 +38,52 @@ def write_report(run_dir: Path) -> Path:
 
     What an earlier report wrote and this one does not is deleted; files of others in the folder stay.
     """
-    return make_report(run_dir).index
+    return make_report(contents_of(run_dir)).index
 
 
-def make_report(run_dir: Path) -> Report:
-    """As `write_report`, but also returns the records and tables that it computed."""
+def contents_of(run_dir: Path) -> Contents:
+    """What a run's report will hold. Reads the records and computes no table yet; writes trials.parquet and
+    epochs.parquet."""
     run = RunDirectory(Path(run_dir))
-    records = write_parquet(run.root)
-    made = Contents(records, run)
-    tables, figures = made.tables, made.figures
-    with unchecked():
-        notes = search_notes(made.search, tables.get("importance"), run.address)
-        text = page(records, tables, figures, galleries(records, run, tables, made.featured), notes)
-    (run.report / manifest.FIGURES).mkdir(parents=True, exist_ok=True)
-    files = manifest.files_of(tables, [figure.name for figure in figures])
-    earlier = manifest.announce(run.report, files)
-    write_tables(tables, run.report)
-    for figure in figures:
-        write_text(run.report / manifest.FIGURES / f"{figure.name}.svg", figure.svg())
-    index = run.report / "index.html"
-    write_text(index, text)
-    manifest.settle(run.report, files, earlier)
+    return Contents(write_parquet(run.root), run)
+
+
+def make_report(
+    made: Contents, told: Callable[[Mapping[str, pd.DataFrame]], object] = lambda tables: None, drawn: bool = True
+) -> Report:
+    """As `write_report`; also returns the records and tables.
+
+    The tables' files stand first, and are then `told`; then come the page and the figures' files. Without figures
+    `drawn`, as while the run goes on, the page has tables alone, and figures' files stay as they are.
+    """
+    run, records = made.run, made.records
+    with Pens() as pens, ThreadPoolExecutor(1) as aside:
+        if drawn and _is_news(made):
+            pens.start()  # they get ready meanwhile
+        tables = made.tables
+        earlier = manifest.announce(run.report, manifest.files_of(tables, ()))
+        write_tables(tables, run.report)
+        told(tables)
+        figures = made.figures if drawn else []
+        files = manifest.files_of(tables, [figure.name for figure in figures])
+        files |= set() if drawn else {name for name in earlier if name.startswith(f"{manifest.FIGURES}/")}
+        manifest.announce(run.report, files)
+        with unchecked():
+            jobs = {run.report / manifest.FIGURES / f"{figure.name}.svg": figure.job() for figure in figures}
+            marks = manifest.drawn(run.report)
+            drawing = aside.submit(draw, jobs, marks, pens)
+            notes = search_notes(made.search, tables.get("importance"), run.address)
+            text = page(records, tables, figures, galleries(records, run, tables, made.featured), notes)
+        index = run.report / "index.html"
+        marks = drawing.result() if drawn else marks
+        write_text(index, text)
+        manifest.settle(run.report, files, earlier, marks)
     return Report(index, records, tables)
+
+
+def _is_news(made: Contents) -> bool:
+    """Whether figures will have to be drawn, by all appearance: the records are younger than the last report."""
+    manifested = made.run.report / manifest.MANIFEST
+    with suppress(OSError):
+        return len(made.records.epochs) > 0 and made.run.log.stat().st_mtime > manifested.stat().st_mtime
+    return len(made.records.epochs) > 0

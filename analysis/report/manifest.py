@@ -1,11 +1,13 @@
 """Records which files in report/ a report has written, so that a later report deletes those that it does not replace.
 
-`manifest.json` lists them. All other files stay.
+`manifest.json` lists them, and holds the marks of the figures that are drawn. All other files stay.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from analysis.report.exports import SUFFIXES, suffixes_of
 from core.files import write_text
@@ -24,28 +26,40 @@ def announce(report: Path, files: set[str]) -> set[str]:
     """Adds `files` to the manifest before they are written, so that the next report knows them even if this one is
     killed; returns the files of earlier reports."""
     earlier = _recorded(report)
-    _write(report, earlier | files)
+    _write(report, earlier | files, drawn(report))
     return earlier
 
 
-def settle(report: Path, files: set[str], earlier: set[str]) -> None:
-    """Delete the files of earlier reports that are not among `files`, which the manifest then lists alone."""
+def settle(report: Path, files: set[str], earlier: set[str], marks: Mapping[str, str]) -> None:
+    """Delete the files of earlier reports that are not among `files`, which the manifest then lists alone, with the
+    `marks` of the figures (`analysis.figures.drawing`)."""
     for name in earlier - files:
         (report / name).unlink(missing_ok=True)
-    _write(report, files)
+    _write(report, files, marks)
 
 
-def _write(report: Path, files: set[str]) -> None:
-    write_text(report / MANIFEST, json.dumps({"files": sorted(files)}, indent=1) + "\n")
+def drawn(report: Path) -> dict[str, str]:
+    """The marks of the figures that an earlier report has drawn, by their files' names."""
+    found = _read(report).get("drawn")
+    return {str(name): str(mark) for name, mark in found.items()} if isinstance(found, dict) else {}
+
+
+def _write(report: Path, files: set[str], marks: Mapping[str, str]) -> None:
+    content = {"files": sorted(files), "drawn": dict(sorted(marks.items()))}
+    write_text(report / MANIFEST, json.dumps(content, indent=1) + "\n")
+
+
+def _read(report: Path) -> dict[str, Any]:
+    with suppress(OSError, ValueError):
+        content = json.loads((report / MANIFEST).read_text(encoding="utf-8"))
+        return content if isinstance(content, dict) else {}
+    return {}
 
 
 def _recorded(report: Path) -> set[str]:
     """The files that the manifest lists, without names that no report can have written."""
-    try:
-        listed = json.loads((report / MANIFEST).read_text(encoding="utf-8"))["files"]
-        return {name for name in listed if _possible(name)}
-    except (OSError, ValueError, TypeError, KeyError):
-        return set()
+    listed = _read(report).get("files")
+    return {name for name in listed if _possible(name)} if isinstance(listed, list) else set()
 
 
 def _possible(name: object) -> bool:

@@ -65,6 +65,7 @@ def page(
         caveats=caveats(records, tables),
         unfinished=unfinished,
         written=datetime.now(UTC) if unfinished else None,
+        figures_later=unfinished and not figures,
         done=fraction_done(records),
         running=running_now(records),
         running_rows=RUNNING_ROWS,

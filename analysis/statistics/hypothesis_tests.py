@@ -12,9 +12,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from analysis.records.run_records import Records
+from analysis.statistics.distributions import (
+    Interval,
+    one_sample_t_test,
+    sign_flipped_means,
+    t_quantile,
+    welch_t_test,
+)
 
 CONFIDENCE = 0.95
 SIGNIFICANCE = 0.05
@@ -70,13 +76,12 @@ def paired(baseline: NDArray[np.float64], level: NDArray[np.float64]) -> Paired:
         p_value = 1.0 if delta == 0 else p_permutation
         return replace(seen, ci_low=delta, ci_high=delta, p_value=p_value, p_permutation=p_permutation)
     effect_size = delta / float(differences.std(ddof=1))
-    tested = _t_test(stats.ttest_1samp(differences, 0.0))
+    tested = _named(one_sample_t_test(differences, CONFIDENCE))
     return replace(seen, **tested, p_permutation=p_permutation, effect_size=effect_size)
 
 
-def _t_test(test: Any) -> dict[str, Any]:
-    interval = test.confidence_interval(CONFIDENCE)
-    return {"ci_low": float(interval.low), "ci_high": float(interval.high), "p_value": float(test.pvalue)}
+def _named(tested: Interval) -> dict[str, Any]:
+    return dict(zip(("ci_low", "ci_high", "p_value"), tested, strict=True))
 
 
 def rounding(*values: NDArray[np.float64]) -> float:
@@ -89,20 +94,25 @@ def sign_flip_p(differences: NDArray[np.float64]) -> float:
 
     Flips whose |mean| equals the observed one up to rounding count as reaching it.
     """
-    n = len(differences)
-    exact = n <= EXACT_PAIRS
+    exact = len(differences) <= EXACT_PAIRS
+    null = sign_flipped_means(differences) if exact else _random_flips(differences)
+    reached = int((null >= float(np.abs(differences.mean())) - 1e-12 * float(np.abs(differences).max())).sum())
+    return reached / len(null) if exact else (reached + 1) / (len(null) + 1)
+
+
+def _random_flips(differences: NDArray[np.float64]) -> NDArray[np.float64]:
+    from scipy import stats  # slow to import
+
     result = stats.permutation_test(
         (differences,),
         lambda sample, axis: np.abs(np.mean(sample, axis=axis)),
         permutation_type="samples",
         alternative="greater",
-        n_resamples=2**EXACT_PAIRS if exact else RANDOM_FLIPS,
+        n_resamples=RANDOM_FLIPS,
         vectorized=True,
         rng=np.random.default_rng(FLIP_SEED),
     )
-    null = np.asarray(result.null_distribution)
-    reached = int((null >= float(np.abs(differences.mean())) - 1e-12 * float(np.abs(differences).max())).sum())
-    return reached / len(null) if exact else (reached + 1) / (len(null) + 1)
+    return np.asarray(result.null_distribution)
 
 
 def unpaired(baseline: NDArray[np.float64], level: NDArray[np.float64]) -> Difference:
@@ -124,7 +134,7 @@ def unpaired(baseline: NDArray[np.float64], level: NDArray[np.float64]) -> Diffe
         reached = 2 if len(baseline) == len(level) else 1
         p_value = reached / comb(len(baseline) + len(level), len(level)) if delta else 1.0
         return replace(seen, delta=delta, ci_low=delta, ci_high=delta, p_value=p_value)
-    return replace(seen, delta=delta, **_t_test(stats.ttest_ind(level, baseline, equal_var=False)))
+    return replace(seen, delta=delta, **_named(welch_t_test(level, baseline, CONFIDENCE)))
 
 
 def smallest_p(n_pairs: int) -> float:
@@ -135,4 +145,4 @@ def smallest_p(n_pairs: int) -> float:
 def half_width(std: pd.Series, n: pd.Series) -> pd.Series:
     """Half of the 95 % t interval of a mean, from the standard deviation (ddof 1) of n values; null for n < 2."""
     count = n.astype("float64").where(n >= 2)
-    return stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1) * std / np.sqrt(count)
+    return t_quantile(0.5 + CONFIDENCE / 2, count - 1) * std / np.sqrt(count)

@@ -6,8 +6,7 @@ underestimated, it is too large, and if it is overestimated, too small.
 
 from math import ceil, isnan
 
-from scipy import stats
-
+from analysis.statistics.distributions import normal_quantile, t_quantile, t_test_power
 from analysis.statistics.hypothesis_tests import CONFIDENCE, MINIMUM_PAIRS, SIGNIFICANCE, Paired, smallest_p
 
 POWER = 0.8
@@ -33,7 +32,7 @@ def seeds_needed(effect_size: float | None) -> int | None:
     if not effect_size:
         return None
     size = abs(effect_size)
-    critical, wanted = float(stats.norm.ppf(1 - SIGNIFICANCE / 2)), float(stats.norm.ppf(POWER))
+    critical, wanted = normal_quantile(1 - SIGNIFICANCE / 2), normal_quantile(POWER)
     # Guenther's approximation (1981), which the loops below correct by a step or two.
     guess = ((critical + wanted) / size) ** 2 + critical**2 / 2
     if guess > MOST_SEEDS:
@@ -47,9 +46,7 @@ def seeds_needed(effect_size: float | None) -> int | None:
 
 
 def _power(effect_size: float, n: int) -> float:
-    from statsmodels.stats.power import TTestPower
-
-    power = float(TTestPower().power(effect_size, n, SIGNIFICANCE, alternative="two-sided"))
+    power = t_test_power(effect_size, n, SIGNIFICANCE)
     # scipy's noncentral t gives nan far out in the tail, where the power is 1.
     return 1.0 if isnan(power) else power
 
@@ -63,5 +60,5 @@ def equivalent_within(statistics: Paired) -> float | None:
         return None
     half = (statistics.ci_high - statistics.ci_low) / 2
     degrees = statistics.n_pairs - 1
-    narrower = stats.t.ppf(1 - SIGNIFICANCE, degrees) / stats.t.ppf(0.5 + CONFIDENCE / 2, degrees)
+    narrower = t_quantile(1 - SIGNIFICANCE, degrees) / t_quantile(0.5 + CONFIDENCE / 2, degrees)
     return abs(statistics.delta) + half * float(narrower)

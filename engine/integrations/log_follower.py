@@ -1,7 +1,7 @@
 """Follows a run's log in a thread: passes events to trackers, and triggers the live report.
 
-It cannot harm the run. A tracker that fails is dropped, with a message; the report is written by another process of the
-lowest priority, in a small share of the time.
+It cannot harm the run. A tracker that fails is dropped, with a message; the report is written by another process, of
+idle time only, in a small share of the trials' processor time.
 """
 
 import json
@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from analysis.records.run_directory import RunDirectory
-from analysis.records.schema import END
+from analysis.records.schema import END, SESSION, START
 from core.errors import first_line
 from engine.integrations.live_report import LiveReport
 from engine.integrations.mlflow import NONE, MLflow
@@ -23,7 +23,7 @@ from engine.runlog.study_file import hold
 
 LOOK = 1.0  # seconds between two reads of the log
 PATIENCE = 20.0  # seconds for which a run waits for a tracker at its end
-ENDED = f'"event": "{END}"'.encode()
+BEGUN, ENDED, ANEW = (f'{{"event": "{kind}"'.encode() for kind in (START, END, SESSION))
 
 
 class Follower(threading.Thread):
@@ -33,6 +33,8 @@ class Follower(threading.Thread):
         super().__init__(name="follower", daemon=True)
         self.run_directory, self.trackers, self.say = run, list(told), say
         self.over, self.read, self.pages, self.telling = threading.Event(), 0, LiveReport(run), ""
+        self.running: set[str] = set()
+        """trials that this session of the run has begun and not ended"""
 
     def __enter__(self) -> Self:
         self.start()
@@ -55,13 +57,18 @@ class Follower(threading.Thread):
 
     def run(self) -> None:
         while not self.over.wait(LOOK):
-            self.pages.look(ended=self.look())
+            self.pages.look(ended=self.look(), running=len(self.running))
 
     def look(self) -> bool:
         """Pass on new events; returns whether a trial has ended."""
         ended = False
         for line in self._lines():
-            ended |= ENDED in line
+            kind = line[: line.find(b",")]
+            ended |= kind == ENDED
+            if kind in (BEGUN, ENDED):
+                (self.running.add if kind == BEGUN else self.running.discard)(json.loads(line)["trial"])
+            elif kind == ANEW:
+                self.running.clear()
             if self.trackers:
                 event = json.loads(line)
                 for tracker in list(self.trackers):
