@@ -34,7 +34,7 @@ from engine.runlog.run_log import RunLog
 from engine.runlog.run_log import now as timestamp
 from engine.runlog.study_file import check_free, claim, hold, read_request, reserved, rewrite
 from search_spaces.study import AblationStudy, AnyStudy, SearchStudy
-from trainables.config import UNCOUNTED
+from trainables.config import counts
 
 SHOWN = 3  # cells that a fault names
 AUDIT_LINES = 10  # told before the first trial
@@ -182,7 +182,7 @@ def _say_what_is_doubtful(plan: Plan, say: Callable[[str], None]) -> None:
 
 
 def _say_what_stays(given: dict[str, Any], left: RemainingWork, console: Console) -> None:
-    asked = [key for key in given.get("settings", {}) if key.partition(".")[0] in UNCOUNTED]
+    asked = [key for key in given.get("settings", {}) if not counts(key)]
     if asked and left.done:
         stay = f"{left.done} finished ones stay as they are"
         teller(console)(f"--set {', '.join(asked)}: is for the trials that are left; {stay}.")

@@ -6,7 +6,7 @@ from typing import Any
 from core.errors import PlanError
 from engine.planning.trial_factory import TrialFactory
 from engine.runlog.history import History
-from trainables.config import UNCOUNTED, TrialConfig, flatten, from_tree
+from trainables.config import TrialConfig, counts, flatten, from_tree
 from trainables.trial.remote_checkpoints import present
 from trainables.trial.spec import Segment, TrialSpec
 
@@ -54,7 +54,7 @@ class Continuations:
         changed = [
             f"{key} from {before.get(key)!r} to {after.get(key)!r}"
             for key in {**before, **after}
-            if before.get(key) != after.get(key) and key != BUDGET and key.partition(".")[0] not in UNCOUNTED
+            if before.get(key) != after.get(key) and key != BUDGET and counts(key)
         ]
         if changed:
             return f"{begun} with other settings: {', '.join(changed)}; run it into another folder with --out"
