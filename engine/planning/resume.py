@@ -40,7 +40,7 @@ class Continuations:
                 return spec
             reason = beginnings_differ(old, new)
             if reason is None and not present(spec, f"checkpoints/{event['trial']}/last.pt"):
-                reason = "the last checkpoint of their smaller budget is gone"
+                reason = "the last checkpoint of their smaller budget is gone (--keep best and --disk-budget delete it)"
             if reason is None:
                 return replace(spec, segment=Segment(continues=event["trial"]))
             self.anew[reason] = self.anew.get(reason, 0) + 1

@@ -9,6 +9,7 @@ import pytest
 
 from analysis.records.store import read_records
 from analysis.report.build import write_report
+from analysis.tables.ranking import ranking_table
 from engine.execution.replay import TO_THE_BIT, rerun
 from search_spaces.spaces import Number
 from search_spaces.study import AblationStudy, SearchStudy
