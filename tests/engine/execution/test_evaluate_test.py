@@ -10,7 +10,9 @@ import pytest
 from analysis.records.store import read_records
 from analysis.report.build import write_report
 from analysis.tables.ranking import ranking_table
+from core.errors import PlanError
 from engine.execution.replay import TO_THE_BIT, rerun
+from search_spaces.factors import Factor
 from search_spaces.spaces import Number
 from search_spaces.study import AblationStudy, SearchStudy
 from search_spaces.trial_schedulers import ASHA, PBT, Median
@@ -130,6 +132,15 @@ def test_a_run_without_any_test_metric_has_a_report(tmp_path: Path, drive: Drive
     assert set(read_records(run).trials["status"]) == {"diverged"}
     write_report(run)
     assert (run / "report" / "index.html").exists()
+
+
+def test_what_goes_by_the_test_split_and_a_study_of_the_setting_are_refused(tmp_path: Path, drive: Drive) -> None:
+    two = search(objectives=("test_accuracy", "seconds"), sampler="tpe")
+    with pytest.raises(PlanError, match=r"objectives: 'test_accuracy' may not be one; .*did you mean 'val_accuracy'"):
+        drive(two, tmp_path / "run", settings=SELECTED)
+    factor = Factor.of("when", {"always": {}, "once": SELECTED})
+    with pytest.raises(PlanError, match=r"training.evaluate_test: varied by the study, but it changes no number"):
+        drive(ablation(factors=(factor,)), tmp_path / "run")
 
 
 def test_it_is_said_that_finished_trials_stay_as_they_are(tmp_path: Path, drive: Drive) -> None:

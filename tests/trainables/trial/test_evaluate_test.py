@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.trainables.small_trials import EVERYTHING, SMALL, Outcome, finish, run_epochs, small_spec, timeless
+from tests.trainables.small_trials import EVERYTHING, SMALL, finish, run_epochs, small_config, small_spec, timeless
+from trainables.config import ConfigError
 from trainables.training.learner import Learner
 from trainables.trial.spec import Segment, TrialSpec
 from trainables.trial.trial import Trial, evaluated
@@ -38,11 +39,6 @@ def ended(spec: TrialSpec) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     return [rows[epoch] for epoch in sorted(rows)], end
 
 
-def at_selected(outcome: Outcome) -> dict[str, Any]:
-    rows = {row["epoch"]: row for row in outcome.rows}  # a row that came twice as it came last
-    return rows[outcome.selected_epoch or 0]
-
-
 def without_test(row: dict[str, Any]) -> dict[str, Any]:
     return {name: None if name.startswith("test_") else value for name, value in row.items()}
 
@@ -63,6 +59,16 @@ def test_the_selected_epoch_has_the_numbers_that_it_has_when_every_epoch_is_eval
     assert finish(seldom).predictions.equals(finish(every).predictions)  # type: ignore[union-attr]
     early = "early" in kind or kind in ("epoch", "patience")
     assert (end["selected_epoch"] < len(rows)) >= early, "the case tests nothing"
+
+
+def test_another_value_and_a_choice_by_the_test_split_are_refused() -> None:
+    for value, near in (("select", "'selected'"), ("all", "'every_epoch'"), (True, "'every_epoch'")):
+        with pytest.raises(ConfigError, match=f"^training.evaluate_test: .*{near}"):
+            small_config({"training.evaluate_test": value})
+    with pytest.raises(
+        ConfigError, match=r"^selection.metric: 'test_accuracy' is unknown; .*did you mean 'val_accuracy'"
+    ):
+        small_config(SELECTED | {"selection.metric": "test_accuracy"})
 
 
 def test_a_metric_without_a_value_is_told_of_the_epochs_that_were_evaluated(tmp_path: Path) -> None:
