@@ -62,7 +62,7 @@ def test_the_selected_epoch_has_the_numbers_that_it_has_when_every_epoch_is_eval
 
 
 def test_another_value_and_a_choice_by_the_test_split_are_refused() -> None:
-    for value, near in (("select", "'selected'"), ("all", "'every_epoch'"), (True, "'every_epoch'")):
+    for value, near in (("select", "did you mean 'selected'"), ("all", "every_epoch, selected"), (True, "every_epoch")):
         with pytest.raises(ConfigError, match=f"^training.evaluate_test: .*{near}"):
             small_config({"training.evaluate_test": value})
     with pytest.raises(
