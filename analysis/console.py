@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analysis.records.columns import rows_of
+from analysis.records.checkpoint_files import weight
+from analysis.records.columns import metric_values, rows_of
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
-from analysis.records.schema import DIVERGED, FAILED, FINISHED, RUNNING, SESSION, SPENT, START, STOPPED
+from analysis.records.schema import CONFIG_PREFIX, DIVERGED, FAILED, FINISHED, RUNNING, SESSION, SPENT, START, STOPPED
 from analysis.records.store import read_records
 from analysis.tables.formatting import (
     WITHOUT_INTERVAL,
@@ -105,7 +106,7 @@ def describe(run_dir: Path, at_work: bool = True) -> list[str]:
     for row, state in zip(rows_of(trials.loc[unfinished]), states[unfinished], strict=True):
         cell = f"{row['cell']}{settings.get(row['cell'], '')}"
         lines.append(f"  {state}: {row['trial']}  {cell}, seed {row['seed']}, epoch {row['epochs']}")
-    lines += _best(records, settings)
+    lines += [*_best(records, settings), *_weight(records, RunDirectory(run_dir))]
     if at_work:
         return [*lines, *_left(records, waiting)]
     left = waiting + int(unfinished.sum())
@@ -155,6 +156,21 @@ def _best(records: Records, settings: Mapping[str, str]) -> list[str]:
     row = done.sort_values(metric, ascending=not maximised(metric), kind="stable").iloc[0]  # of equals the first
     cell = f"{row['cell']}{settings.get(row['cell'], '')}"
     return [f"best so far: {metric} {row[metric]:.4f}  {cell}, seed {row['seed']}, trial {row['trial']}"]
+
+
+def _weight(records: Records, run: RunDirectory) -> list[str]:
+    """What the checkpoints weigh, and how much of it `--keep best` would free."""
+    from rich.filesize import decimal
+
+    trials, unended = records.trials, set(records.of_status(RUNNING, FAILED)["trial"])
+    # Of smaller budgets, from which trials that are to come go on; of a run that is over they are not even listed.
+    own = trials.loc[metric_values(trials, f"{CONFIG_PREFIX}training.epochs") >= records.study["epochs"], "trial"]
+    ended = set(own) - unended
+    needed = ended.isdisjoint if records.is_unfinished else unended.issuperset
+    files, size, spare = weight(run, lambda trial: needed((trial,)))
+    kept = ((records.study.get("request") or {}).get("options") or {}).get("keep")
+    freed = f"; --keep best would free {decimal(spare)}" if spare and kept != "best" else ""
+    return [f"checkpoints: {decimal(size)} in {files} file{'s' * (files > 1)}{freed}"] if files else []
 
 
 def _left(records: Records, waiting: int) -> list[str]:

@@ -105,13 +105,21 @@ class Store:
 
     def files(self, folder: str) -> list[str]:
         """Names of all files below a folder, except those still being written."""
+        return list(self.sizes(folder))
 
-        def work(filesystem: Any, path: str) -> list[str]:
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Bytes of each of these `files`, by name."""
+
+        def work(filesystem: Any, path: str) -> dict[str, int]:
             from pyarrow.fs import FileSelector, FileType
 
             found = filesystem.get_file_info(FileSelector(path, allow_not_found=True, recursive=True))
-            below = (info.path.partition(f"{path.strip('/')}/")[2] for info in found if info.type == FileType.File)
-            return [f"{folder}/{name}" for name in below if not PurePosixPath(name).name.startswith(".")]
+            below = {info.path.partition(f"{path.strip('/')}/")[2]: info for info in found}
+            return {
+                f"{folder}/{name}": info.size
+                for name, info in below.items()
+                if info.type == FileType.File and not PurePosixPath(name).name.startswith(".")
+            }
 
         return self._try("listed", folder, work)
 

@@ -83,6 +83,9 @@ class Training(Component):
     """decay a step of the averaged weights that are evaluated, selected and saved; 0 evaluates the trained ones"""
     patience: int = Field(0, ge=0)
     """epochs without a better selection metric after which a search's trial ends; 0 waits for ever"""
+    evaluate_test: Literal["every_epoch", "selected"] = "every_epoch"
+    """when the test split is evaluated: after every epoch, or at the `selected` one alone, which saves time and changes
+    no number there; the test metrics of other epochs are then null, and a trial is the same trial under either"""
 
 
 class Selection(Component):
@@ -113,7 +116,7 @@ class Inspect(Component):
 
 
 class TrialConfig(Component):
-    """Everything that decides a trial's numbers but its seed and its data's content, and what it draws (`inspect`)."""
+    """Everything that decides a trial's numbers but its seed and its data's content, and what changes no number."""
 
     dataset: Annotated[SerializeAsAny[DatasetSettings], _chosen("dataset")]
     model: Annotated[SerializeAsAny[Model], _chosen("model")]
@@ -155,7 +158,8 @@ class TrialConfig(Component):
         return tuple(each for part in parts for each in part.own_references)
 
 
-UNCOUNTED = {"inspect"}  # groups of settings that change no result: not part of the keys of trials and cells
+UNCOUNTED: dict[str, Any] = {"inspect": True, "training": {"evaluate_test"}}
+"""what changes no result, whole groups or some of their settings, as pydantic excludes them: not part of any key"""
 SINGLE = {"diagnostics", "metrics"}  # top-level settings outside any group
 SELECTABLE = ("val_reference", "val_loss", "val_ce", "val_accuracy", "val_balanced_accuracy")
 """what an epoch may be selected by, beside the validation columns of `metrics`"""
@@ -238,6 +242,13 @@ def _validated(tree: Mapping[str, Any]) -> TrialConfig:
         add = f"; `metrics: [{chosen[4:]}]` records it" if chosen[:4] == "val_" and chosen[4:] in FIELD else ""
         raise ConfigError([f"selection.metric: {chosen!r} is unknown; {did_you_mean(chosen, allowed)}{add}"])
     return config
+
+
+def counts(key: str) -> bool:
+    """Whether a dotted setting is part of the keys of trials and cells."""
+    kind, _, name = key.partition(".")
+    left_out = UNCOUNTED.get(kind, ())
+    return left_out is not True and name not in left_out
 
 
 def flatten(config: TrialConfig) -> dict[str, Any]:

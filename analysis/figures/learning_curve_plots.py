@@ -1,7 +1,7 @@
 """Figures of learning curves by cell, with a band over seeds."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import altair as alt
 import pandas as pd
@@ -44,7 +44,7 @@ def curve_figures(records: Records, curves: pd.DataFrame, cells: Sequence[str]) 
         metrics = [f"{split}_{measure}" for split in SPLITS]
         rows = curves.loc[curves["metric"].isin(metrics)]
         if len(rows):
-            figures.append(_figure(measure, rows, shown, left, beyond))
+            figures.append(_figure(measure, rows, shown, left, beyond, _evaluated_once(records)))
     rates = _rate_figure(records, shown)
     return [*figures, rates] if rates else figures
 
@@ -59,7 +59,16 @@ def _measures(records: Records, curves: pd.DataFrame) -> list[str]:
     return [name for name in measures if not (same and name == "reference" and name != primary)]
 
 
-def _figure(measure: str, rows: pd.DataFrame, cells: Sequence[str], left: int, beyond: int) -> Figure:
+def _evaluated_once(records: Records) -> set[str]:
+    """Cells of whose trials some have test metrics at their selected epoch alone, so that no two means are of the same
+    trials."""
+    when = records.trials.get("config/training.evaluate_test")
+    return set() if when is None else set(records.trials.loc[when == "selected", "cell"])
+
+
+def _figure(
+    measure: str, rows: pd.DataFrame, cells: Sequence[str], left: int, beyond: int, once: Collection[str]
+) -> Figure:
     label = metric_label(measure)
     splits = [split for split in SPLITS if f"{split}_{measure}" in set(rows["metric"])]
     table, step = _thinned(rows)
@@ -68,21 +77,26 @@ def _figure(measure: str, rows: pd.DataFrame, cells: Sequence[str], left: int, b
     # A logarithmic scale cannot show an interval that reaches below zero; bands are clipped at the edge in any case.
     table = table.assign(low=table["ci_low"].clip(lower=domain[0]))
     panels = [
-        _panel(table.loc[table["metric"] == f"{split}_{measure}"], cells, label, scale).properties(
-            title=SPLIT_TITLES[split], width=PANEL if len(splits) > 1 else ALONE, height=HEIGHT
-        )
+        _panel(
+            table.loc[table["metric"] == f"{split}_{measure}"], cells, label, scale, once if split == "test" else ()
+        ).properties(title=SPLIT_TITLES[split], width=PANEL if len(splits) > 1 else ALONE, height=HEIGHT)
         for split in splits
     ]
     caption = f"Mean over seeds by epoch, with its 95 % interval from {MINIMUM_PAIRS} seeds on."
     if measure == "loss":
         caption += " Where a factor changes the loss, the curves of its levels are not comparable."
+    if "test" in splits and once:
+        caption += " Of the test split, points: it was evaluated at the selected epochs alone."
     panels[0] = panels[0].add_params(legend_selection())
     chart = alt.concat(*panels, columns=len(panels))
     return Figure(f"curves_{measure}", "curves", capitalised(label), caption + _what_is_left(step, left, beyond), chart)
 
 
-def _panel(table: pd.DataFrame, cells: Sequence[str], label: str, scale: alt.Scale) -> alt.LayerChart | alt.FacetChart:
-    """Lines and bands of one metric, with invisible points for tooltips; a curve of one epoch is a visible point."""
+def _panel(
+    table: pd.DataFrame, cells: Sequence[str], label: str, scale: alt.Scale, apart: Collection[str]
+) -> alt.LayerChart | alt.FacetChart:
+    """Lines and bands of one metric, with invisible points for tooltips; a curve of one epoch is a visible point, and
+    the epochs of the cells `apart` are points without a line."""
     place = table.groupby("cell", sort=False).cumcount()
     size = table["cell"].map(table["cell"].value_counts())
     every = (size / MAXIMUM_TIPS).map(math.ceil)
@@ -92,15 +106,16 @@ def _panel(table: pd.DataFrame, cells: Sequence[str], label: str, scale: alt.Sca
         low=table["low"].where(drawn),
         ci_low=table["ci_low"].where(drawn),
         ci_high=table["ci_high"].where(drawn),
-        tip=(place % every == 0) | (place == size - 1),
-        alone=size == 1,
+        tip=(place % every == 0) | (place == size - 1) | table["cell"].isin(apart),
+        alone=(size == 1) | table["cell"].isin(apart),
     )
     pick, y = legend_selection(), alt.Y("mean:Q", title=label, scale=scale, axis=alt.Axis(tickCount=5))
     base = alt.Chart().encode(x=_epochs(table["epoch"]), color=colour_by_cell(cells))
-    band = base.mark_area(clip=True, aria=False).encode(
+    joined = base.transform_filter("!datum.alone") if apart else base
+    band = joined.mark_area(clip=True, aria=False).encode(
         y=alt.Y("low:Q", title=label, scale=scale), y2=alt.Y2("ci_high:Q"), opacity=opaque_if(pick, BAND, BAND * DIM)
     )
-    line = base.mark_line(strokeWidth=1.6, clip=True, aria=False).encode(y=y, opacity=opaque_if(pick, 1, DIM))
+    line = joined.mark_line(strokeWidth=1.6, clip=True, aria=False).encode(y=y, opacity=opaque_if(pick, 1, DIM))
     dots = (
         base.transform_filter("datum.tip")
         .mark_circle(size=70, aria=False)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,11 @@ def read_log(path: Path) -> Iterator[dict[str, Any]]:
                     raise ValueError(f"{path}:{number}: {error}") from None
                 return
             yield event
+
+
+def news(row: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """What an epoch's row tells beyond an earlier row of that epoch: the values that were null there."""
+    return {name: value for name, value in row.items() if value is not None and known.get(name) is None}
 
 
 def _parse(line: bytes) -> dict[str, Any]:

@@ -32,8 +32,8 @@ DIFFERENCES = register(
     )
 )
 NONE, NOT_RECORDED = "none", "not recorded"
-# Settings not compared: paths (the fingerprint stands for the data), and what trials draw, which changes no result.
-PLACES = ("dataset.path", "dataset.image_root", "inspect")
+# Settings not compared: paths (the fingerprint stands for the data), and what changes no result.
+PLACES = ("dataset.path", "dataset.image_root", "inspect", "training.evaluate_test")
 # Options not listed: paths, and those whose effect is listed under a name of its own.
 SILENT_OPTIONS = {"data_root", "cache_dir", "seeds", "epochs", "samples", "levels", "settings", "design"}
 

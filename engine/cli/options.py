@@ -142,6 +142,12 @@ resource_options = _all_of(
     ),
     option(
         RESOURCES,
+        "--keep",
+        metavar="last|best",
+        help="Checkpoints of ended trials: best.pt alone, or last.pt too, from which --epochs go on (default: last).",
+    ),
+    option(
+        RESOURCES,
         "--checkpoint-every",
         metavar="1s",
         help="Work between checkpoints (default: 1s; 0s: every epoch, as where a trial scheduler decides).",

@@ -1,24 +1,28 @@
-"""Limits the disk space of a run's checkpoints, and deletes temporary files of killed processes."""
+"""Limits the disk space of a run's checkpoints (`--disk-budget`, `--keep`), and deletes temporary files of killed
+processes."""
 
 import re
 
 from rich.filesize import decimal
 
+from analysis.records.checkpoint_files import LAST_STATES
 from analysis.records.run_directory import RunDirectory
 from core.errors import Interrupted
 from engine.planning.disk_estimate import size_on_disk
 from engine.planning.plan import Plan
-from engine.planning.remaining_work import RemainingWork
+from engine.planning.remaining_work import RemainingWork, remaining_work
 from engine.runlog.history import History
 
 TEMPORARY = re.compile(r"\..+\.(pt|parquet|png|json)\.\d+")  # the names of `core.files.write_atomically`
 
 
 class CheckpointBudget:
-    """Keeps checkpoints/ within the disk budget: deletes last states of ended trials, the earliest end first."""
+    """Keeps checkpoints/ within the disk budget: deletes last states of ended trials, the earliest end first; with
+    `--keep best` of each trial once its end is logged."""
 
     def __init__(self, plan: Plan, now: RemainingWork, history: History) -> None:
         self.limit, self.history = plan.options.disk_budget, history
+        self.best_alone = plan.options.keep == "best"
         self.run = RunDirectory(plan.directory)
         self.kept: set[str | None] = {spec.segment.continues for spec in now.todo}
         """trials that others with more epochs continue, and those already trimmed"""
@@ -28,6 +32,8 @@ class CheckpointBudget:
 
     def ended(self, trial: str) -> None:
         """Make room after a trial's end; Interrupted if nothing more may be deleted."""
+        if self.best_alone and trial not in self.kept:
+            self._trim(trial)
         if self.limit is None:
             return
         for changed in {trial, *(self.history.starts.keys() - self.history.ends.keys())}:
@@ -45,10 +51,26 @@ class CheckpointBudget:
     def _trim(self, trial: str) -> int:
         """Delete an ended trial's last state, once; returns the bytes freed."""
         self.kept.add(trial)
-        for name in ("last.pt", "previous.pt"):
+        for name in LAST_STATES:
             (self.run.checkpoints / trial / name).unlink(missing_ok=True)
         before, self.sizes[trial] = self.sizes.get(trial, 0), size_on_disk(self.run.checkpoints / trial)
         return before - self.sizes[trial]
+
+
+def keep_best_alone(plan: Plan, history: History) -> int:
+    """With `--keep best`, delete the last states of all ended trials but those from which others are to go on; returns
+    the bytes freed."""
+    if plan.options.keep != "best":
+        return 0
+    left = remaining_work(plan, history)
+    if plan.ahead and left.done < left.total:  # a path's later steps may go on from any
+        return 0
+    needed, run, freed = {spec.segment.continues for spec in left.todo}, RunDirectory(plan.directory), 0
+    for trial in history.ends.keys() - needed:
+        for file in (run.checkpoints / trial / name for name in LAST_STATES):
+            freed += size_on_disk(file)
+            file.unlink(missing_ok=True)
+    return freed
 
 
 def tidy(run: RunDirectory) -> None:

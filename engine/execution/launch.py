@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.filesize import decimal
 
 from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import SPENT
@@ -16,7 +17,7 @@ from core.errors import PlanError
 from core.user_code.references import use
 from core.value_words import listed
 from datasets.audit import audit
-from engine.execution.checkpoint_budget import tidy
+from engine.execution.checkpoint_budget import keep_best_alone, tidy
 from engine.execution.cluster import joined, ray_started
 from engine.execution.code_proof import under_known_keys
 from engine.execution.progress import Progress, duration, teller
@@ -34,7 +35,7 @@ from engine.runlog.run_log import RunLog
 from engine.runlog.run_log import now as timestamp
 from engine.runlog.study_file import check_free, claim, hold, read_request, reserved, rewrite
 from search_spaces.study import AblationStudy, AnyStudy, SearchStudy
-from trainables.config import UNCOUNTED
+from trainables.config import counts
 
 SHOWN = 3  # cells that a fault names
 AUDIT_LINES = 10  # told before the first trial
@@ -167,8 +168,14 @@ def _run(
         say(f"{left.done} of {left.total} trials are finished and are not run again.")
     for remark in left.continuations.remarks():
         say(remark)
-    if left.done == left.total:
-        return
+    if left.done < left.total:
+        _train(plan, run, log, left, console)
+    if freed := keep_best_alone(plan, log.history):
+        say(f"--keep best: {decimal(freed)} of last states are deleted; more epochs would train these trials anew.")
+
+
+def _train(plan: Plan, run: RunDirectory, log: RunLog, left: RemainingWork, console: Console) -> None:
+    study, say = plan.study, teller(console)
     _say_what_is_doubtful(plan, say)
     metric, maximise = objective(study)
     reported = metric if isinstance(study, SearchStudy) else study.metric
@@ -193,7 +200,7 @@ def _say_what_is_doubtful(plan: Plan, say: Callable[[str], None]) -> None:
 
 
 def _say_what_stays(given: dict[str, Any], left: RemainingWork, console: Console) -> None:
-    asked = [key for key in given.get("settings", {}) if key.partition(".")[0] in UNCOUNTED]
+    asked = [key for key in given.get("settings", {}) if not counts(key)]
     if asked and left.done:
         stay = f"{left.done} finished ones stay as they are"
         teller(console)(f"--set {', '.join(asked)}: is for the trials that are left; {stay}.")

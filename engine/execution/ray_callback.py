@@ -1,7 +1,7 @@
 """Ray Tune callback that appends each trial's start, epochs and end to log.jsonl.
 
 A trial reports its epoch rows since its last report; after a restart, all of them. Rows that the log already has are
-left out, so that each (trial, epoch) is written once.
+left out, so that each (trial, epoch) is written once; but a row whose test metrics come later is written again.
 """
 
 import platform
@@ -10,6 +10,7 @@ from typing import Any
 from ray.tune import Callback
 
 from analysis.console import short_settings
+from analysis.records.log import news
 from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import FAILED
 from core.errors import Interrupted
@@ -106,10 +107,14 @@ class RunLogCallback(Callback):
         if stop := report.get("stop"):
             raise Interrupted(stop)
         for row in report["rows"]:
-            if row["epoch"] not in self.history.rows.get(key, {}):
+            known = self.history.rows.get(key, {}).get(row["epoch"])
+            if known is None:
                 self.log.append(event="epoch", trial=key, **row)
                 self._line(key, row)
                 self.progress.epoch(key, row)
+            elif news(row, known):
+                self.log.append(event="epoch", trial=key, **row)
+                self._lines(key)
         if end is not None and end["status"] == PAUSED:
             self.progress.paused(key)
             self.queue.on_trial_left(key)

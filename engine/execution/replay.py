@@ -20,7 +20,7 @@ from trainables.trial.checkpoints import generation_file
 from trainables.trial.processor import computer
 from trainables.trial.runner import replay_epoch
 from trainables.trial.spec import Segment, TrialSpec
-from trainables.trial.trial import Trial
+from trainables.trial.trial import Trial, evaluated
 
 Row = dict[str, Any]
 TOLERANCE = 1e-4  # relative, for the first epoch's numbers on another processor or torch version
@@ -80,7 +80,9 @@ class Replay:
             if before.segment.begins < begins and not done:
                 for _ in self._train(before):
                     pass
-        trial, end, recorded = Trial(part), None, self.history.rows.get(part.trial, {})
+        # After every epoch, so that whatever test metrics the record has are compared.
+        config = {**part.config, "training": {**part.config["training"], "evaluate_test": "every_epoch"}}
+        trial, end, recorded = Trial(replace(part, config=config)), None, self.history.rows.get(part.trial, {})
         while end is None:
             epoch = trial.learner.epoch + 1
             result = replay_epoch(trial, recorded.get(epoch, {}).get("lanes", 1))
@@ -103,8 +105,11 @@ class Replay:
 def _differences(rows: list[Row], recorded: dict[int, Row], tolerance: float) -> Iterator[str]:
     for row in rows:
         before = recorded.get(row["epoch"], row)
+        untested = not evaluated(before)
         for key, value in row.items():
-            if key != "seconds" and not _agree(value, before.get(key), tolerance):
+            if key == "seconds" or (untested and key.startswith("test_")):
+                continue
+            if not _agree(value, before.get(key), tolerance):
                 yield f"epoch {row['epoch']}: {key} {value!r}, recorded {before.get(key)!r}"
 
 

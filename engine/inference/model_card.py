@@ -16,7 +16,7 @@ from core.metrics import SPLITS, counterpart
 from engine.inference.export import DESCRIPTION, EXTRA, Check, description
 from engine.inference.trained_model import Trained
 from engine.runlog.study_file import program
-from trainables.config import UNCOUNTED, flatten
+from trainables.config import counts, flatten
 
 TASKS = {
     "classification": "one of several classes for each picture",
@@ -53,7 +53,7 @@ def model_card(trained: Trained, check: Check, out: Path) -> str:
 
 def _settings(trained: Trained) -> list[tuple[str, ...]]:
     flat = flatten(trained.config)
-    return [(name, _code(value)) for name, value in flat.items() if name.partition(".")[0] not in UNCOUNTED]
+    return [(name, _code(value)) for name, value in flat.items() if counts(name)]
 
 
 def _interface(trained: Trained) -> str:

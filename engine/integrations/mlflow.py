@@ -9,6 +9,7 @@ from math import ceil
 from typing import Any
 
 from analysis.records.columns import flat
+from analysis.records.log import news
 from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import DIVERGED, END, EPOCH, FAILED, FINISHED, RUNNING, START, STOPPED
 from core.errors import PlanError, first_line
@@ -29,7 +30,7 @@ class Batch:
     settings: list[tuple[str, str]] = field(default_factory=list)
     epochs: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     figures: list[tuple[str, float, int]] = field(default_factory=list)
-    """(name, value, epoch) at the trial's end"""
+    """(name, value, epoch) beside those of whole epochs: at the trial's end, or of a split evaluated later"""
     tags: dict[str, str] = field(default_factory=dict)
 
 
@@ -87,8 +88,12 @@ class MLflow:
         if kind == START:
             self._start(trial, event, run_id, last)
         elif kind == EPOCH:
+            known = self.rows[trial].get(event["epoch"])
             self.rows[trial][event["epoch"]] = event
-            if event["epoch"] > last:
+            if known:
+                later = scalars(news(event, known))
+                self.waiting[trial].figures += [(tag, value, event["epoch"]) for tag, value in later]
+            elif event["epoch"] > last:
                 self.waiting[trial].epochs[event["epoch"]] = event
             if time.monotonic() > self.sent + EVERY:
                 for running in self.rows:

@@ -28,6 +28,7 @@ from core.storage import Store, opened, unwritable
 from datasets.cache.cache import cache_folder
 from engine.integrations.remote_lock import RemoteLock
 from engine.runlog.history import History
+from engine.runlog.study_file import read_request
 
 SCHEMES = "file, s3, gs, abfs, hdfs, or one of fsspec's whose package is installed"
 LOOK = 0.5  # seconds between two reads of the log
@@ -144,7 +145,7 @@ class Sender(threading.Thread):
         self.look(at_once=True)
         if error is None:
             send_report(self.directory.root)
-            self._delete_generations()
+            self._delete_spare()
 
     def run(self) -> None:
         try:
@@ -187,12 +188,14 @@ class Sender(threading.Thread):
             self.sent += len(new)
             self.wait_until = time.monotonic() + (time.monotonic() - began) / SHARE
 
-    def _delete_generations(self) -> None:
-        """Delete the generation checkpoints of populations at the URL, once all trials have ended."""
-        history = History.of(self.directory)
+    def _delete_spare(self) -> None:
+        """Delete the generation checkpoints of populations at the URL, once all trials have ended; with `--keep best`
+        the last states too."""
+        history, (_, record) = History.of(self.directory), read_request(self.directory.root)
         if history.starts.keys() <= history.ends.keys():
-            names = self.store.files("checkpoints")
-            _all((self.store.delete, name) for name in names if re.fullmatch(r"epoch-\d+\.pt", Path(name).name))
+            last = "|last" if record.get("request", {}).get("options", {}).get("keep") == "best" else ""
+            spare, names = re.compile(rf"(epoch-\d+{last})\.pt"), self.store.files("checkpoints")
+            _all((self.store.delete, name) for name in names if spare.fullmatch(Path(name).name))
 
 
 def _store(directory: Path, patient: bool = True) -> Store:

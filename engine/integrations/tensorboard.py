@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.records.columns import flat
+from analysis.records.log import news
 from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import END, EPOCH, FAILED, START
 from engine.integrations.tracker import scalars
@@ -33,8 +34,9 @@ class TensorBoard:
         if event["event"] == START:
             self._start(trial, event)
         elif event["event"] == EPOCH and trial in self.writers:
+            known = self.rows[trial].get(event["epoch"], {})
             self.rows[trial][event["epoch"]] = event
-            for tag, value in scalars(event):
+            for tag, value in scalars(news(event, known)):
                 self.writers[trial].add_scalar(tag, value, event["epoch"])
             self.writers[trial].flush()
         elif event["event"] == END and trial in self.writers:

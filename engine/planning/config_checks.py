@@ -16,7 +16,7 @@ from datasets.base import DataError
 from datasets.cache.cache import open_dataset
 from datasets.lookup import find_example
 from search_spaces.study import AnyStudy, SearchStudy
-from trainables.config import UNCOUNTED, TrialConfig
+from trainables.config import TrialConfig, counts
 from trainables.metrics.field import FIELD
 from trainables.models.libraries.models import LibraryModel
 from trainables.registry import LOSSES
@@ -161,7 +161,7 @@ def varied_faults(study: AnyStudy) -> list[str]:
     return [
         f"{key}: varied by the study, but it changes no number; give it to all trials by --set {key}=VALUE"
         for key in sorted(study.varied)
-        if key.partition(".")[0] in {*UNCOUNTED, "metrics"}
+        if not counts(key) or key.partition(".")[0] == "metrics"
     ]
 
 

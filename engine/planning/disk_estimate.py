@@ -4,7 +4,7 @@ Nothing is trained: networks are built on the meta device, where tensors have si
 """
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,14 +38,21 @@ class Footprint:
     """last.pt: the whole training state"""
     outputs: int
     """predictions, features and epoch rows"""
+    last_stays: bool = True
+    """whether last.pt stays once the trial has ended"""
 
     @property
     def checkpoints(self) -> int:
         return self.best + self.last
 
     @property
+    def kept(self) -> int:
+        """Its checkpoints once it has ended."""
+        return self.checkpoints if self.last_stays else self.best
+
+    @property
     def total(self) -> int:
-        return self.checkpoints + self.outputs
+        return self.kept + self.outputs
 
 
 def footprint(config: TrialConfig, network: "nn.Module", info: "DatasetInfo") -> Footprint:
@@ -109,7 +116,8 @@ class Footprints:
         if key not in self._known:
             network = self.plan.factory.network(config)
             info = self.plan.factory.data(config).info
-            self._known[key] = Footprint(0, 0, 0) if network is None else footprint(config, network, info)
+            found = Footprint(0, 0, 0) if network is None else footprint(config, network, info)
+            self._known[key] = replace(found, last_stays=self.plan.options.keep != "best")
         return self._known[key]
 
 
@@ -128,7 +136,7 @@ def refuse_too_large(plan: Plan, now: RemainingWork, history: History, concurren
     folder, budget, faults = RunDirectory(plan.directory).checkpoints, plan.options.disk_budget, []
     begun = sum(size_on_disk(folder / spec.trial) for spec in now.todo)
     held = size_on_disk(folder)
-    checkpoints = sum(foot.checkpoints for foot in left) + at_work - begun
+    checkpoints = sum(foot.kept for foot in left) + at_work - begun
     outputs = sum(foot.outputs for foot in left)
     if budget is not None:
         models = sum(foot.best for foot in left) + sum(

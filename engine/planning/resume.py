@@ -6,7 +6,7 @@ from typing import Any
 from core.errors import PlanError
 from engine.planning.trial_factory import TrialFactory
 from engine.runlog.history import History
-from trainables.config import UNCOUNTED, TrialConfig, flatten, from_tree
+from trainables.config import TrialConfig, counts, flatten, from_tree
 from trainables.trial.remote_checkpoints import present
 from trainables.trial.spec import Segment, TrialSpec
 
@@ -40,7 +40,7 @@ class Continuations:
                 return spec
             reason = beginnings_differ(old, new)
             if reason is None and not present(spec, f"checkpoints/{event['trial']}/last.pt"):
-                reason = "the last checkpoint of their smaller budget is gone"
+                reason = "the last checkpoint of their smaller budget is gone (--keep best and --disk-budget delete it)"
             if reason is None:
                 return replace(spec, segment=Segment(continues=event["trial"]))
             self.anew[reason] = self.anew.get(reason, 0) + 1
@@ -54,7 +54,7 @@ class Continuations:
         changed = [
             f"{key} from {before.get(key)!r} to {after.get(key)!r}"
             for key in {**before, **after}
-            if before.get(key) != after.get(key) and key != BUDGET and key.partition(".")[0] not in UNCOUNTED
+            if before.get(key) != after.get(key) and key != BUDGET and counts(key)
         ]
         if changed:
             return f"{begun} with other settings: {', '.join(changed)}; run it into another folder with --out"

@@ -57,6 +57,8 @@ class Options(Component):
     """seconds after a checkpoint from which the next epoch writes another: about the work lost with a process"""
     disk_budget: Annotated[ByteSize, Field(gt=0)] | None = None
     """bytes that checkpoints/ may hold"""
+    keep: Literal["last", "best"] | None = None
+    """checkpoints of an ended trial: with `last` its last state too, from which more epochs go on; None: last"""
     cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
     gpus_per_trial: Annotated[float, Field(ge=0)] | Literal["auto"] | None = None
     max_concurrent: Annotated[int, Field(ge=1)] | None = None

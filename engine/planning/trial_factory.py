@@ -189,6 +189,7 @@ class TrialFactory:
             own_code=copies(RunDirectory(directory), self.options.folders),
             extensions=list(self.study.code),
             checkpoint_seconds=0.0 if self.study.scheduled else self.options.checkpoint_every,
+            stoppable=self.study.scheduled and self.study.population is None,
         )
 
 

@@ -22,7 +22,7 @@ from search_spaces.factors import Factor
 from search_spaces.spaces import point_faults
 from search_spaces.study import AblationStudy, AnyStudy, SearchStudy, parse_study
 from search_spaces.winner_factors import ABSENT, Group, factors_between, find
-from trainables.config import UNCOUNTED, ConfigError, TrialConfig, flatten, from_tree
+from trainables.config import ConfigError, TrialConfig, counts, flatten, from_tree
 
 INHERITED = ("data_root", "cache_dir", "epochs")
 PATIENCE = "training.patience"
@@ -171,5 +171,5 @@ def _changed(old: TrialConfig, new: TrialConfig, given: Options) -> list[str]:
     return [
         f"{key} {before.get(key)!r}, now {after.get(key)!r}"
         for key in {**before, **after}
-        if before.get(key) != after.get(key) and key not in meant and key.partition(".")[0] not in UNCOUNTED
+        if before.get(key) != after.get(key) and key not in meant and counts(key)
     ]

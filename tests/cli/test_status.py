@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from analysis.records.checkpoint_files import weight
 from analysis.records.run_directory import RunDirectory
 from core.storage import Store
 from engine.integrations.remote_lock import LOCK, RemoteLock
@@ -179,3 +181,55 @@ def test_a_search_names_the_settings_of_its_trials(tmp_path: Path, cli_here: Cli
     told = status(cli_here, run)
     assert "first (lr 0.01235, momentum 0.9), seed 0" in told
     assert "second (lr 0.1, momentum 0.5), seed 0" in told
+
+
+def checkpoints(run: Path, **sizes: int) -> None:
+    """Files of these bytes below checkpoints/, TRIAL__NAME."""
+    for name, size in sizes.items():
+        trial, _, file = name.partition("__")
+        (run / "checkpoints" / trial).mkdir(parents=True, exist_ok=True)
+        (run / "checkpoints" / trial / f"{file}.pt").write_bytes(bytes(size))
+
+
+def test_what_the_checkpoints_weigh_is_told_with_what_may_go(tmp_path: Path, cli_here: Cli) -> None:
+    study = runs.study(cells=["baseline"], seeds=[0, 1])
+    run = runs.write(tmp_path / "run", study, [*runs.trial("baseline", 0, 0.5), *runs.trial("baseline", 1, "failed")])
+    assert "checkpoints" not in status(cli_here, run)
+    done, failed = (runs.trial_id("baseline", seed) for seed in (0, 1))
+    checkpoints(run, **{f"{done}__best": 1000, f"{done}__last": 3000, f"{failed}__last": 500, "smaller__last": 70})
+    (run / "checkpoints" / done / ".last.pt.77").write_bytes(bytes(9000))  # half written
+    (run / "checkpoints" / "notes.txt").write_text("of the user's")
+    told = status(cli_here, run)
+    assert "\ncheckpoints: 4.6 kB in 4 files; --keep best would free 3.1 kB\n" in told
+    (run / "study.json").write_text(json.dumps({**study, "request": {"options": {"keep": "best"}}}))
+    assert "\ncheckpoints: 4.6 kB in 4 files\n" in status(cli_here, run)
+
+
+def test_last_states_that_trials_may_go_on_from_are_not_said_to_go(tmp_path: Path, cli_here: Cli) -> None:
+    """The plan has grown to more epochs, and the trials of fewer are what is there so far."""
+    study = runs.study(cells=["baseline"], seeds=[0, 1], epochs=2 * runs.EPOCHS)
+    ended = runs.trial("baseline", 0, 0.5, config={"training": {"epochs": runs.EPOCHS}})
+    longer = runs.trial("baseline", 1, 0.5, config={"training": {"epochs": 2 * runs.EPOCHS}})
+    run = runs.write(
+        tmp_path / "run",
+        {**study, "trials": [*study["trials"], {**study["trials"][0], "trial": "new"}]},
+        [*ended, *longer],
+    )
+    first, second = (runs.trial_id("baseline", seed) for seed in (0, 1))
+    checkpoints(run, **{f"{first}__last": 3000, f"{second}__last": 200})
+    assert "checkpoints: 3.2 kB in 2 files; --keep best would free 200 bytes\n" in status(cli_here, run)
+
+
+def test_a_thousand_trials_are_weighed_at_once(tmp_path: Path) -> None:
+    names = [f"{number:012x}" for number in range(1000)]
+    checkpoints(tmp_path, **{f"{name}__{file}": 2 for name in names for file in ("best", "last")})
+    began = time.process_time()
+    found = weight(RunDirectory(tmp_path), lambda trial: trial == names[0])
+    assert time.process_time() - began < 0.3
+    assert found == (2000, 4000, 2 * 999)
+
+
+def test_at_a_url_the_checkpoints_there_are_weighed(tmp_path: Path, cli_here: Cli) -> None:
+    url = at_url(tmp_path)
+    checkpoints(tmp_path / "storage", **{f"{runs.trial_id('baseline', 1)}__last": 1500, "other__best": 1})
+    assert "checkpoints: 1.5 kB in 2 files\n" in status(cli_here, url)

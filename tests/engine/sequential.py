@@ -16,7 +16,6 @@ from ray.tune.search import Searcher
 from rich.console import Console
 
 import engine.execution.launch
-from engine.execution.ray_callback import RunLogCallback
 from engine.execution.time_budget import TimeBudget
 from engine.execution.tuner import Tuning
 from engine.planning.run_options import Options
@@ -69,7 +68,7 @@ class Drive:
     def fit(self, work: Tuning, only: set[str] | None) -> None:
         scheduler = work.scheduler()
         queue = work.queue(scheduler.pending if scheduler else {}, only)
-        ear = RunLogCallback(work.log, work.run, work.progress, 1, queue, SHARE, retries=only is None)
+        ear = work.callback(queue, SHARE, retries=only is None)
         running: list[Any] = []
         while True:
             while len(running) < self.slots and isinstance(config := queue.suggest("ray"), dict):

@@ -65,7 +65,9 @@ def other(value: Any) -> Any:
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # the changed values need not be allowed ones
 @pytest.mark.parametrize("settings", [DIGITS, {**FOLDER, "dataset.path": "pets"}], ids=str)
-def test_every_setting_is_part_of_it_but_where_the_data_lies_and_what_is_drawn(settings: dict[str, Any]) -> None:
+def test_every_setting_is_part_of_it_but_where_the_data_lies_and_what_changes_nothing(
+    settings: dict[str, Any],
+) -> None:
     config = resolve(settings)
     key, unseen = trial_key(config, 0, DATA), set()
     for kind, group in config:
@@ -77,7 +79,10 @@ def test_every_setting_is_part_of_it_but_where_the_data_lies_and_what_is_drawn(s
                 unseen.add(setting)
     drawn = {f"inspect.{name}" for name in type(config.inspect).model_fields}
     by_content = {*config.dataset.place_fields, *config.dataset.unrecorded}
-    assert unseen == {f"dataset.{name}" for name in by_content} | drawn
+    assert unseen == {f"dataset.{name}" for name in by_content} | drawn | {"training.evaluate_test"}
+    seldom = resolve(settings, {"training.evaluate_test": "selected"})
+    assert seldom != config
+    assert configuration_key(seldom) == configuration_key(config)
 
 
 def test_cells_and_trials_that_began_before_a_setting_of_the_data_keep_their_keys() -> None:

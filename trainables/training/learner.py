@@ -146,6 +146,18 @@ class Learner:
             return self.data.for_evaluation(split, rows).images
         return self.data.for_training(self.draw_batch(rows, batch)).images
 
+    @contextlib.contextmanager
+    def holding(self, model: dict[str, Tensor], epoch: int) -> Iterator[None]:
+        """In the block the evaluated network holds these weights, and draws as it did after that epoch."""
+        own = {name: value.clone() for name, value in self.evaluated.state_dict().items()}, self.epoch
+        self.evaluated.load_state_dict(model)
+        self.epoch = epoch
+        try:
+            yield
+        finally:
+            self.evaluated.load_state_dict(own[0])
+            self.epoch = own[1]
+
     @torch.no_grad()
     def evaluate(self, split: str, limit: int | None = None) -> dict[str, float]:
         """Metrics of the split, or of its first `limit` rows; they are read back, so this waits for the device."""

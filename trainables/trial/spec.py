@@ -27,8 +27,9 @@ class TrialSpec:
 
     `trial` is its key, `code` the version of the code that computes its numbers. `checkpoint_seconds` after the last
     checkpoint, the next is due. `remote` is the URL that `directory` mirrors. `pictures` says whether thumbnails and
-    feature maps are drawn at its end. `own_code` are the folders of the user's own code by label, in the run directory,
-    `extensions` the files there that register components.
+    feature maps are drawn at its end, `stoppable` whether a trial scheduler may end it after any epoch. `own_code` are
+    the folders of the user's own code by label, in the run directory, `extensions` the files there that register
+    components.
     """
 
     trial: str
@@ -46,6 +47,7 @@ class TrialSpec:
     remote: str | None = None
     pictures: bool = False
     checkpoint_seconds: float = 0.0
+    stoppable: bool = False
     own_code: dict[str, str] = field(default_factory=dict)
     extensions: Sequence[str] = ()
 

@@ -59,6 +59,10 @@ class Trial:
         self.layers: list[dict[str, Any]] = []  # diagnostics, one row per layer and epoch
         self.before: dict[str, Tensor] = {}  # with diagnostics, the weights before the epoch in progress
         self.reported = 0
+        self.completed: list[dict[str, Any]] = []
+        """reported rows whose test split was evaluated since"""
+        self.diverged: int | None = None
+        """the epoch in which it diverged"""
         self.checkpoints = TrialCheckpoints(spec, self.config.selection)
         if state := self.checkpoints.restore():
             self.load_state_dict(state)
@@ -78,10 +82,12 @@ class Trial:
         return not self._over() and self.reported == len(self.rows)
 
     def report(self) -> dict[str, Any]:
-        """`rows` not yet reported; `end` once the trial is over, else `end_if_stopped`: its end if stopped now."""
+        """`rows` that are new, or hold test metrics that they lacked when they were reported; `end` once the trial is
+        over, else `end_if_stopped`: its end if stopped now."""
         end = self._end() if self._over() else None
         end_if_stopped = None if end else self._stopped()
-        new, self.reported = self.rows[self.reported :], len(self.rows)
+        new, self.reported = [*self.completed, *self.rows[self.reported :]], len(self.rows)
+        self.completed = []
         return {"rows": new, "end": end, "end_if_stopped": end_if_stopped}
 
     def begin_epoch(self) -> None:
@@ -94,18 +100,51 @@ class Trial:
         `lanes` of a stack, of which the trial was one, are recorded in the epoch's row, so that it can be replayed.
         """
         start = time.perf_counter()
-        metrics = {"train": trained} | {split: self.learner.evaluate(split) for split in ("val", "test")}
+        metrics = {"train": trained, "val": self.learner.evaluate("val")}
         row: dict[str, Any] = {"epoch": self.learner.epoch, "lr": self.learner.lr}
         row |= {f"{split}_{name}": _finite(value) for split, part in metrics.items() for name, value in part.items()}
+        row |= dict.fromkeys(f"test_{name}" for name in metrics["val"])
         row |= {"lanes": lanes} if lanes > 1 else {}
         row["seconds"] = round(seconds + time.perf_counter() - start, 6)
         self.rows.append(row)
+        self.diverged = row["epoch"] if self._diverges(row) else None
+        if self.config.training.evaluate_test == "every_epoch":
+            self._evaluate_test(row, self.learner)
+        elif self.spec.stoppable:
+            self._evaluate_selected()
         if self.before:
             self.layers += diagnostics.layer_rows(self.learner, self.before)
         if self.learner.epoch == 1 and (faults := verification.after_first_epoch(self.learner, self.initial)):
             raise VerificationError(faults)
-        if not self._diverged():
+        if not self.diverged:
             self._save()
+
+    def _evaluate_test(self, row: dict[str, Any], learner: Learner) -> None:
+        """Adds to an epoch's row the test metrics of the weights that `learner` has; the trial may diverge by them."""
+        start = time.perf_counter()
+        row |= {f"test_{name}": _finite(value) for name, value in learner.evaluate("test").items()}
+        row["seconds"] = round(row["seconds"] + time.perf_counter() - start, 6)
+        if row["test_loss"] is None:
+            self.diverged = row["epoch"]
+
+    def _evaluate_selected(self) -> None:
+        """Adds the test metrics of the selected model to its row if that lacks them, as the epoch itself would have."""
+        epoch = self.selected_epoch()
+        index, row = next(((i, row) for i, row in enumerate(self.rows) if row["epoch"] == epoch), (0, None))
+        if row is None or evaluated(row):
+            return
+        if epoch == self.learner.epoch:
+            self._evaluate_test(row, self.learner)
+        elif best := self.checkpoints.best or self.checkpoints.best_saved():
+            config = from_tree(best["config"])  # a population's member may have taken over other settings since
+            same = config == self.config
+            learner = self.learner if same else Learner(config, self.dataset, self.spec.seed, self.device)
+            with learner.holding(best["model"], best["epoch"]):
+                self._evaluate_test(row, learner)
+            for column, reason in learner.undefined.items():
+                self.learner.undefined.setdefault(column, reason)
+        if index < self.reported and evaluated(row):
+            self.completed.append(row)
 
     def selected_epoch(self) -> int | None:
         """The epoch that the selection rule chooses among those so far."""
@@ -132,17 +171,15 @@ class Trial:
         self.rows, self.layers = (json.loads(state[name]) for name in TABLES)
         self.learner.load_state_dict(state["learner"])
 
-    def _diverged(self) -> bool:
+    def _diverges(self, row: dict[str, Any]) -> bool:
         """A non-finite loss, or an epoch's mean training loss above 1,000 × the first batch's at initialisation."""
-        if not self.rows:
-            return False
-        first, loss = self.learner.first_loss, self.rows[-1]["train_loss"]
-        lost = any(self.rows[-1][f"{split}_loss"] is None for split in ("train", "val", "test"))
+        first, loss = self.learner.first_loss, row["train_loss"]
+        lost = loss is None or row["val_loss"] is None
         return lost or first is None or not math.isfinite(first) or loss > DIVERGENCE * first
 
     def _over(self) -> bool:
         last = self.spec.segment.until or self.config.training.epochs
-        return self._diverged() or self.learner.epoch >= last or self._out_of_patience()
+        return self.diverged is not None or self.learner.epoch >= last or self._out_of_patience()
 
     def _out_of_patience(self) -> bool:
         """Whether `training.patience` epochs have passed since the selected one."""
@@ -151,12 +188,17 @@ class Trial:
         return bool(patience and best is not None and self.learner.epoch - best >= patience)
 
     def _end(self) -> dict[str, Any]:
-        if self._diverged():
-            return self._lost()
-        if self.spec.segment.until and self.learner.epoch < self.config.training.epochs:
-            return self._paused() if self.spec.segment.pause else self._stopped()
-        if faults := verification.at_end(self.learner, self._own_rows()):
+        stopped = self.spec.segment.until and self.learner.epoch < self.config.training.epochs
+        if stopped and self.spec.segment.pause and not self.diverged:
+            return self._paused()
+        if not (stopped or self.diverged) and (faults := verification.at_end(self.learner, self._own_rows())):
             raise VerificationError(faults)
+        if not self.diverged:
+            self._evaluate_selected()
+        if self.diverged:
+            return self._lost()
+        if stopped:
+            return self._stopped()
         if best := self.checkpoints.best_saved():
             learner = self._learner_of(from_tree(best["config"]))
             learner.evaluated.load_state_dict(best["model"])
@@ -170,7 +212,7 @@ class Trial:
         """The end of a diverged trial, which leaves no output but its diagnostics."""
         write_diagnostics(Path(self.spec.directory) / "artifacts" / self.spec.trial, self.layers)
         self.checkpoints.put_outputs()
-        lost = {"status": "diverged", "error": f"diverged in epoch {self.learner.epoch}", "verified": False}
+        lost = {"status": "diverged", "error": f"diverged in epoch {self.diverged}", "verified": False}
         return self._stopped() | {"selected_epoch": None, "selected": None} | lost
 
     def _paused(self) -> dict[str, Any]:
@@ -222,12 +264,13 @@ class Trial:
         return [f"training.patience: ended after epoch {self.learner.epoch} of {epochs}"] if early else []
 
     def _undefined(self) -> list[str]:
-        rows = self.rows
-        missing = {column: sum(row.get(column) is None for row in rows) for column in self.learner.undefined}
-        return [
-            f"metrics: {column} is null in {missing[column]} of {len(rows)} epochs: {reason}"
-            for column, reason in sorted(self.learner.undefined.items())
-        ]
+        """Of each metric that had no value in some epoch, in how many of those whose split was evaluated, and why."""
+        notes = []
+        for column, reason in sorted(self.learner.undefined.items()):
+            rows = [row for row in self.rows if not column.startswith("test_") or evaluated(row)]
+            missing = sum(row.get(column) is None for row in rows)
+            notes.append(f"metrics: {column} is null in {missing} of {len(rows)} epochs: {reason}")
+        return notes
 
 
 def dataset_of(spec: TrialSpec, config: TrialConfig) -> Dataset:
@@ -251,6 +294,11 @@ def failure(error: Exception) -> dict[str, Any]:
     text = "".join(traceback.format_exception(error)) if not isinstance(error, VerificationError) else str(error)
     end = {"status": "failed", "selected_epoch": None, "verified": False, "error": text, "node": platform.node()}
     return end | ({"out_of_memory": True} if out_of_memory(error) else {})
+
+
+def evaluated(row: dict[str, Any]) -> bool:
+    """Whether the test split was evaluated in a row's epoch."""
+    return any(name.startswith("test_") and value is not None for name, value in row.items())
 
 
 def _finite(value: float) -> float | None:

@@ -1,5 +1,6 @@
 """Curves, forest plot, confusion and accuracy by class."""
 
+import json
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -98,6 +99,32 @@ def test_a_reference_that_is_the_loss_is_not_drawn_twice(tmp_path):
         for event in runs.trial("baseline", 0, 0.7)
     ]
     assert "curves_reference" not in figures_of(runs.write(tmp_path, runs.study(), events), ["baseline"])
+
+
+@pytest.mark.parametrize("when", ["selected", "every_epoch"])
+def test_test_metrics_of_selected_epochs_alone_are_points_and_no_line(tmp_path, when):
+    """Neighbouring epochs have means of other seeds, which a line would join."""
+    chosen, events = {0: 2, 1: 3, 2: 5}, []
+    for seed, best in chosen.items():
+        events.append(runs.start("baseline", seed, {"training": {"evaluate_test": when}}))
+        for number in range(1, 6):
+            test = seed / 10 if number == best or when == "every_epoch" else None
+            metrics = {"test_accuracy": test, "val_accuracy": 0.5, "train_accuracy": 0.5, "val_reference": 1.0}
+            events.append(runs.epoch("baseline", seed, number, **metrics))
+        events.append(runs.end("baseline", seed))
+    run = runs.write(tmp_path, runs.study(["baseline"], metric="test_accuracy"), events)
+    figure = figures_of(run, ["baseline"])["curves_accuracy"]
+    assert panels(figure) == ["training", "validation", "test"]
+    drawn = [json.dumps(panel["layer"]) for panel in figure.spec()["concat"]]
+    alone = {(row["epoch"], row["mean"], row["alone"]) for row in rows_of_figure(figure) if row["mean"] != 0.5}
+    if when == "selected":
+        assert alone == {(2, 0.0, True), (3, 0.1, True), (5, 0.2, True)}
+        assert ["!datum.alone" in panel for panel in drawn] == [False, False, True]
+        assert "evaluated at the selected epochs alone" in figure.caption
+    else:
+        assert {each[2] for each in alone} == {False}
+        assert not any("!datum.alone" in panel for panel in drawn)
+        assert "alone" not in figure.caption
 
 
 def test_at_most_a_dozen_curves_are_drawn_the_best_first(tmp_path):

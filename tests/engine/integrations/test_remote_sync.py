@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.filesize import decimal
 
+from analysis.console import describe
 from analysis.records.run_directory import RunDirectory
 from analysis.report.build import write_report
 from core.errors import Interrupted, PlanError, StorageError
@@ -341,6 +343,20 @@ def test_a_larger_budget_goes_on_from_checkpoints_that_only_the_url_has(
     assert len(begun) == 4
     drive(ABLATION, plain := tmp_path / "plain", epochs=5)
     assert {key: row for key, row in epoch_rows(storage).items() if key in epoch_rows(plain)} == epoch_rows(plain)
+
+
+def test_models_alone_are_kept_at_the_url_too_once_all_trials_have_ended(
+    tmp_path: Path, storage: Path, drive: Drive
+) -> None:
+    at_work(drive, mirror(tmp_path), keep="best", lines=12)
+    assert list(storage.rglob("last.pt"))
+    at_work(drive, mirror(tmp_path, "b"))
+    kept = [file.name for folder in (storage, tmp_path / "b") for file in folder.rglob("*.pt")]
+    assert set(kept) == {"best.pt"}
+    models = list(storage.rglob("best.pt"))
+    assert len(models) == 4
+    told = [line for line in describe(mirror(tmp_path, "c"), at_work=False) if line.startswith("checkpoints: ")]
+    assert told == [f"checkpoints: {decimal(sum(file.stat().st_size for file in models))} in 4 files"]
 
 
 def test_a_node_makes_its_mirror_and_says_where_the_url_is_out_of_reach(tmp_path: Path, storage: Path) -> None:

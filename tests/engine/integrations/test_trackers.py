@@ -156,6 +156,38 @@ def counted(tracker: MLflow, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
+def with_a_later_test(trial: str = "aaa") -> list[dict[str, Any]]:
+    """The log of a trial whose selected epoch was evaluated on the test split at its end, in a second row of it."""
+    log = lines()
+    log.insert(len(log) - 2, {**row(trial, 2), "test_accuracy": 0.75, "seconds": 0.6})
+    return log
+
+
+@pytest.mark.parametrize("killed_after", [9, 10, 11])
+def test_event_files_have_a_split_that_was_evaluated_later_once(tmp_path: Path, killed_after: int) -> None:
+    run, log = RunDirectory(tmp_path), with_a_later_test()
+    for told in (log[:killed_after], log):
+        tensorboard = TensorBoard(run)
+        hand_over(run, told, tensorboard)
+        tensorboard.close()
+    found = event_files(run.root / "tensorboard")["aaa"]  # none stands twice
+    assert found["accuracy/test", 2] == found["selected/accuracy/test", 2] == 0.75
+
+
+@pytest.mark.parametrize("killed_after", [9, 10, 11])
+def test_mlflow_has_a_split_that_was_evaluated_later(tmp_path: Path, store: str, killed_after: int) -> None:
+    run, log = RunDirectory(tmp_path), with_a_later_test()
+    for told in (log[:killed_after], log):
+        hand_over(run, told, client := MLflow(run, "study", store))
+    (found,) = client.client.search_runs([client.experiment], "tags.trial = 'aaa'")
+    for name in ("accuracy/test", "selected/accuracy/test"):
+        assert {(each.value, each.step) for each in client.client.get_metric_history(found.info.run_id, name)} == {
+            (0.75, 2)
+        }
+    history = client.client.get_metric_history(found.info.run_id, "accuracy/val")
+    assert [each.step for each in sorted(history, key=lambda each: each.step)] == [1, 2, 3]
+
+
 def test_a_short_trial_takes_three_requests(tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     run = RunDirectory(tmp_path)
     tracker = MLflow(run, "digits/x", store)
