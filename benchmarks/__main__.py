@@ -1,7 +1,9 @@
 """`python -m benchmarks [NAME] [--json]`: one benchmark per module; with --json the last line is one JSON object."""
 
 import importlib
+import inspect
 import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,6 +13,7 @@ BENCHMARKS = {
     "epoch": "an epoch from photos on disk to metrics, against the textbook's pipeline",
     "overhead": "what a trial costs besides its training, against plain Ray Tune",
     "study": "finished trials an hour of a search, against the textbooks' scripts",
+    "start": "what a user waits for beside the training, against importing torch and starting Ray",
     "fuse": "trials trained as one program, against one after the other",
     "report": "the report of a run, against a table of means in pandas",
 }
@@ -19,10 +22,18 @@ BENCHMARKS = {
 @click.command()
 @click.argument("name", type=click.Choice(list(BENCHMARKS)), required=False)
 @click.option("--json", "as_json", is_flag=True, help="The last line is one JSON object.")
-def main(name: str | None, as_json: bool) -> None:
+@click.option("--work", type=click.Choice(["faces48"]), help="Of study: the work of its trials (default: photos).")
+@click.option("--trials", type=click.IntRange(1), help="Of study --work faces48: 64 runs so many as well.")
+@click.option("--run-dir", type=click.Path(exists=True, path_type=Path), help="Of start: a run to report.")
+@click.option("--pairs", type=click.IntRange(1), help="How many pairs, of those that take it.")
+def main(name: str | None, as_json: bool, **options: Any) -> None:
     """Run one benchmark, or all."""
+    given = {key: value for key, value in options.items() if value is not None}
     for each in [name] if name else BENCHMARKS:
-        result = importlib.import_module(f"benchmarks.{each}").run()
+        run = importlib.import_module(f"benchmarks.{each}").run
+        if unknown := sorted(given.keys() - inspect.signature(run).parameters.keys()):
+            raise click.UsageError(f"{each} takes no {', '.join(f'--{key}'.replace('_', '-') for key in unknown)}")
+        result = run(**given)
         case = f": {result['case']}" if "case" in result else ""
         click.echo(f"{each}: {BENCHMARKS[each]}{case}: {claim(result)}")
         for case in result.get("cases", []):
