@@ -14,23 +14,40 @@ BENCHMARKS = {
     "overhead": "what a trial costs besides its training, against plain Ray Tune",
     "study": "finished trials an hour of a search, against the textbooks' scripts",
     "start": "what a user waits for beside the training, against importing torch and starting Ray",
+    "live": "what the trials compute, against what the live page beside them does",
     "fuse": "trials trained as one program, against one after the other",
     "report": "the report of a run, against a table of means in pandas",
 }
+WORK = {"photos": "study", "faces48": "faces48"}  # the module of each work of `study`
+
+
+class Eights(click.IntRange):
+    """A multiple of eight."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        number = int(super().convert(value, param, ctx))
+        if number % 8:
+            self.fail(f"{number} is no multiple of 8", param, ctx)
+        return number
 
 
 @click.command()
 @click.argument("name", type=click.Choice(list(BENCHMARKS)), required=False)
 @click.option("--json", "as_json", is_flag=True, help="The last line is one JSON object.")
-@click.option("--work", type=click.Choice(["faces48"]), help="Of study: the work of its trials (default: photos).")
-@click.option("--trials", type=click.IntRange(1), help="Of study --work faces48: 64 runs so many as well.")
+@click.option("--work", type=click.Choice(list(WORK)), help="Of study: what its trials train (default: photos).")
+@click.option("--trials", type=Eights(), help="Of study --work faces48: so many are run once, too; a multiple of 8.")
 @click.option("--run-dir", type=click.Path(exists=True, path_type=Path), help="Of start: a run to report.")
-@click.option("--pairs", type=click.IntRange(1), help="How many pairs, of those that take it.")
-def main(name: str | None, as_json: bool, **options: Any) -> None:
+@click.option("--pairs", type=click.IntRange(1), help="How many pairs, of benchmarks that take it.")
+def main(name: str | None, as_json: bool, work: str | None, **options: Any) -> None:
     """Run one benchmark, or all."""
+    if work and name != "study":
+        raise click.UsageError("--work is for study")
     given = {key: value for key, value in options.items() if value is not None}
     for each in [name] if name else BENCHMARKS:
-        run = importlib.import_module(f"benchmarks.{each}").run
+        run = importlib.import_module(f"benchmarks.{WORK[work] if work else each}").run
         if unknown := sorted(given.keys() - inspect.signature(run).parameters.keys()):
             raise click.UsageError(f"{each} takes no {', '.join(f'--{key}'.replace('_', '-') for key in unknown)}")
         result = run(**given)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import python, seconds, summary
-from benchmarks.watch import HEAD, Watched, watch
+from benchmarks.watch import HEAD, Watched, processes_below, watch
 
 FLOOR = ["-c", "import torch, ray; ray.init()"]
 FLOORS = "import torch, ray; ray.init()"
@@ -33,7 +33,8 @@ MOMENTS = {
     "report": "the report written",
     "exit": "exit",
 }
-WORKER = "Ray's worker"
+NODE = "Ray's node"
+WORKERS = "Ray's workers, until the first trial began"
 
 # Notes the activities that the program shows: their text, and when they began and ended on the clock of time.time.
 NOTED = """
@@ -108,16 +109,18 @@ def moments(seen: Watched) -> dict[str, float]:
 def _phases(folder: Path, name: str) -> dict[str, tuple[float, float]]:
     """When each activity and each kind of Ray's processes began and ended."""
     out, notes = folder / name, folder / f"{name}.notes"
-    seen = watch(["-c", NOTED, str(notes), *_arguments(folder, out)], out / "log.jsonl", processes=True)
+    begins: dict[str, float] = {}
+
+    def look(pid: int, seen: Watched) -> None:
+        for each in processes_below(pid):
+            if each.is_node or each.is_worker:
+                begins.setdefault(NODE if each.is_node else WORKERS, each.began - seen.began)
+
+    seen = watch(["-c", NOTED, str(notes), *_arguments(folder, out)], out / "log.jsonl", look)
     found = activities(map(json.loads, notes.read_text().splitlines()), seen.began)
     earliest = min((begin for begin, _ in found.values()), default=0.0)
-    for role in sorted({role for _, role in seen.processes.values()}):
-        begun = min(at for at, each in seen.processes.values() if each == role)
-        found[f"{role} (until the first trial began)" if role == WORKER else role] = (
-            begun,
-            moments(seen)["begun"] if role == WORKER else seen.seconds,
-        )
-    return {"Python and the command line": (0.0, earliest), **found}
+    ends = {NODE: seen.seconds, WORKERS: moments(seen)["begun"]}
+    return {"Python and the command line": (0.0, earliest), **found, **{n: (at, ends[n]) for n, at in begins.items()}}
 
 
 def activities(notes: Iterable[Sequence[Any]], began: float) -> dict[str, tuple[float, float]]:

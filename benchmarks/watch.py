@@ -14,7 +14,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,12 +24,9 @@ from typing import Any
 from core import ROOT
 
 LOOK = 0.01  # seconds between two looks at the log
-LOOK_FOR_PROCESSES = 0.05
 SIZE = (50, 120)  # lines and columns of the terminal
 ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 HEAD = "───".encode()  # below the head of a table, and nowhere else
-ROLES = {"gcs_server": "Ray's server", "raylet/raylet": "Ray's node", "default_worker.py": "Ray's worker"}
-
 Event = dict[str, Any]
 
 
@@ -43,8 +40,9 @@ class Watched:
     status: int = 0
     shown: list[tuple[float, bytes]] = field(default_factory=list)
     events: list[tuple[float, Event]] = field(default_factory=list)
-    processes: dict[int, tuple[float, str]] = field(default_factory=dict)
-    """by process id: when it was started, and its role; only where they were asked for"""
+
+    def now(self) -> float:
+        return time.time() - self.began
 
     @property
     def text(self) -> str:
@@ -70,24 +68,31 @@ class Watched:
         return times[-1] - self.began if times else None
 
 
-def watch(command: list[str], log: Path | None = None, processes: bool = False, **environment: str) -> Watched:
-    """Python with these arguments, started in the program's folder; RuntimeError where it fails."""
+def watch(
+    command: list[str],
+    log: Path | None = None,
+    look: Callable[[int, Watched], None] = lambda pid, seen: None,
+    every: float = 0.05,
+) -> Watched:
+    """Python with these arguments, started in the program's folder; RuntimeError where it fails.
+
+    `look` gets the process id and what was seen so far, `every` so many seconds.
+    """
     terminal, end = pty.openpty()
     fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", *SIZE, 0, 0))
-    environment = {**os.environ, "TERM": "xterm-256color", **environment}
-    boot = time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+    environment = {**os.environ, "TERM": "xterm-256color"}
     began, clock = time.time(), time.perf_counter()
     streams = {"stdin": subprocess.DEVNULL, "stdout": end, "stderr": end}
     running = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment, **streams)  # type: ignore[call-overload]
     os.close(end)
-    seen, read, looked, others = Watched(began), 0, 0.0, set(pids()) - {running.pid} if processes else set()
+    seen, read, looked = Watched(began), 0, 0.0
     try:
         while (status := running.poll()) is None:
             _read_terminal(terminal, seen, clock, LOOK)
             read = _read_log(log, seen, clock, read)
-            if processes and time.perf_counter() - looked > LOOK_FOR_PROCESSES:
+            if time.perf_counter() - looked > every:
                 looked = time.perf_counter()
-                _see_processes(running.pid, others, seen.processes, boot)
+                look(running.pid, seen)
         seen.seconds, seen.status = time.perf_counter() - clock, status
         _read_terminal(terminal, seen, clock, 0.0)
         _read_log(log, seen, clock, read)
@@ -121,30 +126,54 @@ def _read_log(log: Path | None, seen: Watched, clock: float, read: int) -> int:
     return read
 
 
-def _see_processes(root: int, others: set[int], seen: dict[int, tuple[float, str]], boot: float) -> None:
-    """Notes processes below `root` that have one of `ROLES`."""
-    for pid in pids():
-        if pid not in seen and pid not in others and root in ancestors(pid):
-            with suppress(OSError):
-                command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
-                role = next((role for part, role in ROLES.items() if part in command), None)
-                if role:
-                    seen[pid] = (int(stat(pid)[19]) / os.sysconf("SC_CLK_TCK") - boot, role)
+@dataclass(frozen=True)
+class Process:
+    """A process of this machine, as /proc shows it."""
+
+    pid: int
+    parent: int
+    began: float
+    """on the clock of `time.time`"""
+    own: float
+    """seconds of processor time, of user and system"""
+    reaped: float
+    """those of its children that are over and waited for, and of theirs"""
+    command: str
+
+    @property
+    def is_worker(self) -> bool:
+        """Of Ray's, which runs trials."""
+        return self.command.startswith("ray::") or "default_worker.py" in self.command
+
+    @property
+    def is_node(self) -> bool:
+        return "raylet/raylet" in self.command
+
+    @property
+    def is_of_ray(self) -> bool:
+        return self.is_worker or "/ray/" in self.command
 
 
-def pids() -> list[int]:
-    """Of all processes; none where there is no /proc."""
+def processes_below(root: int) -> list[Process]:
+    """A process and all below it, parents first; none where there is no /proc."""
     proc = Path("/proc")
-    return [int(each.name) for each in proc.iterdir() if each.name.isdigit()] if proc.is_dir() else []
+    found = [process(int(each.name)) for each in proc.iterdir() if each.name.isdigit()] if proc.is_dir() else []
+    known = {each.pid: each for each in found if each}
+    below = [known[root]] if root in known else []
+    for above in below:
+        below += [each for each in known.values() if each.parent == above.pid]
+    return below
 
 
-def ancestors(pid: int) -> Iterator[int]:
-    """The processes above one, its parent first."""
-    with suppress(OSError):
-        while pid := int(stat(pid)[1]):
-            yield pid
-
-
-def stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat from the third on (proc(5): state, ppid, …); OSError where there is none."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+def process(pid: int) -> Process | None:
+    """None where there is none of this id."""
+    try:
+        # proc(5): after the name in brackets state, ppid, …; utime, stime, cutime and cstime are fields 14 to 17.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return None
+    tick = os.sysconf("SC_CLK_TCK")
+    user, system, user_reaped, system_reaped = (int(value) / tick for value in fields[11:15])
+    began = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + int(fields[19]) / tick
+    return Process(pid, int(fields[1]), began, user + system, user_reaped + system_reaped, command)
