@@ -144,20 +144,17 @@ def _reports(folder: Path, run_dir: Path | None, times: int) -> dict[str, float]
         python(
             "run_search.py", "run", DEMO, "--out", source, "--cache-dir", folder / "apart", CACHE_DIR=folder / "apart"
         )
-    cache = folder / "cache"
+    python("run_search.py", "report", folder / "warm", CACHE_DIR=folder / "cache")
     found: dict[str, list[float]] = {"report_seconds": [], "report_again_seconds": [], "report_own_seconds": []}
     for i in range(times):
-        whole, own = (_without_report(source, folder / f"{kind}{i}") for kind in ("whole", "own"))
+        for kind in ("whole", "own"):
+            shutil.copytree(source, folder / f"{kind}{i}", ignore=shutil.ignore_patterns("report"))
+            shutil.copytree(folder / "cache", folder / f"cache-{kind}{i}")
+        whole, own = ({"CACHE_DIR": folder / f"cache-{kind}{i}"} for kind in ("whole", "own"))
         for name in ("report_seconds", "report_again_seconds"):
-            found[name].append(seconds(partial(python, "run_search.py", "report", whole, CACHE_DIR=cache)))
-        found["report_own_seconds"].append(float(python("-c", OWN, own, CACHE_DIR=cache)))
+            found[name].append(seconds(partial(python, "run_search.py", "report", folder / f"whole{i}", **whole)))
+        found["report_own_seconds"].append(float(python("-c", OWN, folder / f"own{i}", **own)))
     return {name: statistics.median(values) for name, values in found.items()}
-
-
-def _without_report(run: Path, copy: Path) -> Path:
-    shutil.copytree(run, copy)
-    shutil.rmtree(copy / "report", ignore_errors=True)
-    return copy
 
 
 def _result(
