@@ -158,7 +158,9 @@ def ray_tune(folder: Path, trials: int, epochs: int, memory: bool) -> list[Row]:
         results = tune.Tuner(
             tune.with_resources(train, {"cpu": 1}),
             param_space={"trial": tune.grid_search(grid(trials))},
-            tune_config=tune.TuneConfig(metric="val_accuracy", mode="max", max_concurrent_trials=CORES),
+            tune_config=tune.TuneConfig(
+                metric="val_accuracy", mode="max", max_concurrent_trials=CORES, reuse_actors=True
+            ),
             run_config=tune.RunConfig(storage_path=storage, verbose=0),
         ).fit()
         best = [result.metrics_dataframe.sort_values("val_accuracy").iloc[-1] for result in results]

@@ -22,8 +22,7 @@ from typing import Any
 from benchmarks.measure import python, seconds, summary
 from benchmarks.watch import HEAD, Watched, processes_below, watch
 
-FLOOR = ["-c", "import torch, ray; ray.init()"]
-FLOORS = "import torch, ray; ray.init()"
+FLOOR = "import torch, ray; ray.init()"
 DEMO = "digits/long-tail"
 MOMENTS = {
     "begun": "the first trial began",
@@ -78,7 +77,7 @@ def run(pairs: int = 5, noted: int = 2, reports: int = 3, run_dir: Path | None =
 
 
 def _floor() -> float:
-    return watch(FLOOR).seconds
+    return watch(["-c", FLOOR]).seconds
 
 
 def _ours(folder: Path, name: str) -> dict[str, float]:
@@ -164,7 +163,7 @@ def _result(
 ) -> dict[str, Any]:
     def against_floor(moment: str) -> dict[str, Any]:
         case = f"until {MOMENTS[moment]}"
-        return summary(case, [(own[moment], floor) for own, floor in found], FLOORS)
+        return summary(case, [(own[moment], floor) for own, floor in found], f'python -c "{FLOOR}"')
 
     first, begun, whole = map(against_floor, ("epoch", "begun", "exit"))
     at = {name: statistics.median(own[name] for own, _ in found) for name in MOMENTS}

@@ -142,8 +142,9 @@ class Process:
 
     @property
     def is_worker(self) -> bool:
-        """Of Ray's, which runs trials."""
-        return self.command.startswith("ray::") or "default_worker.py" in self.command
+        """Of Ray's, which runs trials; Ray gives its agents such names too."""
+        named = self.command.startswith("ray::") and not self.command.rstrip().endswith("Agent")
+        return named or "default_worker.py" in self.command
 
     @property
     def is_node(self) -> bool:
@@ -151,7 +152,7 @@ class Process:
 
     @property
     def is_of_ray(self) -> bool:
-        return self.is_worker or "/ray/" in self.command
+        return self.command.startswith("ray::") or "/ray/" in self.command
 
 
 def processes_below(root: int) -> list[Process]:

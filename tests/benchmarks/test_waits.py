@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from benchmarks import __main__ as program
 from benchmarks import faces48, faces48_peers, live, photos, start, textbook
 from benchmarks.measure import described, python
-from benchmarks.watch import HEAD, Watched, process, processes_below, watch
+from benchmarks.watch import HEAD, Process, Watched, process, processes_below, watch
 from datasets.cache.cache import open_dataset
 from engine.planning.plan import make_plan
 from engine.planning.run_options import Options
@@ -70,6 +70,22 @@ def test_processes_below_one_come_with_their_processor_time():
     assert process(os.getpid()).reaped - before > 0.1
     assert process(child.pid) is None
     assert processes_below(2**22 + 1) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "is_worker", "is_of_ray"),
+    [
+        ("ray::FolderSmallCNN.train ", True, True),
+        ("ray::IDLE", True, True),
+        ("python /lib/ray/_private/workers/default_worker.py --node-ip", True, True),
+        ("ray::DashboardAgent ", False, True),
+        ("/lib/ray/core/src/ray/raylet/raylet --socket", False, True),
+        ("python -c from analysis.report.build import write_report", False, False),
+    ],
+)
+def test_a_process_is_known_by_its_command(command, is_worker, is_of_ray):
+    found = Process(pid=2, parent=1, began=0.0, own=1.0, reaped=0.0, command=command)
+    assert (found.is_worker, found.is_of_ray) == (is_worker, is_of_ray)
 
 
 def test_activities_are_spans_since_enter():
