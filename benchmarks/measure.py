@@ -1,6 +1,7 @@
 """Times two callables in turn, A B A B, so that a drift of the machine's speed affects both."""
 
 import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -8,7 +9,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 from core import ROOT
@@ -39,6 +42,28 @@ def summary(name: str, pairs: Sequence[tuple[float, float]], peer_name: str) -> 
         "spread": [min(ratios), max(ratios)],
         "threads": 1,
         "load": os.getloadavg()[0],
+        **processor(),
+    }
+
+
+@cache
+def processor() -> dict[str, str | bool]:
+    """`processor`: its model name; `amx`, `avx512_bf16`: whether it multiplies bf16 so, or "unknown"."""
+    try:
+        return described(Path("/proc/cpuinfo").read_text())
+    except OSError:
+        return described("")
+
+
+def described(cpuinfo: str) -> dict[str, str | bool]:
+    """`processor`'s fields from the text of Linux's /proc/cpuinfo."""
+    lines = (line.partition(":") for line in cpuinfo.splitlines())
+    facts = {key.strip(): value.strip() for key, _, value in lines}
+    flags = facts.get("flags", "").split()
+    return {
+        "processor": facts.get("model name") or platform.processor() or "unknown",
+        "amx": "amx_bf16" in flags if flags else "unknown",
+        "avx512_bf16": "avx512_bf16" in flags if flags else "unknown",
     }
 
 
@@ -79,11 +104,11 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def python(*arguments: object) -> str:
+def python(*arguments: object, **environment: object) -> str:
     """The output of Python started in the program's folder with one thread; RuntimeError where it fails."""
     command = [sys.executable, *map(str, arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    threads = {"OMP_NUM_THREADS": "1"} | {name: str(value) for name, value in environment.items()}
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | threads, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command[1:])}: status {done.returncode}\n{done.stderr[-2000:]}")
     return done.stdout

@@ -13,8 +13,10 @@ PHOTO = (640, 480)
 GRAIN = 6  # standard deviation of the noise that makes files as large as those of photos
 
 
-def gratings(root: Path, pictures: dict[str, int], size: int, classes: int = 6, side: int | None = None) -> Path:
-    """`SPLIT/CLASS/*.jpg`, RGB: noisy stripes, whose direction is the class's, of any phase and colour.
+def gratings(
+    root: Path, pictures: dict[str, int], size: int, classes: int = 6, side: int | None = None, grey: bool = False
+) -> Path:
+    """`SPLIT/CLASS/*.jpg`, RGB or grey: noisy stripes, whose direction is the class's, of any phase and colour.
 
     With `side` the images of `size` pixels are enlarged to `side` pixels a side, and noise is added.
     """
@@ -27,7 +29,7 @@ def gratings(root: Path, pictures: dict[str, int], size: int, classes: int = 6, 
             colour, back = draw.uniform(20, 90, 3), draw.uniform(90, 160, 3)
             pixels = back + wave[..., None] * colour + draw.normal(0, 30, (size, size, 3))
             pixels = pixels if side is None else _photo(pixels, (side, side), draw)
-            save(pixels, root / split / f"class{i % classes}" / f"{i}.jpg")
+            save(pixels[..., 0] if grey else pixels, root / split / f"class{i % classes}" / f"{i}.jpg")
     return root
 
 

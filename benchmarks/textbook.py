@@ -68,10 +68,12 @@ def step(loss: Tensor, optimizer: Optimizer) -> None:
     optimizer.step()
 
 
-def cnn(side: int, classes: int, channels: Sequence[int], hidden: int, batch_norm: bool, dropout: float) -> nn.Module:
+def cnn(
+    side: int, classes: int, channels: Sequence[int], hidden: int, batch_norm: bool, dropout: float, colours: int = 3
+) -> nn.Module:
     """Blocks of convolution, batch norm if asked for, ReLU, max pool; then one hidden layer with dropout."""
     layers: list[nn.Module] = []
-    fan_in = 3
+    fan_in = colours
     for width in channels:
         norm = [nn.BatchNorm2d(width)] if batch_norm else []
         layers += [nn.Conv2d(fan_in, width, 3, padding=1), *norm, nn.ReLU(), nn.MaxPool2d(2)]

@@ -51,12 +51,12 @@ class Display(threading.Thread):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         WATCH.changed = lambda: None
         self.over.set()
-        self._stop()
+        self._clear()
 
     def _changed(self) -> None:
         """The first activity is shown at once, by the thread that begins it."""
         if not WATCH.stack:
-            self._stop()
+            self._clear()
         elif self.terminal and self.live is None:
             self._spin(WATCH.stack[-1])
         elif not WATCH.spoken:
@@ -92,7 +92,7 @@ class Display(threading.Thread):
         parts: list[Any] = [activity.details() for activity in stack if activity.details]
         return Group(self.spinner, *parts)
 
-    def _stop(self) -> None:
+    def _clear(self) -> None:
         if self.live is not None:
             self.live.stop()
             self.live = None

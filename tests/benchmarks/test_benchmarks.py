@@ -23,6 +23,7 @@ from search_spaces.spaces import Number
 
 SEARCH = STUDIES["folder/search"]
 FIELDS = {"name", "ratio", "peer", "runs", "median_ours", "median_peer", "spread", "threads", "load"}
+FIELDS |= {"processor", "amx", "avx512_bf16"}
 
 
 @pytest.mark.parametrize("name", list(program.BENCHMARKS))

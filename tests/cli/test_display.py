@@ -4,6 +4,7 @@ import os
 import pty
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pytest
 import engine.cli.display
 from core.activity import WATCH, Activity, doing
 from engine.cli.display import Display
+from engine.integrations.log_follower import Follower
+from engine.integrations.remote_sync import Sender
 from tests.conftest import ROOT
 
 FIRST_WORDS = """
@@ -142,3 +145,28 @@ def test_json_is_pure_while_a_spinner_turns_on_the_terminal_beside_it(cache_dir:
     assert "more" in shown
     assert taken.splitlines()[-1] == "{}"
     assert taken.startswith("[{")
+
+
+@pytest.mark.parametrize("kind", [Display, Follower, Sender])
+def test_no_thread_redefines_what_threading_calls_of_itself(kind: type[threading.Thread]) -> None:
+    assert set(vars(kind)) & set(vars(threading.Thread)) <= {"__init__", "__module__", "__doc__", "run"}
+
+
+def test_a_process_that_is_forked_while_something_is_shown_leaves_the_display_alone(tmp_path: Path) -> None:
+    """Ray forks so for each of its processes; the lock of what is shown may be held by another thread then."""
+
+    class Live:
+        def stop(self) -> None:
+            (tmp_path / str(os.getpid())).touch()
+
+    display = Display()
+    display.terminal = True  # its thread ends at once, and is known to threading until then
+    display.run = lambda: display.over.wait()  # type: ignore[method-assign,assignment]
+    display.start()
+    display.live = Live()  # type: ignore[assignment]
+    try:
+        subprocess.run([sys.executable, "-c", ""], preexec_fn=lambda: None, check=True)
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        display.live = None
+        display.over.set()
