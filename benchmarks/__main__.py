@@ -13,6 +13,7 @@ BENCHMARKS = {
     "study": "finished trials an hour of a search, against the textbooks' scripts",
     "fuse": "trials trained as one program, against one after the other",
     "report": "the report of a run, against a table of means in pandas",
+    "forecast": "what `plan` forecasts of ten runs, against what they take",
 }
 
 
@@ -35,6 +36,8 @@ def main(name: str | None, as_json: bool) -> None:
 
 def claim(result: dict[str, Any]) -> str:
     """A result as one line."""
+    if "claim" in result:
+        return str(result["claim"])
     pairs = "1 pair" if result["runs"] == 1 else f"{result['runs']} pairs"
     low, high = result["spread"]
     return (

@@ -2,7 +2,9 @@
 
 import pytest
 
+import engine.execution.forecast
 import engine.execution.launch
+from tests.engine.fake_probes import FakeProbes
 from tests.engine.sequential import Drive
 from trainables.training.learner import Learner
 
@@ -35,3 +37,11 @@ def tables_only(monkeypatch: pytest.MonkeyPatch) -> None:
     for figures in ("contents.report_figures", "build.galleries"):
         monkeypatch.setattr(f"analysis.report.{figures}", lambda *_: [])
     monkeypatch.setattr("analysis.report.build.page", lambda *_: "")
+
+
+@pytest.fixture
+def probes(monkeypatch: pytest.MonkeyPatch) -> type[FakeProbes]:
+    """Forecasts without processes that time steps."""
+    monkeypatch.setattr(FakeProbes, "asked", [])
+    monkeypatch.setattr(engine.execution.forecast, "Probes", FakeProbes)
+    return FakeProbes

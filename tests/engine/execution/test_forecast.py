@@ -16,6 +16,7 @@ from search_spaces.study import SearchStudy
 from tests.engine.planning.test_plan import MOMENTUM, ablation, planned
 from trainables.models.small_cnn import SmallCNN
 
+pytestmark = pytest.mark.usefixtures("probes")
 LR = Number(key="optimizer.lr", low=0.01, high=0.1)
 
 
