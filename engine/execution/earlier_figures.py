@@ -23,7 +23,8 @@ from trainables.trial_key import code_version
 
 MOST_RUNS = 20  # the newest ones
 LONGEST_LOG = 2**26  # bytes
-FREE = {"loss", "sampler", "augmentation", "optimizer", "training"}  # whose numbers cost no time, unless they are zero
+FREE = ("augmentation", "optimizer", "training")  # whose numbers cost no time, unless they are zero
+LIGHT = ("loss", "sampler", "schedule")  # of which ours cost nothing beside a network
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,9 @@ class Earlier:
 
 def cost_key(config: TrialConfig) -> str:
     """Equal for configurations whose epochs take as long, as they do the same with other numbers."""
-    tree = config.model_dump(mode="json", exclude={"selection": True, "schedule": True, "inspect": True})
+    light = {kind for kind in LIGHT if not getattr(config, kind).own_references}
+    tree = config.model_dump(mode="json", exclude={"selection", "inspect", *light})
+    tree["task"] = config.loss.task
     tree["training"].pop("epochs")
     tree["model"].pop("dropout_rate", None)
     for kind in FREE:

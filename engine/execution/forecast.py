@@ -41,8 +41,8 @@ from trainables.config import ConfigError, TrialConfig
 from trainables.models.construction import Constructed, constructed
 
 SHOWN_FACTORS, SHOWN_NAMES = 4, 12
-PROBE_SECONDS = 6.0  # of timing in all; configurations beyond it are taken to be like the mean of those timed
-LEAST, MOST = 0.5, 2.5  # seconds of timing a configuration
+PROBE_SECONDS = 4.0  # of timing in all; configurations beyond it are taken to be like the mean of those timed
+LEAST, MOST = 0.5, 1.5  # seconds of timing a configuration
 PROCESSES = 32  # that time steps at most: more change the figures no further
 DRAWS = 8  # configurations that stand for those that a search has not proposed yet
 

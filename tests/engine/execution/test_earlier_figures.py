@@ -15,7 +15,7 @@ from tests.engine.planning.test_plan import MOMENTUM, ablation, planned
 from trainables.trial.processor import computer
 
 AT_ONCE = 1
-SHUFFLED = Factor.of("sampler", {"uniform": {}, "weighted": {"sampler.name": "weighted"}})
+DECAY = Factor.of("decay", {"none": {}, "some": {"optimizer.weight_decay": 0.1}})
 
 
 def plan_in(folder: Path, **options: Any) -> Plan:
@@ -89,6 +89,8 @@ def test_more_trials_at_a_time_are_other_circumstances(tmp_path: Path) -> None:
     [
         ({"optimizer.lr": 0.5}, True),
         ({"schedule.name": "cosine"}, True),
+        ({"loss.name": "focal"}, True),
+        ({"sampler.name": "weighted"}, True),
         ({"training.epochs": 9}, True),
         ({"optimizer.momentum": 0.9}, False),  # of none: a momentum of zero keeps no buffer
         ({"training.batch_size": 16}, False),
@@ -103,7 +105,7 @@ def test_settings_that_cost_time_are_told_from_those_that_do_not(
     tmp_path: Path, setting: dict[str, Any], alike: bool
 ) -> None:
     logged(plan_in(tmp_path / "a"), [1.0])
-    other = ablation(SHUFFLED, baseline=setting)
+    other = ablation(DECAY, baseline=setting)
     assert (found(planned(other, tmp_path / "b", max_concurrent=AT_ONCE)) is not None) is alike
 
 
