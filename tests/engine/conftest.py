@@ -2,8 +2,8 @@
 
 import pytest
 
-import engine.execution.forecast
 import engine.execution.launch
+import engine.forecast.forecast
 from tests.engine.fake_probes import FakeProbes
 from tests.engine.sequential import Drive
 from trainables.training.learner import Learner
@@ -43,5 +43,5 @@ def tables_only(monkeypatch: pytest.MonkeyPatch) -> None:
 def probes(monkeypatch: pytest.MonkeyPatch) -> type[FakeProbes]:
     """Forecasts without processes that time steps."""
     monkeypatch.setattr(FakeProbes, "asked", [])
-    monkeypatch.setattr(engine.execution.forecast, "Probes", FakeProbes)
+    monkeypatch.setattr(engine.forecast.forecast, "Probes", FakeProbes)
     return FakeProbes

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from engine.execution.probe import Cost
+from engine.forecast.probe import Cost
 
 COST = Cost(epoch=2.0, diagnostics=0.0, trial=1.0, save=0.0, first=0.0, memory=2.0**30)
 

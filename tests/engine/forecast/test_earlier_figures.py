@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine.execution.earlier_figures import Earlier, cost_key, earlier_figures
+from engine.forecast.earlier_figures import Earlier, cost_key, earlier_figures
 from engine.planning.plan import Plan
 from engine.planning.study_record import study_record
 from search_spaces.factors import Factor

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.execution.probe import ProbeError, Probes, time_evaluation, time_training
+from engine.forecast.probe import ProbeError, Probes, time_evaluation, time_training
 from tests.engine.planning.test_plan import MOMENTUM, ablation, planned
 from tests.trainables.small_trials import small_learner
 

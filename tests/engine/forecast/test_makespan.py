@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from engine.execution.makespan import SIMULATIONS, Work, makespan, scheduled, stopped_early
+from engine.forecast.makespan import SIMULATIONS, Work, makespan, scheduled, stopped_early
 from search_spaces.spaces import Number
 from search_spaces.study import SearchStudy
 from search_spaces.trial_schedulers import ASHA, PBT, TRIAL_SCHEDULERS, Median

@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 
-from engine.execution.forecast import DRAWS, WIDEST, Forecast, forecast, forecast_line, plan_record
-from engine.execution.probe import ProbeError
+from engine.forecast.forecast import DRAWS, WIDEST, Forecast, forecast, forecast_line
+from engine.forecast.plan_text import plan_record
+from engine.forecast.probe import ProbeError
 from engine.planning.plan import Plan
 from search_spaces.factors import Factor
 from search_spaces.spaces import Choice, Number
 from search_spaces.study import SearchStudy
 from search_spaces.trial_schedulers import ASHA
-from tests.engine.execution.test_earlier_figures import logged
 from tests.engine.fake_probes import FakeProbes
+from tests.engine.forecast.test_earlier_figures import logged
 from tests.engine.planning.test_plan import MOMENTUM, ablation, planned
 
 pytestmark = pytest.mark.usefixtures("probes")

@@ -9,7 +9,7 @@ import torchvision
 from rich.console import Console
 from torch import nn
 
-from engine.execution.forecast import describe_plan, plan_record, remarks
+from engine.forecast.plan_text import describe_plan, plan_record, remarks
 from search_spaces.factors import Factor
 from search_spaces.spaces import Number
 from search_spaces.study import SearchStudy
