@@ -230,9 +230,9 @@ def plan(study: str, out: str | None, as_json: bool, incumbent: str | None, **ra
     with doing("loading torch"):
         from core.user_code.guard import printed_apart
         from engine.execution.code_proof import assumed_to_go_on
-        from engine.execution.forecast import describe_plan, plan_record
         from engine.execution.launch import planned, refuse_misplaced
         from engine.execution.tuner import beyond_machine
+        from engine.forecast.plan_text import describe_plan, plan_record
 
     with lines_told(study, raw), printed_apart():
         made = assumed_to_go_on(planned(asked, options, directory))

@@ -17,6 +17,7 @@ BENCHMARKS = {
     "live": "what the trials compute, against what the live page beside them does",
     "fuse": "trials trained as one program, against one after the other",
     "report": "the report of a run, against a table of means in pandas",
+    "forecast": "what `plan` forecasts of ten runs, against what they take",
 }
 WORK = {"photos": "study", "faces48": "faces48"}  # the module of each work of `study`
 
@@ -63,6 +64,8 @@ def main(name: str | None, as_json: bool, work: str | None, **options: Any) -> N
 
 def claim(result: dict[str, Any]) -> str:
     """A result as one line."""
+    if "claim" in result:
+        return str(result["claim"])
     pairs = "1 pair" if result["runs"] == 1 else f"{result['runs']} pairs"
     low, high = result["spread"]
     return (

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from analysis.records.store import read_records
 from analysis.report.contents import report_tables
 from benchmarks import __main__ as program
-from benchmarks import epoch, fuse, overhead, photos, report, report_peer, study, study_peers
+from benchmarks import epoch, forecast, fuse, overhead, photos, report, report_peer, study, study_peers
 from benchmarks.measure import apart, compare, summary
 from benchmarks.overhead import Run
 from search_spaces.registry import STUDIES
@@ -211,3 +211,29 @@ def test_trials_as_one_program_against_one_after_the_other(monkeypatch):
     assert FIELDS | {"ratio_tiny_bf16", "images_a_second"} <= set(result)
     assert result["case"] == "tiny, 8 lanes"
     assert [case["name"] for case in result["cases"]] == ["tiny, 2 lanes", "tiny bf16, 2 lanes", "tiny bf16, 8 lanes"]
+
+
+def logged(folder, *events):
+    (folder / "run").mkdir(parents=True)
+    lines = [json.dumps({"event": kind, "time": f"2026-01-01T00:00:{second:02}+00:00"}) for kind, second in events]
+    (folder / "run" / "log.jsonl").write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize(("low", "high", "inside"), [(20.0, 30.0, True), (26.0, 30.0, False), (10.0, 24.0, False)])
+def test_a_forecast_is_held_against_the_whole_command(tmp_path, monkeypatch, low, high, inside):
+    events = ("start", 1), ("end", 2), ("start", 10), ("start", 11), ("end", 20), ("end", 22)
+    logged(tmp_path, *events)
+    began = forecast._time({"time": "2026-01-01T00:00:03+00:00"})
+    planned = {"seconds_low": low, "seconds_high": high, "seconds": (low + high) / 2}
+    planned |= {f"{part}_seconds": 1.0 for part in ("start", "training", "report")} | {"based_on": "nothing"}
+    found = forecast._compared(forecast.CASES[0], planned, began, began + 25, tmp_path / "run" / "log.jsonl")
+    assert found["inside"] is inside
+    assert found["seconds"] == 25
+    assert found["parts"] == {"start": 7, "training": 12, "report": 6}
+    assert f"took 25.0 s, {'inside' if inside else 'OUTSIDE'}; forecast / truth: start 1.0 / 7.0" in forecast._note(
+        found
+    )
+    monkeypatch.setattr("benchmarks.forecast._case", lambda case, *_: {**found, "name": case.name})
+    result = forecast.run(pictures={"train": 6, "validation": 6, "test": 6}, faces=1)
+    assert (result["inside"], result["of"], len(result["notes"])) == (10 * inside, 10, 10)
+    assert result["widest"] == pytest.approx((high - low) / (high + low))

@@ -3,6 +3,8 @@
 import pytest
 
 import engine.execution.launch
+import engine.forecast.forecast
+from tests.engine.fake_probes import FakeProbes
 from tests.engine.sequential import Drive
 from trainables.training.learner import Learner
 
@@ -35,3 +37,11 @@ def tables_only(monkeypatch: pytest.MonkeyPatch) -> None:
     for figures in ("contents.report_figures", "build.galleries"):
         monkeypatch.setattr(f"analysis.report.{figures}", lambda *_: [])
     monkeypatch.setattr("analysis.report.build.page", lambda *_: "")
+
+
+@pytest.fixture
+def probes(monkeypatch: pytest.MonkeyPatch) -> type[FakeProbes]:
+    """Forecasts without processes that time steps."""
+    monkeypatch.setattr(FakeProbes, "asked", [])
+    monkeypatch.setattr(engine.forecast.forecast, "Probes", FakeProbes)
+    return FakeProbes

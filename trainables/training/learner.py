@@ -6,7 +6,6 @@ purpose and the epoch, so a run resumed at an epoch's end continues as if nothin
 """
 
 import contextlib
-import time
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
@@ -29,7 +28,6 @@ from trainables.training.clipping import GradientClip
 from trainables.training.rng import RngContext
 
 EVALUATION_PIXELS = 2**22  # of one evaluation batch: large enough to amortise calls, small enough for any cache
-PROBE_PIXELS = 2**19  # of a training step that is only timed
 
 
 class Learner:
@@ -231,34 +229,9 @@ class Learner:
         """The rate the optimizer used last, of the output layers where the others have another."""
         return next(group["lr"] for group in self.optimizer.param_groups if not group.get("backbone"))
 
-    def time_step(self, steps: int) -> tuple[float, int]:
-        """(seconds, rows) of a training step: the mean of `steps` real ones after one that warms up.
-
-        Large images are timed on fewer rows than a batch has, so that a forecast takes seconds.
-        """
-        self.network.train()
-        held = min(self.config.training.batch_size, len(self.labels["train"]))
-        rows = torch.arange(min(held, self._affordable(PROBE_PIXELS)))
-        totals = self.task.totals()
-        float(self.step(self.draw_batch(rows, 0), totals))
-        began = time.perf_counter()
-        for number in range(steps):
-            loss = self.step(self.draw_batch(rows, number), totals)
-        float(loss)  # waits for the device
-        return (time.perf_counter() - began) / steps, len(rows)
-
     def _affordable(self, pixels: int) -> int:
         """How many images hold about `pixels` values in all, at least two."""
         return max(2, pixels // self.data.splits["train"].images[0].numel())
-
-    def time_evaluation(self) -> tuple[float, int]:
-        """(seconds, rows) of evaluating the first rows of the test split."""
-        rows = min(len(self.labels["test"]), self._affordable(4 * PROBE_PIXELS))
-        if self.config.metrics:
-            self.evaluate("test", 2)  # imports what computes them
-        began = time.perf_counter()
-        self.evaluate("test", rows)
-        return time.perf_counter() - began, rows
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -1,7 +1,6 @@
 """One training run: its metrics against scikit-learn's, its determinism, and draws that no other factor disturbs."""
 
 import json
-import math
 import os
 import subprocess
 import sys
@@ -19,7 +18,6 @@ from torch import Tensor
 from tests.conftest import ROOT
 from tests.trainables.small_trials import (
     EVERYTHING,
-    SMALL,
     finish,
     prepared_digits,
     small_config,
@@ -248,15 +246,6 @@ def test_training_learns_the_digits(tmp_path: Path) -> None:
     rows = finish(small_spec(tmp_path, {**settings, "training.epochs": 8})).rows
     assert rows[-1]["test_accuracy"] > 0.85
     assert rows[-1]["train_loss"] < rows[0]["train_loss"] / 3
-
-
-def test_measuring_a_step_reports_its_rows_and_a_time() -> None:
-    seconds, rows = small_learner().time_step(2)
-    assert rows == SMALL["training.batch_size"]
-    assert 0 < seconds < math.inf
-    seconds, rows = small_learner().time_evaluation()
-    assert rows == 64
-    assert 0 < seconds < math.inf
 
 
 def test_rows_hold_every_metric_of_every_split_and_survive_strict_json(tmp_path: Path) -> None:

@@ -1,100 +1,24 @@
-"""Estimates the time, memory and disk of a plan from a few timed training steps of each distinct cell.
-
-Times are measured on this machine with the trial's number of threads; on another machine only their ratios hold.
-"""
+"""Prints a plan, or gives it as plain data: cells, what cannot be paired or settled, the forecast."""
 
 import json
-import os
-import resource
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
 from analysis.records.run_directory import RunDirectory
 from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS
-from core.user_code.guard import printed_apart
 from core.value_words import listed
-from datasets.cache.cache import open_dataset
-from engine.execution.local_ray import is_local
-from engine.execution.progress import duration, teller
-from engine.execution.tuner import concurrency
-from engine.planning.disk_estimate import Footprints
+from engine.execution.progress import teller
+from engine.forecast.forecast import forecast, forecast_line
 from engine.planning.own_code import uncopied
 from engine.planning.plan import Plan
-from engine.planning.remaining_work import remaining_work
-from engine.planning.reuse import foresee
 from engine.runlog.history import History
 from search_spaces.study import AblationStudy, SearchStudy
-from trainables.config import TrialConfig
 from trainables.models.construction import Constructed, constructed
-from trainables.training.learner import Learner
 
-STEPS = 2
 SHOWN_FACTORS, SHOWN_NAMES = 4, 12
-PROBE_SECONDS = 15.0  # cells beyond this budget are taken to be like the first
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Of one trial: seconds per epoch, peak bytes of memory."""
-
-    epoch_seconds: float
-    memory: int
-
-
-@dataclass(frozen=True)
-class Forecast:
-    trials: int
-    """for a path: an upper bound"""
-    finished: int
-    reused: int
-    """taken over from the run of `--reuse-from`"""
-    seconds: float
-    concurrent: int
-    memory: int
-    disk: int
-    probed: int
-    """configurations that were timed"""
-
-
-def forecast(plan: Plan) -> Forecast:
-    """Time, memory and disk of the plan's remaining trials."""
-    history = History.of(RunDirectory(plan.directory))
-    reused = foresee(plan, history)
-    now = remaining_work(plan, history)
-    total, done, configs = now.total, now.done, now.configs(plan)
-    torch.set_num_threads(min(plan.options.threads, os.cpu_count() or 1))
-    costs: dict[str, Cost] = {}
-    known, began = Footprints(plan), time.monotonic()
-    seconds, disk = 0.0, 0
-    for config in configs:
-        key = config.model_dump_json(exclude={"selection", "schedule"})
-        if key not in costs and (not costs or time.monotonic() - began < PROBE_SECONDS):
-            costs[key] = probe(plan, config)
-        cost = costs.get(key) or next(iter(costs.values()))
-        seconds += cost.epoch_seconds * config.training.epochs
-        disk += known.of(config).total
-    concurrent = min(concurrency(plan), max(1, len(configs)))
-    memory = max((cost.memory for cost in costs.values()), default=0) * concurrent
-    return Forecast(total, done - reused, reused, seconds / concurrent, concurrent, memory, disk, len(costs))
-
-
-def probe(plan: Plan, config: TrialConfig) -> Cost:
-    """Time a few training steps and one evaluation batch of a real learner; the first step warms up."""
-    dataset = open_dataset(config.dataset, plan.factory.data(config).path)
-    with printed_apart():
-        learner = Learner(config, dataset, 0, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-        counts = {split: len(labels) for split, labels in learner.labels.items()}
-        step, rows = learner.time_step(STEPS)
-        evaluation, seen = learner.time_evaluation()
-    epoch = step / rows * counts["train"] + evaluation / seen * (counts["val"] + counts["test"])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return Cost(epoch, peak)
 
 
 def unpaired_weights(plan: Plan) -> dict[str, list[str]]:
@@ -209,11 +133,4 @@ def describe_plan(plan: Plan, console: Console) -> None:
             highlight=False,
         )
     if made.trials > made.finished + made.reused:
-        address = plan.options.address
-        where = "" if is_local(address) else f" on this machine (the cluster {address} is not asked)"
-        console.print(
-            f"forecast of training{where}: {duration(made.seconds)}, {made.concurrent} at a time; "
-            f"{made.memory / 2**30:.1f} GiB memory, {made.disk / 2**20:.1f} MiB disk "
-            f"({made.probed} configuration{'s' * (made.probed != 1)} timed, load {os.getloadavg()[0]:.1f})",
-            highlight=False,
-        )
+        console.print(forecast_line(plan, made), highlight=False, soft_wrap=True)

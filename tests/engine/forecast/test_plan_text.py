@@ -9,13 +9,14 @@ import torchvision
 from rich.console import Console
 from torch import nn
 
-from engine.execution.forecast import describe_plan, plan_record, remarks
+from engine.forecast.plan_text import describe_plan, plan_record, remarks
 from search_spaces.factors import Factor
 from search_spaces.spaces import Number
 from search_spaces.study import SearchStudy
 from tests.engine.planning.test_plan import MOMENTUM, ablation, planned
 from trainables.models.small_cnn import SmallCNN
 
+pytestmark = pytest.mark.usefixtures("probes")
 LR = Number(key="optimizer.lr", low=0.01, high=0.1)
 
 
