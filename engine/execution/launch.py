@@ -169,12 +169,12 @@ def _run(
     for remark in left.continuations.remarks():
         say(remark)
     if left.done < left.total:
-        _train(plan, run, log, left, console)
+        _train(plan, run, log, left, console, ray_ends)
     if freed := keep_best_alone(plan, log.history):
         say(f"--keep best: {decimal(freed)} of last states are deleted; more epochs would train these trials anew.")
 
 
-def _train(plan: Plan, run: RunDirectory, log: RunLog, left: RemainingWork, console: Console) -> None:
+def _train(plan: Plan, run: RunDirectory, log: RunLog, left: RemainingWork, console: Console, ray_ends: bool) -> None:
     study, say = plan.study, teller(console)
     _say_what_is_doubtful(plan, say)
     metric, maximise = objective(study)

@@ -8,7 +8,7 @@ import pytest
 from analysis.console import describe
 from core.errors import PlanError
 from engine.cli.options import parsed_options
-from engine.execution.forecast import forecast
+from engine.forecast.forecast import forecast
 from engine.planning.plan import make_plan
 from engine.planning.run_options import Options
 from search_spaces.study import AblationStudy, SearchStudy
