@@ -10,10 +10,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
+from unittest.mock import patch
 
 from core.activity import doing
 from core.errors import PlanError, first_line
@@ -169,13 +170,27 @@ def _start() -> None:
     folder = temporary_folder()
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            ray.init("local", include_dashboard=False, log_to_driver=False, logging_level="error", _temp_dir=folder)
+            with _needed_alone():
+                ray.init("local", include_dashboard=False, log_to_driver=False, logging_level="error", _temp_dir=folder)
             return
         except Exception as error:
             ray.shutdown()
             if attempt == ATTEMPTS:
                 raise PlanError(f"Ray cannot be started on this machine ({first_line(error)})") from error
             time.sleep(2 * attempt)
+
+
+@contextmanager
+def _needed_alone() -> Iterator[None]:
+    """Ray starts without its API server, its autoscaler's monitor and its log monitor, three processes of Python that
+    only a dashboard, a cluster or printed logs need; it would wait for the first, and for its end."""
+    from ray._private.node import Node
+
+    with ExitStack() as stack:
+        for name in ("start_api_server", "start_monitor", "start_log_monitor"):
+            if hasattr(Node, name):
+                stack.enter_context(patch.object(Node, name))
+        yield
 
 
 def temporary_folder() -> str:

@@ -35,7 +35,8 @@ class Worker:
         """Returns once the process has imported all."""
 
     def become(self, trainable: type, arguments: dict[str, Any]) -> None:
-        self.trainable = trainable(**arguments)
+        with patch("ray.tune.trainable.trainable.disable_ipython"):  # which imports IPython where it is installed
+            self.trainable = trainable(**arguments)
 
 
 def _passed_on(name: str) -> Callable[..., Any]:
