@@ -331,10 +331,10 @@ def _tell(directory: Path) -> "Contents":
     from analysis.tables.ranking import settings_of_cells
 
     made = contents_of(directory)
-    first = "ablation" if "ablation" in made.quick_tables else "ranking"
-    table = made.quick_tables[first]
-    settings = settings_of_cells(table) if first == "ranking" and made.records.is_search else ()
-    console().print(console_table(first, table, settings))
+    made.begin()
+    name, table = made.first_table
+    settings = settings_of_cells(table) if name == "ranking" and made.records.is_search else ()
+    console().print(console_table(name, table, settings))
     return made
 
 

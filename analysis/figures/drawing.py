@@ -5,7 +5,6 @@ A drawing process imports neither pandas nor Altair; the drawing library alone t
 
 import hashlib
 import json
-import os
 import re
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from core import ROOT
+from core.aside import cores
 from core.files import write_text
 
 MOST = 4  # drawing processes: a report has a dozen figures, and each process starts the library
@@ -131,11 +131,6 @@ class _Pen:
             self.process.stdin.flush()
             return str(json.loads(self.process.stdout.readline()))
         return svg(*job)  # it is lost, or the figure cannot be drawn, which is told here
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _process() -> "subprocess.Popen[str]":

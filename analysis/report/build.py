@@ -57,6 +57,7 @@ def make_report(
     `drawn`, as while the run goes on, the page has tables alone, and figures' files stay as they are.
     """
     run, records = made.run, made.records
+    made.begin()
     with Pens() as pens, ThreadPoolExecutor(1) as aside:
         if drawn and _is_news(made):
             pens.start()  # they get ready meanwhile

@@ -20,8 +20,8 @@ from analysis.records.run_records import Records
 from analysis.tables.ablation import ablation_table
 from analysis.tables.confusion import confusion_and_per_class
 from analysis.tables.factor_levels import factor_tables
-from analysis.tables.factorial import anova_table, effects_table, interactions_table
-from analysis.tables.feature_projections import projections_table
+from analysis.tables.factorial import anova_table, begun_anova, effects_table, interactions_table
+from analysis.tables.feature_projections import Projections
 from analysis.tables.gained_and_lost import why_and_changed
 from analysis.tables.ladder_and_path import ladder_table, path_table
 from analysis.tables.layer_diagnostics import activation_rows, diagnostics_table
@@ -29,6 +29,7 @@ from analysis.tables.learning_curves import curves_table, stability_table
 from analysis.tables.search.pareto import cell_objectives, pareto_table
 from analysis.tables.search.results import SearchResults, search_tables
 from analysis.tables.spec import TABLES, ReportData
+from core.aside import Aside, cores
 
 CURVE_CELLS = 500  # beyond which curves.csv alone would take as long as all the rest
 SEARCH_CELLS = 100  # of a search in tables and figures by epoch, to keep them readable
@@ -80,15 +81,36 @@ class Contents:
     def layers(self) -> pd.DataFrame:
         return activation_rows(self.records, self.run, self.search.ranking)
 
+    def begin(self) -> None:
+        """Begins what other processes compute, where there are cores for them: projections, analysis of variance."""
+        if cores() > 1:
+            _ = self.projections, self.anova
+
+    @cached_property
+    def projections(self) -> Projections:
+        return Projections(self.records, self.run, self.featured)
+
+    @cached_property
+    def anova(self) -> "Aside[pd.DataFrame] | None":
+        asked = not self.records.is_search and self.records.traits.question == "effects" and cores() > 1
+        return begun_anova(self.records, self.records.metric) if asked else None
+
+    @cached_property
+    def first_table(self) -> tuple[str, pd.DataFrame]:
+        """(name, table) of the one that answers the study's question."""
+        if self.records.is_search:
+            return "ranking", self.search.ranking
+        return "ablation", ablation_table(self.records, self.records.metric)
+
     @cached_property
     def quick_tables(self) -> dict[str, pd.DataFrame]:
         """Those made from records alone."""
-        return report_tables(self.records, self.search)
+        return report_tables(self)
 
     @cached_property
     def tables(self) -> dict[str, pd.DataFrame]:
         """All, in the order of the report, by file name."""
-        tables = self.quick_tables | further_tables(self.records, self.run, self.cells, self.featured, self.layers)
+        tables = self.quick_tables | further_tables(self)
         return tables | registered_tables(self._data(tables))
 
     @cached_property
@@ -120,23 +142,23 @@ class Contents:
         return ReportData(self.records, self.run, tables)
 
 
-def report_tables(records: Records, search: SearchResults | None = None) -> dict[str, pd.DataFrame]:
+def report_tables(made: Contents) -> dict[str, pd.DataFrame]:
     """The tables made from records alone, by file name: ranking; for an ablation the comparisons, for a search of
-    several objectives the Pareto front. `search` shares its intermediate results with them."""
-    search = search or SearchResults(records)
+    several objectives the Pareto front."""
+    records, search = made.records, made.search
     tables = {"ranking": search.ranking}
     if records.is_search:
         front = {"pareto": pareto_table(records)} if len(records.objectives) > 1 else {}
         return tables | front | search_tables(search)
     metric = records.metric
-    tables["ablation"] = ablation_table(records, metric)
+    tables["ablation"] = made.first_table[1]
     for further in records.study.get("further_metrics", []):
         tables[f"ablation_{further}"] = ablation_table(records, further)
     question = records.traits.question
     if question == "effects":
         tables["effects"] = effects_table(records, metric)
         tables["interactions"] = interactions_table(records, metric)
-        tables["anova"] = anova_table(records, metric)
+        tables["anova"] = anova_table(records, metric, made.anova)
     if question == "rungs":
         tables["ladder"] = ladder_table(records, tables["ablation"])
     if question == "steps":
@@ -144,17 +166,16 @@ def report_tables(records: Records, search: SearchResults | None = None) -> dict
     return tables | factor_tables(records, tables["ablation"])
 
 
-def further_tables(
-    records: Records, run: RunDirectory, cells: Sequence[str], featured: Mapping[str, str], layers: pd.DataFrame
-) -> dict[str, pd.DataFrame]:
+def further_tables(made: Contents) -> dict[str, pd.DataFrame]:
     """The tables by epoch, and those of files that trials left (predictions, features, diagnostics), where there are
-    any. `cells` are best first; `featured` is from `featured_cells`, `layers` from `activation_rows`."""
+    any."""
+    records, run, cells, layers = made.records, made.run, made.cells, made.layers
     tables = {"curves": curves_table(records, cells[:CURVE_CELLS]), "stability": stability_table(records, cells)}
     confusion, per_class = confusion_and_per_class(records, run, cells)
     why, changed = why_and_changed(records, run)
     left = {"confusion": confusion, "per_class": per_class, "why": why, "changed": changed}
     left |= {
-        "projections": projections_table(records, run, featured),
+        "projections": made.projections.table(),
         "diagnostics": diagnostics_table(layers) if len(layers) else layers,
     }
     return tables | {name: table for name, table in left.items() if len(table)}

@@ -59,3 +59,14 @@ def sign_flipped_means(differences: NDArray[np.float64]) -> NDArray[np.float64]:
     n = len(differences)
     flips = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
     return np.abs(np.mean(np.where(flips == 1, -differences, differences), axis=-1))
+
+
+def binomial_cdf(k: int, n: int) -> float:
+    """Probability of at most k heads of n fair coins (`scipy.stats.binom.cdf`, by the function that it calls)."""
+    try:
+        from scipy.special._ufuncs import _binom_cdf
+    except ImportError:  # of another scipy
+        from scipy.stats import binom
+
+        return float(binom.cdf(k, n, 0.5))
+    return float(_binom_cdf(k, n, 0.5))

@@ -56,18 +56,27 @@ SEED, RESIDUAL = "seed", "residual"
 WHOLE_FACTORIAL = 4
 
 
-def sums_of_squares(grid: FactorialGrid, values: pd.DataFrame) -> pd.DataFrame:
-    """statsmodels' type II ANOVA table by source; its formula numbers the factors, as their names may be any text."""
-    from statsmodels.formula.api import ols
-    from statsmodels.stats.anova import anova_lm
+Design = tuple[dict[str, str], list[dict[str, str | float]]]
 
+
+def design_of(grid: FactorialGrid, values: pd.DataFrame) -> Design:
+    """({number: factor} of those with several levels, a row a trial) for `sums_of_squares`: a formula needs names that
+    are no text of the user's."""
     names = {f"f{place}": factor for place, (factor, levels) in enumerate(grid.factors.items()) if len(levels) > 1}
     keys = {cell: key for key, cell in grid.cells.items()}
-    rows = [
-        {f"f{place}": level for place, level in enumerate(keys[cell])} | {"seed": str(seed), "value": value}
+    rows: list[dict[str, str | float]] = [
+        {**{f"f{place}": level for place, level in enumerate(keys[cell])}, "seed": str(seed), "value": value}
         for cell, by_seed in values.items()
         for seed, value in by_seed.items()
     ]
+    return names, rows
+
+
+def sums_of_squares(names: dict[str, str], rows: list[dict[str, str | float]]) -> pd.DataFrame:
+    """statsmodels' type II ANOVA table of a design, by source."""
+    from statsmodels.formula.api import ols
+    from statsmodels.stats.anova import anova_lm
+
     order = len(names) if len(names) <= WHOLE_FACTORIAL else 2
     terms = [term for size in range(1, order + 1) for term in combinations(names, size)]
     written = {":".join(f"C({name})" for name in term): " × ".join(names[name] for name in term) for term in terms}

@@ -14,10 +14,11 @@ import pandas as pd
 from analysis.records.columns import rows_of
 from analysis.records.run_records import Records
 from analysis.records.schema import DIVERGED, FAILED
-from analysis.statistics.factorial import FactorialGrid, sums_of_squares
+from analysis.statistics.factorial import FactorialGrid, design_of, sums_of_squares
 from analysis.statistics.hypothesis_tests import Paired, paired, rounding
 from analysis.tables.ablation import COMPARISON, PAIRED, table_with_verdicts
 from analysis.tables.spec import METRIC, PAPER, Column, TableSpec, interval_column, register
+from core.aside import Aside
 
 EFFECTS = register(
     TableSpec(
@@ -116,7 +117,20 @@ def interactions_table(records: Records, metric: str) -> pd.DataFrame:
     return INTERACTIONS.frame(rows)
 
 
-def anova_table(records: Records, metric: str) -> pd.DataFrame:
+def begun_anova(records: Records, metric: str) -> "Aside[pd.DataFrame] | None":
+    """Begins the slow part of `anova_table` in another process: the import of statsmodels takes two seconds."""
+    grid = FactorialGrid(records, metric)
+    values = _complete(grid)
+    return None if values is None else Aside(sums_of_squares, *design_of(grid, values))
+
+
+def _complete(grid: FactorialGrid) -> pd.DataFrame | None:
+    """The values of the seeds that all cells finished; None where there is nothing to analyse."""
+    values = grid.values.dropna()
+    return values if grid.is_complete and len(values) >= 2 else None
+
+
+def anova_table(records: Records, metric: str, begun: "Aside[pd.DataFrame] | None" = None) -> pd.DataFrame:
     """A row for each factor, interaction, seed and residual: statsmodels' type II analysis of variance of
     `value ~ factors and interactions + seed`; `n` counts seeds, `eta_sq_partial` is SS / (SS + SS residual).
 
@@ -125,10 +139,9 @@ def anova_table(records: Records, metric: str) -> pd.DataFrame:
     F and p are null where the residual is only rounding noise.
     """
     grid = FactorialGrid(records, metric)
-    values = grid.values.dropna()
-    if not grid.is_complete or len(values) < 2:
+    if (values := _complete(grid)) is None:
         return ANOVA.frame([])
-    spread = sums_of_squares(grid, values)
+    spread = begun.result() if begun else sums_of_squares(*design_of(grid, values))
     rest = spread["sum_sq"].iloc[-1]
     table = spread.rename(columns={"F": "f", "PR(>F)": "p_value"}).rename_axis("source").reset_index()
     table["mean_sq"] = table["sum_sq"] / table["df"]

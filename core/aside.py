@@ -1,0 +1,66 @@
+"""Computes in a process of its own, on a core that would be idle, what takes seconds and needs little data."""
+
+import importlib
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Generic, TypeVar, cast
+
+from core import ROOT
+
+Result = TypeVar("Result")
+BOOT = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from core.aside import serve; serve()"
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Aside(Generic[Result]):
+    """A call of a module's function that begins now in another process, with one thread.
+
+    Where that process cannot be started, or is lost, `result` makes the call itself.
+    """
+
+    def __init__(self, function: Callable[..., Result], *arguments: object) -> None:
+        self.function, self.arguments = function, arguments
+        self.process: subprocess.Popen[bytes] | None = None
+        with suppress(OSError):
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", BOOT],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )
+            assert self.process.stdin
+            pickle.dump((function.__module__, function.__qualname__, arguments), self.process.stdin)
+            self.process.stdin.close()
+
+    def result(self) -> Result:
+        """What the function returns; raises what it raises."""
+        if self.process is not None and self.process.stdout is not None:
+            done, found = False, cast(Result, None)
+            with self.process.stdout as answer, suppress(OSError, EOFError, pickle.UnpicklingError):
+                done, found = pickle.load(answer)
+            self.process.kill()
+            self.process.wait()
+            if done:
+                return found
+        return self.function(*self.arguments)
+
+
+def serve() -> None:
+    """Answers the call on standard input: (whether it returned, what it returned)."""
+    answer, sys.stdout = sys.stdout.buffer, sys.stderr
+    module, name, arguments = pickle.load(sys.stdin.buffer)
+    try:
+        found = True, getattr(importlib.import_module(module), name)(*arguments)
+    except Exception:  # it is told where the call is made again
+        found = False, None
+    pickle.dump(found, answer)
+    answer.flush()
