@@ -3,16 +3,17 @@
 It works on finished and unfinished runs and states what is not known yet. Each file is replaced atomically.
 """
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
 
 from analysis.figures.drawing import Pens, draw
-from analysis.figures.theme import unchecked
+from analysis.figures.theme import Figure, unchecked
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
 from analysis.records.store import write_parquet
@@ -56,27 +57,38 @@ def make_report(
     The tables' files stand first, and are then `told`; then come the page and the figures' files. Without figures
     `drawn`, as while the run goes on, the page has tables alone, and figures' files stay as they are.
     """
-    run, records = made.run, made.records
+    run, records, soon = made.run, made.records, list[Figure]()
     made.begin()
     with Pens() as pens, ThreadPoolExecutor(1) as aside:
         if drawn and _is_news(made):
             pens.start()  # they get ready meanwhile
+
+        def begin(figures: Iterable[Figure]) -> "Future[dict[str, str]]":
+            with unchecked():
+                jobs = {run.report / manifest.FIGURES / f"{figure.name}.svg": figure.job() for figure in figures}
+            return aside.submit(draw, jobs, manifest.drawn(run.report), pens)
+
+        # All that waits for no other process comes first.
+        earlier = manifest.announce(run.report, manifest.files_of(made.soon_tables, ()))
+        write_tables(made.soon_tables, run.report)
+        if drawn:
+            soon = [*chain(*made.soon_figures)]
+            manifest.announce(run.report, manifest.files_of((), [figure.name for figure in soon]))
+        drawing = [begin(soon)]
         tables = made.tables
-        earlier = manifest.announce(run.report, manifest.files_of(tables, ()))
-        write_tables(tables, run.report)
+        manifest.announce(run.report, manifest.files_of(tables, ()))
+        write_tables({name: table for name, table in tables.items() if name not in made.soon_tables}, run.report)
         told(tables)
         figures = made.figures if drawn else []
         files = manifest.files_of(tables, [figure.name for figure in figures])
         files |= set() if drawn else {name for name in earlier if name.startswith(f"{manifest.FIGURES}/")}
         manifest.announce(run.report, files)
+        drawing.append(begin(figure for figure in figures if figure not in soon))
         with unchecked():
-            jobs = {run.report / manifest.FIGURES / f"{figure.name}.svg": figure.job() for figure in figures}
-            marks = manifest.drawn(run.report)
-            drawing = aside.submit(draw, jobs, marks, pens)
             notes = search_notes(made.search, tables.get("importance"), run.address)
             text = page(records, tables, figures, galleries(records, run, tables, made.featured), notes)
         index = run.report / "index.html"
-        marks = drawing.result() if drawn else marks
+        marks = dict(chain(*(part.result().items() for part in drawing))) if drawn else manifest.drawn(run.report)
         write_text(index, text)
         manifest.settle(run.report, files, earlier, marks)
     return Report(index, records, tables)

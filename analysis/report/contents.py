@@ -3,8 +3,8 @@
 Figures are imported where they are called, because importing Altair is slow.
 """
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
 
 import pandas as pd
 
@@ -60,6 +60,10 @@ SHOWN = {
 """our figures by name, with the table whose needs are theirs; `curves` begins the names of several"""
 
 
+Table = pd.DataFrame | Callable[[], pd.DataFrame]
+"""a table, or what makes it once another process has computed the slow part"""
+
+
 class Contents:
     """The tables and figures of a run's report; each part is computed when it is first asked for."""
 
@@ -103,22 +107,47 @@ class Contents:
         return "ablation", ablation_table(self.records, self.records.metric)
 
     @cached_property
+    def _of_records(self) -> dict[str, Table]:
+        return report_tables(self)
+
+    @cached_property
+    def _of_files(self) -> dict[str, Table]:
+        return further_tables(self)
+
+    @cached_property
     def quick_tables(self) -> dict[str, pd.DataFrame]:
         """Those made from records alone."""
-        return report_tables(self)
+        return {name: _made(table) for name, table in self._of_records.items()}
+
+    @cached_property
+    def soon_tables(self) -> dict[str, pd.DataFrame]:
+        """Ours that wait for no other process."""
+        both = self._of_records | self._of_files
+        return {name: table for name, table in both.items() if isinstance(table, pd.DataFrame)}
 
     @cached_property
     def tables(self) -> dict[str, pd.DataFrame]:
         """All, in the order of the report, by file name."""
-        tables = self.quick_tables | further_tables(self)
+        further = {name: _made(table) for name, table in self._of_files.items()}
+        tables = self.quick_tables | {name: table for name, table in further.items() if len(table)}
         return tables | registered_tables(self._data(tables))
+
+    @cached_property
+    def soon_figures(self) -> tuple[list[Figure], list[Figure]]:
+        """Ours made from `soon_tables`: those that stand before the projections', and those after."""
+        with unchecked():
+            return report_figures(self, self.soon_tables)
 
     @cached_property
     def figures(self) -> list[Figure]:
         """All, in the order of the page within each section."""
+        from analysis.figures.feature_scatter import projection_figures
+
+        before, after = self.soon_figures
         with unchecked():
-            own = report_figures(self.search, self.tables, self.cells, self.featured, self.layers)
-            return own + registered_figures(self._data(self.tables))
+            projections = self.tables.get("projections", pd.DataFrame())
+            found = projection_figures(self.records, projections, self.featured)
+            return [*before, *found, *after, *registered_figures(self._data(self.tables))]
 
     def table(self, name: str) -> pd.DataFrame | None:
         """A table by its file name, at the cost of no slower ones; None where the run has none of that name."""
@@ -142,43 +171,50 @@ class Contents:
         return ReportData(self.records, self.run, tables)
 
 
-def report_tables(made: Contents) -> dict[str, pd.DataFrame]:
+def _made(table: Table) -> pd.DataFrame:
+    return table if isinstance(table, pd.DataFrame) else table()
+
+
+def report_tables(made: Contents) -> dict[str, Table]:
     """The tables made from records alone, by file name: ranking; for an ablation the comparisons, for a search of
     several objectives the Pareto front."""
     records, search = made.records, made.search
-    tables = {"ranking": search.ranking}
+    tables: dict[str, Table] = {"ranking": search.ranking}
     if records.is_search:
         front = {"pareto": pareto_table(records)} if len(records.objectives) > 1 else {}
         return tables | front | search_tables(search)
     metric = records.metric
-    tables["ablation"] = made.first_table[1]
+    tables["ablation"] = ablation = made.first_table[1]
     for further in records.study.get("further_metrics", []):
         tables[f"ablation_{further}"] = ablation_table(records, further)
     question = records.traits.question
     if question == "effects":
         tables["effects"] = effects_table(records, metric)
         tables["interactions"] = interactions_table(records, metric)
-        tables["anova"] = anova_table(records, metric, made.anova)
+        tables["anova"] = partial(anova_table, records, metric, made.anova)
     if question == "rungs":
-        tables["ladder"] = ladder_table(records, tables["ablation"])
+        tables["ladder"] = ladder_table(records, ablation)
     if question == "steps":
         tables["path"] = path_table(records)
-    return tables | factor_tables(records, tables["ablation"])
+    return tables | factor_tables(records, ablation)
 
 
-def further_tables(made: Contents) -> dict[str, pd.DataFrame]:
+def further_tables(made: Contents) -> dict[str, Table]:
     """The tables by epoch, and those of files that trials left (predictions, features, diagnostics), where there are
     any."""
     records, run, cells, layers = made.records, made.run, made.cells, made.layers
-    tables = {"curves": curves_table(records, cells[:CURVE_CELLS]), "stability": stability_table(records, cells)}
     confusion, per_class = confusion_and_per_class(records, run, cells)
     why, changed = why_and_changed(records, run)
-    left = {"confusion": confusion, "per_class": per_class, "why": why, "changed": changed}
-    left |= {
-        "projections": made.projections.table(),
+    always: dict[str, Table] = {
+        "curves": curves_table(records, cells[:CURVE_CELLS]),
+        "stability": stability_table(records, cells),
+    }
+    left: dict[str, Table] = {
+        **{"confusion": confusion, "per_class": per_class, "why": why, "changed": changed},
+        "projections": made.projections.table,
         "diagnostics": diagnostics_table(layers) if len(layers) else layers,
     }
-    return tables | {name: table for name, table in left.items() if len(table)}
+    return always | {name: table for name, table in left.items() if callable(table) or len(table)}
 
 
 def registered_tables(data: ReportData) -> dict[str, pd.DataFrame]:
@@ -191,25 +227,18 @@ def registered_figures(data: ReportData) -> list[Figure]:
     return [figure for make in FIGURES for figure in make(data)]
 
 
-def report_figures(
-    search: SearchResults,
-    tables: Mapping[str, pd.DataFrame],
-    cells: Sequence[str],
-    featured: Mapping[str, str],
-    layers: pd.DataFrame,
-) -> list[Figure]:
-    """The figures of the report, in the order of the page within each section. `tables` include those of
-    `further_tables`; the other arguments are the same as there."""
+def report_figures(made: Contents, tables: Mapping[str, pd.DataFrame]) -> tuple[list[Figure], list[Figure]]:
+    """The report's figures of these tables, in the order of the page within each section: those before the projections'
+    and those after."""
     from analysis.figures.confusion_matrices import confusion_figures
     from analysis.figures.cost_plot import cost_figure
-    from analysis.figures.feature_scatter import projection_figures
     from analysis.figures.forest_plot import forest_plot
     from analysis.figures.layer_plots import activation_figures
     from analysis.figures.learning_curve_plots import curve_figures
     from analysis.figures.search.pareto_front import pareto_figure
     from analysis.figures.steadiness_plot import stability_figure
 
-    records, figures = search.records, list[Figure | None]()
+    records, search, figures = made.records, made.search, list[Figure | None]()
     if "ablation" in tables:
         figures.append(forest_plot(tables["ablation"]))
     figures.append(cost_figure(tables["ranking"], records.is_search))
@@ -217,12 +246,10 @@ def report_figures(
         front = list(tables["pareto"]["cell"])
         figures.append(pareto_figure(cell_objectives(records), records.objectives, front))
     figures += search_figures(search, tables)
-    figures += curve_figures(records, tables["curves"], cells)
+    figures += curve_figures(records, tables["curves"], made.cells)
     figures.append(stability_figure(tables["stability"]))
-    figures += confusion_figures(records, tables, featured)
-    figures += projection_figures(records, tables.get("projections", pd.DataFrame()), featured)
-    figures += activation_figures(layers)
-    return [figure for figure in figures if figure is not None]
+    figures += confusion_figures(records, tables, made.featured)
+    return [figure for figure in figures if figure is not None], list(activation_figures(made.layers))
 
 
 def search_figures(search: SearchResults, tables: Mapping[str, pd.DataFrame]) -> list[Figure]:
