@@ -1,6 +1,7 @@
 """The command line. A command imports what it needs when it runs, so that `list`, `status` and `report` start fast."""
 
 # ruff: noqa: E402
+import atexit
 import errno
 import gc
 import json
@@ -57,6 +58,7 @@ DONE, FAILED, REFUSED = 0, 1, 2  # and engine.execution.ray_watchdog.INTERRUPTED
 
 # With Python's default of 700, the half million objects of torch's and Ray's imports are scanned again and again.
 gc.set_threshold(100_000)
+atexit.register(gc.freeze)  # else Python looks for garbage among them once more before it exits, 1.5 s
 
 
 class Program(click.Group):
@@ -265,7 +267,15 @@ def _begin_early(options: Mapping[str, Any]) -> None:
     if __name__ == "__main__":
         from engine.execution.local_ray import begin_early
 
-        begin_early(options)
+        begin_early(options, meanwhile=_import_report)
+
+
+def _import_report() -> None:
+    """Import what the table at the end needs while the first trial's process imports torch."""
+    import altair  # noqa: F401
+
+    import analysis.console
+    import analysis.report.build  # noqa: F401
 
 
 def _begin(study: "AnyStudy", options: "Options", directory: Path) -> None:
@@ -331,7 +341,6 @@ def _tell(directory: Path) -> "Contents":
     from analysis.tables.ranking import settings_of_cells
 
     made = contents_of(directory)
-    made.begin()
     name, table = made.first_table
     settings = settings_of_cells(table) if name == "ranking" and made.records.is_search else ()
     console().print(console_table(name, table, settings))

@@ -48,7 +48,7 @@ class Projections:
             trial = records.first_trial(cell, lambda name: (run.artifacts / name / "features.parquet").is_file())
             if trial and (digest := self._noted(run.artifacts / trial / "features.parquet")):
                 self.trials.append((cell, trial, digest))
-        processes = cores() if cores() > 1 else 0
+        processes = cores() - 1
         shares = [list(self.unknown)[place::processes] for place in range(processes)]
         self.begun = {tuple(own): Aside(all_projected, [self.unknown[each] for each in own]) for own in shares if own}
 

@@ -51,12 +51,13 @@ MOST_WORKERS = 16  # prepared before it is known how many trials there will be; 
 class LocalRay(threading.Thread):
     """Starts Ray, keeps it and ends it: the system ends Ray's processes with the thread that started them.
 
-    `workers`: how many to prepare for trials, by what Ray has found, {"CPU": …}; none where it is None.
+    `workers`: how many to prepare for trials, by what Ray has found, {"CPU": …}; none where it is None. `meanwhile`:
+    called while the first of them get ready.
     """
 
-    def __init__(self, workers: Workers | None) -> None:
+    def __init__(self, workers: Workers | None, meanwhile: Callable[[], object]) -> None:
         super().__init__(name="ray", daemon=True)
-        self.workers = workers
+        self.workers, self.meanwhile = workers, meanwhile
         self.ready, self.over = threading.Event(), threading.Event()
         self.used = False
         """whether a block of `started` is within it"""
@@ -94,7 +95,7 @@ class LocalRay(threading.Thread):
         from engine.execution.prepared_workers import prepare
 
         if self.workers is not None:
-            prepare(self.workers(ray.cluster_resources()), self.over)
+            prepare(self.workers(ray.cluster_resources()), self.over, self.meanwhile)
 
     def wait(self) -> None:
         """Returns once Ray runs; raises what prevented it."""
@@ -111,7 +112,7 @@ class LocalRay(threading.Thread):
 _running: LocalRay | None = None
 
 
-def begin(workers: Workers | None = None) -> None:
+def begin(workers: Workers | None = None, meanwhile: Callable[[], object] = lambda: None) -> None:
     """Starts Ray in the background; a no-op where this process uses a Ray already."""
     global _running
     if _running is not None and _running.over.is_set():
@@ -120,12 +121,15 @@ def begin(workers: Workers | None = None) -> None:
     ray = sys.modules.get("ray")
     if _running is None and not (ray and ray.is_initialized()):
         os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
-        _running = LocalRay(workers)
+        _running = LocalRay(workers, meanwhile)
         _running.start()
 
 
-def begin_early(options: Mapping[str, Any]) -> None:
-    """Starts Ray, and workers for as many trials as will run at a time under a run's `options`; no-op for a cluster."""
+def begin_early(options: Mapping[str, Any], meanwhile: Callable[[], object]) -> None:
+    """Starts Ray, and workers for as many trials as will run at a time under a run's `options`; no-op for a cluster.
+
+    `meanwhile` is called in Ray's thread while the first of them get ready.
+    """
     if not is_local(options.get("address")):
         return
     cpus, gpus = float(options.get("cpus_per_trial") or 1), options.get("gpus_per_trial")
@@ -135,7 +139,7 @@ def begin_early(options: Mapping[str, Any]) -> None:
             return 0  # Ray gives a GPU to a process when it starts it for a trial
         return min(int(found["CPU"] / cpus), options.get("max_concurrent") or MOST_WORKERS, MOST_WORKERS)
 
-    begin(workers)
+    begin(workers, meanwhile)
 
 
 @contextmanager

@@ -11,6 +11,8 @@ from unittest.mock import patch
 
 _PREPARED: list[Any] = []
 """handles of `Worker` actors, those that began first at the front"""
+_OTHERS: list[str] = []
+"""names of the Trainables of actors that Ray Tune has started itself meanwhile"""
 LOCK = threading.Lock()
 CALLED_BY_TUNE = (
     "train",
@@ -51,8 +53,11 @@ for _name in CALLED_BY_TUNE:
     setattr(Worker, _name, _passed_on(_name))
 
 
-def prepare(count: int, over: threading.Event) -> None:
-    """Starts `count` workers: all but one at once, which leaves the driver a core, and the last when they are ready."""
+def prepare(count: int, over: threading.Event, meanwhile: Callable[[], object]) -> None:
+    """Starts `count` workers: all but one at once, which leaves the driver a core, and the last when they are ready.
+
+    `meanwhile` is called before these are waited for.
+    """
     import ray
 
     actor = ray.remote(num_cpus=0)(Worker)
@@ -66,8 +71,9 @@ def prepare(count: int, over: threading.Event) -> None:
         return [worker.loaded.remote() for worker in made]
 
     if first := start(max(min(count, 1), count - 1)):
+        meanwhile()
         ray.wait(first, num_returns=len(first), timeout=60)
-        start(count - len(first))
+        start(max(0, count - len(first) - len(_OTHERS)))
 
 
 @contextmanager
@@ -102,6 +108,7 @@ class _Asked:
         with LOCK:
             worker = _PREPARED.pop(0) if _PREPARED else None
         if worker is None:
+            _OTHERS.append(self.trainable.__name__)
             return self.otherwise().remote(**arguments)
         worker.become.remote(self.trainable, arguments)
         return worker
@@ -111,3 +118,4 @@ def forget() -> None:
     """Ends the workers that no trial uses: their handles were the last."""
     with LOCK:
         _PREPARED.clear()
+        _OTHERS.clear()

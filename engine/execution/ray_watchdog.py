@@ -45,8 +45,9 @@ def watched(directory: Path) -> Iterator[None]:
 
     def watch() -> None:
         while not over.wait(PERIOD):
-            lost.extend(lost_processes())
-            if lost:
+            found = lost_processes()
+            if found and not over.is_set():  # else Ray is being ended
+                lost.extend(found)
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
                 threading.Event().wait(GRACE)
                 end_ray()
@@ -63,6 +64,8 @@ def watched(directory: Path) -> Iterator[None]:
         raise
     finally:
         over.set()
+        if not lost:
+            watcher.join()  # a look in progress would take what ends after the block for lost
         signal.signal(signal.SIGTERM, before)
 
 
