@@ -21,12 +21,12 @@ def cores() -> int:
 
 
 class Aside(Generic[Result]):
-    """A call of a module's function that begins now in another process, with one thread.
+    """A call of a module's function that begins now in another process, with `threads` of libraries' own.
 
     Where that process cannot be started, or is lost, `result` makes the call itself.
     """
 
-    def __init__(self, function: Callable[..., Result], *arguments: object) -> None:
+    def __init__(self, function: Callable[..., Result], *arguments: object, threads: int = 1) -> None:
         self.function, self.arguments = function, arguments
         self.process: subprocess.Popen[bytes] | None = None
         with suppress(OSError):
@@ -35,7 +35,8 @@ class Aside(Generic[Result]):
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                # Passive: a thread that spins while it waits takes the core of what the caller does meanwhile.
+                env={**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"},
             )
             assert self.process.stdin
             pickle.dump((function.__module__, function.__qualname__, arguments), self.process.stdin)

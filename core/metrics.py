@@ -10,8 +10,7 @@ from typing import Any, Literal
 
 from core.component import did_you_mean
 from core.errors import FaultError
-
-SPLITS = ("train", "val", "test")
+from core.splits import SPLITS
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
 from core.files import write_text
-from core.metrics import SPLITS
+from core.splits import SPLITS
 from datasets.cache import arrow_file
 from datasets.cache.cache import Prepared
 from datasets.cache.subset import leaked

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from core.metrics import SPLITS
+from core.splits import SPLITS
 from datasets.audit import audit
 from datasets.cache.cache import Prepared
 

@@ -20,7 +20,8 @@ from analysis.records.run_records import Records
 from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS
 from analysis.tables.formatting import SPLIT_TITLES, capitalised, has_width
 from analysis.tables.learning_curves import epochs_of_cells
-from core.metrics import SPLITS, counterpart, metric_label
+from core.metrics import counterpart, metric_label
+from core.splits import SPLITS
 
 MAXIMUM_CURVES = 12
 MAXIMUM_TIPS = 30  # points of one curve with a tooltip

@@ -30,7 +30,8 @@ from analysis.records.schema import (
 )
 from analysis.records.selection import selected_epochs, steadiness
 from core.files import write_atomically
-from core.metrics import SPLITS, declare
+from core.metrics import declare
+from core.splits import SPLITS
 
 CHUNK = 50_000
 

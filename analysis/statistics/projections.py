@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.metrics import SPLITS
+from core.splits import SPLITS
 
 MAXIMUM_POINTS = 1000  # of one trial
 DIMENSIONS = 50  # PCA components that t-SNE takes

@@ -48,9 +48,9 @@ class Projections:
             trial = records.first_trial(cell, lambda name: (run.artifacts / name / "features.parquet").is_file())
             if trial and (digest := self._noted(run.artifacts / trial / "features.parquet")):
                 self.trials.append((cell, trial, digest))
-        processes = cores() - 1
-        shares = [list(self.unknown)[place::processes] for place in range(processes)]
-        self.begun = {tuple(own): Aside(all_projected, [self.unknown[each] for each in own]) for own in shares if own}
+        self.begun: Aside[list[Projection]] | None = None
+        if self.unknown and cores() > 1:
+            self.begun = Aside(all_projected, [*self.unknown.values()], threads=cores())
 
     def _noted(self, path: Path) -> str | None:
         """The digest of a features file, whose content is noted where it is not known; None where it is unusable."""
@@ -66,11 +66,8 @@ class Projections:
         return digest
 
     def table(self) -> pd.DataFrame:
-        found = {
-            digest: each for own, aside in self.begun.items() for digest, each in zip(own, aside.result(), strict=True)
-        }
-        if not self.begun:
-            found = dict(zip(self.unknown, all_projected([*self.unknown.values()]), strict=True))
+        made = self.begun.result() if self.begun else all_projected([*self.unknown.values()])
+        found = dict(zip(self.unknown, made, strict=True))
         rows = self.known | {digest: self._rows(digest, each) for digest, each in found.items()}
         parts = [rows[digest].assign(cell=cell, trial=trial)[list(COLUMNS)] for cell, trial, digest in self.trials]
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))

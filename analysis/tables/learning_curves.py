@@ -9,7 +9,8 @@ from analysis.records.run_records import Records
 from analysis.records.schema import DIVERGED, FAILED
 from analysis.statistics.hypothesis_tests import half_width
 from analysis.tables.spec import Column, TableSpec, interval_column, register
-from core.metrics import SPLITS, counterpart
+from core.metrics import counterpart
+from core.splits import SPLITS
 
 CURVE_COLUMNS = ("cell", "epoch", "metric", "n", "mean", "std", "ci_low", "ci_high")
 register(TableSpec("curves", caption="Mean over seeds ({n}) by epoch, with its 95 % t interval."))

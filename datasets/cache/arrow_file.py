@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import TypeAdapter
 
-from core.metrics import SPLITS
+from core.splits import SPLITS
 from datasets.base import DatasetInfo, Examples, Shape
 
 FORMAT = 2

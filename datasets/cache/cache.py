@@ -22,7 +22,7 @@ from filelock import FileLock
 
 from core.activity import doing
 from core.files import user_cache, write_atomically
-from core.metrics import SPLITS
+from core.splits import SPLITS
 from core.threads import thread_pool
 from datasets.base import DataError, Dataset, DatasetInfo, DatasetSettings, Examples, Record, Row, Source, central_crop
 from datasets.cache import arrow_file

@@ -10,7 +10,7 @@ from functools import reduce
 import numpy as np
 import numpy.typing as npt
 
-from core.metrics import SPLITS
+from core.splits import SPLITS
 from datasets.base import Dataset, DatasetSettings, Examples
 from datasets.cache.arrow_file import ArrowPaths, Opened
 from datasets.splits import class_order, first_of_each_class, long_tail_counts, shuffled

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from core.component import Needs
 from core.files import write_text
-from core.metrics import SPLITS
+from core.splits import SPLITS
 from datasets.base import Box, DataError, DatasetSettings, Record, Row, Shape, Source
 from datasets.faces.lists import TEST_LIST, TRAIN_LIST, list_line
 from datasets.faces.rows import CropSettings, FaceRow, Found, list_rows, raw_rows

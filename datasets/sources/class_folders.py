@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from core.metrics import SPLITS
+from core.splits import SPLITS
 from datasets.sources.names import below, composed, relative_name
 from datasets.sources.pictures import FORMATS, RUN, Skipped, listed, pictures_below, visible
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from pydantic import Field
 
 from core import ROOT
-from core.metrics import SPLITS
+from core.splits import SPLITS
 from datasets.base import DataError, DatasetSettings, Record, Regex, Resize, Row, Shape, Source
 from datasets.sources.class_folders import BESIDE, LAYOUT, Tree, find_images
 from datasets.sources.groups import Groups, groups_by

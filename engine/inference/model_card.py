@@ -12,7 +12,8 @@ from analysis.records.columns import metric_columns
 from analysis.records.run_records import Records
 from analysis.records.schema import FINISHED
 from analysis.records.store import read_records
-from core.metrics import SPLITS, counterpart
+from core.metrics import counterpart
+from core.splits import SPLITS
 from engine.inference.export import DESCRIPTION, EXTRA, Check, description
 from engine.inference.trained_model import Trained
 from engine.runlog.study_file import program

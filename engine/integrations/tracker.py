@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from core.metrics import SPLITS
+from core.splits import SPLITS
 
 
 class Tracker(Protocol):

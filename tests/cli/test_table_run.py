@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from analysis.records.store import read_records
-from core.metrics import SPLITS
+from core.splits import SPLITS
 from datasets.cache.cache import open_dataset, prepare
 from datasets.sources.table import Table
 from tests.conftest import Cli

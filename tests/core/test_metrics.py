@@ -2,7 +2,8 @@
 
 import pytest
 
-from core.metrics import METRICS, SPLITS, MetricError, counterpart, maximised, metric_label, metric_of, split_of
+from core.metrics import METRICS, MetricError, counterpart, maximised, metric_label, metric_of, split_of
+from core.splits import SPLITS
 from trainables.tasks.registry import TASKS
 
 RECORDED = sorted({name for task in TASKS.values() for name in task.METRICS})

@@ -13,7 +13,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from core.metrics import SPLITS
+from core.splits import SPLITS
 from datasets.base import DataError, DatasetSettings
 from datasets.cache.cache import open_dataset, prepare
 from datasets.registry import DATASETS

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import Field, model_serializer, model_validator
 
 from core.component import Component, did_you_mean
-from core.metrics import BUILT_IN, METRICS, SPLITS
+from core.metrics import BUILT_IN, METRICS
+from core.splits import SPLITS
 from core.user_code.references import UserCodeError, is_reference
 from trainables.metrics.field import FIELD, TOP, UndefinedMetricError
 from trainables.metrics.own import own_value

@@ -1,0 +1,3 @@
+"""The splits of every data set, in their order."""
+
+SPLITS = ("train", "val", "test")
