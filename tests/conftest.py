@@ -54,13 +54,18 @@ def cli(cache_dir: Path) -> Cli:
 
 
 @pytest.fixture
-def cli_here(cache_dir: Path) -> Cli:
-    """The same command line in this process, for commands that start nothing: no import is paid twice."""
+def cli_here(cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """The same command line in this process, for commands that start nothing: no import is paid twice, and a forecast
+    times nothing."""
     from click.testing import CliRunner
 
     from run_search import main
 
     def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+        if "plan" in arguments:
+            from tests.engine.fake_probes import FakeProbes
+
+            monkeypatch.setattr("engine.forecast.forecast.Probes", FakeProbes)
         done = CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
         return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
 

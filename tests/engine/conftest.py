@@ -34,8 +34,8 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.fixture
 def tables_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """A report without figures and without text on its page, of which a test reads the tables."""
-    for figures in ("contents.report_figures", "build.galleries"):
-        monkeypatch.setattr(f"analysis.report.{figures}", lambda *_: [])
+    monkeypatch.setattr("analysis.report.contents.report_figures", lambda *_: ([], []))
+    monkeypatch.setattr("analysis.report.build.galleries", lambda *_: [])
     monkeypatch.setattr("analysis.report.build.page", lambda *_: "")
 
 
