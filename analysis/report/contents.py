@@ -5,6 +5,7 @@ Figures are imported where they are called, because importing Altair is slow.
 
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
+from pathlib import Path
 
 import pandas as pd
 
@@ -108,7 +109,7 @@ class Contents:
 
     @cached_property
     def _of_records(self) -> dict[str, Table]:
-        return report_tables(self)
+        return tables_of_records(self)
 
     @cached_property
     def _of_files(self) -> dict[str, Table]:
@@ -175,9 +176,13 @@ def _made(table: Table) -> pd.DataFrame:
     return table if isinstance(table, pd.DataFrame) else table()
 
 
-def report_tables(made: Contents) -> dict[str, Table]:
-    """The tables made from records alone, by file name: ranking; for an ablation the comparisons, for a search of
-    several objectives the Pareto front."""
+def report_tables(records: Records) -> dict[str, pd.DataFrame]:
+    """The tables made from records alone, by file name."""
+    return Contents(records, RunDirectory(Path())).quick_tables
+
+
+def tables_of_records(made: Contents) -> dict[str, Table]:
+    """Ranking; for an ablation the comparisons, for a search of several objectives the Pareto front."""
     records, search = made.records, made.search
     tables: dict[str, Table] = {"ranking": search.ranking}
     if records.is_search:

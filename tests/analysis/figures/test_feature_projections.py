@@ -15,15 +15,9 @@ from analysis.records.run_directory import RunDirectory
 from analysis.records.store import read_records
 from analysis.report.build import write_report
 from analysis.report.exports import write_table
-from analysis.tables import feature_projections
-from analysis.tables.feature_projections import (
-    COLUMNS,
-    MAXIMUM_POINTS,
-    projected,
-    projections_table,
-    read_features,
-    tsne,
-)
+from analysis.statistics import projections
+from analysis.statistics.projections import MAXIMUM_POINTS, tsne
+from analysis.tables.feature_projections import COLUMNS, projections_table, read_features
 from tests.analysis import outputs, runs
 
 NAMES = ["cat", "dog", "eel"]
@@ -107,7 +101,8 @@ def test_coordinates_of_unchanged_features_are_taken_over_and_changed_ones_made_
     made = report()
     assert made["cell"].value_counts().to_dict() == dict.fromkeys(OUTCOMES, sum(SPLITS.values()))
     calls = []
-    monkeypatch.setattr(feature_projections, "tsne", lambda value: calls.append(len(value)) or tsne(value))
+    monkeypatch.setattr("analysis.tables.feature_projections.cores", lambda: 1)  # so that it is computed here
+    monkeypatch.setattr(projections, "tsne", lambda value: calls.append(len(value)) or tsne(value))
     pd.testing.assert_frame_equal(made, report())
     assert calls == []
     outputs.features(run, "loss=a", 0, *blobs(4))
@@ -138,12 +133,13 @@ def test_points_are_data_for_programs_and_the_manifest_knows_their_files(run):
 def test_many_points_are_thinned_evenly_over_each_split(run):
     splits = {"train": 900, "val": 300, "test": 600}
     values, labels = blobs(6, splits=splits)
-    found = projected(read_features(outputs.features(run, "baseline", 0, values, labels)), NAMES.__getitem__)
+    outputs.features(run, "baseline", 0, values, labels)
+    found = table(run)
     assert len(found) <= MAXIMUM_POINTS
     assert found["split"].value_counts().to_dict() == {"train": 500, "test": 333, "val": 166}
     for _, own in found.groupby("split"):
         assert own["index"].diff().dropna().isin([1, 2]).all()
-    points = sum(map(len, figures(run, found.assign(cell="baseline", trial="t"))["pca"].spec()["datasets"].values()))
+    points = sum(map(len, figures(run, found)["pca"].spec()["datasets"].values()))
     assert points == 999 <= MAXIMUM_MARKS
 
 

@@ -17,10 +17,8 @@ from analysis.figures.thumbnails import Thumbnails
 from analysis.records.run_directory import RunDirectory
 from analysis.records.store import read_records
 from analysis.report.build import write_report
-from analysis.report.contents import further_tables, galleries, report_figures, report_tables
-from analysis.tables.layer_diagnostics import activation_rows
+from analysis.report.contents import Contents, galleries
 from analysis.tables.ranking import ranking_table
-from analysis.tables.search.results import SearchResults
 from tests.analysis import outputs, runs
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -244,13 +242,10 @@ def test_without_feature_maps_there_is_no_gallery(run):
 def test_a_run_without_a_finished_trial_has_no_pictures(tmp_path, outcomes):
     run = runs.write_outcomes(tmp_path, runs.study(outcomes, range(1)), outcomes)
     records, directory, featured = asked(run)
-    rows = activation_rows(records, directory, ranking_table(records))
     assert list(featured) == (["baseline"] if len(outcomes) > 1 else [])
-    search, cells = SearchResults(records), list(records.cells)
-    tables = report_tables(records) | further_tables(records, directory, cells, featured, rows)
-    assert not {"projections", "diagnostics"} & set(tables)
-    figures = report_figures(search, tables, cells, featured, rows)
-    assert not [figure for figure in figures if figure.section == "pictures"]
+    made = Contents(records, directory)
+    assert not {"projections", "diagnostics"} & set(made.tables)
+    assert not [figure for figure in made.figures if figure.section == "pictures"]
     assert galleries(records, directory, {}, featured) == []
 
 
