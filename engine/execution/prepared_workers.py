@@ -10,12 +10,13 @@ from typing import Any
 from unittest.mock import patch
 
 _PREPARED: list[Any] = []
-"""handles of `Worker` actors, those that began first at the front"""
+"""handles of `TrialProcess` actors, those that began first at the front"""
 _OTHERS: list[str] = []
 """names of the Trainables of actors that Ray Tune has started itself meanwhile"""
 LOCK = threading.Lock()
 CALLED_BY_TUNE = (
     "train",
+    "train_buffered",
     "save",
     "restore",
     "reset",
@@ -26,7 +27,7 @@ CALLED_BY_TUNE = (
 )
 
 
-class Worker:
+class TrialProcess:
     """An actor that becomes the Trainable that Ray Tune asks for, and passes its calls on."""
 
     def __init__(self) -> None:
@@ -42,7 +43,7 @@ class Worker:
 
 
 def _passed_on(name: str) -> Callable[..., Any]:
-    def call(self: Worker, *arguments: Any, **named: Any) -> Any:
+    def call(self: TrialProcess, *arguments: Any, **named: Any) -> Any:
         return getattr(self.trainable, name)(*arguments, **named)
 
     return call
@@ -50,7 +51,7 @@ def _passed_on(name: str) -> Callable[..., Any]:
 
 # A handle of Ray's knows the methods of the actor's class alone.
 for _name in CALLED_BY_TUNE:
-    setattr(Worker, _name, _passed_on(_name))
+    setattr(TrialProcess, _name, _passed_on(_name))
 
 
 def prepare(count: int, over: threading.Event, meanwhile: Callable[[], object]) -> None:
@@ -60,7 +61,7 @@ def prepare(count: int, over: threading.Event, meanwhile: Callable[[], object]) 
     """
     import ray
 
-    actor = ray.remote(num_cpus=0)(Worker)
+    actor = ray.remote(num_cpus=0)(TrialProcess)
 
     def start(number: int) -> list[Any]:
         with LOCK:

@@ -112,7 +112,7 @@ def processes(driver: Driver, title: str) -> list[int]:
 
 def workers_of(driver: Driver) -> list[int]:
     """Processes of Ray actors that run trials."""
-    return processes(driver, "ray::ResourceTrainable")
+    return [*processes(driver, "ray::ResourceTrainable"), *processes(driver, "ray::TrialProcess")]
 
 
 def writing(run: Path) -> bool:

@@ -59,8 +59,8 @@ class Drive:
         self.printed = console.file.getvalue()  # type: ignore[attr-defined]
         return directory
 
-    def carry_out(self, plan: Any, run: Any, log: RunLog, standing: Any, progress: Any) -> None:
-        work = Tuning(plan, run, log, standing, progress, TimeBudget(None))
+    def carry_out(self, plan: Any, run: Any, log: RunLog, standing: Any, progress: Any, ray_ends: bool = False) -> None:
+        work = Tuning(plan, run, log, standing, progress, TimeBudget(None), ray_ends)
         self.fit(work, None)
         if left := log.history.enlarged - set(log.history.ends):
             self.fit(work, left)

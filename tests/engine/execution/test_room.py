@@ -9,7 +9,9 @@ import pytest
 
 import engine.execution.cluster as cluster
 from core.errors import PlanError
-from engine.execution.cluster import LONGEST, SOCKET, temporary_folder, too_much, wait_line, waits_told
+from engine.execution import local_ray as private
+from engine.execution.cluster import too_much, wait_line, waits_told
+from engine.execution.local_ray import LONGEST, SOCKET, temporary_folder
 
 MACHINE = [{"cpu": 2.0, "gpu": 0.0}]
 
@@ -102,7 +104,7 @@ def test_a_folder_that_ray_cannot_use_is_passed_over_and_left_alone(
 def test_a_long_folder_that_a_person_named_is_refused(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for job in cluster.JOBS:
+    for job in private.JOBS:
         monkeypatch.delenv(job, raising=False)
     folder = tmp_path / ("long" * 20)
     folder.mkdir()
@@ -122,7 +124,7 @@ def test_where_no_folder_can_be_written_all_that_were_tried_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path / "absent"))
-    monkeypatch.setattr(cluster, "SHORT", (str(tmp_path / "none"),))
+    monkeypatch.setattr(private, "SHORT", (str(tmp_path / "none"),))
     with pytest.raises(PlanError, match=r"absent/ray.*none.*RAY_TMPDIR"):
         temporary_folder()
 
@@ -135,9 +137,9 @@ def test_a_ray_that_does_not_start_is_a_refusal(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(ray, "init", broken)
     monkeypatch.setattr(ray, "shutdown", lambda: None)
-    monkeypatch.setattr(cluster.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(private.time, "sleep", lambda seconds: None)
     with pytest.raises(PlanError, match="Ray cannot be started on this machine") as error:
-        cluster._start_locally()
+        private._start()
     assert len(error.value.faults) == 1
     assert "\n" not in error.value.faults[0]
 

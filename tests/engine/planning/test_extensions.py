@@ -28,7 +28,8 @@ def ablation(**fields: Any) -> AblationStudy:
 @pytest.fixture(autouse=True)
 def only_what_is_compared(tables_only: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """No projections either, which take most of a small report's time."""
-    monkeypatch.setattr("analysis.report.contents.projections_table", lambda *_: pd.DataFrame())
+    monkeypatch.setattr("analysis.tables.feature_projections.Projections.table", lambda self: pd.DataFrame())
+    monkeypatch.setattr("analysis.tables.feature_projections.cores", lambda: 1)
 
 
 def assert_equal_tables(run: Path, whole: Path) -> None:
