@@ -6,6 +6,7 @@ from scipy import stats
 from statsmodels.stats.power import ttest_power
 
 from analysis.statistics.distributions import (
+    binomial_cdf,
     normal_quantile,
     one_sample_t_test,
     t_quantile,
@@ -61,3 +62,9 @@ def test_as_many_sign_flips_reach_the_observed_mean_as_scipy_counts(n):
         )
         observed = abs(values.mean()) - 1e-12 * abs(values).max()
         assert sign_flip_p(values) == (test.null_distribution >= observed).mean()
+
+
+def test_the_binomial_is_scipy_s_to_the_bit():
+    for n in (1, 2, 7, 40, 333, 2000):
+        for k in range(0, n // 2 + 1, max(1, n // 50)):
+            assert binomial_cdf(k, n) == float(stats.binom.cdf(k, n, 0.5))
