@@ -129,8 +129,10 @@ class Contents:
     @cached_property
     def tables(self) -> dict[str, pd.DataFrame]:
         """All, in the order of the report, by file name."""
-        further = {name: _made(table) for name, table in self._of_files.items()}
-        tables = self.quick_tables | {name: table for name, table in further.items() if len(table)}
+        further = {name: (table, _made(table)) for name, table in self._of_files.items()}
+        tables = self.quick_tables | {
+            name: made for name, (table, made) in further.items() if made is table or len(made)
+        }
         return tables | registered_tables(self._data(tables))
 
     @cached_property

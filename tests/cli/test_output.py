@@ -127,4 +127,4 @@ def test_json_stands_alone_on_standard_output(cache_dir: Path) -> None:
     done = call("plan", "digits/long-tail", "--seeds", "1", "--epochs", "1", "--json")
     assert done.returncode == 0
     assert json.loads(done.stdout)["study"]["name"] == "digits/long-tail"
-    assert b"checking the plan" in done.stderr
+    assert b"timing a few steps" in done.stderr

@@ -6,6 +6,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from trainables.eager_optimizers import eager
 from trainables.optimizers import SGD, Adam, AdamThenSGD, TorchOptimizer
 from trainables.registry import OPTIMIZERS
 from trainables.schedules import Constant, Cosine
@@ -38,7 +39,7 @@ def test_every_setting_is_an_argument_of_torch_s_class_with_its_default(name: st
 def test_settings_reach_torch_s_optimizer(name: str) -> None:
     settings = OPTIMIZERS[name].model_validate({"lr": 0.05, "weight_decay": 0.25})
     optimizer = settings.build([torch.nn.Parameter(torch.ones(3))])
-    assert type(optimizer) is getattr(torch.optim, settings.torch_class)
+    assert type(optimizer) is eager(getattr(torch.optim, settings.torch_class))
     for key, value in settings:
         assert key in OURS or optimizer.param_groups[0][key] == value
 

@@ -114,7 +114,7 @@ def test_a_run_tells_leaks_before_its_first_trial_and_records_them(
     drive, told = Drive(), []
 
     def carry_out(*arguments: Any) -> None:
-        told.append(arguments[-1].console.file.getvalue())
+        told.append(arguments[4].console.file.getvalue())
         drive.carry_out(*arguments)
 
     monkeypatch.setattr(engine.execution.launch, "carry_out", carry_out)
