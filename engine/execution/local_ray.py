@@ -5,6 +5,7 @@ Ray; `started` waits for it.
 """
 
 import atexit
+import gc
 import os
 import sys
 import threading
@@ -76,10 +77,7 @@ class LocalRay(threading.Thread):
                 self._prepare()
         self.over.wait()
         if self.error is None:
-            import ray
-
-            forget()
-            ray.shutdown()
+            _end()
 
     def _start(self) -> None:
         import ray  # noqa: F401
@@ -146,7 +144,7 @@ def begin_early(options: Mapping[str, Any], meanwhile: Callable[[], object]) -> 
 def started() -> Iterator[bool]:
     """Ray for the length of the block, begun now if it is not yet; PlanError if it cannot be started.
 
-    A Ray that this process used before is used, and stays. Yields whether it ends after the block, in the background.
+    A Ray that this process used before is used, and stays. Yields whether it ends with the block.
     """
     begin()
     if _running is None or _running.used:
@@ -158,7 +156,8 @@ def started() -> Iterator[bool]:
     try:
         yield True
     finally:
-        _running.over.set()
+        with doing("ending Ray"):
+            _running.finish()
 
 
 def is_local(address: str | None) -> bool:
@@ -182,6 +181,21 @@ def _start() -> None:
             if attempt == ATTEMPTS:
                 raise PlanError(f"Ray cannot be started on this machine ({first_line(error)})") from error
             time.sleep(2 * attempt)
+
+
+def _end() -> None:
+    """Ends Ray. No garbage is collected meanwhile, in whatever thread: a reference of Ray's that is freed while its core
+    shuts down ends the process."""
+    import ray
+
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        forget()
+        ray.shutdown()
+    finally:
+        if collecting:
+            gc.enable()
 
 
 @contextmanager
