@@ -184,8 +184,8 @@ def _start() -> None:
 
 
 def _end() -> None:
-    """Ends Ray. No garbage is collected meanwhile, in whatever thread: a reference of Ray's that is freed while Ray shuts
-    down ends the process."""
+    """Ends Ray. No garbage is collected meanwhile, in whatever thread: a reference to an object of Ray's that is freed
+    while Ray ends is fatal to the process."""
     import ray
 
     collecting = gc.isenabled()

@@ -52,7 +52,8 @@ def test_a_run_killed_anywhere_ends_as_one_that_keeps_all_and_with_models_alone(
     assert last_states(whole)
     models = [{file.parent.name for file in folder.glob("checkpoints/*/best.pt")} for folder in (run, whole)]
     assert models[0] == models[1]
-    assert {file.name for file in run.glob("checkpoints/*/*")} == {"best.pt"}
+    left = {file.name for file in run.glob("checkpoints/*/*") if not file.name.startswith("epoch-")}
+    assert left == {"best.pt"}  # and a population's states between generations
 
 
 def test_more_epochs_train_anew_and_say_so(tmp_path: Path, drive: Drive, trained: list[int]) -> None:
