@@ -39,8 +39,8 @@ DRAWS = 8  # configurations that stand for those that a search has not proposed 
 # What a run takes beside its trials, as multiples of the seconds until the probes' processes have imported torch and
 # the trials' code: measured in the same moment, that says how fast the machine is at such work. The factors are of
 # runs on two cores of an EPYC, by the log's times (`python -m benchmarks forecast` prints them).
-START = 2.65  # from Enter to the first trial's start: imports, the plan, Ray, its workers
-REPORT = 1.6  # from the last trial's end to the prompt
+START = 2.9  # from Enter to the first trial's start: imports, the plan, Ray, its workers
+REPORT = 2.5  # from the last trial's end to the prompt
 REPORT_TRIAL = 0.005  # of the report, for each trial
 RAY_TRIAL = 0.02  # seconds of Ray Tune for a trial of its own; short trials share one
 
