@@ -58,7 +58,6 @@ DONE, FAILED, REFUSED = 0, 1, 2  # and engine.execution.ray_watchdog.INTERRUPTED
 
 # With Python's default of 700, the half million objects of torch's and Ray's imports are scanned again and again.
 gc.set_threshold(100_000)
-atexit.register(gc.freeze)  # else Python looks for garbage among them once more before it exits, 1.5 s
 
 
 class Program(click.Group):
@@ -267,6 +266,7 @@ def _begin_early(options: Mapping[str, Any]) -> None:
     if __name__ == "__main__":
         from engine.execution.local_ray import begin_early
 
+        atexit.register(gc.freeze)  # else Python looks for garbage once more before it exits, 1.5 s
         begin_early(options, meanwhile=_import_report)
 
 
