@@ -49,7 +49,6 @@ from engine.cli.options import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.report.contents import Contents
     from engine.planning.run_options import Options
     from search_spaces.study import AnyStudy
 
@@ -334,37 +333,28 @@ def resume(run_dir: str, **raw: Any) -> None:
     in_foreground(directory, work, _report)
 
 
-def _tell(directory: Path) -> "Contents":
-    """Print the table that answers the question, from the records alone; returns what the report goes on with."""
-    from analysis.console import console_table
-    from analysis.report.build import contents_of
-    from analysis.tables.ranking import settings_of_cells
-
-    made = contents_of(directory)
-    name, table = made.first_table
-    settings = settings_of_cells(table) if name == "ranking" and made.records.is_search else ()
-    console().print(console_table(name, table, settings))
-    return made
-
-
-def _report(directory: Path, told: "Contents | None" = None) -> int:
-    """Print a run's tables and write its report; `told`, from `_tell`, if the first table stands on the screen."""
+def _report(directory: Path) -> int:
+    """Print a run's tables, first the one that answers its question, and write its report."""
     with doing("writing the report"):
         from analysis.console import console_table
-        from analysis.report.build import make_report
+        from analysis.report.build import contents_of, make_report
+        from analysis.tables.ranking import settings_of_cells
         from analysis.tables.spec import TABLES
 
         if RunDirectory(directory).remote:
             from engine.integrations.remote_sync import fetch_outputs
 
             fetch_outputs(directory)
-        told = told or _tell(directory)
+        contents = contents_of(directory)
+        first, table = contents.first_table
+        settings = settings_of_cells(table) if first == "ranking" and contents.records.is_search else ()
+        console().print(console_table(first, table, settings))
 
         def tell(tables: "Mapping[str, pd.DataFrame]") -> None:
             for name in (name for name, spec in TABLES.items() if spec.make and name in tables):
                 console().print(console_table(name, tables[name]))
 
-        made = make_report(told, tell)
+        made = make_report(contents, tell)
     click.echo(f"report: {made.index}")
     failed = int((made.records.trials["status"] == "failed").sum())
     if failed:

@@ -12,7 +12,6 @@ from typing import Generic, TypeVar, cast
 from core import ROOT
 
 Result = TypeVar("Result")
-BOOT = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from core.aside import serve; serve()"
 
 
 def cores() -> int:
@@ -20,18 +19,26 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def python(module: str, function: str) -> list[str]:
+    """The command that calls a function of one of the program's modules, in whatever folder it is run."""
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from {module} import {function}; {function}()"
+    return [sys.executable, "-c", code]
+
+
 class Aside(Generic[Result]):
     """A call of a module's function that begins now in another process, with `threads` of libraries' own.
 
-    Where that process cannot be started, or is lost, `result` makes the call itself.
+    With a single core, or where that process cannot be started or is lost, `result` makes the call itself.
     """
 
     def __init__(self, function: Callable[..., Result], *arguments: object, threads: int = 1) -> None:
         self.function, self.arguments = function, arguments
         self.process: subprocess.Popen[bytes] | None = None
+        if cores() == 1:
+            return
         with suppress(OSError):
             self.process = subprocess.Popen(
-                [sys.executable, "-c", BOOT],
+                python(__name__, "serve"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

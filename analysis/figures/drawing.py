@@ -17,8 +17,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
-from core import ROOT
-from core.aside import cores
+from core.aside import cores, python
 from core.files import write_text
 
 MOST = 4  # drawing processes: a report has a dozen figures, and each process starts the library
@@ -135,7 +134,7 @@ class _Pen:
 
 def _process() -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); from {__name__} import serve; serve()"],
+        python(__name__, "serve"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

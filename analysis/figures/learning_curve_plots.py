@@ -17,6 +17,7 @@ from analysis.figures.theme import (
     whole_ticks,
 )
 from analysis.records.run_records import Records
+from analysis.records.schema import CONFIG_PREFIX
 from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS
 from analysis.tables.formatting import SPLIT_TITLES, capitalised, has_width
 from analysis.tables.learning_curves import epochs_of_cells
@@ -63,7 +64,7 @@ def _measures(records: Records, curves: pd.DataFrame) -> list[str]:
 def _evaluated_once(records: Records) -> set[str]:
     """Cells of whose trials some have test metrics at their selected epoch alone, so that no two means are of the same
     trials."""
-    when = records.trials.get("config/training.evaluate_test")
+    when = records.trials.get(f"{CONFIG_PREFIX}training.evaluate_test")
     return set() if when is None else set(records.trials.loc[when == "selected", "cell"])
 
 

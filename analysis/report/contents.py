@@ -30,7 +30,7 @@ from analysis.tables.learning_curves import curves_table, stability_table
 from analysis.tables.search.pareto import cell_objectives, pareto_table
 from analysis.tables.search.results import SearchResults, search_tables
 from analysis.tables.spec import TABLES, ReportData
-from core.aside import Aside, cores
+from core.aside import Aside
 
 CURVE_CELLS = 500  # beyond which curves.csv alone would take as long as all the rest
 SEARCH_CELLS = 100  # of a search in tables and figures by epoch, to keep them readable
@@ -87,9 +87,8 @@ class Contents:
         return activation_rows(self.records, self.run, self.search.ranking)
 
     def begin(self) -> None:
-        """Begins what other processes compute, where there are cores for them: projections, analysis of variance."""
-        if cores() > 1:
-            _ = self.projections, self.anova
+        """Begins what other processes compute: projections, analysis of variance."""
+        _ = self.projections, self.anova
 
     @cached_property
     def projections(self) -> Projections:
@@ -97,7 +96,7 @@ class Contents:
 
     @cached_property
     def anova(self) -> "Aside[pd.DataFrame] | None":
-        asked = not self.records.is_search and self.records.traits.question == "effects" and cores() > 1
+        asked = not self.records.is_search and self.records.traits.question == "effects"
         return begun_anova(self.records, self.records.metric) if asked else None
 
     @cached_property

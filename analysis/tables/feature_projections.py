@@ -26,18 +26,8 @@ COLUMNS = (
 METHOD = "1"  # part of the digest: change it with the method, so that older coordinates are not reused
 
 
-def projections_table(records: Records, run: RunDirectory, cells: Iterable[str]) -> pd.DataFrame:
-    """One row per point, at most MAXIMUM_POINTS of each cell's first trial that left features.
-
-    `features` is a digest of the file. Constant over a trial: the shares of the training features' variance on the two
-    PCA axes; the accuracy of a k-nearest-neighbour classifier from training to test features, and the share of the most
-    frequent class; how many rows were not finite. `tsne_*` is null where all features are equal.
-    """
-    return Projections(records, run, cells).table()
-
-
 class Projections:
-    """`projections_table` in the making: what no earlier report has is computed aside from now on, where cores are."""
+    """The `table` of projections in the making: what no earlier report has is computed aside from now on."""
 
     def __init__(self, records: Records, run: RunDirectory, cells: Iterable[str]) -> None:
         self.class_name, self.known = records.class_name, _earlier(run.report / "projections.parquet")
@@ -48,9 +38,8 @@ class Projections:
             trial = records.first_trial(cell, lambda name: (run.artifacts / name / "features.parquet").is_file())
             if trial and (digest := self._noted(run.artifacts / trial / "features.parquet")):
                 self.trials.append((cell, trial, digest))
-        self.begun: Aside[list[Projection]] | None = None
-        if self.unknown and cores() > 1:
-            self.begun = Aside(all_projected, [*self.unknown.values()], threads=cores())
+        wanted = [*self.unknown.values()]
+        self.begun = Aside(all_projected, wanted, threads=cores()) if wanted else None
 
     def _noted(self, path: Path) -> str | None:
         """The digest of a features file, whose content is noted where it is not known; None where it is unusable."""
@@ -66,7 +55,13 @@ class Projections:
         return digest
 
     def table(self) -> pd.DataFrame:
-        made = self.begun.result() if self.begun else all_projected([*self.unknown.values()])
+        """One row per point, at most MAXIMUM_POINTS of each cell's first trial that left features.
+
+        `features` is a digest of the file. Constant over a trial: the shares of the training features' variance on the
+        two PCA axes; the accuracy of a k-nearest-neighbour classifier from training to test features, and the share of
+        the most frequent class; how many rows were not finite. `tsne_*` is null where all features are equal.
+        """
+        made = self.begun.result() if self.begun else []
         found = dict(zip(self.unknown, made, strict=True))
         rows = self.known | {digest: self._rows(digest, each) for digest, each in found.items()}
         parts = [rows[digest].assign(cell=cell, trial=trial)[list(COLUMNS)] for cell, trial, digest in self.trials]

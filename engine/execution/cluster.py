@@ -21,7 +21,7 @@ from core.activity import doing
 from core.errors import PlanError
 from core.storage import unwritable
 from engine.execution import local_ray
-from engine.execution.local_ray import ENVIRONMENT, is_local, stay_on_loopback
+from engine.execution.local_ray import ENVIRONMENT, is_local, set_environment, stay_on_loopback
 
 PROGRAM = ("analysis", "core", "datasets", "engine", "search_spaces", "trainables", "run_search.py")
 SAME = ("torch", "torchvision", "numpy", "pyarrow", "pillow")  # a trial's numbers may depend on their versions
@@ -44,7 +44,7 @@ def ray_started(address: str | None = None, directory: Path | None = None) -> It
         with local_ray.started() as ends:
             yield ends
         return
-    os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
+    set_environment()
     import ray
 
     if ray.is_initialized():

@@ -19,7 +19,7 @@ from unittest.mock import patch
 
 from core.activity import doing
 from core.errors import PlanError, first_line
-from engine.execution.prepared_workers import forget
+from engine.execution.prepared_workers import forget, prepare
 
 ATTEMPTS = 3  # to start Ray, which times out now and then under load
 SOCKET = 103 if sys.platform == "darwin" else 107  # bytes that the path of a socket may have
@@ -42,7 +42,6 @@ ENVIRONMENT = {
 }
 # Ray's own switch, made for the firewalls of macOS and Windows: with 0, its processes listen on 127.0.0.1 alone.
 BEYOND_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
-
 
 LOCAL = "local"
 Workers = Callable[[Mapping[str, float]], int]
@@ -67,19 +66,19 @@ class LocalRay(threading.Thread):
 
     def run(self) -> None:
         try:
-            self._start()
+            self._start_ray()
         except Exception as error:
             self.error = error
         finally:
             self.ready.set()
         if self.error is None and not self.over.is_set():
             with suppress(Exception):  # then Ray Tune starts its workers itself
-                self._prepare()
+                self._prepare_workers()
         self.over.wait()
         if self.error is None:
             _end()
 
-    def _start(self) -> None:
+    def _start_ray(self) -> None:
         import ray  # noqa: F401
 
         atexit.unregister(self.finish)
@@ -87,10 +86,8 @@ class LocalRay(threading.Thread):
         if not self.over.is_set():
             _start()
 
-    def _prepare(self) -> None:
+    def _prepare_workers(self) -> None:
         import ray
-
-        from engine.execution.prepared_workers import prepare
 
         if self.workers is not None:
             prepare(self.workers(ray.cluster_resources()), self.over, self.meanwhile)
@@ -118,7 +115,7 @@ def begin(workers: Workers | None = None, meanwhile: Callable[[], object] = lamb
         _running = None
     ray = sys.modules.get("ray")
     if _running is None and not (ray and ray.is_initialized()):
-        os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
+        set_environment()
         _running = LocalRay(workers, meanwhile)
         _running.start()
 
@@ -158,6 +155,12 @@ def started() -> Iterator[bool]:
     finally:
         with doing("ending Ray"):
             _running.finish()
+
+
+def set_environment() -> None:
+    """What Ray reads when it is imported; a user's own values stay."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
 
 
 def is_local(address: str | None) -> bool:

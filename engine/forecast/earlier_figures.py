@@ -15,6 +15,7 @@ from typing import Any
 
 from analysis.records.run_directory import RunDirectory
 from core.errors import FaultError
+from engine.execution.local_ray import is_local
 from engine.planning.plan import Plan
 from engine.runlog.history import History
 from trainables.config import TrialConfig, from_tree
@@ -77,7 +78,7 @@ def _runs(directory: Path) -> list[RunDirectory]:
 def alike(study: dict[str, Any], plan: Plan, concurrent: int) -> bool:
     """Whether a run of this study.json trained here, as many trials at a time."""
     options, machine = study["request"]["options"], study["machine"]
-    if machine["node"] != platform.node() or options.get("address") not in (None, "local"):
+    if machine["node"] != platform.node() or not is_local(options.get("address")):
         return False
     same = {name: options.get(name) or None for name in ("gpus_per_trial", "fuse")}
     own = plan.options.model_dump(mode="json", include=set(same))

@@ -18,9 +18,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Self
 
-from core import ROOT
+from core.aside import python
 
 if TYPE_CHECKING:
+    from trainables.config import TrialConfig
     from trainables.training.learner import Learner
     from trainables.trial.spec import TrialSpec
     from trainables.trial.trial import Trial
@@ -109,7 +110,7 @@ def _started(place: int, gpus: float) -> "subprocess.Popen[str]":
     devices = seen.split(",") if seen else [str(number) for number in range(place + 1)]
     own = {"CUDA_VISIBLE_DEVICES": devices[int(place * gpus) % len(devices)]} if 0 < gpus <= 1 else {}
     return subprocess.Popen(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); import {__name__} as m; m.main()"],
+        python(__name__, "main"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # what the user's code prints has been printed by the plan
@@ -174,10 +175,9 @@ def _cost(spec: "TrialSpec", seconds: float) -> Cost:
     return Cost(each_epoch, layers, again + ended + once, saved, max(0.0, built - again) + cold, memory)
 
 
-def evaluated_each_epoch(config: Any) -> tuple[str, ...]:
+def evaluated_each_epoch(config: "TrialConfig") -> tuple[str, ...]:
     """The splits that are evaluated after every epoch; the others are at the selected one alone."""
-    selected = getattr(config.training, "evaluate_test", None) == "selected"
-    return ("val",) if selected else ("val", "test")
+    return ("val",) if config.training.evaluate_test == "selected" else ("val", "test")
 
 
 def _outputs(trial: "Trial", predicted: float, most: float) -> float:

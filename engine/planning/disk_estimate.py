@@ -86,13 +86,15 @@ def _state(phase: Any, network: "nn.Module") -> int:
     probe.grad = torch.zeros_like(probe)
     optimizer = phase.build([probe])
     optimizer.step()
-    kept = optimizer.state_dict()["state"].get(0, {}).values()
     sizes = [weight.numel() for weight in network.parameters() if weight.requires_grad]
-    as_large = [value for value in kept if isinstance(value, torch.Tensor) and value.shape == probe.shape]
-    others = [value for value in kept if not any(value is each for each in as_large)]
-    return sum(value.element_size() * sum(sizes) + TENSOR * len(sizes) for value in as_large) + len(sizes) * sum(
-        map(_stored, others)
-    )
+
+    def stored(value: Any) -> int:
+        """Of an entry of every weight's state, which is as large as the weight or the same for all."""
+        if isinstance(value, torch.Tensor) and value.shape == probe.shape:
+            return value.element_size() * sum(sizes) + TENSOR * len(sizes)
+        return _stored(value) * len(sizes)
+
+    return sum(map(stored, optimizer.state_dict()["state"].get(0, {}).values()))
 
 
 def _stored(tree: Any) -> int:

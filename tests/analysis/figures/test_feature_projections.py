@@ -17,7 +17,7 @@ from analysis.report.build import write_report
 from analysis.report.exports import write_table
 from analysis.statistics import projections
 from analysis.statistics.projections import MAXIMUM_POINTS, tsne
-from analysis.tables.feature_projections import COLUMNS, projections_table, read_features
+from analysis.tables.feature_projections import COLUMNS, Projections, read_features
 from tests.analysis import outputs, runs
 
 NAMES = ["cat", "dog", "eel"]
@@ -41,7 +41,7 @@ def run(tmp_path):
 
 
 def table(run, cells=tuple(OUTCOMES)):
-    return projections_table(read_records(run), RunDirectory(run), cells)
+    return Projections(read_records(run), RunDirectory(run), cells).table()
 
 
 def figures(run, made):
@@ -101,7 +101,7 @@ def test_coordinates_of_unchanged_features_are_taken_over_and_changed_ones_made_
     made = report()
     assert made["cell"].value_counts().to_dict() == dict.fromkeys(OUTCOMES, sum(SPLITS.values()))
     calls = []
-    monkeypatch.setattr("analysis.tables.feature_projections.cores", lambda: 1)  # so that it is computed here
+    monkeypatch.setattr("core.aside.cores", lambda: 1)  # so that it is computed here
     monkeypatch.setattr(projections, "tsne", lambda value: calls.append(len(value)) or tsne(value))
     pd.testing.assert_frame_equal(made, report())
     assert calls == []
