@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent
 if str(ROOT) not in sys.path:  # as with PYTHONSAFEPATH
     sys.path.insert(0, str(ROOT))
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,9 @@ from analysis.records.run_directory import RunDirectory
 from core.activity import doing
 from core.errors import FaultError
 from engine.cli.display import Display, console
-from engine.cli.interrupts import in_foreground
+from engine.cli.interrupts import DONE, FAILED, REFUSED, in_foreground
 from engine.cli.locations import at_work, directory_of, existing, local, runs_in
+from engine.cli.one_trial import export, predict, rerun
 from engine.cli.options import (
     COUNT,
     FROM_1,
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
     from search_spaces.study import AnyStudy
 
 VERSION = "0.1.0"  # as in setup.cfg
-DONE, FAILED, REFUSED = 0, 1, 2  # and engine.execution.ray_watchdog.INTERRUPTED
 
 # With Python's default of 700, the half million objects of torch's and Ray's imports are scanned again and again.
 gc.set_threshold(100_000)
@@ -439,84 +439,8 @@ def compare(run_a: str, run_b: str, out: Path | None) -> None:
         click.echo(f"written: {out.resolve()}")
 
 
-def _say_whose_code(directory: Path) -> None:
-    from engine.planning.own_code import whose_code
-    from engine.runlog.study_file import read_request
-
-    for line in whose_code(*read_request(directory)):
-        click.echo(line, err=True)
-
-
-def _model_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options of the commands that use a trial's selected model."""
-    trial = click.option("--trial", help="Key of a trial (default: the first finished one of the best cell).")
-    return trial(place_options(command))
-
-
-@main.command()
-@click.argument("run_dir", type=click.Path())
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="CSV file (default: standard output).")
-@click.option("--draw", type=click.Path(path_type=Path, file_okay=False), help="Folder for pictures with predictions.")
-@_model_options
-def predict(
-    run_dir: str, images: tuple[str, ...], out: Path | None, draw: Path | None, trial: str | None, **places: str | None
-) -> None:
-    """Predict classes, scores and landmarks of pictures.
-
-    An IMAGE is a file, a folder (the pictures in and below it), a quoted pattern, or PHOTO@x1,y1,x2,y2 for a face's box
-    in a photo; landmarks are in pixels of the photo.
-    """
-    with doing(f"loading torch and the model of {run_dir}"):
-        directory = existing(run_dir, places["cache_dir"])
-        from engine.inference.predict import predict_all
-        from engine.inference.trained_model import Loader, best_trial
-
-    _say_whose_code(directory)
-    for line in predict_all(Loader(directory, places), trial or best_trial(directory), images, out, draw):
-        click.echo(line, err=out is None)
-
-
-@main.command()
-@click.argument("run_dir", type=click.Path())
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="FILE.pt2 or FILE.onnx.")
-@_model_options
-def export(run_dir: str, out: Path, trial: str | None, **places: str | None) -> None:
-    """Write a trial's model as one file for other programs.
-
-    It is checked against the model, and a model card stands beside it.
-    """
-    with doing(f"exporting a model of {run_dir}"):
-        directory = existing(run_dir, places["cache_dir"])
-        from engine.inference.export import export as write_model
-        from engine.inference.model_card import write_card
-        from engine.inference.trained_model import Loader, best_trial
-
-        _say_whose_code(directory)
-        trained, check = write_model(Loader(directory, places), trial or best_trial(directory), out)
-    click.echo(
-        f"{out}: trial {trained.trial}, equal to the model on {check.pictures} test pictures within "
-        f"{check.absolute:.2g} ({check.relative:.2g} of the greatest output)"
-    )
-    click.echo(f"model card: {write_card(trained, check, out)}")
-
-
-@main.command()
-@click.argument("run_dir", type=click.Path())
-@click.argument("trial")
-def rerun(run_dir: str, trial: str) -> None:
-    """Train one trial again, alone, and compare its numbers."""
-    with doing(f"loading torch and trial {trial}"):
-        from engine.execution.progress import epoch_line
-        from engine.execution.replay import rerun as train_again
-
-    directory = existing(run_dir)
-    _say_whose_code(directory)
-    key, how, differences = train_again(directory, trial, lambda row: click.echo(epoch_line(row)))
-    for difference in differences:
-        click.echo(difference, err=True)
-    click.echo(f"trial {key}: {'NOT ' if differences else ''}equal to its record, {how}")
-    sys.exit(FAILED if differences else DONE)
+for command in (predict, export, rerun):
+    main.add_command(command)
 
 
 if __name__ == "__main__":

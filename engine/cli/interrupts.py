@@ -11,6 +11,8 @@ from typing import Any, NoReturn
 from analysis.records.run_directory import RunDirectory
 from engine.execution.ray_watchdog import leave
 
+DONE, FAILED, REFUSED = 0, 1, 2  # exit statuses, and engine.execution.ray_watchdog.INTERRUPTED
+
 
 def in_foreground(
     directory: Path, work: Callable[[], Any], report: Callable[[Path], int], new: bool = False
