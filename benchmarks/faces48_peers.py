@@ -43,7 +43,10 @@ def grid(trials: int) -> list[Config]:
 def fit(
     config: Config, folder: Path, epochs: int, memory: bool, report: Callable[[Row], None] = lambda row: None
 ) -> Row:
-    """Trains one configuration; returns it with the best validation accuracy, and the test accuracy of that epoch."""
+    """Trains one configuration; returns it with the best validation accuracy, and the test accuracy of that epoch.
+
+    `report` takes, after each epoch, these two accuracies of the best epoch so far.
+    """
     torch.set_num_threads(1)
     torch.manual_seed(config["seed"])
     train, *others = (_batches(folder, split, memory) for split in SPLITS)
@@ -55,8 +58,8 @@ def fit(
         _epoch(network, train, optimizer)
         validation, test = (_epoch(network, split) for split in others)
         row = {"val_accuracy": validation, "test_accuracy": test}
-        report(row)
         best = max(best, row, key=lambda each: each["val_accuracy"])
+        report(best)
     return {**config, **best}
 
 
@@ -163,12 +166,9 @@ def ray_tune(folder: Path, trials: int, epochs: int, memory: bool) -> list[Row]:
             ),
             run_config=tune.RunConfig(storage_path=storage, verbose=0),
         ).fit()
-        best = [result.metrics_dataframe.sort_values("val_accuracy").iloc[-1] for result in results]
-        names = ("val_accuracy", "test_accuracy")
-        configs = [result.config["trial"] for result in results]
-        return [
-            {**config, **{name: float(row[name]) for name in names}} for config, row in zip(configs, best, strict=True)
-        ]
+        # of the memory of Ray's driver: the file of a trial of under a second may not be there yet
+        best = [(result.config["trial"], result.metrics) for result in results]
+        return [{**config, **{name: row[name] for name in ("val_accuracy", "test_accuracy")}} for config, row in best]
 
 
 PEERS: dict[str, Callable[[Path, int, int, bool], list[Row]]] = {
