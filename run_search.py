@@ -50,9 +50,11 @@ from engine.cli.options import (
 if TYPE_CHECKING:
     import pandas as pd
 
+    from analysis.records.run_records import Records
     from engine.planning.run_options import Options
     from search_spaces.study import AnyStudy
 
+MOST_DAMAGE = 3  # lines about damage that `compare` prints
 VERSION = "0.1.0"  # as in setup.cfg
 
 # With Python's default of 700, the half million objects of torch's and Ray's imports are scanned again and again.
@@ -334,9 +336,14 @@ def resume(run_dir: str, **raw: Any) -> None:
 
 
 def _report(directory: Path) -> int:
-    """Print a run's tables, first the one that answers its question, and write its report."""
+    records = _written(directory)
+    return FAILED if records.findings or not records.of_status("failed").empty else DONE
+
+
+def _written(directory: Path) -> "Records":
+    """Print a run's tables, first the one that answers its question, and write its report; say what is broken."""
     with doing("writing the report"):
-        from analysis.console import console_table
+        from analysis.console import console_table, damage
         from analysis.report.build import contents_of, make_report
         from analysis.tables.ranking import settings_of_cells
         from analysis.tables.spec import TABLES
@@ -356,10 +363,11 @@ def _report(directory: Path) -> int:
 
         made = make_report(contents, tell)
     click.echo(f"report: {made.index}")
-    failed = int((made.records.trials["status"] == "failed").sum())
-    if failed:
+    if failed := len(made.records.of_status("failed")):
         click.echo(f"{failed} trials failed; `resume {RunDirectory(directory).address}` tries them again", err=True)
-    return FAILED if failed else DONE
+    for line in damage(made.records, RunDirectory(directory).address):
+        click.echo(line, err=True)
+    return made.records
 
 
 @main.command()
@@ -369,14 +377,21 @@ def status(run_dirs: tuple[str, ...]) -> None:
 
     A RUN_DIR may be a folder of runs. Works while a run goes on, and says of one that no process runs why it ended.
     """
-    from analysis.console import describe
+    from analysis.console import damage, describe
+    from analysis.records.store import read_records
 
-    places = [run for place in run_dirs for run in runs_in(place)]
-    for number, directory in enumerate(map(existing, places)):
+    places, whole = [run for place in run_dirs for run in runs_in(place)], True
+    for number, place in enumerate(places):
+        directory = existing(place, every_link=False)
+        records = read_records(directory)
         if len(places) > 1:
-            click.echo(f"{chr(10) * bool(number)}{places[number]}")
-        for line in describe(directory, at_work(directory)):
+            click.echo(f"{chr(10) * bool(number)}{place}")
+        for line in describe(directory, at_work(directory), records):
             click.echo(line)
+        for line in damage(records, RunDirectory(directory).address):
+            click.echo(line, err=True)
+            whole = False
+    sys.exit(DONE if whole else FAILED)
 
 
 @main.command()
@@ -391,13 +406,14 @@ def report(run_dir: str, serve: bool, port: int, tensorboard: bool | None, mlflo
         from engine.integrations.log_follower import hand_over
 
         hand_over(RunDirectory(directory), bool(tensorboard), mlflow, lambda text: click.echo(text, err=True))
-    _report(directory)
+    records = _written(directory)
     if RunDirectory(directory).remote:
         from engine.integrations.remote_sync import send_report
 
         send_report(directory)
     if serve:
         _serve(RunDirectory(directory).report, port)
+    sys.exit(FAILED if records.findings else DONE)
 
 
 def _serve(folder: Path, port: int) -> None:
@@ -437,6 +453,9 @@ def compare(run_a: str, run_b: str, out: Path | None) -> None:
         except OSError as error:
             raise CompareError(f"--out {out}: cannot be written ({error.strerror})") from None
         click.echo(f"written: {out.resolve()}")
+    for line in comparison.damaged[:MOST_DAMAGE]:
+        click.echo(line, err=True)
+    sys.exit(FAILED if comparison.damaged else DONE)
 
 
 for command in (predict, export, rerun):

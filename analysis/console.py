@@ -12,6 +12,7 @@ import pandas as pd
 
 from analysis.records.checkpoint_files import weight
 from analysis.records.columns import metric_values, rows_of
+from analysis.records.log_lines import read_line
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
 from analysis.records.schema import CONFIG_PREFIX, DIVERGED, FAILED, FINISHED, RUNNING, SESSION, SPENT, START, STOPPED
@@ -85,13 +86,25 @@ def _text(column: Column, row: Row) -> str:
     return f"{text} {interval(row['ci_low'], row['ci_high'], column.terminal_digits - 1)}".strip()
 
 
-def describe(run_dir: Path, at_work: bool = True) -> list[str]:
+def damage(records: Records, address: str) -> list[str]:
+    """What is damaged in a run's records, in at most three lines; none if nothing is."""
+    found, most = records.findings, 2
+    if not found:
+        return []
+    lost = len({each.trial for each in found if each.trial})
+    what = f"trials left out, as not all of their lines can be read: {lost}"
+    more = f"and {len(found) - most} more; " if len(found) > most else ""
+    said = f"{more}{what}; `check {address}` lists all, `resume {address}` makes up for it"
+    return [*(f"damaged: {each}" for each in found[:most]), said]
+
+
+def describe(run_dir: Path, at_work: bool = True, records: Records | None = None) -> list[str]:
     """Lines for `status`: trials by status, running trials, best so far, time left.
 
     `at_work`: whether a process runs the study. If none does, what has no end is interrupted; so is a trial that an
     earlier session began and the present one has not taken up yet.
     """
-    records = read_records(run_dir)
+    records = records or read_records(run_dir)
     trials, study = records.trials, records.study
     planned, (begun, spent) = records.planned_trials, _last_session(RunDirectory(run_dir).log)
     most = "at most " if study.get("trials_ahead") else ""
@@ -122,7 +135,9 @@ def _last_session(log: Path) -> tuple[set[str], bool]:
     with suppress(FileNotFoundError), log.open("rb") as lines:
         for line in lines:
             if line.endswith(b"\n") and TOLD_BY.search(line):
-                event = json.loads(line)
+                event = read_line(line[:-1]).event
+                if not event:
+                    continue
                 if event["event"] == START:
                     begun.add(event["trial"])
                 else:

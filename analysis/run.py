@@ -8,6 +8,7 @@ from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from warnings import warn
 
 import pandas as pd
 
@@ -35,7 +36,8 @@ class RunError(FaultError, ValueError):
 class Run:
     """A run directory: a finished run, or the present state of one that goes on.
 
-    RunError for a path that is none; ValueError, with file and line, for damaged records.
+    RunError for a path that is none, RecordError for a study.json that cannot be read. Damaged trials are left out, with
+    a warning that names file and line.
     """
 
     def __init__(self, directory: str | PathLike[str]) -> None:
@@ -47,6 +49,8 @@ class Run:
         if not is_run(self.directory):
             raise RunError(no_run(text, self.directory))
         self._records = read_records(self.directory)
+        for finding in self._records.findings:
+            warn(f"damaged, and its trial left out: {finding}", stacklevel=2)
         self._made: dict[str | None, Contents] = {}
 
     def __repr__(self) -> str:
@@ -90,7 +94,7 @@ class Run:
             key = trial_key(trial, dict.fromkeys([*status, *planned]), "trial")
         except PlanError as error:
             raise RunError(error.faults) from None
-        file = RunDirectory(self.directory).predictions / f"{key}.parquet"
+        file = RunDirectory(self.directory).prediction(key)
         table = read_parquet(file)
         if table is None:
             raise RunError(f"trial {key}: has no predictions: {_why_none(status.get(key), file)}")

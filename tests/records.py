@@ -8,7 +8,8 @@ VARIES = {"seconds", "node", "device", "error", "execution", "time", "started_at
 
 
 def events(run: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    found = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in event.items() if name not in ("line", "crc")} for event in found]
 
 
 def epoch_rows(run: Path) -> dict[tuple[str, int], dict[str, Any]]:

@@ -42,7 +42,7 @@ def feature_map_galleries(records: Records, run: RunDirectory, featured: Mapping
 
 
 def _folder(run: RunDirectory, trial: str) -> Path:
-    return run.artifacts / trial / "feature_maps"
+    return run.artifact(trial, "feature_maps")
 
 
 def read_about(folder: Path) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def landmark_galleries(
 
 
 def _file(run: RunDirectory, trial: str) -> Path:
-    return run.artifacts / trial / "landmarks.parquet"
+    return run.artifact(trial, "landmarks.parquet")
 
 
 def read_landmarks(path: Path) -> Landmarks | None:

@@ -20,7 +20,7 @@ class Thumbnails:
     def of(self, trial: str) -> dict[int, Path]:
         """Files of one trial by index of the test example."""
         if trial not in self._listed:
-            folder = self._run.artifacts / trial / "images"
+            folder = self._run.artifact(trial, "images")
             files = folder.glob("*.png") if self._any else ()
             self._listed[trial] = {int(file.stem): file for file in files if file.stem.isdecimal()}
         return self._listed[trial]

@@ -1,18 +1,21 @@
-"""Paths of a run's files."""
+"""Paths of a run's files. None leads out of the run's folder, whatever links somebody has put there."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
+from core.files import inside
+from core.mirrors import mirrored
+
 
 class _Inside:
-    """The path of a file or folder in a run's folder."""
+    """The path of a file or folder in a run's folder; OutsideError where it is a link out of it."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def __get__(self, run: "RunDirectory", _: type) -> Path:
-        return run.root / self.name
+        return inside(run.root, self.name)
 
 
 @dataclass(frozen=True)
@@ -24,13 +27,29 @@ class RunDirectory:
     trials, epochs = _Inside("trials.parquet"), _Inside("epochs.parquet")
     predictions, artifacts, checkpoints = _Inside("predictions"), _Inside("artifacts"), _Inside("checkpoints")
     report, code = _Inside("report"), _Inside("code")
+    lock, journal, tensorboard = _Inside(".lock"), _Inside("optuna.journal"), _Inside("tensorboard")
+
+    def checkpoint(self, trial: str, *names: str) -> Path:
+        """A trial's folder of checkpoints, or a file in it."""
+        return inside(self.root, "checkpoints", trial, *names)
+
+    def artifact(self, trial: str, *names: str) -> Path:
+        """A trial's folder of artifacts, or a file in it."""
+        return inside(self.root, "artifacts", trial, *names)
+
+    def prediction(self, trial: str) -> Path:
+        """The file of a trial's predictions."""
+        return inside(self.root, "predictions", f"{trial}.parquet")
 
     @property
     def remote(self) -> str | None:
-        """The URL of the copy of record, if the folder is a mirror; else None."""
+        """The URL of the copy of record, if the folder is a mirror below a cache of this user's; else None.
+
+        Anywhere else the file says nothing: who sends a folder could name a URL or folder that a report then changes.
+        """
         try:
-            return (self.root / "remote.url").read_text(encoding="utf-8")
-        except (FileNotFoundError, NotADirectoryError):
+            return mirrored(self.root)
+        except (OSError, ValueError):
             return None
 
     @property

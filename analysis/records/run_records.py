@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.records.columns import metric_values
+from analysis.records.log import Finding
 from analysis.records.schema import DIVERGED, FAILED, FINISHED, RUNNING
 from core.designs import DesignTraits, traits_of
 from core.metrics import counterpart
@@ -21,6 +22,8 @@ class Records:
     study: dict[str, Any]
     trials: pd.DataFrame
     epochs: pd.DataFrame
+    findings: tuple[Finding, ...] = ()
+    """what is damaged; trials that they name are left out"""
 
     @property
     def is_search(self) -> bool:

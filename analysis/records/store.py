@@ -4,7 +4,6 @@ The Parquet files are derived and may be deleted at any time. A torn last line o
 is no error: it was never acknowledged, and its epoch runs again.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.records.columns import _json, column, flat, metric_columns
-from analysis.records.log import read_log
+from analysis.records.epoch_rows import read_rows
+from analysis.records.log import Finding
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
 from analysis.records.schema import (
@@ -21,42 +21,28 @@ from analysis.records.schema import (
     COSTS,
     DIVERGED,
     END,
-    EPOCH,
     EPOCH_COLUMNS,
     FAILED,
     RUNNING,
     START,
-    STATUSES,
 )
 from analysis.records.selection import selected_epochs, steadiness
+from analysis.records.study_json import read_study
 from core.files import write_atomically
-from core.metrics import declare
 from core.splits import SPLITS
-
-CHUNK = 50_000
-
-
-def read_study(run_dir: Path) -> dict[str, Any]:
-    """A run's study.json; the directions of its metrics are known from then on."""
-    path = RunDirectory(run_dir).study
-    if not path.exists():
-        raise FileNotFoundError(f"{run_dir} is not a run directory: it holds no study.json")
-    try:
-        study: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    declare(study.get("metrics", []))
-    return study
 
 
 def read_records(run_dir: Path) -> Records:
-    """All records in `run_dir`, whether the run has ended or not."""
-    study = read_study(run_dir)
-    history = _History(RunDirectory(run_dir).log)
-    history.read(study)
+    """All records in `run_dir`, whether the run has ended or not; without its damaged trials, which `findings` name.
+
+    RecordError where study.json cannot be read.
+    """
+    run = RunDirectory(run_dir)
+    study = read_study(run)
+    history = _History.read(run.log, study)
     order = _order(study, history)
     epochs = _tidy_epochs(history.epochs, order)
-    return Records(study, _trials(study, history, epochs, order), epochs)
+    return Records(study, _trials(study, history, epochs, order), epochs, tuple(history.findings))
 
 
 def write_parquet(run_dir: Path) -> Records:
@@ -70,68 +56,35 @@ def write_parquet(run_dir: Path) -> Records:
 
 @dataclass
 class _History:
-    """The log by trial; epoch rows are turned into frames in chunks, so that a million of them fit in memory."""
+    """The log by trial."""
 
-    log: Path
+    epochs: pd.DataFrame
+    findings: list[Finding]
     first: dict[str, dict[str, Any]] = field(default_factory=dict)
     last: dict[str, dict[str, Any]] = field(default_factory=dict)
     ends: dict[str, dict[str, Any]] = field(default_factory=dict)
-    epochs: pd.DataFrame = field(default_factory=pd.DataFrame)
 
-    def read(self, study: Mapping[str, Any]) -> None:
+    @classmethod
+    def read(cls, path: Path, study: Mapping[str, Any]) -> "_History":
         planned = {trial["trial"]: trial for trial in study.get("trials", [])}
-        chunks: list[pd.DataFrame] = []
-        rows: list[dict[str, Any]] = []
-        number = 0
-        try:
-            for number, event in enumerate(read_log(self.log), 1):  # noqa: B007
-                kind = event["event"]
-                if kind == EPOCH:
-                    self._know(event["trial"], planned)
-                    event["epoch"] = int(event["epoch"])
-                    rows.append(event)
-                elif kind == START:
-                    # Under another design the same trial may belong to another cell.
-                    cell = planned.get(event["trial"], event).get("cell")
-                    self._start({**event, "cell": cell} if cell else event)
-                elif kind == END:
-                    self._end(event, planned)
-                if len(rows) >= CHUNK:
-                    chunks.append(pd.DataFrame(rows))
-                    rows = []
-        except KeyError as error:
-            raise ValueError(f"{self.log}:{number}: field {error} is missing") from None
-        except _EventError as error:
-            raise ValueError(f"{self.log}:{number}: {error}") from None
-        self.epochs = pd.concat([*chunks, pd.DataFrame(rows)], ignore_index=True) if chunks else pd.DataFrame(rows)
-
-    def _know(self, trial: str, planned: Mapping[str, dict[str, Any]]) -> None:
-        if trial in self.first:
-            return
-        if trial not in planned:
-            raise _EventError(f"trial {trial!r} has no start event before it and study.json does not list it")
-        self.first[trial] = self.last[trial] = planned[trial]
+        log, epochs = read_rows(path)
+        history, damaged = cls(epochs, log.findings), log.damaged
+        for event in (event for event in log if event.get("trial") not in damaged):
+            if event["event"] == START:
+                # Under another design the same trial may belong to another cell.
+                cell = planned.get(event["trial"], event).get("cell")
+                history._start({**event, "cell": cell} if cell else event)
+            elif event["event"] == END:
+                history.ends[event["trial"]] = event
+        return history
 
     def _start(self, event: dict[str, Any]) -> None:
         trial = event["trial"]
-        for name in ("cell", "seed", "config"):
-            if name not in event:
-                raise KeyError(name)
         if "config" not in self.first.get(trial, {}):
             self.first[trial] = event
         self.last[trial] = event
         if self.ends.get(trial, {}).get("status") == FAILED:
             del self.ends[trial]
-
-    def _end(self, event: dict[str, Any], planned: Mapping[str, dict[str, Any]]) -> None:
-        self._know(event["trial"], planned)
-        if event["status"] not in STATUSES:
-            raise _EventError(f"status {event['status']!r} is none of {', '.join(STATUSES)}")
-        self.ends[event["trial"]] = event
-
-
-class _EventError(ValueError):
-    """An event that is valid JSON but inconsistent."""
 
 
 def _order(study: Mapping[str, Any], history: _History) -> list[str]:

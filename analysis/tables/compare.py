@@ -6,7 +6,7 @@ seeds are compared, else two independent samples.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -105,10 +105,12 @@ class CompareError(FaultError, ValueError):
 
 @dataclass(frozen=True)
 class Comparison:
-    """The tables by file name (`compare_ablation` only of two ablations), and notes on their limits."""
+    """The tables by file name (`compare_ablation` only of two ablations), notes on their limits, and what is damaged in
+    the runs' records, whose trials are left out."""
 
     tables: dict[str, pd.DataFrame]
     notes: list[str]
+    damaged: list[str] = field(default_factory=list)
 
 
 def compare_runs(directory_a: Path, directory_b: Path) -> Comparison:
@@ -128,7 +130,8 @@ def compare_runs(directory_a: Path, directory_b: Path) -> Comparison:
     tables = {"compare": cells_table(a, b), "compare_ablation": ablations_table(a, b)}
     if a.records.is_search or b.records.is_search:
         del tables["compare_ablation"]
-    return Comparison(tables | {"compare_differences": differences_table(a, b)}, notes(a, b))
+    damaged = [f"damaged: {found}" for run in read for found in run.findings]
+    return Comparison(tables | {"compare_differences": differences_table(a, b)}, notes(a, b), damaged)
 
 
 def _incomparable(a: Records, b: Records) -> list[str]:

@@ -35,7 +35,7 @@ def confusion_and_per_class(
         counts.assign(cell=cell, trial=trial)
         for cell in read
         for trial in records.finished_trials(cell).values()
-        if (counts := _counted(run.predictions / f"{trial}.parquet")) is not None
+        if (counts := _counted(run.prediction(trial))) is not None
     ]
     if not known:
         return pd.DataFrame(columns=list(CONFUSION_COLUMNS)), pd.DataFrame(columns=list(PER_CLASS_COLUMNS))

@@ -35,8 +35,8 @@ class Projections:
         """(cell, trial, digest of its features)"""
         self.unknown: dict[str, Features] = {}
         for cell in cells:
-            trial = records.first_trial(cell, lambda name: (run.artifacts / name / "features.parquet").is_file())
-            if trial and (digest := self._noted(run.artifacts / trial / "features.parquet")):
+            trial = records.first_trial(cell, lambda name: run.artifact(name, "features.parquet").is_file())
+            if trial and (digest := self._noted(run.artifact(trial, "features.parquet"))):
                 self.trials.append((cell, trial, digest))
         wanted = [*self.unknown.values()]
         self.begun = Aside(all_projected, wanted, threads=cores()) if wanted else None

@@ -108,7 +108,7 @@ def why_and_changed(records: Records, run: RunDirectory) -> tuple[pd.DataFrame, 
 
     changed.csv holds the test examples that turned right or wrong (`changed_rows`), for classification only.
     """
-    read = lru_cache(KEPT_TRIALS)(lambda trial: read_predictions(run.predictions / f"{trial}.parquet"))
+    read = lru_cache(KEPT_TRIALS)(lambda trial: read_predictions(run.prediction(trial)))
     rows, turned = [], []
     comparisons = records.comparisons[:MAXIMUM_COMPARISONS]
     for comparison in comparisons if run.predictions.is_dir() else []:

@@ -55,7 +55,7 @@ def _of_cell(records: Records, run: RunDirectory, cell: str) -> Iterator[pd.Data
     """All trials of a cell as one frame, if any has a file."""
     parts = []
     for seed, trial in records.finished_trials(cell, DIVERGED).items():
-        rows = read_diagnostics(run.artifacts / trial / "diagnostics.parquet")
+        rows = read_diagnostics(run.artifact(trial, "diagnostics.parquet"))
         if rows is not None:
             parts.append(rows.assign(cell=cell, seed=seed))
     if parts:

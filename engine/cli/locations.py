@@ -1,11 +1,14 @@
 """Maps the path or URL that a user gives for a run to the local folder of its files."""
 
 import os
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.records.lookup import is_run, no_run, runs_below
+from analysis.records.lookup import MOST, is_run, no_run, runs_below
 from analysis.records.run_directory import RunDirectory
+from core.files import links_out
+from core.value_words import listed
 
 if TYPE_CHECKING:
     from search_spaces.study import AnyStudy
@@ -15,12 +18,19 @@ def directory_of(study: "AnyStudy", out: str | None, cache_dir: str | None) -> P
     return local(out or str(Path("results") / study.name), cache_dir).expanduser().resolve()
 
 
-def existing(run_dir: str, cache_dir: str | None = None) -> Path:
+def existing(run_dir: str, cache_dir: str | None = None, every_link: bool = True) -> Path:
+    """The folder of a run; PlanError where there is none, or where links in it lead out of it.
+
+    `every_link`: look at every file of the folder, which a large run on a network's disk makes slow.
+    """
     from core.errors import PlanError
 
     directory = local(run_dir, cache_dir)
     if not is_run(directory):
         raise PlanError(no_run(run_dir, None if "://" in run_dir else directory))
+    if every_link and (found := list(islice(links_out(directory), MOST + 1))):
+        names = listed([str(link.relative_to(directory)) for link in found], MOST)
+        raise PlanError(f"{run_dir}: links in it lead out of it, and nothing there may be read or changed: {names}")
     return directory.resolve()
 
 

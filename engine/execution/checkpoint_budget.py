@@ -37,7 +37,7 @@ class CheckpointBudget:
         if self.limit is None:
             return
         for changed in {trial, *(self.history.starts.keys() - self.history.ends.keys())}:
-            self.sizes[changed] = size_on_disk(self.run.checkpoints / changed)
+            self.sizes[changed] = size_on_disk(self.run.checkpoint(changed))
         held = sum(self.sizes.values())
         for old in self.history.ends:
             if held > self.limit and old not in self.kept:
@@ -52,8 +52,8 @@ class CheckpointBudget:
         """Delete an ended trial's last state, once; returns the bytes freed."""
         self.kept.add(trial)
         for name in LAST_STATES:
-            (self.run.checkpoints / trial / name).unlink(missing_ok=True)
-        before, self.sizes[trial] = self.sizes.get(trial, 0), size_on_disk(self.run.checkpoints / trial)
+            self.run.checkpoint(trial, name).unlink(missing_ok=True)
+        before, self.sizes[trial] = self.sizes.get(trial, 0), size_on_disk(self.run.checkpoint(trial))
         return before - self.sizes[trial]
 
 
@@ -67,7 +67,7 @@ def keep_best_alone(plan: Plan, history: History) -> int:
         return 0
     needed, run, freed = {spec.segment.continues for spec in left.todo}, RunDirectory(plan.directory), 0
     for trial in history.ends.keys() - needed:
-        for file in (run.checkpoints / trial / name for name in LAST_STATES):
+        for file in (run.checkpoint(trial, name) for name in LAST_STATES):
             freed += size_on_disk(file)
             file.unlink(missing_ok=True)
     return freed

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from analysis.records.run_directory import RunDirectory
-from analysis.records.schema import SPENT
+from analysis.records.schema import ANEW, SPENT
 from core.activity import doing
 from core.errors import PlanError
 from core.user_code.references import use
@@ -75,6 +75,7 @@ def go_on(directory: Path, given: dict[str, Any], command: list[str], console: C
         _refuse(invalid_cells(plan))
         plan, proofs = under_known_keys(plan, [directory, *sources(plan)], teller(console))
         with RunLog(run) as log:
+            _begin_anew(run, log, teller(console))
             log.extend(proofs)
             left = remaining_work(plan, log.history, record)
             _say_what_stays(given, left, console)
@@ -87,6 +88,19 @@ def go_on(directory: Path, given: dict[str, Any], command: list[str], console: C
                     with follower:
                         _run(plan, run, log, left, command, console, ends)
     return run
+
+
+def _begin_anew(run: RunDirectory, log: RunLog, tell: Callable[[str], None]) -> None:
+    """Says what is damaged in the log. Its trials count as begun and have no epochs, so they go on from their last
+    checkpoint, which holds all of them and a digest of itself, or train anew."""
+    if not (found := log.history.findings):
+        return
+    for each in found[:SHOWN]:
+        tell(f"damaged: {each}")
+    trials = sorted({each.trial for each in found if each.trial})
+    more = f"and {len(found) - SHOWN} more; " if len(found) > SHOWN else ""
+    tell(f"{more}{len(trials)} of the trials are made again, from their checkpoints where those are whole")
+    log.append(event=ANEW, time=timestamp(), trials=trials)
 
 
 def _foreseen(plan: Plan) -> RemainingWork:

@@ -98,7 +98,7 @@ class RunLogCallback(Callback):
                 self.begun[trial.trial_id].discard(report["trial"])
         last = result["reports"][-1] if result["reports"] else {"end": {}}
         if last["end"] is None and result.get("done"):  # the trial scheduler's decision
-            (self.run.checkpoints / last["trial"] / "previous.pt").unlink(missing_ok=True)
+            self.run.checkpoint(last["trial"], "previous.pt").unlink(missing_ok=True)
             self._end(last["trial"], last["end_if_stopped"])
 
     def _hear(self, report: dict[str, Any]) -> None:
@@ -143,7 +143,7 @@ class RunLogCallback(Callback):
 
     def _line(self, key: str, row: dict[str, Any]) -> None:
         """Append the epoch, as readable text, to artifacts/TRIAL/epochs.log."""
-        file = self.run.artifacts / key / "epochs.log"
+        file = self.run.artifact(key, "epochs.log")
         with stopping():
             file.parent.mkdir(parents=True, exist_ok=True)
             with file.open("a", encoding="utf-8") as lines:
@@ -153,7 +153,7 @@ class RunLogCallback(Callback):
         """Rewrite epochs.log: what stopped an earlier attempt may have left a line out or torn."""
         if rows := self.history.rows.get(key):
             with stopping():
-                (self.run.artifacts / key / "epochs.log").unlink(missing_ok=True)
+                self.run.artifact(key, "epochs.log").unlink(missing_ok=True)
             for epoch in sorted(rows):
                 self._line(key, rows[epoch])
 

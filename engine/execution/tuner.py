@@ -129,7 +129,7 @@ class Tuning:
 
         study, factory, place = self.plan.study, self.plan.factory, self.left.continuations.place
         say = self.progress.say
-        history, root, journal = self.log.history, self.run.root, self.run.root / "optuna.journal"
+        history, root, journal = self.log.history, self.run.root, self.run.journal
         queue: TrialQueue
         if not isinstance(study, SearchStudy):
             queue = TrialQueue(self.left.todo)

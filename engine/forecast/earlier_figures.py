@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any
 
 from analysis.records.run_directory import RunDirectory
+from analysis.records.study_json import read_study
 from core.errors import FaultError
 from engine.execution.local_ray import is_local
 from engine.planning.plan import Plan
@@ -57,7 +58,7 @@ def earlier_figures(plan: Plan, wanted: Mapping[str, TrialConfig], concurrent: i
         if not missing:
             break
         with suppress(OSError, ValueError, KeyError, TypeError, FaultError):  # a damaged run tells nothing
-            study = json.loads(run.study.read_text(encoding="utf-8"))
+            study = read_study(run)
             if alike(study, plan, concurrent):
                 found |= _of_run(run, plan, missing)
     return found

@@ -103,7 +103,7 @@ class Loader:
     def load(self, asked: str) -> Trained:
         """The model of a trial (key or prefix); PlanError if there is no such trial or its best.pt is not intact."""
         trial = trial_key(asked, self.history.starts, "--trial")
-        file = self.run.checkpoints / trial / "best.pt"
+        file = self.run.checkpoint(trial, "best.pt")
         if self.run.remote:
             RemoteCheckpoints(self.run.remote, self.run.root, trial).fetch(trial, file.name)
         best = checkpoint_file.load(file)

@@ -4,7 +4,6 @@ It cannot harm the run. A tracker that fails is dropped, with a message; the rep
 idle time only, in a small share of the trials' processor time.
 """
 
-import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -12,8 +11,10 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
+from analysis.records.log_lines import read_line
 from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import END, SESSION, START
+from analysis.records.study_json import read_study
 from core.errors import first_line
 from engine.integrations.live_report import LiveReport
 from engine.integrations.mlflow import NONE, MLflow
@@ -66,11 +67,13 @@ class Follower(threading.Thread):
             kind = line[: line.find(b",")]
             ended |= kind == ENDED
             if kind in (BEGUN, ENDED):
-                (self.running.add if kind == BEGUN else self.running.discard)(json.loads(line)["trial"])
+                (self.running.add if kind == BEGUN else self.running.discard)(
+                    read_line(line[:-1]).event.get("trial", "")
+                )
             elif kind == ANEW:
                 self.running.clear()
-            if self.trackers:
-                event = json.loads(line)
+            if self.trackers and not (read := read_line(line[:-1])).fault:
+                event = read.event
                 for tracker in list(self.trackers):
                     self._try(tracker, lambda tracker=tracker, event=event: tracker.event(event))  # type: ignore[misc]
         return ended
@@ -108,6 +111,6 @@ def trackers(run: RunDirectory, study: str, tensorboard: bool, mlflow: str | Non
 
 def hand_over(run: RunDirectory, tensorboard: bool, mlflow: str | None, say: Callable[[str], None]) -> None:
     """Pass a run's whole log to trackers; PlanError while a driver runs it, whose own trackers do this."""
-    name = str(json.loads(run.study.read_text(encoding="utf-8"))["name"])
+    name = str(read_study(run)["name"])
     with hold(run):
         Follower(run, trackers(run, name, tensorboard, mlflow), say).hand_over()

@@ -1,11 +1,10 @@
 """A run at a URL: the driver works in a local mirror and sends all files to the URL, the copy of record.
 
-A mirror is a run directory with the file `remote.url`. Without that file it is an ordinary run directory; deleted, it
-is fetched again. Trials send and fetch their own files (`trainables.trial.remote_checkpoints`) before their rows are
-in the log at the URL.
+A mirror is a run directory in the user's cache with the file `remote.url` (`core.mirrors`). Without that file it is an
+ordinary run directory; deleted, it is fetched again. Trials send and fetch their own files
+(`trainables.trial.remote_checkpoints`) before their rows are in the log at the URL.
 """
 
-import json
 import re
 import signal
 import threading
@@ -13,7 +12,6 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from hashlib import blake2b
 from itertools import takewhile
 from pathlib import Path
 from types import TracebackType
@@ -22,8 +20,11 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
+from analysis.records.log_lines import read_line
 from analysis.records.run_directory import RunDirectory
 from core.errors import Interrupted, PlanError, StorageError, first_line
+from core.files import inside
+from core.mirrors import mirror_folder
 from core.storage import Store, opened, unwritable
 from datasets.cache.cache import cache_folder
 from engine.integrations.remote_lock import RemoteLock
@@ -50,9 +51,7 @@ def mirror_of(url: str, cache_dir: str | None = None) -> Path:
     except Exception as error:
         raise PlanError(f"{url}: cannot be opened ({first_line(error)}); {allowed}") from None
     Store(url, patient=False).has("study.json")
-    name = re.sub(r"[^\w.-]", "_", parts.path.rpartition("/")[2] or parts.netloc)
-    folder = cache_folder(Path(cache_dir) if cache_dir else None, [])
-    mirror = folder / "runs" / f"{name}-{blake2b(url.encode(), digest_size=6).hexdigest()}"
+    mirror = mirror_folder(url, cache_folder(Path(cache_dir) if cache_dir else None, []))
     mirror.mkdir(parents=True, exist_ok=True)
     (mirror / "remote.url").write_text(url, encoding="utf-8")
     return mirror
@@ -81,7 +80,7 @@ def refresh(directory: Path) -> int:
             if (len(theirs) >= len(ours) or not run.study.exists()) and store.has("study.json"):
                 store.get("study.json", run.study)
                 code = store.files("code") if b'"code"' in run.study.read_bytes() else []
-                _all((store.get, name, directory / name) for name in code if not (directory / name).exists())
+                _fetch(store, directory, code)
             return len(theirs)
     except Timeout:
         return 0
@@ -90,8 +89,7 @@ def refresh(directory: Path) -> int:
 def fetch_outputs(directory: Path) -> None:
     """Fetch predictions and artifacts of trials that other machines ran."""
     store = _store(directory)
-    names = [*store.files("predictions"), *store.files("artifacts")]
-    _all((store.get, name, directory / name) for name in names if not (directory / name).exists())
+    _fetch(store, directory, [*store.files("predictions"), *store.files("artifacts")])
 
 
 def send_report(directory: Path) -> None:
@@ -177,11 +175,11 @@ class Sender(threading.Thread):
             file.seek(self.sent)
             new = file.read()
         new = new[: new.rfind(b"\n") + 1]
-        ended = [json.loads(line)["trial"] for line in new.splitlines() if b'"event": "end"' in line]
+        ended = [read_line(line).event["trial"] for line in new.splitlines() if b'"event": "end"' in line]
         if new and (ended or late or at_once):
             began = time.monotonic()
             for trial in ended:
-                lines = self.directory.artifacts / trial / "epochs.log"
+                lines = self.directory.artifact(trial, "epochs.log")
                 if lines.exists():
                     self.store.put(f"artifacts/{trial}/epochs.log", lines)
             self.store.put("log.jsonl", log)
@@ -196,6 +194,12 @@ class Sender(threading.Thread):
             last = "|last" if record.get("request", {}).get("options", {}).get("keep") == "best" else ""
             spare, names = re.compile(rf"(epoch-\d+{last})\.pt"), self.store.files("checkpoints")
             _all((self.store.delete, name) for name in names if spare.fullmatch(Path(name).name))
+
+
+def _fetch(store: Store, directory: Path, names: Iterable[str]) -> None:
+    """Fetch the files that are not there yet."""
+    places = {name: inside(directory, *name.split("/")) for name in names}
+    _all((store.get, name, place) for name, place in places.items() if not place.exists())
 
 
 def _store(directory: Path, patient: bool = True) -> Store:

@@ -21,7 +21,7 @@ class TensorBoard:
     name = "tensorboard"
 
     def __init__(self, run: RunDirectory) -> None:
-        self.root = run.root / "tensorboard"
+        self.root = run.tensorboard
         self.folders: dict[str, Path] = {}
         self.cells: dict[str, str] = {}
         """by folder, the cell whose trials it holds"""

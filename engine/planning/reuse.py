@@ -104,7 +104,7 @@ def _copy_files(other: RunDirectory, run: RunDirectory, trial: str) -> None:
     for name in FOLDERS:
         if (other.root / name / trial).is_dir():
             shutil.copytree(other.root / name / trial, run.root / name / trial, dirs_exist_ok=True)
-    predictions = other.predictions / f"{trial}.parquet"
+    predictions = other.prediction(trial)
     if predictions.exists():
         run.predictions.mkdir(exist_ok=True)
         shutil.copy2(predictions, run.predictions)

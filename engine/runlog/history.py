@@ -4,10 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from analysis.records.log import read_log
+from analysis.records.log import Finding, read_log
 from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import END, EPOCH, FAILED, PROOF, START
-from core.errors import PlanError
 
 
 @dataclass
@@ -32,6 +31,10 @@ class History:
     """(version, later version) of code shown to compute the same numbers"""
     generations: dict[tuple[int, int], dict[str, dict[str, Any]]] = field(default_factory=dict)
     """by (seed, epoch) and trial: what a population's member took over from another"""
+    lines: int = 0
+    """of the log"""
+    findings: list[Finding] = field(default_factory=list)
+    """what is damaged in the log"""
 
     @classmethod
     def read(cls, events: Iterable[dict[str, Any]]) -> "History":
@@ -42,11 +45,11 @@ class History:
 
     @classmethod
     def of(cls, run: RunDirectory) -> "History":
-        """The history of a run directory, empty if it has no log; PlanError names a bad line."""
-        try:
-            return cls.read(read_log(run.log))
-        except ValueError as error:
-            raise PlanError(f"{error}; what stands before that line can be kept: delete the others") from None
+        """The history of a run directory, empty if it has no log; a damaged trial is begun and has no epochs."""
+        log = read_log(run.log)
+        history = cls.read(log)
+        history.lines, history.findings = log.lines, log.findings
+        return history
 
     def add(self, event: dict[str, Any]) -> None:
         kind, trial = event["event"], event.get("trial", "")

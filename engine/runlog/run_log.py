@@ -3,7 +3,6 @@
 The log is the only state: what is not in it did not happen, and Parquet files and reports are made from it.
 """
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from analysis.records.log import repair_tail
+from analysis.records.log_lines import written
 from analysis.records.run_directory import RunDirectory
 from core.errors import Interrupted, disk_fault
 from engine.runlog.history import History
@@ -26,6 +26,7 @@ class RunLog:
     def __init__(self, run: RunDirectory) -> None:
         repair_tail(run.log)
         self.history = History.of(run)
+        self.lines = self.history.lines
         self._file = os.open(run.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     def __enter__(self) -> Self:
@@ -41,17 +42,18 @@ class RunLog:
 
     def append(self, **event: Any) -> None:
         """Write the whole event; if the disk does not take it, nothing, and raise Interrupted."""
-        line = (json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        line = written(event, self.lines + 1)
         size = os.fstat(self._file).st_size
         try:
             with stopping():
-                written = os.write(self._file, line)
-                while written < len(line):  # a nearly full disk takes a part, and fails at the next write
-                    written += os.write(self._file, line[written:])
+                count = os.write(self._file, line)
+                while count < len(line):  # a nearly full disk takes a part, and fails at the next write
+                    count += os.write(self._file, line[count:])
         except Interrupted:
             with suppress(OSError):  # if not now, the torn line is cut when the log is opened again
                 os.ftruncate(self._file, size)
             raise
+        self.lines += 1
         self.history.add(event)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from analysis.records.run_directory import RunDirectory
+from analysis.records.study_json import read_study
 from core import ROOT
 from core.errors import PlanError
 from core.files import write_text
@@ -26,7 +27,7 @@ Record = dict[str, Any]
 
 def hold(run: RunDirectory) -> FileLock:
     """The run directory's lock, acquired; PlanError if another driver holds it."""
-    lock = FileLock(run.root / ".lock")
+    lock = FileLock(run.lock)
     try:
         lock.acquire(timeout=0.2, poll_interval=0.05)  # longer than `at_work` takes
     except Timeout:
@@ -37,7 +38,7 @@ def hold(run: RunDirectory) -> FileLock:
 def at_work(run: RunDirectory) -> bool:
     """Whether a driver holds the run directory's lock; of a directory that may only be read, too."""
     try:
-        with (run.root / ".lock").open("rb") as file:
+        with run.lock.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -107,12 +108,12 @@ def claim(directory: Path, record: Record) -> RunDirectory:
 
 
 def read_request(directory: Path) -> tuple[RunDirectory, Record]:
-    """A run directory and its study.json; PlanError if that cannot be read."""
+    """A run directory and its study.json; PlanError if that cannot be read, or says not what was asked."""
     run = RunDirectory(directory)
-    try:
-        return run, json.loads(run.study.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise PlanError(f"{directory}: its study.json cannot be read ({error})") from None
+    record = read_study(run)
+    if missing := [name for name in ("request", "data") if not record.get(name)]:
+        raise PlanError(f"{run.study}: {' and '.join(missing)}: is missing, which alone says what to run")
+    return run, record
 
 
 def unfinished(run: RunDirectory, record: Record) -> bool:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.files import write_atomically
+from core.files import inside, write_atomically
 from trainables.trial import checkpoint_file
 from trainables.trial.remote_checkpoints import RemoteCheckpoints
 from trainables.trial.selected_epoch import selected_epoch
@@ -92,7 +92,7 @@ class TrialCheckpoints:
             self.remote.put_outputs()
 
     def _folder(self, trial: str) -> Path:
-        return self.run / "checkpoints" / trial
+        return inside(self.run, "checkpoints", trial)
 
     def _fetch(self, trial: str, *names: str) -> None:
         if self.remote:
@@ -134,4 +134,4 @@ class TrialCheckpoints:
 
 def generation_file(directory: Path, trial: str, epoch: int) -> Path:
     """A member's checkpoint at the end of a generation of its population."""
-    return directory / "checkpoints" / trial / f"epoch-{epoch}.pt"
+    return inside(directory, "checkpoints", trial, f"epoch-{epoch}.pt")

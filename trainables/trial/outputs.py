@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor, nn
 
-from core.files import write_atomically
+from core.files import inside, write_atomically
 from datasets.base import Dataset
 from trainables.training.learner import Learner
 from trainables.trial.image_artifacts import draw
@@ -28,7 +28,7 @@ def write_outputs(
     `data` is the learner's data set; with `pictures`, thumbnails and feature maps are drawn too.
     """
     found = learner.predictions("test")
-    artifacts, predictions = run / "artifacts" / trial, run / "predictions" / f"{trial}.parquet"
+    artifacts, predictions = inside(run, "artifacts", trial), inside(run, "predictions", f"{trial}.parquet")
     if "scores" in found:
         columns = prediction_columns(found["labels"], found["scores"])
         _write(predictions, columns | name_columns(data, columns))

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from core.errors import out_of_memory
+from core.files import inside
 from datasets.base import Dataset
 from datasets.cache.cache import open_or_prepare
 from trainables.config import TrialConfig, from_tree
@@ -210,7 +211,7 @@ class Trial:
 
     def _lost(self) -> dict[str, Any]:
         """The end of a diverged trial, which leaves no output but its diagnostics."""
-        write_diagnostics(Path(self.spec.directory) / "artifacts" / self.spec.trial, self.layers)
+        write_diagnostics(inside(Path(self.spec.directory), "artifacts", self.spec.trial), self.layers)
         self.checkpoints.put_outputs()
         lost = {"status": "diverged", "error": f"diverged in epoch {self.diverged}", "verified": False}
         return self._stopped() | {"selected_epoch": None, "selected": None} | lost

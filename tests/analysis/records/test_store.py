@@ -1,6 +1,7 @@
 """From the log to one row a trial and one row an epoch."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 from analysis.records.columns import metric_columns
 from analysis.records.run_directory import RunDirectory
 from analysis.records.store import read_records, write_parquet
+from analysis.records.study_json import RecordError
 from tests.analysis import runs
 
 
@@ -169,7 +171,7 @@ def test_metrics_of_later_versions_are_read_without_being_known(tmp_path):
 
 
 def test_lanes_are_no_metric_and_one_where_a_row_has_none(tmp_path, monkeypatch):
-    """A trial that was given back went on by itself. The log is read in chunks, of which the first has no lanes."""
+    """A trial that was given back went on by itself. The log is parsed in blocks, of which the first has no lanes."""
     events = [
         runs.start("baseline", 0),
         runs.epoch("baseline", 0, 1),
@@ -179,8 +181,8 @@ def test_lanes_are_no_metric_and_one_where_a_row_has_none(tmp_path, monkeypatch)
         *(runs.end("baseline", seed) for seed in (0, 1)),
     ]
     run = runs.write(tmp_path, runs.study(), events)
-    for chunk in (50_000, 1):
-        monkeypatch.setattr("analysis.records.store.CHUNK", chunk)
+    for block in (2**24, 2**9):
+        monkeypatch.setattr("analysis.records.epoch_rows.BLOCK", block)
         write_parquet(run)
         trials, epochs = pd.read_parquet(run / "trials.parquet"), pd.read_parquet(run / "epochs.parquet")
         assert epochs["lanes"].tolist() == [1, 4, 4, 1]
@@ -199,14 +201,21 @@ def test_a_metric_that_is_always_null_stays_a_number(tmp_path):
 @pytest.mark.parametrize(
     ("events", "message"),
     [
-        ([runs.epoch("x", 0, 1)], r"log.jsonl:1: trial .* no start event"),
-        ([{"event": "start", "trial": "t"}], r"log.jsonl:1: field 'cell' is missing"),
-        ([runs.start("x", 0), runs.end("x", 0, "done")], r"log.jsonl:2: status 'done' is none of finished"),
+        ([runs.epoch("x", 0, 1)], r"log.jsonl: has no start event before its others \(trial .*\)"),
+        ([{"event": "start", "trial": "t"}], r"log.jsonl:3: trial: 't' is no trial's key"),
+        ([runs.start("x", 0) | {"cell": 5}], r"log.jsonl:3: cell: takes text"),
+        ([runs.start("x", 0), runs.end("x", 0, "done")], r"log.jsonl:4: status: 'done' is unknown; .*finished"),
+        ([runs.start("x", 0), runs.epoch("x", 0, 0)], r"log.jsonl:4: epoch: 0 is out of range"),
+        ([runs.start("x", 0), runs.epoch("x", 0, 1, val_loss="low")], r"log.jsonl:4: val_loss: takes a number"),
     ],
 )
-def test_an_impossible_line_is_an_error_naming_file_and_line(tmp_path, events, message):
-    with pytest.raises(ValueError, match=message):
-        read_records(runs.write(tmp_path, runs.study(), events))
+def test_an_impossible_line_is_named_with_file_and_line_and_its_trial_left_out(tmp_path, events, message):
+    good = [runs.start("baseline", 1), runs.epoch("baseline", 1, 1)]
+    records = read_records(runs.write(tmp_path, runs.study(), [*good, *events]))
+    (found,) = records.findings
+    assert re.search(message, str(found))
+    assert records.trials["seed"].tolist() == [1]
+    assert len(records.epochs) == 1
 
 
 def test_events_of_no_concern_are_passed_over(tmp_path):
@@ -215,7 +224,7 @@ def test_events_of_no_concern_are_passed_over(tmp_path):
 
 
 def test_a_folder_without_a_study_is_refused_by_name(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"holds no study\.json"):
+    with pytest.raises(RecordError, match=r"holds no study\.json"):
         read_records(tmp_path)
 
 
@@ -242,10 +251,10 @@ def test_rewriting_is_idempotent_and_leaves_no_temporary_file(tmp_path):
     ]
 
 
-def test_chunks_of_the_log_are_joined_without_loss(tmp_path, monkeypatch):
+def test_blocks_of_the_log_are_joined_without_loss(tmp_path, monkeypatch):
     study, outcomes = runs.study(["baseline", "loss=a"]), {"baseline": [0.8, 0.7, 0.6], "loss=a": [0.5, "failed", 0.4]}
     whole = read_records(runs.write_outcomes(tmp_path, study, outcomes))
-    monkeypatch.setattr("analysis.records.store.CHUNK", 7)
+    monkeypatch.setattr("analysis.records.epoch_rows.BLOCK", 2**9)
     chunked = read_records(tmp_path)
     pd.testing.assert_frame_equal(whole.epochs, chunked.epochs)
     pd.testing.assert_frame_equal(whole.trials, chunked.trials)

@@ -13,7 +13,6 @@ import pytest
 from analysis.records.log import read_log
 from analysis.records.run_directory import RunDirectory
 from analysis.records.store import read_records
-from core.errors import PlanError
 from engine.planning.plan import Plan, make_plan
 from engine.planning.remaining_work import remaining_work
 from engine.planning.run_options import Options
@@ -127,16 +126,8 @@ def test_a_prefix_resumed_ends_with_the_same_records(
     assert first.equals(second)
 
 
-def test_a_whole_line_that_is_damaged_is_an_error_that_names_it(finished: Finished, tmp_path: Path) -> None:
+def test_a_whole_line_that_is_damaged_is_named(finished: Finished, tmp_path: Path) -> None:
     lines = finished.log.splitlines(keepends=True)
     lines[2] = b"\0" * (len(lines[2]) - 1) + b"\n"
     (tmp_path / "log.jsonl").write_bytes(b"".join(lines))
-    with pytest.raises(ValueError, match=r"log\.jsonl:3: "):
-        History.read(read_log(tmp_path / "log.jsonl"))
-
-
-def test_such_a_run_is_refused_with_the_line_and_what_can_be_done(finished: Finished, tmp_path: Path) -> None:
-    lines = finished.log.splitlines(keepends=True)
-    (tmp_path / "log.jsonl").write_bytes(lines[0] + b"\0\n" + b"".join(lines[1:]))
-    with pytest.raises(PlanError, match=r"log\.jsonl:2: .*what stands before that line can be kept"):
-        RunLog(RunDirectory(tmp_path))
+    assert "log.jsonl:3: holds" in str(History.of(RunDirectory(tmp_path)).findings[0])

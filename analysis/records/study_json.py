@@ -1,0 +1,185 @@
+"""study.json: its schema, and reading it."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from analysis.records.run_directory import RunDirectory
+from analysis.records.untrusted import (
+    Count,
+    Epoch,
+    Key,
+    Name,
+    Number,
+    Record,
+    Seed,
+    Settings,
+    Text,
+    fault_of,
+    parsed,
+)
+from core.errors import PlanError
+from core.metrics import MetricError, declare
+
+LARGEST = 2**28  # bytes; a run of a million trials has a third of that
+
+
+class Level(Record):
+    name: Name
+    settings: Settings = {}
+
+
+class Factor(Record):
+    name: Name
+    levels: list[Level]
+
+
+class Cell(Record):
+    name: Name
+    levels: dict[Name, Name] = {}
+    reference: Text | Number | None = None
+    identical_to: Name | None = None
+    invalid: Text | None = None
+
+
+class Comparison(Record):
+    factor: Name
+    level: Name
+    baseline_level: Name
+    cell: Name
+    baseline_cell: Name
+
+
+class Planned(Record):
+    trial: Key
+    cell: Name
+    seed: Seed
+    epochs: Epoch | None = None
+
+
+class Traits(Record):
+    rows: Literal["levels", "cells"]
+    against: Literal["baseline", "previous", "first"]
+    question: Literal["factors", "effects", "rungs", "steps"]
+
+
+class Dimension(Record):
+    key: Name
+    kind: Literal["float", "int", "choice"] | None = None
+    low: Number | None = None
+    high: Number | None = None
+    step: Number | None = None
+    log: bool | None = None
+    choices: list[Any] | None = Field(default=None, min_length=1)
+    when: dict[Name, list[Any]] | None = None
+
+
+class OwnMetric(Record):
+    name: Name
+    maximise: bool
+
+
+class Selection(Record):
+    rule: Literal["best", "last", "epoch"]
+    metric: Name = ""
+    epoch: Count = 0
+
+
+class Options(Record):
+    settings: Settings = {}
+    data_root: Text | None = None
+    cache_dir: Text | None = None
+    address: Text | None = None
+    mlflow: Text | None = None
+    folders: dict[Name, Text] = {}
+
+
+class Request(Record):
+    study: dict[str, Any]
+    options: Options
+
+
+class Data(Record):
+    name: Name | None = None
+    fingerprint: Name | None = None
+    classes: list[Text] = []
+    image_shape: list[Count] | None = None
+    counts: dict[Name, list[Count]] | None = None
+    audit: list[Text] = []
+    leaks: list[Text] = []
+
+
+class Git(Record):
+    commit: Name | None = None
+    dirty: bool | None = None
+
+
+class Machine(Record):
+    node: Name | None = None
+    cpus: Count | None = None
+    system: Name | None = None
+
+
+class Code(Record):
+    folders: dict[Name, Text] = {}
+    files: dict[Name, Any] = {}
+
+
+class Study(Record):
+    format: Literal[1] = 1
+    name: Name = Field(min_length=1)
+    kind: Literal["ablation", "search"]
+    metric: Name
+    selection: Selection
+    question: Text = ""
+    design: Name | None = None
+    traits: Traits | None = None
+    workload: Name | None = None
+    baseline: Settings = {}
+    factors: list[Factor] = []
+    cells: list[Cell] = []
+    comparisons: list[Comparison] = []
+    path: list[Any] | None = None
+    trials_ahead: Count | None = None
+    space: list[Dimension] = []
+    samples: Count | None = None
+    sampler: Settings | None = None
+    trial_scheduler: Settings | None = None
+    objectives: list[Name] | None = None
+    seeds: list[Seed] = []
+    epochs: Epoch | None = None
+    further_metrics: list[Name] = []
+    metrics: list[OwnMetric] = []
+    trials: list[Planned] = []
+    request: Request | None = None
+    command: list[Text] = []
+    created_at: Name | None = None
+    resumed_at: Name | list[Name] | None = None
+    versions: dict[Name, Name] = {}
+    git: Git | None = None
+    machine: Machine | None = None
+    data: Data | None = None
+    code: Code | None = None
+
+
+class RecordError(PlanError, ValueError):
+    """Records that cannot be read; the text names the file, and the field or line."""
+
+
+def read_study(run: RunDirectory) -> dict[str, Any]:
+    """A run's study.json; the directions of its metrics are known from then on. RecordError where it is damaged."""
+    try:
+        if (size := run.study.stat().st_size) > LARGEST:
+            raise ValueError(f"holds {size} bytes; allowed: up to {LARGEST}")
+        study = parsed(run.study.read_bytes())
+        if fault := fault_of(Study, study):
+            raise ValueError(fault)
+        declare(study.get("metrics", []))
+    except MetricError:
+        raise
+    except FileNotFoundError:
+        raise RecordError(f"{run.root} is not a run directory: it holds no study.json") from None
+    except (OSError, ValueError) as error:
+        said = " ".join(str(error).split())[:300]
+        raise RecordError(f"{run.study}: {said}; only a copy of the file mends this") from None
+    return study
