@@ -36,8 +36,8 @@ class RunError(FaultError, ValueError):
 class Run:
     """A run directory: a finished run, or the present state of one that goes on.
 
-    RunError for a path that is none, RecordError for a study.json that cannot be read. Damaged trials are left out, with
-    a warning that names file and line.
+    RunError for a path that is none, RecordError for a study.json that cannot be read. Damaged trials are left out,
+    with a warning that names file and line.
     """
 
     def __init__(self, directory: str | PathLike[str]) -> None:
