@@ -368,7 +368,7 @@ def _report(directory: Path, csv_safe: bool | None = None) -> int:
         made = make_report(contents, tell, csv_safe=csv_safe)
     echo(f"report: {made.index}")
     for name, why in made.undrawn.items():
-        echo(f"figure {name}: not drawn as a file: {why}", err=True)
+        echo(f"figure {name}: could not be drawn: {why}", err=True)
     failed = int((made.records.trials["status"] == "failed").sum())
     if failed:
         echo(f"{failed} trials failed; `resume {RunDirectory(directory).address}` tries them again", err=True)

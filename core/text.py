@@ -62,8 +62,9 @@ def redacted(text: str) -> str:
 
 def secrets_in(url: str) -> list[str]:
     """What of a URL is secret: `a password`, `the parameter secret_key`."""
-    names = dict.fromkeys(found[1] for found in PARAMETER.finditer(url) if _is_secret(found[1]))
-    return [*(["a password"] if PASSWORD.search(url) else []), *(f"the parameter {name}" for name in names)]
+    urls = URL.findall(url)
+    names = dict.fromkeys(found[1] for each in urls for found in PARAMETER.finditer(each) if _is_secret(found[1]))
+    return [*(["a password"] if any(map(PASSWORD.search, urls)) else []), *(f"the parameter {name}" for name in names)]
 
 
 def secret_faults(tree: object, place: str = "") -> Iterator[str]:

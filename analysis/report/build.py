@@ -97,7 +97,7 @@ def make_report(
             shown = partial(page, records, tables, figures, galleries(records, run, tables, made.featured), notes)
             text = shown()
             done = [part.result() for part in drawing]
-            undrawn = dict(chain(*(part.faults.items() for part in done)))
+            undrawn = made.unmade | dict(chain(*(part.faults.items() for part in done)))
             text = shown(undrawn) if undrawn else text
         index = run.report / "index.html"
         marks = dict(chain(*(part.marks.items() for part in done))) if drawn else manifest.drawn(run.report)

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -38,7 +39,7 @@ def page(
     figures: Sequence[Figure] = (),
     galleries: Sequence[Gallery] = (),
     notes: Sequence[str] = (),
-    undrawn: Mapping[str, str] | None = None,
+    undrawn: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """The page as HTML; `notes` are the sentences before a search's tables, `undrawn` says by a figure's name why it
     has no file.
@@ -66,7 +67,10 @@ def page(
     return environment.get_template("index.html.j2").render(
         study=records.study,
         summary=_summary(records),
-        caveats=caveats(records, tables),
+        caveats=[
+            *caveats(records, tables),
+            *(f"Figures of {name} could not be made: {why}." for name, why in undrawn.items() if name not in specs),
+        ],
         unfinished=unfinished,
         written=datetime.now(UTC) if unfinished else None,
         figures_later=unfinished and not figures,
@@ -79,7 +83,7 @@ def page(
         tally=tally(found),
         sections=[part for part in parts if part.filled or part.anchor in always],
         wide={name for name, spec in specs.items() if any(key in spec for key in COMPOUND)},
-        undrawn=undrawn or {},
+        undrawn=undrawn,
         failures=failures,
         invalid=invalid,
         provenance=_provenance(records),

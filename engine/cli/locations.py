@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 
 
 def directory_of(study: "AnyStudy", out: str | None, cache_dir: str | None) -> Path:
+    """The folder of a run that is to be made; PlanError for a name that could not be printed or recorded."""
+    from core.errors import PlanError
+    from core.text import name_fault
+
+    if fault := name_fault(out or ""):
+        raise PlanError(f"--out {out}: {fault}")
     return local(out or str(Path("results") / study.name), cache_dir).expanduser().resolve()
 
 

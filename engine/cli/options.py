@@ -205,7 +205,10 @@ def given_options(raw: dict[str, Any]) -> dict[str, Any]:
     from trainables.config import parse_value
 
     given = {key: value for key, value in raw.items() if value is not None}
-    if secrets := [*secret_faults({f"--{name.replace('_', '-')}": raw[name] for name in SECRETIVE if raw.get(name)})]:
+    places = {f"--{name.replace('_', '-')}": raw[name] for name in SECRETIVE if raw.get(name)}
+    if raw.get("address"):  # which may have no scheme
+        places["--address"] = f"//{raw['address'].rpartition('//')[2]}"
+    if secrets := [*secret_faults(places)]:
         raise PlanError(secrets)
     given["settings"] = {key: parse_value(value, key) for key, value in raw.get("settings", {}).items()}
     _refuse_twice(given)

@@ -88,10 +88,10 @@ class Options(Component):
     def _seconds(cls, value: Any) -> Any:
         return seconds_of(value) if isinstance(value, str) else value
 
-    @field_validator("address", "mlflow")
+    @field_validator("mlflow")
     @classmethod
     def _without_secret(cls, value: str | None) -> str | None:
-        if value and (secrets := secrets_in(value if "//" in value else f"//{value}")):
+        if value and (secrets := secrets_in(value)):
             raise ValueError(f"holds {' and '.join(secrets)}, which the records would show; {ELSEWHERE}")
         return value
 

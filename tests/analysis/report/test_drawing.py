@@ -174,9 +174,7 @@ def test_a_figure_that_cannot_be_drawn_is_named_by_page_and_report_and_drawn_by_
 
     monkeypatch.setattr(Pens, "start", lambda pens: None)
     run = made(tmp_path)
-    write_report(run)
     monkeypatch.setattr(Pens, "draw", fails)
-    (run / "report" / "manifest.json").unlink()
     report = make_report(contents_of(run))
     page = report.index.read_text(encoding="utf-8")
     assert report.undrawn == {"curves_lr": "it <broke>"}
@@ -188,6 +186,17 @@ def test_a_figure_that_cannot_be_drawn_is_named_by_page_and_report_and_drawn_by_
     monkeypatch.setattr(Pens, "draw", lambda pens, jobs: [f"<svg>{title}</svg>" for _, title, _ in jobs])
     assert make_report(contents_of(run)).undrawn == {}
     assert (run / "report" / "figures" / "curves_lr.svg").read_text() == "<svg>Learning rate</svg>"
+
+
+def test_a_figure_of_the_user_s_own_that_fails_costs_itself(tmp_path, drawn, monkeypatch):
+    def mine(data):
+        raise KeyError("<cell>")
+
+    monkeypatch.setattr("analysis.report.contents.FIGURES", [mine])
+    report = make_report(contents_of(made(tmp_path)))
+    assert report.undrawn == {"mine": "KeyError: '<cell>'"}
+    assert "Figures of mine could not be made: KeyError: &#39;&lt;cell&gt;&#39;." in report.index.read_text("utf-8")
+    assert len(drawn) > 1
 
 
 def test_figures_are_made_after_the_page_s_tables_are_told_even_where_telling_fails(tmp_path, drawn):
