@@ -56,32 +56,23 @@ def test_plan_and_run_refuse_in_the_same_words(options: str, folder: Path, cli_h
     assert [path.name for path in folder.iterdir()] == ["file"]
 
 
-def test_a_plan_of_a_run_that_there_is_says_that_run_would_be_refused(folder: Path, cli_here: Cli) -> None:
+def test_a_plan_of_a_run_that_there_is_says_in_which_words_run_refuses(folder: Path, cli_here: Cli) -> None:
     (folder / "begun").mkdir()
     (folder / "begun" / "study.json").write_text("{}")
-    refused = cli_here("run", STUDY, "--out", "begun").stderr.splitlines()[-1]
+    refused = cli_here("run", STUDY, "--out", "begun").stderr.splitlines()[-1].removeprefix("error: ")
     assert "holds a run already" in refused
+    done = cli_here("plan", STUDY, "--out", "begun")
+    assert (done.returncode, f"`run` would be refused: {refused}" in done.stdout) == (0, True)
 
 
-def test_a_run_s_option_makes_safe_csv_of_its_reports(folder: Path, cli_here: Cli) -> None:
+def test_a_report_s_csv_is_safe_where_the_run_or_the_command_asks_for_it(folder: Path, cli_here: Cli) -> None:
     from tests.analysis import runs
+    from tests.conftest import empty_figures
 
     cells = {"baseline": [0.1, 0.2, 0.3], "loss==1+1": [0.2, 0.3, 0.5]}
-    study = runs.study(cells) | {
-        "cells": [runs.cell("baseline", {"loss": "ce"}), runs.cell("loss==1+1", {"loss": "=1+1"})]
-    }
-    study["comparisons"] = [runs.comparison("loss", "=1+1", "ce", "loss==1+1", "baseline")]
-    run = runs.write_outcomes(folder / "run", study, cells)
-
-    def level(*options: str, **asked: bool) -> str:
-        from tests.conftest import empty_figures
-
-        runs.write_outcomes(folder / "run", study | {"request": {"options": asked}}, cells)
+    study = runs.study(cells, comparisons=[runs.comparison("loss", "=1+1", "ce", "loss==1+1", "baseline")])
+    for given, asked, first in (((), True, "'"), (("--csv-plain",), True, ""), (("--csv-safe",), False, "'")):
+        run = runs.write_outcomes(folder / "run", study | {"request": {"options": {"csv_safe": asked}}}, cells)
         with empty_figures():
-            assert cli_here("report", run, *options).returncode == 0
-        return (run / "report" / "ablation.csv").read_text().splitlines()[1].split(",")[1]
-
-    assert level() == "=1+1"
-    assert level("--csv-safe") == "'=1+1"
-    assert level(csv_safe=True) == "'=1+1"
-    assert level("--csv-plain", csv_safe=True) == "=1+1"
+            assert cli_here("report", run, *given).returncode == 0
+        assert (run / "report" / "ablation.csv").read_text().splitlines()[1].startswith(f"loss,{first}=1+1,ce,")
