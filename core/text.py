@@ -21,6 +21,10 @@ SECRET = re.compile(
     r"authorization|(?<![a-z])sas)$",
     re.IGNORECASE,
 )
+MARKUP = re.compile(
+    r"[\\`*~$|]|(?<![^\W_])_|_(?![^\W_])"  # code, emphasis, mathematics, cells; an underscore within a word is none
+    r"|<(?=[A-Za-z/!?])|&(?=#?\w+;)|\](?=[(\[:])|:(?=//)|(?<=www)\."  # tags, entities, links
+)
 HIDDEN = "…"
 ELSEWHERE = (
     "credentials are taken from the environment: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, "
@@ -49,6 +53,11 @@ def all_visible(tree: object) -> object:
     if isinstance(tree, dict):
         return {all_visible(key): all_visible(value) for key, value in tree.items()}
     return [*map(all_visible, tree)] if isinstance(tree, list | tuple) else tree
+
+
+def markdown(text: str) -> str:
+    """The text in one line of Markdown, which shows it as it is."""
+    return MARKUP.sub(r"\\\g<0>", " ".join(visible(text).split("\n")))
 
 
 def redacted(text: str) -> str:

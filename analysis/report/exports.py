@@ -18,7 +18,7 @@ from analysis.tables.formatting import EQUAL, SPLIT_TITLES, capitalised, interva
 from analysis.tables.spec import PAPER, Column, Row, TableSpec, best_rows, spec_of
 from core.files import write_atomically, write_text
 from core.metrics import metric_label, split_of
-from core.text import visible
+from core.text import markdown, visible
 
 SUFFIXES = (".csv", ".md", ".tex", ".parquet")
 PAGE_ROWS = 40
@@ -38,10 +38,6 @@ ESCAPES = str.maketrans(
 )
 
 
-MARKUP = re.compile(
-    r"[\\`*~$|]|(?<![^\W_])_|_(?![^\W_])"  # code, emphasis, mathematics, cells; an underscore within a word is none
-    r"|<(?=[A-Za-z/!?])|&(?=#?\w+;)|\](?=[(\[:])|:(?=//)|(?<=www)\."  # tags, entities, links
-)
 FORMULA = re.compile(r"[=+\-@\t\r＝＋－＠](?!\d*\.?\d+([eE][-+]?\d+)?$)")
 """how a text begins that a spreadsheet computes; a number with a sign is none"""
 
@@ -115,15 +111,14 @@ def _text(column: Column, row: Row, best: bool) -> Words:
 
 
 def _line(text: str) -> str:
-    return visible(" ".join(text.split("\n")))
+    return " ".join(visible(text).split("\n"))
 
 
 def _markdown(spec: TableSpec, table: pd.DataFrame) -> str:
     """Every column under its key, the best mean in bold."""
 
     def cell(text: str, bold: bool) -> str:
-        escaped = MARKUP.sub(r"\\\g<0>", text)
-        return f"**{escaped}**" if bold else escaped
+        return f"**{markdown(text)}**" if bold else markdown(text)
 
     def line(cells: Iterable[Words]) -> str:
         return f"| {' | '.join(cell(*words) for words in cells)} |"

@@ -18,7 +18,10 @@ def directory_of(study: "AnyStudy", out: str | None, cache_dir: str | None) -> P
 
     if fault := name_fault(out or ""):
         raise PlanError(f"--out {out}: {fault}")
-    return local(out or str(Path("results") / study.name), cache_dir).expanduser().resolve()
+    directory = local(out or str(Path("results") / study.name), cache_dir).expanduser().resolve()
+    if (folder := str(directory)) != folder.encode(errors="replace").decode():
+        raise PlanError(f"--out {folder}: is not valid UTF-8, which the records are in; name another folder")
+    return directory
 
 
 def existing(run_dir: str, cache_dir: str | None = None) -> Path:

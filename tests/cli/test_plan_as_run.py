@@ -65,14 +65,15 @@ def test_a_plan_of_a_run_that_there_is_says_in_which_words_run_refuses(folder: P
     assert (done.returncode, f"`run` would be refused: {refused}" in done.stdout) == (0, True)
 
 
-def test_a_report_s_csv_is_safe_where_the_run_or_the_command_asks_for_it(folder: Path, cli_here: Cli) -> None:
+def test_a_report_s_csv_is_safe_where_the_run_or_the_command_asks_for_it(
+    folder: Path, cli_here: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from tests.analysis import runs
-    from tests.conftest import empty_figures
 
+    monkeypatch.setattr("analysis.report.contents.report_figures", lambda *_: ([], []))
     cells = {"baseline": [0.1, 0.2, 0.3], "loss==1+1": [0.2, 0.3, 0.5]}
     study = runs.study(cells, comparisons=[runs.comparison("loss", "=1+1", "ce", "loss==1+1", "baseline")])
     for given, asked, first in (((), True, "'"), (("--csv-plain",), True, ""), (("--csv-safe",), False, "'")):
         run = runs.write_outcomes(folder / "run", study | {"request": {"options": {"csv_safe": asked}}}, cells)
-        with empty_figures():
-            assert cli_here("report", run, *given).returncode == 0
+        assert cli_here("report", run, *given).returncode == 0
         assert (run / "report" / "ablation.csv").read_text().splitlines()[1].startswith(f"loss,{first}=1+1,ce,")
