@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 
+from core.text import name_fault
 from datasets.base import DataError, Row, Source
 from datasets.cache.cache import open_dataset, prepare
 from datasets.sources.animals import Animals
