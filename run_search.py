@@ -21,6 +21,7 @@ import click
 from analysis.records.run_directory import RunDirectory
 from core.activity import doing
 from core.errors import FaultError
+from core.text import shown
 from engine.cli.display import Display, console
 from engine.cli.interrupts import DONE, FAILED, REFUSED, in_foreground
 from engine.cli.locations import at_work, directory_of, existing, local, runs_in
@@ -32,6 +33,7 @@ from engine.cli.options import (
     WHAT,
     GroupedCommand,
     code_option,
+    csv_option,
     data_options,
     given_options,
     incumbent_option,
@@ -46,6 +48,7 @@ from engine.cli.options import (
     study_options,
     tracker_options,
 )
+from engine.cli.output import echo
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,6 +78,10 @@ class Program(click.Group):
         try:
             with Display():
                 return super().invoke(ctx)
+        except click.ClickException as error:
+            told = error.format_message
+            error.format_message = lambda: shown(told())  # type: ignore[method-assign]
+            raise
         except FaultError as error:
             faults = error.faults
         except OSError as error:
@@ -82,7 +89,7 @@ class Program(click.Group):
                 raise
             faults = [f"{str(error.filename)[:60]}…: {error.strerror}"]
         for fault in faults:
-            click.echo(f"error: {fault}", err=True)
+            echo(f"error: {fault}", err=True)
         ctx.exit(REFUSED)
 
 
@@ -93,7 +100,7 @@ def _check_packages() -> None:
     found = Path(datasets.__file__ or "").resolve()
     if found != ROOT / "datasets" / "__init__.py":
         wrong = f"`datasets` is {found}, another package; it must be {ROOT / 'datasets'}"
-        click.echo(f"error: {wrong}: start run_search.py itself and take the other out of PYTHONPATH", err=True)
+        echo(f"error: {wrong}: start run_search.py itself and take the other out of PYTHONPATH", err=True)
         sys.exit(REFUSED)
 
 
@@ -117,7 +124,7 @@ def list_command(what: str, as_json: bool) -> None:
 
     rows = catalogue(what)
     if as_json:
-        click.echo(json.dumps(rows, ensure_ascii=False))
+        echo(json.dumps(rows, ensure_ascii=False))
         return
     _print_columns([tuple(row.values()) for row in rows])
 
@@ -127,7 +134,7 @@ def _print_columns(rows: Sequence[Sequence[str]], numbers: bool = False) -> None
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (f"{text:{'>' if numbers and i else '<'}{widths[i]}}" for i, text in enumerate(row))
-        click.echo("  ".join(cells).rstrip())
+        echo("  ".join(cells).rstrip())
 
 
 @main.command("settings")
@@ -136,7 +143,7 @@ def settings_command(kind: str | None) -> None:
     """List every setting, or those of a KIND, and what each does."""
     from engine.cli.settings import settings_text
 
-    click.echo(settings_text(kind), nl=False)
+    echo(settings_text(kind), nl=False)
 
 
 @main.command("new")
@@ -157,7 +164,7 @@ def new_command(file: Path, workload: str, design: str) -> None:
     with doing(f"looking up the workload {workload}"):
         from engine.cli.new_study import write_study
 
-        click.echo(f"written: {write_study(file, workload, design)}")
+        echo(f"written: {write_study(file, workload, design)}")
 
 
 @main.command("layers")
@@ -175,7 +182,7 @@ def layers_command(model: str, image_size: int | None, classes: int | None, **ra
 
     found = layers(model, parsed_options(raw), image_size, classes)
     _print_columns(found.rows)
-    click.echo(found.total, err=True)
+    echo(found.total, err=True)
 
 
 @main.command()
@@ -193,10 +200,10 @@ def prepare(dataset: str, write_lists: Path | None, **raw: Any) -> None:
         table = prepare_dataset(dataset, options)
     _print_columns([table.header, *table.rows], numbers=True)
     for name, value in table.facts:
-        click.echo(f"{name}: {value}")
+        echo(f"{name}: {value}")
     if write_lists:
         for file in write_dataset_lists(dataset, options, write_lists.resolve()):
-            click.echo(f"written: {file}")
+            echo(f"written: {file}")
 
 
 def _asked(study: str, incumbent: str | None, raw: dict[str, Any]) -> "tuple[AnyStudy, Options]":
@@ -232,21 +239,23 @@ def plan(study: str, out: str | None, as_json: bool, incumbent: str | None, **ra
     with doing("loading torch"):
         from core.user_code.guard import printed_apart
         from engine.execution.code_proof import assumed_to_go_on
-        from engine.execution.launch import planned, refuse_misplaced
+        from engine.execution.launch import planned, refuse_as_run
         from engine.execution.tuner import beyond_machine
         from engine.forecast.plan_text import describe_plan, plan_record
 
     with lines_told(study, raw), printed_apart():
         made = assumed_to_go_on(planned(asked, options, directory))
-    refuse_misplaced(made)
+    refused = refuse_as_run(made)
     with doing("timing a few steps for the forecast"):
         if not as_json:
             describe_plan(made, console())
+            for fault in refused:
+                echo(f"`run` would be refused: {fault}")
             for fault in beyond_machine(made):
-                click.echo(f"`run` would be refused on this machine: {fault}")
+                echo(f"`run` would be refused on this machine: {fault}")
             return
         record = plan_record(made)
-    click.echo(json.dumps(record, ensure_ascii=False))
+    echo(json.dumps(record, ensure_ascii=False))
 
 
 @main.command()
@@ -297,6 +306,7 @@ def _begin(study: "AnyStudy", options: "Options", directory: Path) -> None:
 @out_option("RUN_DIR-confirm")
 @resource_options
 @place_options
+@csv_option
 def confirm(run_dir: str, top: int, out: str | None, **raw: Any) -> None:
     """Run a search's winners again with fresh seeds.
 
@@ -340,8 +350,11 @@ def _report(directory: Path) -> int:
     return FAILED if records.findings or not records.of_status("failed").empty else DONE
 
 
-def _written(directory: Path) -> "Records":
-    """Print a run's tables, first the one that answers its question, and write its report; say what is broken."""
+def _written(directory: Path, csv_safe: bool | None = None) -> "Records":
+    """Print a run's tables, first the one that answers its question, and write its report; say what is broken.
+
+    `csv_safe`: None as the run's option says.
+    """
     with doing("writing the report"):
         from analysis.console import console_table, damage
         from analysis.report.build import contents_of, make_report
@@ -361,12 +374,14 @@ def _written(directory: Path) -> "Records":
             for name in (name for name, spec in TABLES.items() if spec.make and name in tables):
                 console().print(console_table(name, tables[name]))
 
-        made = make_report(contents, tell)
-    click.echo(f"report: {made.index}")
+        made = make_report(contents, tell, csv_safe=csv_safe)
+    echo(f"report: {made.index}")
+    for name, why in made.undrawn.items():
+        echo(f"figure {name}: could not be drawn: {why}", err=True)
     if failed := len(made.records.of_status("failed")):
-        click.echo(f"{failed} trials failed; `resume {RunDirectory(directory).address}` tries them again", err=True)
+        echo(f"{failed} trials failed; `resume {RunDirectory(directory).address}` tries them again", err=True)
     for line in damage(made.records, RunDirectory(directory).address):
-        click.echo(line, err=True)
+        echo(line, err=True)
     return made.records
 
 
@@ -385,11 +400,11 @@ def status(run_dirs: tuple[str, ...]) -> None:
         directory = existing(place, every_link=False)
         records = read_records(directory)
         if len(places) > 1:
-            click.echo(f"{chr(10) * bool(number)}{place}")
+            echo(f"{chr(10) * bool(number)}{place}")
         for line in describe(directory, at_work(directory), records):
-            click.echo(line)
+            echo(line)
         for line in damage(records, RunDirectory(directory).address):
-            click.echo(line, err=True)
+            echo(line, err=True)
             whole = False
     sys.exit(DONE if whole else FAILED)
 
@@ -399,14 +414,19 @@ def status(run_dirs: tuple[str, ...]) -> None:
 @click.option("--serve", is_flag=True, help="Show it to a browser of this machine, until Ctrl-C.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of --serve (default: any that is free).")
 @tracker_options
-def report(run_dir: str, serve: bool, port: int, tensorboard: bool | None, mlflow: str | None) -> None:
+@csv_option
+def report(
+    run_dir: str, serve: bool, port: int, tensorboard: bool | None, mlflow: str | None, csv_safe: bool | None
+) -> None:
     """Write RUN_DIR/report again, and print its tables."""
     directory = existing(run_dir)
+    if mlflow:
+        parsed_options({"mlflow": mlflow})
     if tensorboard or mlflow:
         from engine.integrations.log_follower import hand_over
 
-        hand_over(RunDirectory(directory), bool(tensorboard), mlflow, lambda text: click.echo(text, err=True))
-    records = _written(directory)
+        hand_over(RunDirectory(directory), bool(tensorboard), mlflow, lambda text: echo(text, err=True))
+    records = _written(directory, csv_safe)
     if RunDirectory(directory).remote:
         from engine.integrations.remote_sync import send_report
 
@@ -425,7 +445,7 @@ def _serve(folder: Path, port: int) -> None:
     except OSError as error:
         raise PlanError(f"--port {port}: cannot be served on ({error.strerror}); 0 takes any that is free") from None
     with running, suppress(KeyboardInterrupt):
-        click.echo(f"serving: http://127.0.0.1:{running.server_address[1]}/ (Ctrl-C ends it)")
+        echo(f"serving: http://127.0.0.1:{running.server_address[1]}/ (Ctrl-C ends it)")
         running.serve_forever()
 
 
@@ -433,7 +453,8 @@ def _serve(folder: Path, port: int) -> None:
 @click.argument("run_a", type=click.Path())
 @click.argument("run_b", type=click.Path())
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the tables as files.")
-def compare(run_a: str, run_b: str, out: Path | None) -> None:
+@csv_option
+def compare(run_a: str, run_b: str, out: Path | None, csv_safe: bool | None) -> None:
     """Put two runs side by side: cells, effects, differences."""
     from analysis.console import console_table
     from analysis.report.exports import write_tables
@@ -442,19 +463,19 @@ def compare(run_a: str, run_b: str, out: Path | None) -> None:
     with doing("comparing the runs"):
         comparison = compare_runs(local(run_a), local(run_b))
     for name, run_dir in (("A", run_a), ("B", run_b)):
-        click.echo(f"{name}: {run_dir}")
+        echo(f"{name}: {run_dir}")
     for name, table in comparison.tables.items():
         console().print(console_table(name, table))
     for note in comparison.notes:
-        click.echo(note)
+        echo(note)
     if out:
         try:
-            write_tables(comparison.tables, out)
+            write_tables(comparison.tables, out, bool(csv_safe))
         except OSError as error:
             raise CompareError(f"--out {out}: cannot be written ({error.strerror})") from None
-        click.echo(f"written: {out.resolve()}")
+        echo(f"written: {out.resolve()}")
     for line in comparison.damaged[:MOST_DAMAGE]:
-        click.echo(line, err=True)
+        echo(line, err=True)
     sys.exit(FAILED if comparison.damaged else DONE)
 
 

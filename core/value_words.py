@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.component import did_you_mean
+from core.text import redacted
 
 KINDS = (
     ("int", "a whole number"),
@@ -30,7 +31,7 @@ LONGEST = 60  # characters of a value that a message shows
 def shown(value: Any) -> str:
     """A value in a message: text in quotes, everything else as YAML has it; long ones are cut."""
     text = repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return cut(text, LONGEST)
+    return cut(redacted(text), LONGEST)
 
 
 def kind_of(value: Any) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from core.component import did_you_mean
+from core.text import name_fault
 from core.yaml_text import Place
 
 LONGEST_FOLDER = 255  # bytes of a folder's name that file systems take
@@ -26,10 +27,12 @@ class Misfit(ValueError):  # noqa: N818
 
 
 def _name(text: str) -> str:
-    if any(unicodedata.category(character) == "Cc" for character in text):
-        raise ValueError("holds a line break, a tab or another control character")
+    if fault := name_fault(text):
+        raise ValueError(fault)
     if text.strip() != text:
         raise ValueError("has a space at an end")
+    if text and not _look(text):
+        raise ValueError("holds no character that is seen")
     return unicodedata.normalize("NFC", text)  # a shell or an editor may write é as two characters
 
 

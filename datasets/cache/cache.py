@@ -23,6 +23,7 @@ from filelock import FileLock
 from core.activity import doing
 from core.files import user_cache, write_atomically
 from core.splits import SPLITS
+from core.text import name_fault
 from core.threads import thread_pool
 from datasets.base import DataError, Dataset, DatasetInfo, DatasetSettings, Examples, Record, Row, Source, central_crop
 from datasets.cache import arrow_file
@@ -67,6 +68,8 @@ def prepare(settings: DatasetSettings, data_root: Path | None = None, cache_dir:
 
 def _prepared(settings: DatasetSettings, data_root: Path | None, cache_dir: Path | None) -> Prepared:
     source = settings.source(data_root)
+    if faults := [f"class {name!r}: {fault}" for name in source.classes if (fault := name_fault(name))]:
+        raise DataError([*source.faults, *(f"{source.root or settings.name}: {fault}" for fault in faults)])
     own = None if source.listed else source.root
     folder = cache_folder(cache_dir, [root for root in (data_root, own) if root is not None])
     contents = read_contents(source, folder)

@@ -11,6 +11,7 @@ from core.activity import doing
 from engine.cli.interrupts import DONE, FAILED
 from engine.cli.locations import existing
 from engine.cli.options import GroupedCommand, place_options
+from engine.cli.output import echo
 
 
 def _say_whose_code(directory: Path) -> None:
@@ -18,7 +19,7 @@ def _say_whose_code(directory: Path) -> None:
     from engine.runlog.study_file import read_request
 
     for line in whose_code(*read_request(directory)):
-        click.echo(line, err=True)
+        echo(line, err=True)
 
 
 def _model_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -48,7 +49,7 @@ def predict(
 
     _say_whose_code(directory)
     for line in predict_all(Loader(directory, places), trial or best_trial(directory), images, out, draw):
-        click.echo(line, err=out is None)
+        echo(line, err=out is None)
 
 
 @click.command(cls=GroupedCommand)
@@ -68,11 +69,11 @@ def export(run_dir: str, out: Path, trial: str | None, **places: str | None) -> 
 
         _say_whose_code(directory)
         trained, check = write_model(Loader(directory, places), trial or best_trial(directory), out)
-    click.echo(
+    echo(
         f"{out}: trial {trained.trial}, equal to the model on {check.pictures} test pictures within "
         f"{check.absolute:.2g} ({check.relative:.2g} of the greatest output)"
     )
-    click.echo(f"model card: {write_card(trained, check, out)}")
+    echo(f"model card: {write_card(trained, check, out)}")
 
 
 @click.command(cls=GroupedCommand)
@@ -86,8 +87,8 @@ def rerun(run_dir: str, trial: str) -> None:
 
     directory = existing(run_dir)
     _say_whose_code(directory)
-    key, how, differences = train_again(directory, trial, lambda row: click.echo(epoch_line(row)))
+    key, how, differences = train_again(directory, trial, lambda row: echo(epoch_line(row)))
     for difference in differences:
-        click.echo(difference, err=True)
-    click.echo(f"trial {key}: {'NOT ' if differences else ''}equal to its record, {how}")
+        echo(difference, err=True)
+    echo(f"trial {key}: {'NOT ' if differences else ''}equal to its record, {how}")
     sys.exit(FAILED if differences else DONE)

@@ -28,6 +28,8 @@ SHORT = {
     "drop_leaks": "dataset.drop_leaks",
 }
 """options that stand for a setting"""
+SECRETIVE = ("data_root", "cache_dir", "reuse_from", "enqueue", "code", "mlflow")
+"""options that take a place, in whose URL there may be secrets"""
 
 
 class GroupedCommand(click.Command):
@@ -124,6 +126,12 @@ tracker_options = _all_of(
         help="Also log to an MLflow tracking server (extra `mlflow`); none: no more (default: none).",
     ),
 )
+csv_option = option(
+    RECORDS,
+    "--csv-safe/--csv-plain",
+    default=None,
+    help="CSV files of the report with ' before text that a spreadsheet would compute (default: plain).",
+)
 # limits of time, disk, CPUs and GPUs
 resource_options = _all_of(
     option(MUCH, "--time-budget", metavar="8h", help="Stop after so long; `resume` goes on (default: no limit)."),
@@ -185,15 +193,23 @@ study_options = _all_of(
     option(WHERE, "--reuse-from", type=PATH, help="Run directory whose finished trials are taken over."),
     resource_options,
     tracker_options,
+    csv_option,
 )
 
 
 def given_options(raw: dict[str, Any]) -> dict[str, Any]:
     """The options that were given, in the form of `engine.planning.run_options.Options`."""
+    from core.errors import PlanError
+    from core.text import secret_faults
     from engine.planning.paths import absolute, anchored
     from trainables.config import parse_value
 
     given = {key: value for key, value in raw.items() if value is not None}
+    places = {f"--{name.replace('_', '-')}": raw[name] for name in SECRETIVE if raw.get(name)}
+    if raw.get("address"):  # which may have no scheme
+        places["--address"] = f"//{raw['address'].rpartition('//')[2]}"
+    if secrets := [*secret_faults(places)]:
+        raise PlanError(secrets)
     given["settings"] = {key: parse_value(value, key) for key, value in raw.get("settings", {}).items()}
     _refuse_twice(given)
     for name in ("limit_train", "limit_eval", "drop_leaks"):

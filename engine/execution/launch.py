@@ -14,15 +14,18 @@ from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import ANEW, SPENT
 from core.activity import doing
 from core.errors import PlanError
+from core.storage import unwritable
 from core.user_code.references import use
 from core.value_words import listed
 from datasets.audit import audit
 from engine.execution.checkpoint_budget import keep_best_alone, tidy
-from engine.execution.cluster import joined, ray_started
+from engine.execution.cluster import find, joined, ray_started
 from engine.execution.code_proof import under_known_keys
+from engine.execution.local_ray import is_local
 from engine.execution.progress import Progress, duration, teller
 from engine.execution.tuner import beyond_machine, carry_out, concurrency
 from engine.integrations.log_follower import Follower, trackers
+from engine.integrations.mlflow import NONE, refuse_silent
 from engine.planning.disk_estimate import refuse_too_large
 from engine.planning.own_code import changed_since, copies, whose_code, write_code
 from engine.planning.plan import Plan, make_plan, objective
@@ -116,10 +119,36 @@ def planned(study: AnyStudy, options: Options, directory: Path, counting: Collec
         return make_plan(study, options, directory, counting=counting)
 
 
-def refuse_misplaced(plan: Plan) -> None:
-    """PlanError if a run directory that is not begun yet may not lie where it is asked."""
-    if not RunDirectory(plan.directory).study.exists():
-        _refuse(_misplaced(plan))
+def refuse_as_run(plan: Plan) -> list[str]:
+    """PlanError, in the words of `run`, for what it would refuse of a command before its first trial: where the run is
+    to lie, a cluster or a tracking server that does not answer, too small a disk budget.
+
+    Returns why `run` would be refused where the plan is of a run that there is, with which `resume` goes on.
+    """
+    options, faults = plan.options, list[str]()
+    begun = RunDirectory(plan.directory).study.exists()
+    faults += _told(lambda: check_free(plan.directory))
+    if not begun:
+        remote = RunDirectory(plan.directory).remote
+        faults += [*_misplaced(plan), *filter(None, [unwritable(remote) if remote else None])]
+    if options.mlflow not in (None, NONE):
+        faults += _told(lambda: refuse_silent(str(options.mlflow), plan.study.name))
+    if not is_local(options.address):
+        faults += _told(lambda: find(str(options.address)))
+    if options.disk_budget and not begun:
+        left = remaining_work(plan, History())
+        found = _told(lambda: refuse_too_large(plan, left, History(), concurrency(plan)))
+        faults += [fault for fault in found if fault.startswith("--disk-budget")]
+    _refuse(faults[begun:])
+    return faults[:begun]
+
+
+def _told(check: Callable[[], object]) -> list[str]:
+    try:
+        check()
+    except PlanError as error:
+        return error.faults
+    return []
 
 
 def _misplaced(plan: Plan) -> Iterator[str]:

@@ -26,6 +26,7 @@ from core.errors import Interrupted, PlanError, StorageError, first_line
 from core.files import inside
 from core.mirrors import mirror_folder
 from core.storage import Store, opened, unwritable
+from core.text import ELSEWHERE, redacted, secrets_in
 from datasets.cache.cache import cache_folder
 from engine.integrations.remote_lock import RemoteLock
 from engine.runlog.history import History
@@ -42,8 +43,10 @@ def mirror_of(url: str, cache_dir: str | None = None) -> Path:
     url = url.rstrip("/")
     parts = urlsplit(url)
     allowed = f"allowed: a path, or a URL of {SCHEMES}"
-    if parts.password:
-        raise PlanError(f"{parts.scheme}://…@{parts.hostname}: holds a password, which records would show; {allowed}")
+    if secrets := secrets_in(url):
+        raise PlanError(
+            f"{redacted(url)}: holds {' and '.join(secrets)}, which the records would show; {ELSEWHERE}; {allowed}"
+        )
     if parts.scheme == "memory":
         raise PlanError(f"{url}: is seen by one process alone; {allowed}")
     try:

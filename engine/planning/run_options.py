@@ -3,11 +3,11 @@
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import ByteSize, Field, field_validator
 
 from core.component import Component, did_you_mean
+from core.text import ELSEWHERE, secret_faults, secrets_in
 from core.user_code.references import is_reference
 from engine.planning.paths import REFERENCES
 from search_spaces.designs import DESIGNS
@@ -73,6 +73,8 @@ class Options(Component):
     tensorboard: bool = False
     mlflow: str | None = None
     """URI of a tracking server"""
+    csv_safe: bool = False
+    """whether the report's CSV files hold `'` before text that a spreadsheet would compute"""
 
     def extended(self, given: dict[str, Any]) -> Self:
         """These options updated by a later command's; settings and levels are merged."""
@@ -88,12 +90,9 @@ class Options(Component):
 
     @field_validator("mlflow")
     @classmethod
-    def _without_password(cls, value: str | None) -> str | None:
-        if value and urlsplit(value).password:
-            raise ValueError(
-                "holds a password, which the records would show; give it by $MLFLOW_TRACKING_USERNAME and "
-                "$MLFLOW_TRACKING_PASSWORD"
-            )
+    def _without_secret(cls, value: str | None) -> str | None:
+        if value and (secrets := secrets_in(value)):
+            raise ValueError(f"holds {' and '.join(secrets)}, which the records would show; {ELSEWHERE}")
         return value
 
     @field_validator("fuse")
@@ -146,6 +145,7 @@ def apply(study: AnyStudy, options: Options) -> AnyStudy:
     ]
     tree = study.model_dump(mode="json")
     tree["baseline"] = laid_over(tree["baseline"], options.settings)
+    faults += secret_faults({name: tree.get(name) for name in ("baseline", "factors", "space")})
     tree["code"] = list(dict.fromkeys([*tree["code"], *options.code]))
     for name in ("seeds", "epochs"):
         if (value := getattr(options, name)) is not None:

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from analysis.records.run_directory import RunDirectory
+from core.text import shown
 from core.user_code.references import use
 from datasets.audit import audit
 from datasets.registry import DATASETS
@@ -70,7 +71,7 @@ def study_record(plan: Plan, command: list[str]) -> dict[str, Any]:
             for spec in plan.trials
         ],
         "request": {"study": plan.asked.model_dump(mode="json"), "options": plan.options.model_dump(mode="json")},
-        "command": command,
+        "command": [*map(shown, command)],
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "git": git_state(),
         **code_record(plan.options, plan.code),
