@@ -23,7 +23,7 @@ from engine.execution.code_proof import under_known_keys
 from engine.execution.progress import Progress, duration, teller
 from engine.execution.tuner import beyond_machine, carry_out, concurrency
 from engine.integrations.log_follower import Follower, trackers
-from engine.planning.consent import refuse_strangers
+from engine.planning.consent import refuse_strangers, trusted_code
 from engine.planning.disk_estimate import refuse_too_large
 from engine.planning.own_code import changed_since, copies, references, whose_code, write_code
 from engine.planning.plan import Plan, make_plan, objective
@@ -89,7 +89,7 @@ def go_on(directory: Path, given: dict[str, Any], command: list[str], console: C
                 _refuse_unfit(plan, left, log.history)
                 follower = _follower(plan, run, console)
                 with _ray(plan, left) as ends:
-                    rewrite(run, study_record(plan, command), resumed_at=timestamp())
+                    rewrite(run, study_record(plan, command), resumed_at=timestamp(), **trusted_code(record))
                     with follower:
                         _run(plan, run, log, left, command, console, ends)
     return run

@@ -23,14 +23,17 @@ from engine.runlog.study_file import Record, hold, write
 
 SHOWN = 3  # names in a sentence
 LONGEST = 80  # characters of an address
-_trusted: set[str] = set()
-"""digests of the records that this command was told to trust, as the run's folder may be read-only"""
+_trusted: dict[str, Record] = {}
+"""by the digest of a record that this command was told to trust, what it signed: the folder may be read-only, and a
+URL's mirror is read again"""
 
 
-def refuse_strangers(run: RunDirectory, record: Record, given: Mapping[str, Any] | None = None, how: str = "") -> None:
+def refuse_strangers(
+    run: RunDirectory, record: Record, given: Mapping[str, Any] | None = None, how: str = "`--trust`"
+) -> None:
     """PlanError, with `how` to go on, if the run's record would execute what is not this user's; and, of a command that
     connects, if it would connect to what is neither of this user's record nor among the options `given` now."""
-    code, servers = executed(record), [] if given is None else connected(record, given)
+    code, servers = executed(record), connected(record, given or {})
     labels = record["request"]["options"].get("folders", {})
     outside = [label for label in labels if not re.fullmatch(r"[\w-]*", label)]
     if outside := [*outside, *(name for name in code if ".." in PurePath(name).parts)]:
@@ -39,12 +42,10 @@ def refuse_strangers(run: RunDirectory, record: Record, given: Mapping[str, Any]
         return
     faults: list[str] = []
     if not is_valid(record):
-        if named := [*code, *servers]:
+        if code or (servers and given is not None):
             where = f" (files in {run.code})" if code and record.get("code") else ""
-            faults = [
-                f"{run.root}: is not signed as a run of yours, and its record would execute or connect to "
-                f"{listed(named, SHOWN)}{where}"
-            ]
+            what = f"{_named(code, servers)}{where}"
+            faults = [f"{run.root}: is not signed as a run of yours, and its record would execute or connect to {what}"]
             how = f"{how}; so does a run of yours of before, or from where {_key_place()} is another, once"
     elif code and (changed := _changed(run, record)):
         verb = "is" if len(changed) == 1 else "are"
@@ -70,22 +71,27 @@ def trust(run: RunDirectory, record: Record) -> str:
     new = {**record, **({"code": {**code, "files": digests(files)}} if code else {})}
     new.pop("scripts", None)
     new |= scripts(record["request"])
-    _trusted.update(map(_digest, (record, new)))
+    _trusted.update({_digest(each): new for each in (record, new)})
     kept = ""
     try:
         with hold(run):
             write(run, new)
     except (OSError, PlanError) as error:
         kept = f", for this command alone, as it cannot be signed now ({error})"
-    named = [*executed(record), *connected(record, {})]
-    return f"{run.root} is trusted{kept}; it executes or connects to {listed(named, SHOWN) or 'nothing'}"
+    named = _named(executed(record), connected(record, {}))
+    return f"{run.root} is trusted{kept}; it executes or connects to {named or 'nothing'}"
+
+
+def trusted_code(record: Record) -> dict[str, Any]:
+    """What a study.json that goes on with this record says of the run's code: what was found to be so, or trusted."""
+    return {key: value for key, value in _trusted.get(_digest(record), record).items() if key == "code"}
 
 
 def executed(record: Record) -> list[str]:
-    """What a record's trials import that is not ours: references, and files that register components."""
+    """What a record's trials import besides our own: references, and files that register components."""
     request = record["request"]
     files = [*request["study"].get("code", ()), *request["options"].get("code", ())]
-    return [shown(name).strip("'") for name in dict.fromkeys([*references(request, of_modules=True), *files])]
+    return list(dict.fromkeys([*references(request, of_modules=True), *files]))
 
 
 def connected(record: Record, given: Mapping[str, Any]) -> list[str]:
@@ -96,6 +102,12 @@ def connected(record: Record, given: Mapping[str, Any]) -> list[str]:
         if given.get(name) is None and options.get(name) not in (None, nowhere):
             found.append(f"{what} {_without_user(str(options[name]))}")
     return found
+
+
+def _named(code: list[str], servers: list[str]) -> str:
+    """The first few of what is executed, and all of what is connected to."""
+    files = [listed([shown(name).strip("'") for name in code], SHOWN)] if code else []
+    return ", ".join([*files, *servers])
 
 
 def read_elsewhere(record: Record) -> list[str]:

@@ -12,7 +12,7 @@ from analysis.records.run_directory import RunDirectory
 from core.errors import PlanError
 from core.user_code.references import use
 from engine.planning import consent
-from engine.planning.consent import needs_consent, read_elsewhere, refuse_strangers, trust
+from engine.planning.consent import needs_consent, read_elsewhere, refuse_strangers, trust, trusted_code
 from engine.planning.study_record import recorded_request
 from engine.runlog.signature import is_valid
 from engine.runlog.study_file import read_request
@@ -72,6 +72,13 @@ def test_a_stranger_s_run_executes_and_connects_to_nothing(options: dict[str, An
     assert "secret" not in text
     assert "`again --trust`" in text
     assert not (tmp_path / "executed").exists()
+
+
+def test_servers_are_named_after_much_code(tmp_path: Path) -> None:
+    levels = {"network": [f"mine.py:Net{number}" for number in range(9)]}
+    assert "mine.py:Net2 and 6 more, Ray at auto" in refusal(
+        made(tmp_path, own=False, levels=levels, address="auto"), {}
+    )
 
 
 @pytest.mark.parametrize("key", ["baseline", "code", "metrics"])
@@ -155,8 +162,9 @@ def test_no_label_leads_out_of_the_run(label: str, tmp_path: Path) -> None:
     assert "would lead out of" in refusal(run)
 
 
-def test_no_reference_leads_out_of_the_run(tmp_path: Path) -> None:
-    run = made(tmp_path, own=True, settings={"loss.name": "../../mine.py:loss"})
+@pytest.mark.parametrize("folder", ["../..", f"{'x' * 80}/../../.."])
+def test_no_reference_leads_out_of_the_run(folder: str, tmp_path: Path) -> None:
+    run = made(tmp_path, own=True, settings={"loss.name": f"{folder}/mine.py:loss"})
     assert "would lead out of" in refusal(run)
 
 
@@ -178,10 +186,11 @@ def test_trust_makes_what_there_is_now_this_user_s(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_signed_is_trusted_for_one_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, record = made(tmp_path, own=False, address="auto")
+    run, record = made(tmp_path, own=False, address="auto", **OWN)
     monkeypatch.setattr(consent, "write", _fails)
     assert "for this command alone" in trust(run, record)
     refuse_strangers(*read_request(run.root), {})
+    assert list(trusted_code(record)["code"]["files"]) == ["mine.py"]  # which a resume will sign
     record["request"]["options"]["address"] = "elsewhere:1"
     assert "Ray at elsewhere:1" in refusal((run, record), given={})
     consent._trusted.clear()
