@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from hashlib import blake2b
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from itertools import accumulate
 from pathlib import Path
 
@@ -70,10 +70,11 @@ def file_elsewhere(module: str) -> Path | None:
 def module_file(module: str) -> tuple[str, Path | None]:
     """(its path below the entry of sys.path that has it, its file), found without an import; no file where it is
     installed, ours or built in."""
-    path, spec = None, None
+    path: list[str] | None = None
+    spec: ModuleSpec | None = None
     for dotted in accumulate(module.split("."), "{}.{}".format):
         spec = PathFinder.find_spec(dotted, path)
-        path = spec and spec.submodule_search_locations
+        path = spec.submodule_search_locations if spec else None
         if spec is None or (path is None and dotted != module):
             return module, None
     if spec is None or not spec.has_location or not spec.origin:

@@ -63,6 +63,10 @@ def permit(named: Iterable[str] | None) -> None:
     _permitted = None if named is None else {*(_permitted or ()), *named}
 
 
+def permitted() -> list[str] | None:
+    return None if _permitted is None else sorted(_permitted)
+
+
 def in_use() -> dict[str, Path]:
     return dict(_folders)
 

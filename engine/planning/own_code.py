@@ -57,10 +57,12 @@ def uncopied(study: AnyStudy) -> list[str]:
 
 def references(node: Any, of_modules: bool = False) -> Iterator[str]:
     """Those in plain data: to files, and to modules too, but for networks of the libraries."""
-    if isinstance(node, dict | list | tuple):
-        for key, value in node.items() if isinstance(node, dict) else (("", item) for item in node):
-            if not (key == "name" and {"settings", "levels"} & node.keys()):  # of a level or a factor, which is a title
-                yield from references(value, of_modules)
+    if isinstance(node, dict):
+        titled = {"settings", "levels"} & node.keys()  # a level or a factor, whose name is a title
+        node = [value for key, value in node.items() if not (titled and key == "name")]
+    if isinstance(node, list | tuple):
+        for value in node:
+            yield from references(value, of_modules)
     elif isinstance(node, str) and (found := REFERENCE.fullmatch(node)):
         yield from [node] if found["file"] or (of_modules and found["module"] not in LIBRARY_PREFIXES) else []
 
