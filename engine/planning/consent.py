@@ -22,7 +22,7 @@ from engine.runlog.signature import canonical, is_valid, key_file
 from engine.runlog.study_file import Record, hold, write
 
 SHOWN = 3  # names in a sentence
-LONGEST = 80  # characters of an address
+LONGEST = 80  # characters of a reference or an address
 _trusted: dict[str, Record] = {}
 """by the digest of a record that this command was told to trust, what it signed: the folder may be read-only, and a
 URL's mirror is read again"""
@@ -106,7 +106,7 @@ def connected(record: Record, given: Mapping[str, Any]) -> list[str]:
 
 def _named(code: list[str], servers: list[str]) -> str:
     """The first few of what is executed, and all of what is connected to."""
-    files = [listed([shown(name).strip("'") for name in code], SHOWN)] if code else []
+    files = [listed([cut(_printable(name), LONGEST) for name in code], SHOWN)] if code else []
     return ", ".join([*files, *servers])
 
 
@@ -133,9 +133,9 @@ def _changed(run: RunDirectory, record: Record) -> list[str]:
     """Files that are no longer, or not, what the record says of them: below code/, and scripts elsewhere."""
     recorded, there = record.get("code", {}).get("files", {}), _files(run)
     names = [*recorded, *(name for name, file in there.items() if name not in recorded and _importable(file))]
-    changed = [str(run.code / name) for name in names if not _same(there.get(name), recorded.get(name))]
+    changed = [f"{run.code}/{_printable(name)}" for name in names if not _same(there.get(name), recorded.get(name))]
     before, now = record.get("scripts", {}), scripts(record["request"]).get("scripts", {})
-    return changed + [name for name, found in now.items() if before.get(name) != found]
+    return changed + [_printable(name) for name, found in now.items() if before.get(name) != found]
 
 
 def _files(run: RunDirectory) -> dict[str, Path]:
@@ -150,7 +150,7 @@ def _importable(file: Path) -> bool:
 
 def _same(file: Path | None, recorded: str | None) -> bool:
     with suppress(OSError):
-        return file is not None and digest(file.read_bytes()) == recorded
+        return file is not None and file.is_file() and digest(file.read_bytes()) == recorded
     return False
 
 
@@ -166,7 +166,12 @@ def _without_user(address: str) -> str:
     """An address without the name and password that it may hold."""
     head, slashes, rest = address.rpartition("//")
     host, slash, path = rest.partition("/")
-    return cut(repr(f"{head}{slashes}{host.rpartition('@')[2]}{slash}{path}").strip("'"), LONGEST)
+    return cut(_printable(f"{head}{slashes}{host.rpartition('@')[2]}{slash}{path}"), LONGEST)
+
+
+def _printable(text: str) -> str:
+    """A stranger's text with its control characters escaped."""
+    return repr(text)[1:-1]
 
 
 def _key_place() -> str:

@@ -11,11 +11,18 @@ import pytest
 from analysis.records.run_directory import RunDirectory
 from core.errors import PlanError
 from core.user_code.references import use
+from engine.execution.code_proof import under_known_keys
 from engine.planning import consent
 from engine.planning.consent import needs_consent, read_elsewhere, refuse_strangers, trust, trusted_code
+from engine.planning.own_code import with_short_references
+from engine.planning.plan import make_plan
+from engine.planning.reuse import foresee, sources
+from engine.planning.run_options import Options
 from engine.planning.study_record import recorded_request
+from engine.runlog.history import History
 from engine.runlog.signature import is_valid
 from engine.runlog.study_file import read_request
+from search_spaces.study import parse_study
 from tests.conftest import ROOT
 from trainables.config import ConfigError, from_tree
 
@@ -117,11 +124,16 @@ def test_one_s_own_run_executes_what_it_recorded(tmp_path: Path) -> None:
     assert (tmp_path / "executed").exists()
 
 
-@pytest.mark.parametrize("name", ["mine.py", "json.py", "__pycache__/mine.cpython-312.pyc", "fast.so", "gone", "link"])
+@pytest.mark.parametrize(
+    "name", ["mine.py", "json.py", "__pycache__/mine.cpython-312.pyc", "fast.so", "gone", "link", "endless"]
+)
 def test_but_no_file_that_is_not_as_recorded(name: str, tmp_path: Path) -> None:
     run, record = made(tmp_path, own=True, **OWN)
     if name == "gone":
         (run.code / "mine.py").unlink()
+    elif name == "endless":
+        (run.code / "mine.py").unlink()
+        (run.code / "mine.py").symlink_to("/dev/zero")
     elif name == "link":
         (tmp_path / "evil").mkdir()
         (run.code / "link").symlink_to(tmp_path / "evil")
@@ -129,9 +141,15 @@ def test_but_no_file_that_is_not_as_recorded(name: str, tmp_path: Path) -> None:
         (run.code / name).parent.mkdir(exist_ok=True)
         (run.code / name).write_text("import os\n")
     told = refusal((run, record))
-    assert str(run.code / ("mine.py" if name == "gone" else name)) in told
+    assert str(run.code / ("mine.py" if name in ("gone", "endless") else name)) in told
     with pytest.raises(PlanError, match="not as study"):
         recorded_request(record, run)
+
+
+def test_their_names_are_printed_without_control_characters(tmp_path: Path) -> None:
+    run, record = made(tmp_path, own=True, **OWN)
+    (run.code / "a\x1b[2J\n.py").touch()
+    assert "a\\x1b[2J\\n.py is not as study.json records" in refusal((run, record))
 
 
 def test_files_that_nothing_imports_may_come(tmp_path: Path) -> None:
@@ -225,3 +243,19 @@ def test_data_and_weights_that_it_reads_are_named(tmp_path: Path) -> None:
         "the record names, and this reads: data root '/data', model.weights_file.resnet18 '/w.pt', "
         "dataset.path 'flowers\\x1b[2J'"
     ]
+
+
+def test_nor_does_the_log_of_a_run_that_is_reused(tmp_path: Path) -> None:
+    run, _ = made(tmp_path, own=False)
+    evil = tmp_path / "evil.py"
+    evil.write_text(f"open({str(tmp_path / 'executed')!r}, 'w')\nloss = print\n")
+    events = [json.loads(line) for line in run.log.read_text().splitlines()]
+    for event in (event for event in events if event["event"] == "start"):
+        event["config"]["loss"] = {"name": f"{evil}:loss"}
+    run.log.write_text("".join(f"{json.dumps(event)}\n" for event in events))
+    tree = {"name": "s", "workload": "digits", "epochs": 1, "samples": 1, "sampler": "random"}
+    study = parse_study({**tree, "space": [{"key": "optimizer.lr", "low": 0.1, "high": 0.2}]}, "s")
+    plan = make_plan(*with_short_references(study, Options(reuse_from=str(run.root))), tmp_path / "new")
+    assert foresee(plan, History()) == 0
+    under_known_keys(plan, sources(plan), print)
+    assert not (tmp_path / "executed").exists()
