@@ -87,6 +87,5 @@ def test_trust_without_a_run_is_refused(cli_here: Cli) -> None:
 def test_a_real_command_is_refused_soon(name: str, run: Path, tmp_path: Path, cli: Cli) -> None:
     done = cli(*arguments(name, run))
     assert (done.returncode, len(errors(done.stderr))) == (2, 2)
-    assert len(done.stderr.splitlines()) <= 3
     assert f"{name} --trust {shlex.quote(str(run))}" in done.stderr
     assert not (tmp_path / "executed").exists()
