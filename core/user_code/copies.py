@@ -67,8 +67,8 @@ def file_elsewhere(module: str) -> Path | None:
     return Path(file).resolve() if file and file.endswith(".py") and not is_installed(Path(file)) else None
 
 
-def module_file(module: str) -> tuple[str, Path | None]:
-    """(its path below the entry of sys.path that has it, its file), found without an import; no file where it is
+def module_file(module: str) -> tuple[str, Path] | None:
+    """(its path below the entry of sys.path that has it, its file), found without an import; None where it is
     installed, ours or built in."""
     path: list[str] | None = None
     spec: ModuleSpec | None = None
@@ -76,13 +76,13 @@ def module_file(module: str) -> tuple[str, Path | None]:
         spec = PathFinder.find_spec(dotted, path)
         path = spec.submodule_search_locations if spec else None
         if spec is None or (path is None and dotted != module):
-            return module, None
+            return None
     if spec is None or not spec.has_location or not spec.origin:
-        return module, None
+        return None
     file = Path(spec.origin).resolve()
     ours = any(file.is_relative_to(ROOT / name) for name in PACKAGES)
     depth = module.count(".") + 1 + (file.stem == "__init__")
-    return "/".join(file.parts[-depth:]), None if ours or is_installed(file) else file
+    return None if ours or is_installed(file) else ("/".join(file.parts[-depth:]), file)
 
 
 def _is_library(name: str) -> bool:

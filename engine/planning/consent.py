@@ -16,7 +16,7 @@ from analysis.records.run_directory import RunDirectory
 from core.errors import PlanError
 from core.user_code.copies import digest, digests
 from core.value_words import cut, listed, shown
-from engine.planning.own_code import references, scripts
+from engine.planning.own_code import extensions, references, scripts
 from engine.planning.paths import DATA, WEIGHTS
 from engine.runlog.signature import canonical, is_valid, key_file
 from engine.runlog.study_file import Record, hold, write
@@ -46,7 +46,7 @@ def refuse_strangers(
             where = f" (files in {run.code})" if code and record.get("code") else ""
             what = f"{_named(code, servers)}{where}"
             faults = [f"{run.root}: is not signed as a run of yours, and its record would execute or connect to {what}"]
-            how = f"{how}; so does a run of yours of before, or from where {_key_place()} is another, once"
+            how = f"{how} (once, too, for a run of your own from before signatures or under another {_key_place()})"
     elif code and (changed := _changed(run, record)):
         verb = "is" if len(changed) == 1 else "are"
         faults = [f"{run.root}: {listed(changed, SHOWN)} {verb} not as study.json records, and would be executed"]
@@ -90,8 +90,7 @@ def trusted_code(record: Record) -> dict[str, Any]:
 def executed(record: Record) -> list[str]:
     """What a record's trials import besides our own: references, and files that register components."""
     request = record["request"]
-    files = [*request["study"].get("code", ()), *request["options"].get("code", ())]
-    return list(dict.fromkeys([*references(request, of_modules=True), *files]))
+    return list(dict.fromkeys([*references(request, of_modules=True), *extensions(request)]))
 
 
 def connected(record: Record, given: Mapping[str, Any]) -> list[str]:
@@ -164,9 +163,7 @@ def _digest(record: Record) -> str:
 
 def _without_user(address: str) -> str:
     """An address without the name and password that it may hold."""
-    head, slashes, rest = address.rpartition("//")
-    host, slash, path = rest.partition("/")
-    return cut(_printable(f"{head}{slashes}{host.rpartition('@')[2]}{slash}{path}"), LONGEST)
+    return cut(_printable(re.sub(r"^([\w+.-]+://)?[^/?#]*@", r"\1", address)), LONGEST)
 
 
 def _printable(text: str) -> str:
@@ -178,4 +175,4 @@ def _key_place() -> str:
     try:
         return str(key_file())
     except RuntimeError:
-        return "the key in the user's configuration folder"
+        return "key"

@@ -67,15 +67,21 @@ def references(node: Any, of_modules: bool = False) -> Iterator[str]:
         yield from [node] if found["file"] or (of_modules and found["module"] not in LIBRARY_PREFIXES) else []
 
 
+def extensions(request: Mapping[str, Any]) -> list[str]:
+    """The files of a request that register components."""
+    return [*request["study"].get("code", ()), *request["options"].get("code", ())]
+
+
 def scripts(request: Mapping[str, Any]) -> dict[str, Any]:
-    """What study.json says of files that a request's references lead to and no run copies: their digests, by path, or
-    by the place below sys.path where it has them; nothing where there are none."""
+    """What study.json says of files that a request names and no run copies: their digests, by path, or by the place
+    below sys.path where it has them; nothing where there are none."""
     found = {}
-    for reference in references(request, of_modules=True):
-        match = REFERENCE.fullmatch(reference)
-        assert match
-        name, file = (match["file"], Path(match["file"])) if match["file"] else module_file(match["module"])
-        if file and file.is_absolute() and file.is_file():
+    named = [match for match in map(REFERENCE.fullmatch, references(request, of_modules=True)) if match]
+    files = [*extensions(request), *(match["file"] for match in named if match["file"])]
+    places = [(file, Path(file).expanduser()) for file in files]
+    places += [place for match in named if match["module"] and (place := module_file(match["module"]))]
+    for name, file in places:
+        if file.is_absolute() and file.is_file():
             found[name] = digest(file.read_bytes())
     return {"scripts": found} if found else {}
 

@@ -12,7 +12,7 @@ from core.user_code.references import permit, use
 from datasets.audit import audit
 from datasets.registry import DATASETS
 from engine.planning.consent import is_strangers, refuse_strangers
-from engine.planning.own_code import code_record, copies, references, scripts
+from engine.planning.own_code import code_record, copies, extensions, references, scripts
 from engine.planning.plan import Plan, objectives
 from engine.planning.run_options import Options
 from engine.runlog.run_log import now
@@ -40,7 +40,7 @@ def recorded_request(record: dict[str, Any], run: RunDirectory | None = None) ->
     if is_strangers(record):
         options["cache_dir"] = None  # where it would write
     use(options["folders"])
-    files = [*request["study"].get("code", ()), *options.get("code", ())]
+    files = extensions(request)
     permit([*references(request, of_modules=True), *files])
     extend(files)  # before the study, whose design may be theirs
     return parse_study(request["study"], "study.json"), Options.model_validate_json(json.dumps(options))

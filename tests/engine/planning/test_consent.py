@@ -62,6 +62,8 @@ def refusal(run: Run, given: dict[str, Any] | None = None) -> str:
         ({"address": "10.0.0.1:6379"}, "Ray at 10.0.0.1:6379"),
         ({"address": "auto"}, "Ray at auto"),
         ({"mlflow": "http://tom:secret@host/x"}, "MLflow at http://host/x"),
+        ({"mlflow": "http://tom:secret@host//x@y"}, "MLflow at http://host//x@y"),
+        ({"address": "tom:secret@host:1"}, "Ray at host:1"),
         ({"mlflow": "sqlite:////home/tom/notes.db"}, "MLflow at sqlite:////home/tom/notes.db"),
         (OWN, "mine.py:loss, mine.py"),
         ({"settings": {"model.name": "os:system", "model.args.command": "true"}}, "os:system"),
@@ -172,6 +174,20 @@ def test_nor_a_changed_script_that_a_reference_finds_elsewhere(
     refuse_strangers(*run)
     file.write_text("loss = exit")
     assert file.name in refusal(run)
+
+
+@pytest.mark.parametrize(
+    "options", [{"settings": {"loss.name": "~/x.py:loss"}}, {"code": ["~/x.py"], "folders": {"": "/x"}}]
+)
+def test_nor_one_in_a_folder_of_the_user_s(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "x.py").write_text("loss = print")
+    run = made(tmp_path, own=True, **options)
+    refuse_strangers(*run)
+    (tmp_path / "x.py").write_text("loss = exit")
+    assert "~/x.py is not as study.json records" in refusal(run)
 
 
 @pytest.mark.parametrize("label", ["../../..", "/etc", "a/b"])
