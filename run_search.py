@@ -20,7 +20,7 @@ import click
 
 from analysis.records.run_directory import RunDirectory
 from core.activity import doing
-from core.errors import FaultError
+from core.errors import FaultError, PlanError
 from core.text import shown
 from engine.cli.display import Display, console
 from engine.cli.interrupts import DONE, FAILED, REFUSED, in_foreground
@@ -47,8 +47,10 @@ from engine.cli.options import (
     study_named,
     study_options,
     tracker_options,
+    trust_option,
 )
 from engine.cli.output import echo
+from engine.cli.trust import ARGUMENTS, consented
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,6 +74,10 @@ class Program(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In the order in which they stand below."""
         return list(self.commands)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         _check_packages()
@@ -206,8 +212,10 @@ def prepare(dataset: str, write_lists: Path | None, **raw: Any) -> None:
             echo(f"written: {file}")
 
 
-def _asked(study: str, incumbent: str | None, raw: dict[str, Any]) -> "tuple[AnyStudy, Options]":
+def _asked(study: str, incumbent: str | None, trust: bool, raw: dict[str, Any]) -> "tuple[AnyStudy, Options]":
     """(the study that a command names, or with `incumbent` the ablation of its winner's settings; the options)."""
+    if trust and incumbent is None:
+        raise PlanError("--trust: a study of your own needs none; it goes with --incumbent RUN_DIR")
     with doing(f"reading the study {study}"):
         from engine.planning.own_code import with_short_references
         from trainables.extensions import extend
@@ -219,7 +227,9 @@ def _asked(study: str, incumbent: str | None, raw: dict[str, Any]) -> "tuple[Any
             return asked, options
         from engine.search.winner import around
 
-        return around(asked, options, existing(incumbent, raw["cache_dir"]))
+        directory = existing(incumbent, raw["cache_dir"])
+        consented(directory, trust)
+        return around(asked, options, directory)
 
 
 @main.command()
@@ -229,12 +239,12 @@ def _asked(study: str, incumbent: str | None, raw: dict[str, Any]) -> "tuple[Any
 @study_options
 @code_option
 @incumbent_option
-def plan(study: str, out: str | None, as_json: bool, incumbent: str | None, **raw: Any) -> None:
+def plan(study: str, out: str | None, as_json: bool, incumbent: str | None, trust: bool, **raw: Any) -> None:
     """Show what `run` would do: cells, trials, faults, a forecast.
 
     Nothing is written but decoded data, to the cache.
     """
-    asked, options = _asked(study, incumbent, raw)
+    asked, options = _asked(study, incumbent, trust, raw)
     directory = directory_of(asked, out, raw["cache_dir"])
     with doing("loading torch"):
         from core.user_code.guard import printed_apart
@@ -264,9 +274,9 @@ def plan(study: str, out: str | None, as_json: bool, incumbent: str | None, **ra
 @study_options
 @code_option
 @incumbent_option
-def run(study: str, out: str | None, incumbent: str | None, **raw: Any) -> None:
+def run(study: str, out: str | None, incumbent: str | None, trust: bool, **raw: Any) -> None:
     """Carry out a study: a name of `list`, or a .yaml file."""
-    asked, options = _asked(study, incumbent, raw)
+    asked, options = _asked(study, incumbent, trust, raw)
     with lines_told(study, raw):
         _begin(asked, options, directory_of(asked, out, raw["cache_dir"]))
 
@@ -307,13 +317,15 @@ def _begin(study: "AnyStudy", options: "Options", directory: Path) -> None:
 @resource_options
 @place_options
 @csv_option
-def confirm(run_dir: str, top: int, out: str | None, **raw: Any) -> None:
+@trust_option
+def confirm(run_dir: str, top: int, out: str | None, trust: bool, **raw: Any) -> None:
     """Run a search's winners again with fresh seeds.
 
     They are a paired ablation, against the default and each other.
     """
     with doing(f"reading the search {run_dir}"):
         options, source = parsed_options(raw), existing(run_dir, raw["cache_dir"])
+        consented(source, trust)
         from core.user_code.references import use
         from engine.search.confirm import confirmation
 
@@ -326,10 +338,12 @@ def confirm(run_dir: str, top: int, out: str | None, **raw: Any) -> None:
 @main.command()
 @click.argument("run_dir", type=click.Path())
 @study_options
-def resume(run_dir: str, **raw: Any) -> None:
+@trust_option
+def resume(run_dir: str, trust: bool, **raw: Any) -> None:
     """Go on with a run; --seeds, --samples, --levels extend it."""
     with doing(f"reading the run {run_dir}"):
         directory, _ = existing(run_dir, raw["cache_dir"]), parsed_options(raw)
+        consented(directory, trust, given_options(raw))
 
     def work() -> None:
         with doing("loading torch and Ray"):
@@ -438,7 +452,6 @@ def report(
 
 def _serve(folder: Path, port: int) -> None:
     from analysis.report.server import server
-    from core.errors import PlanError
 
     try:
         running = server(folder, port)

@@ -161,9 +161,19 @@ resource_options = _all_of(
         help="Work between checkpoints (default: 1s; 0s: every epoch, as where a trial scheduler decides).",
     ),
 )
+# for commands that follow the record of a run that is there already
+trust_option = option(
+    RECORDS,
+    "--trust",
+    is_flag=True,
+    help="Of a run that is not signed as yours: let its record execute code and connect, and sign it.",
+)
 # for plan and run only: a study begun from a search's winner stores what it took from it
-incumbent_option = option(
-    WHAT, "--incumbent", type=PATH, help="Run directory of a search: ask which of its winner's settings matter."
+incumbent_option = _all_of(
+    option(
+        WHAT, "--incumbent", type=PATH, help="Run directory of a search: ask which of its winner's settings matter."
+    ),
+    trust_option,
 )
 code_option = option(
     WHAT, "--code", type=PATH, multiple=True, help="A file of your own that registers components; may be repeated."

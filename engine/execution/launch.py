@@ -15,7 +15,7 @@ from analysis.records.schema import ANEW, SPENT
 from core.activity import doing
 from core.errors import PlanError
 from core.storage import unwritable
-from core.user_code.references import use
+from core.user_code.references import permit, use
 from core.value_words import listed
 from datasets.audit import audit
 from engine.execution.checkpoint_budget import keep_best_alone, tidy
@@ -26,8 +26,9 @@ from engine.execution.progress import Progress, duration, teller
 from engine.execution.tuner import beyond_machine, carry_out, concurrency
 from engine.integrations.log_follower import Follower, trackers
 from engine.integrations.mlflow import NONE, refuse_silent
+from engine.planning.consent import refuse_strangers, trusted_code
 from engine.planning.disk_estimate import refuse_too_large
-from engine.planning.own_code import changed_since, copies, whose_code, write_code
+from engine.planning.own_code import changed_since, copies, references, whose_code, write_code
 from engine.planning.plan import Plan, make_plan, objective
 from engine.planning.remaining_work import RemainingWork, remaining_work
 from engine.planning.reuse import foresee, sources, take_over
@@ -36,6 +37,7 @@ from engine.planning.study_record import recorded_request, study_record
 from engine.runlog.history import History
 from engine.runlog.run_log import RunLog
 from engine.runlog.run_log import now as timestamp
+from engine.runlog.signature import unavailable
 from engine.runlog.study_file import check_free, claim, hold, read_request, reserved, rewrite
 from search_spaces.study import AblationStudy, AnyStudy, SearchStudy
 from trainables.config import counts
@@ -60,6 +62,8 @@ def start(study: AnyStudy, options: Options, directory: Path, command: list[str]
             record = study_record(plan, command)
             write_code(RunDirectory(plan.directory), plan.code)
             run = claim(plan.directory, record)
+            for line in filter(None, [unavailable()]):
+                teller(console)(line)
             use(copies(run, plan.options.folders))
             with RunLog(run) as log, follower:
                 log.extend(proofs)
@@ -70,8 +74,10 @@ def start(study: AnyStudy, options: Options, directory: Path, command: list[str]
 def go_on(directory: Path, given: dict[str, Any], command: list[str], console: Console) -> RunDirectory:
     """Resume a run under its own options and those `given` now."""
     run, record = read_request(directory)
+    refuse_strangers(run, record, given)
     asked, stored = recorded_request(record, run)
-    for line in [*whose_code(run, record), *changed_since(record)]:
+    permit(references(given, of_modules=True))
+    for line in filter(None, [*whose_code(run, record), *changed_since(record), unavailable()]):
         teller(console)(line)
     with hold(run):
         plan = planned(asked, stored.extended(given), directory, counting=given.get("settings", {}))
@@ -87,7 +93,7 @@ def go_on(directory: Path, given: dict[str, Any], command: list[str], console: C
                 _refuse_unfit(plan, left, log.history)
                 follower = _follower(plan, run, console)
                 with _ray(plan, left) as ends:
-                    rewrite(run, study_record(plan, command), resumed_at=timestamp())
+                    rewrite(run, study_record(plan, command), resumed_at=timestamp(), **trusted_code(record))
                     with follower:
                         _run(plan, run, log, left, command, console, ends)
     return run

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.records.run_directory import RunDirectory
 from core.component import did_you_mean
 from core.errors import PlanError
+from core.user_code.references import permitted
 from datasets.base import DataError, DatasetInfo
 from datasets.cache.cache import Prepared, prepare
 from engine.planning.config_checks import (
@@ -188,6 +189,7 @@ class TrialFactory:
             pictures=draws(self.study, config, seed),
             own_code=copies(RunDirectory(directory), self.options.folders),
             extensions=list(self.study.code),
+            permitted=permitted(),
             checkpoint_seconds=0.0 if self.study.scheduled else self.options.checkpoint_every,
             stoppable=self.study.scheduled and self.study.population is None,
         )

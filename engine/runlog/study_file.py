@@ -21,6 +21,7 @@ from analysis.records.study_json import read_study
 from core import ROOT
 from core.errors import PlanError
 from core.files import write_text
+from engine.runlog.signature import signed
 
 Record = dict[str, Any]
 
@@ -101,7 +102,7 @@ def claim(directory: Path, record: Record) -> RunDirectory:
     check_free(directory)
     run = RunDirectory(directory)
     try:
-        _write(run, record, place=os.link)
+        write(run, record, place=os.link)
     except FileExistsError:
         check_free(directory)
     return run
@@ -126,14 +127,18 @@ def unfinished(run: RunDirectory, record: Record) -> bool:
 
 
 def rewrite(run: RunDirectory, record: Record, **changes: Any) -> None:
-    """Replace study.json when a run is extended or its plan has grown; keeps the creation time and command."""
+    """Replace study.json when a run is extended or its plan has grown; keeps the creation time and command.
+
+    Who calls it has opened the run by `recorded_request`, so what is signed now executes nothing without consent.
+    """
     _, before = read_request(run.root)
     kept: Record = {key: before[key] for key in ("created_at", "command", "resumed_at", "code") if key in before}
-    _write(run, {**record, **kept, **changes})
+    write(run, {**record, **kept, **changes})
 
 
-def _write(run: RunDirectory, record: Record, place: Callable[[Path, Path], object] = os.replace) -> None:
-    write_text(run.study, json.dumps(record, indent=1, ensure_ascii=False), place)
+def write(run: RunDirectory, record: Record, place: Callable[[Path, Path], object] = os.replace) -> None:
+    """Write study.json, signed as this user's."""
+    write_text(run.study, json.dumps(signed(record), indent=1, ensure_ascii=False), place)
 
 
 def git_state() -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """`plan` refuses what `run` refuses before its first trial, in the same words; neither shows a secret."""
 
+import json
 import shlex
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.analysis import runs
 from tests.conftest import Cli
 
 STUDY = "digits/long-tail"
@@ -58,7 +60,8 @@ def test_plan_and_run_refuse_in_the_same_words(options: str, folder: Path, cli_h
 
 def test_a_plan_of_a_run_that_there_is_says_in_which_words_run_refuses(folder: Path, cli_here: Cli) -> None:
     (folder / "begun").mkdir()
-    (folder / "begun" / "study.json").write_text("{}")
+    made = runs.study() | {"request": {"study": {}, "options": {}}}
+    (folder / "begun" / "study.json").write_text(json.dumps(made))
     refused = cli_here("run", STUDY, "--out", "begun").stderr.splitlines()[-1].removeprefix("error: ")
     assert "holds a run already" in refused
     done = cli_here("plan", STUDY, "--out", "begun")
@@ -68,12 +71,12 @@ def test_a_plan_of_a_run_that_there_is_says_in_which_words_run_refuses(folder: P
 def test_a_report_s_csv_is_safe_where_the_run_or_the_command_asks_for_it(
     folder: Path, cli_here: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.analysis import runs
-
     monkeypatch.setattr("analysis.report.contents.report_figures", lambda *_: ([], []))
     cells = {"baseline": [0.1, 0.2, 0.3], "loss==1+1": [0.2, 0.3, 0.5]}
     study = runs.study(cells, comparisons=[runs.comparison("loss", "=1+1", "ce", "loss==1+1", "baseline")])
     for given, asked, first in (((), True, "'"), (("--csv-plain",), True, ""), (("--csv-safe",), False, "'")):
-        run = runs.write_outcomes(folder / "run", study | {"request": {"options": {"csv_safe": asked}}}, cells)
+        run = runs.write_outcomes(
+            folder / "run", study | {"request": {"study": {}, "options": {"csv_safe": asked}}}, cells
+        )
         assert cli_here("report", run, *given).returncode == 0
         assert (run / "report" / "ablation.csv").read_text().splitlines()[1].startswith(f"loss,{first}=1+1,ce,")
