@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from shlex import quote
+
+from core.shell import word
 
 
 class _Inside:
@@ -35,5 +36,5 @@ class RunDirectory:
 
     @property
     def address(self) -> str:
-        """The run's URL or path, as text for a shell command; a URL is quoted, as it may hold an `&`."""
-        return quote(self.remote) if self.remote else str(self.root)
+        """The run's URL or path, as a word of a shell command."""
+        return word(self.remote or self.root)

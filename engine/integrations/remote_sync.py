@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 
 from analysis.records.run_directory import RunDirectory
 from core.errors import Interrupted, PlanError, StorageError, first_line
+from core.shell import word
 from core.storage import Store, opened, unwritable
 from datasets.cache.cache import cache_folder
 from engine.integrations.remote_lock import RemoteLock
@@ -115,7 +116,8 @@ def session(directory: Path, new: bool) -> Iterator[None]:
         if new and (run.study.exists() or store.has("study.json")):
             where = "" if store.has("study.json") else f" (in its mirror {directory}, which may be deleted)"
             raise PlanError(
-                f"--out {store.url}: holds a run already{where}; go on with `resume {store.url}`, or choose another"
+                f"--out {store.url}: holds a run already{where}; go on with `resume {word(store.url)}`, or choose "
+                f"another"
             )
         with Sender(run, store, claim, sent=refresh(directory)):
             yield

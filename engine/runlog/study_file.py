@@ -20,6 +20,7 @@ from analysis.records.run_directory import RunDirectory
 from core import ROOT
 from core.errors import PlanError
 from core.files import write_text
+from core.shell import word
 
 Record = dict[str, Any]
 
@@ -57,7 +58,7 @@ def check_free(directory: Path) -> None:
         raise _unwritable(directory, str(error.strerror)) from None
     if taken:
         raise PlanError(
-            f"--out {directory}: holds a run already; go on with `resume {directory}`, or choose another folder"
+            f"--out {directory}: holds a run already; go on with `resume {word(directory)}`, or choose another folder"
         )
     if fault:
         raise _unwritable(directory, fault)
@@ -151,4 +152,4 @@ def git_state() -> dict[str, Any]:
 
 def program() -> str:
     """The command that starts this program, for printed instructions."""
-    return f"python {Path(sys.argv[0]).name}" if sys.argv[0].endswith(".py") else "python run_search.py"
+    return f"python {word(Path(sys.argv[0]).name)}" if sys.argv[0].endswith(".py") else "python run_search.py"
