@@ -30,7 +30,6 @@ from engine.cli.display import Display, console
 from engine.cli.interrupts import (
     DONE,
     FAILED,
-    INTERRUPTED,
     REFUSED,
     in_foreground,
     interrupted,
@@ -60,6 +59,7 @@ from engine.cli.options import (
     study_options,
     tracker_options,
 )
+from engine.execution.ray_watchdog import INTERRUPTED
 
 if TYPE_CHECKING:
     import pandas as pd

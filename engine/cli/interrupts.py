@@ -65,6 +65,10 @@ def leave_at_once() -> None:
     signal.signal(signal.SIGINT, lambda number, frame: leave_quietly())
 
 
+def _untold(error: object) -> None:
+    """In place of the traceback of what a callback or a thread raises while it is interrupted."""
+
+
 @contextmanager
 def interruptible(leave: Callable[[], NoReturn] = leave_quietly) -> Iterator[None]:
     """The first Ctrl-C raises KeyboardInterrupt in the block, the second calls `leave`.
@@ -82,7 +86,7 @@ def interruptible(leave: Callable[[], NoReturn] = leave_quietly) -> Iterator[Non
         if pressed:
             leave()
         pressed = True
-        sys.unraisablehook = threading.excepthook = lambda *error: None  # tracebacks of callbacks and threads
+        sys.unraisablehook, threading.excepthook = _untold, _untold
         raise KeyboardInterrupt
 
     before, hooks = signal.signal(signal.SIGINT, press), (sys.unraisablehook, threading.excepthook)
