@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from core.leftovers import part_of
+
 Place = Callable[[Path, Path], object]
 
 
@@ -11,22 +13,17 @@ def rename(temporary: Path, path: Path) -> None:
     temporary.replace(path)
 
 
-def write_atomically(
-    path: Path, write: Callable[[Path], object], aside: Path | None = None, place: Place = rename
-) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object], place: Place = rename) -> None:
     """Let `write` fill a temporary file, flush it and `place` it at `path`; on any error `path` stays as it was.
 
-    Folders are made. The temporary file is `aside` or, by default, a hidden file beside `path` with the process id.
+    Folders are made. The temporary file is a hidden one beside `path`, which a later start removes after a kill.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = aside or path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with part_of(path) as temporary:
         write(temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         place(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str, place: Place = rename) -> None:

@@ -14,10 +14,11 @@ from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import SPENT
 from core.activity import doing
 from core.errors import PlanError
+from core.leftovers import remove_parts
 from core.user_code.references import use
 from core.value_words import listed
 from datasets.audit import audit
-from engine.execution.checkpoint_budget import keep_best_alone, tidy
+from engine.execution.checkpoint_budget import keep_best_alone
 from engine.execution.cluster import joined, ray_started
 from engine.execution.code_proof import under_known_keys
 from engine.execution.progress import Progress, duration, teller
@@ -154,7 +155,7 @@ def _run(
     ray_ends: bool,
 ) -> None:
     study, say = plan.study, teller(console)
-    tidy(run)
+    remove_parts(run.root, below=True)
     log.append(event="session", time=timestamp(), command=command, node=platform.node(), pid=os.getpid())
     if isinstance(study, SearchStudy) and (held := study.configurations) < study.samples:
         fewer = f"{held} distinct configurations, fewer than the {study.samples} asked for"

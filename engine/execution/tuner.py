@@ -5,7 +5,6 @@ Ray's own experiment state, in a temporary folder, is never read: the plan and t
 
 import os
 import sys
-import tempfile
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 from analysis.records.run_directory import RunDirectory
+from core.leftovers import scratch
 from engine.execution.checkpoint_budget import CheckpointBudget
 from engine.execution.cluster import nodes, room, too_much, waits_told
 from engine.execution.local_ray import is_local
@@ -46,11 +46,11 @@ def carry_out(
     from engine.execution.time_budget import TimeBudget
 
     tuning = Tuning(plan, run, log, left, progress, TimeBudget(plan.options.time_budget), ray_ends)
-    with watched(run.root), tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch:
+    with watched(run.root), scratch() as folder:
         gpus = tuning.gpus()
-        tuning.fit(Path(scratch) / "first", _share(plan, gpus), None)
+        tuning.fit(folder / "first", _share(plan, gpus), None)
         if (enlarged := log.history.enlarged - set(log.history.ends)) and not tuning.time_budget.stop_all():
-            tuning.fit(Path(scratch) / "second", _share(plan, gpus, LARGER), enlarged)
+            tuning.fit(folder / "second", _share(plan, gpus, LARGER), enlarged)
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Tuning:
     time_budget: "TimeBudget"
     ray_ends: bool
 
-    def fit(self, scratch: Path, share: dict[str, float], only: set[str] | None) -> None:
+    def fit(self, folder: Path, share: dict[str, float], only: set[str] | None) -> None:
         """One Tuner over the trials of `only`, or over all but those that ran out of memory before."""
         from ray import tune
         from ray.air._internal import usage
@@ -90,7 +90,7 @@ class Tuning:
             ),
             run_config=tune.RunConfig(
                 name="trials",
-                storage_path=str(scratch),
+                storage_path=str(folder),
                 callbacks=[self.callback(queue, share, retries=only is None)],
                 stop=self.time_budget,
                 failure_config=tune.FailureConfig(max_failures=RETRIES),

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from core import ROOT
+from core.leftovers import remove_marked
 from engine.execution import local_ray, prepared_workers
 
 
@@ -102,6 +103,7 @@ def test_ray_begins_in_the_background_and_is_gone_with_the_process_that_needs_it
                 print(ends, ray.cluster_resources()["CPU"] > 0, file=sys.stderr)
                 from ray._private import worker
                 print(*(info.process.pid for infos in worker._global_node.all_processes.values() for info in infos))
+                print(worker._global_node.get_session_dir_path())
             with local_ray.started() as ends:  # another one
                 print(ends, file=sys.stderr)
         """
@@ -109,11 +111,13 @@ def test_ray_begins_in_the_background_and_is_gone_with_the_process_that_needs_it
     done = python(code, "used")
     assert done.returncode == 0, done.stderr
     assert done.stderr.split() == ["True", "True", "True"]
-    assert not [pid for pid in done.stdout.split() if Path("/proc", pid).exists()]
+    *pids, session = done.stdout.split()
+    assert not [pid for pid in pids if Path("/proc", pid).exists()]
+    assert not Path(session).exists()
 
 
 @pytest.mark.matrix
-def test_ray_s_processes_do_not_outlive_a_killed_driver():
+def test_ray_s_processes_and_files_do_not_outlive_a_killed_driver():
     code = """
         import os, signal
         from engine.execution import local_ray
@@ -121,13 +125,17 @@ def test_ray_s_processes_do_not_outlive_a_killed_driver():
         with local_ray.started():
             from ray._private import worker
             infos = [info for each in worker._global_node.all_processes.values() for info in each]
-            print(*(info.process.pid for info in infos), flush=True)
+            print(worker._global_node.get_session_dir_path(), *(info.process.pid for info in infos), flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
         """
     done = python(code)
     assert done.returncode == -9
-    pids = done.stdout.split()
+    session, *pids = done.stdout.split()
     assert pids
+    assert Path(session).is_dir()
+    remove_marked.cache_clear()
+    remove_marked(Path(session).parent, "session_").join()  # as the next start does
+    assert not Path(session).exists()
     over, left = threading.Event(), set(pids)
     for _ in range(100):
         left = {pid for pid in left if _command(pid)}
