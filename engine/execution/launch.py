@@ -182,10 +182,10 @@ def _train(plan: Plan, run: RunDirectory, log: RunLog, left: RemainingWork, cons
     reported = metric if isinstance(study, SearchStudy) else study.metric
     progress = Progress(console, left.total, left.epochs(plan, log.history), reported, maximise, left.done)
     with doing(progress.now, details=progress.table):
-        carry_out(plan, run, log, left, progress, ray_ends)
+        spent = carry_out(plan, run, log, left, progress, ray_ends)
     missing = progress.total - progress.done
-    if missing and plan.options.time_budget:
-        budget = duration(plan.options.time_budget)
+    if missing and spent:
+        budget = duration(plan.options.time_budget or 0)
         log.append(event=SPENT, time=timestamp())
         say(f"The time budget of {budget} is spent; {missing} trials are left: resume {run.address}")
 

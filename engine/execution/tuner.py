@@ -36,8 +36,9 @@ LARGER = 2.0  # times the resources, for the second try of a trial that ran out 
 
 def carry_out(
     plan: Plan, run: RunDirectory, log: RunLog, left: RemainingWork, progress: "Progress", ray_ends: bool = False
-) -> None:
+) -> bool:
     """Run on Ray the trials without an end in the log; after KeyboardInterrupt or a spent time budget `resume` goes on.
+    Returns whether the time budget was spent.
 
     `ray_ends`: whether Ray ends after this, so that its actors need not be asked to stop.
 
@@ -51,6 +52,7 @@ def carry_out(
         tuning.fit(folder / "first", _share(plan, gpus), None)
         if (enlarged := log.history.enlarged - set(log.history.ends)) and not tuning.time_budget.stop_all():
             tuning.fit(folder / "second", _share(plan, gpus, LARGER), enlarged)
+    return tuning.time_budget.spent
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class Tuning:
             run_config=tune.RunConfig(
                 name="trials",
                 storage_path=str(folder),
-                callbacks=[self.callback(queue, share, retries=only is None)],
+                callbacks=[self.time_budget, self.callback(queue, share, retries=only is None)],
                 stop=self.time_budget,
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
