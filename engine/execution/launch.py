@@ -79,12 +79,14 @@ def go_on(directory: Path, given: dict[str, Any], command: list[str], console: C
             log.extend(proofs)
             left = remaining_work(plan, log.history, record)
             _say_what_stays(given, left, console)
+            _say_other_threads(plan, left, log.history, teller(console), stored.threads)
             address = plan.options.address if left.done < left.total else None
             with joined(address, directory):
                 _refuse_unfit(plan, left, log.history)
                 follower = _follower(plan, run, console)
                 with _ray(plan, left) as ends:
-                    rewrite(run, study_record(plan, command), resumed_at=timestamp())
+                    held = {"configurations": left.configurations} if isinstance(plan.study, SearchStudy) else {}
+                    rewrite(run, study_record(plan, command), resumed_at=timestamp(), **held)
                     with follower:
                         _run(plan, run, log, left, command, console, ends)
     return run
@@ -165,6 +167,7 @@ def _run(
     if taken:
         say(f"{taken} finished trials are taken over from {plan.options.reuse_from}.")
         left = remaining_work(plan, log.history)
+        _say_other_threads(plan, left, log.history, say)
     if left.done:
         say(f"{left.done} of {left.total} trials are finished and are not run again.")
     for remark in left.continuations.remarks():
@@ -205,6 +208,21 @@ def _say_what_stays(given: dict[str, Any], left: RemainingWork, console: Console
     if asked and left.done:
         stay = f"{left.done} finished ones stay as they are"
         teller(console)(f"--set {', '.join(asked)}: is for the trials that are left; {stay}.")
+
+
+def _say_other_threads(
+    plan: Plan, left: RemainingWork, history: History, say: Callable[[str], None], *before: int
+) -> None:
+    """`before`: the threads of the trials that the run has begun, as far as the log does not tell."""
+    now = plan.options.threads
+    ended = ((end.get("execution") or {}).get("threads") for end in history.ends.values())
+    known = {number for number in (*ended, *(before if history.starts else ())) if number}
+    if left.done < left.total and (others := sorted(known - {now})):
+        count = f"{now} torch thread{'s' * (now > 1)}"
+        say(
+            f"--cpus-per-trial: trials train with {count} from now on, those before trained with "
+            f"{', '.join(map(str, others))}; the last bits of their numbers depend on it."
+        )
 
 
 def _follower(plan: Plan, run: RunDirectory, console: Console) -> Follower:

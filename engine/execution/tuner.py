@@ -20,7 +20,8 @@ from engine.execution.prepared_workers import used_by_tune
 from engine.execution.ray_watchdog import watched
 from engine.planning.plan import Plan, objective
 from engine.planning.remaining_work import RemainingWork
-from engine.runlog.run_log import RunLog
+from engine.runlog.run_log import RunLog, stopping
+from engine.runlog.study_file import read_request, rewrite
 from search_spaces.study import SearchStudy
 
 if TYPE_CHECKING:
@@ -146,10 +147,17 @@ class Tuning:
         else:
             from engine.search.search_queue import SearchQueue
 
-            queue = SearchQueue(factory, study, root, history, place, journal, say)
+            queue = SearchQueue(factory, study, root, history, place, journal, say, self.all_tried)
         queue.keep_only(lambda trial: trial in only if only is not None else trial not in history.enlarged)
         queue.stop_at(pending)
         return queue
+
+    def all_tried(self, configurations: int) -> None:
+        """Record that a search's space holds no more configurations than these."""
+        self.progress.total = configurations * self.plan.study.seeds
+        self.progress.say(f"The space holds {configurations} configurations; all of them were tried.")
+        with stopping():
+            rewrite(self.run, read_request(self.run.root)[1], configurations=configurations)
 
     def gpus(self) -> float | None:
         """The measured GPU share of one trial with `auto`; else None, and `_share` decides."""

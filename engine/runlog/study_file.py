@@ -118,7 +118,8 @@ def read_request(directory: Path) -> tuple[RunDirectory, Record]:
 
 def unfinished(run: RunDirectory, record: Record) -> bool:
     """Whether the log has fewer ends than the record has trials: a guess, without reading the log's events."""
-    expected = len(record.get("trials") or ()) or (record.get("samples") or 0) * len(record.get("seeds") or ())
+    configurations = record.get("configurations") or record.get("samples") or 0
+    expected = len(record.get("trials") or ()) or configurations * len(record.get("seeds") or ())
     try:
         return run.log.read_bytes().count(b'"event": "end"') < expected
     except OSError:
