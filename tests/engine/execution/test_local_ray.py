@@ -48,6 +48,25 @@ def test_ray_tune_takes_prepared_processes_first_and_then_starts_its_own(monkeyp
     assert tune_controller._ActorClassCache().get(str) is own
 
 
+def test_the_first_call_raises_what_kept_a_prepared_process_from_becoming_the_trainable():
+    """Else Ray Tune would see an AttributeError of ours."""
+
+    class Trainable:
+        def __init__(self, config):
+            if config:
+                raise ImportError("no module named mine")
+
+        def train(self):
+            return "trained"
+
+    process = prepared_workers.TrialProcess()
+    process.become(Trainable, {"config": 1})
+    with pytest.raises(ImportError, match="no module named mine"):
+        process.train()
+    process.become(Trainable, {"config": 0})
+    assert process.train() == "trained"
+
+
 @pytest.mark.parametrize(
     ("options", "found", "count"),
     [
