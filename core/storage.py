@@ -14,7 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 from core.errors import DISK, StorageError, first_line
-from core.leftovers import part_of
+from core.files import part_of
 
 PATIENCE = 90.0  # seconds for which a failing operation is retried
 PAUSES = (1.0, 32.0)  # seconds between attempts: the first pause, and the longest after doubling

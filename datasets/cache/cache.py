@@ -21,8 +21,7 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from core.activity import doing
-from core.files import user_cache, write_atomically
-from core.leftovers import remove_parts
+from core.files import remove_parts, user_cache, write_atomically
 from core.splits import SPLITS
 from core.threads import thread_pool
 from datasets.base import DataError, Dataset, DatasetInfo, DatasetSettings, Examples, Record, Row, Source, central_crop

@@ -13,7 +13,7 @@ from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import FINISHED, PROOF
 from core.activity import doing
 from core.errors import PlanError, first_line
-from core.leftovers import scratch
+from core.files import scratch
 from datasets.base import DataError
 from engine.execution.replay import Replay, compare
 from engine.planning.plan import Plan, make_plan

@@ -14,7 +14,7 @@ from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import SPENT
 from core.activity import doing
 from core.errors import PlanError
-from core.leftovers import remove_parts
+from core.files import remove_parts
 from core.user_code.references import use
 from core.value_words import listed
 from datasets.audit import audit

@@ -19,7 +19,7 @@ from unittest.mock import patch
 
 from core.activity import doing
 from core.errors import PlanError, first_line
-from core.leftovers import marked, remove_marked
+from core.files import marked, remove_marked
 from engine.execution.prepared_workers import forget, prepare
 
 ATTEMPTS = 3  # to start Ray, which times out now and then under load

@@ -8,7 +8,7 @@ from typing import Any
 
 from analysis.records.lookup import trial_key
 from analysis.records.schema import STOPPED
-from core.leftovers import scratch
+from core.files import scratch
 from engine.planning.run_options import apply
 from engine.planning.study_record import recorded_request
 from engine.planning.trial_factory import TrialFactory

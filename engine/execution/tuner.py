@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 from analysis.records.run_directory import RunDirectory
-from core.leftovers import scratch
+from core.files import scratch
 from engine.execution.checkpoint_budget import CheckpointBudget
 from engine.execution.cluster import nodes, room, too_much, waits_told
 from engine.execution.local_ray import is_local

@@ -18,7 +18,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, Self
 
 from core.aside import python
-from core.leftovers import scratch
+from core.files import scratch
 
 if TYPE_CHECKING:
     from trainables.config import TrialConfig

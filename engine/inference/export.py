@@ -21,7 +21,7 @@ from torch import Tensor
 
 from core.component import did_you_mean
 from core.errors import PlanError
-from core.leftovers import scratch
+from core.files import scratch
 from datasets.base import central_crop
 from datasets.cache.cache import open_dataset
 from engine.inference.trained_model import Evaluated, Loader, Trained

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from core import leftovers
-from core.leftovers import MARK, SCRATCH, marked, part_of, remove_marked, remove_parts, scratch
+from core import files
+from core.files import MARK, SCRATCH, marked, part_of, remove_marked, remove_parts, scratch
 from tests.conftest import ROOT
 
 # Makes a scratch folder, a session as Ray names it and a half-written file below argv[1], says so, and waits.
 MAKES = """
 import sys, time
 from pathlib import Path
-from core.leftovers import marked, part_of, scratch
+from core.files import marked, part_of, scratch
 base = Path(sys.argv[1])
 session = base / "session_2026-01-01_00-00-00_000000_1"
 (session / "logs").mkdir(parents=True)
@@ -94,7 +94,7 @@ def abandoned(base: Path, name: str = f"{SCRATCH}1") -> Path:
     """A marked folder whose process is gone."""
     folder = base / name
     folder.mkdir()
-    (folder / MARK).write_text("\n".join(leftovers._machine()))
+    (folder / MARK).write_text("\n".join(files._machine()))
     return folder
 
 
@@ -129,7 +129,7 @@ def test_after_a_second_kill_the_rest_is_still_marked(tmp_path: Path, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr("shutil.rmtree", killed)
         with pytest.raises(SystemError):
-            leftovers._remove(folder)
+            files._remove(folder)
     assert (folder / MARK).exists()
     next_start(tmp_path)
     assert not folder.exists()

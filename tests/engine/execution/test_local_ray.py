@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from core import ROOT
-from core.leftovers import remove_marked
+from core.files import remove_marked
 from engine.execution import local_ray, prepared_workers
 
 
