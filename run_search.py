@@ -1,11 +1,11 @@
 """The command line. A command imports what it needs when it runs, so that `list`, `status` and `report` start fast."""
 
 # ruff: noqa: E402
+import _signal  # type: ignore[import-not-found]  # which, unlike `signal`, imports nothing itself
 import os
-import signal
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, lambda number, frame: os._exit(130))  # while the program is imported
+    _signal.signal(_signal.SIGINT, lambda number, frame: os._exit(130))  # while the program is imported
 
 import atexit
 import errno
@@ -465,4 +465,10 @@ if __name__ == "__main__":
 
     leave_at_once()
     keep_writing()
-    main()
+    try:
+        main()
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            sys.stdout.flush()
+            os._exit(INTERRUPTED)  # Python ends slowly after torch, and one more Ctrl-C would change the status
+        raise
