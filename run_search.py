@@ -1,6 +1,12 @@
 """The command line. A command imports what it needs when it runs, so that `list`, `status` and `report` start fast."""
 
 # ruff: noqa: E402
+import _signal  # type: ignore[import-not-found]  # which, unlike `signal`, imports nothing itself
+import os
+
+if __name__ == "__main__":
+    _signal.signal(_signal.SIGINT, lambda number, frame: os._exit(130))  # while the program is imported
+
 import atexit
 import errno
 import gc
@@ -13,7 +19,6 @@ if str(ROOT) not in sys.path:  # as with PYTHONSAFEPATH
     sys.path.insert(0, str(ROOT))
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,7 +28,15 @@ from core.activity import doing
 from core.errors import FaultError, PlanError
 from core.text import shown
 from engine.cli.display import Display, console
-from engine.cli.interrupts import DONE, FAILED, REFUSED, in_foreground
+from engine.cli.interrupts import (
+    DONE,
+    FAILED,
+    REFUSED,
+    in_foreground,
+    interrupted,
+    interruptible,
+    leave_at_once,
+)
 from engine.cli.locations import at_work, directory_of, existing, local, runs_in
 from engine.cli.one_trial import export, predict, rerun
 from engine.cli.options import (
@@ -51,6 +64,7 @@ from engine.cli.options import (
 )
 from engine.cli.output import echo
 from engine.cli.trust import ARGUMENTS, consented
+from engine.execution.ray_watchdog import INTERRUPTED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +81,7 @@ gc.set_threshold(100_000)
 
 
 class Program(click.Group):
-    """Prints every fault of a FaultError on a line of standard error, and exits with status 2."""
+    """Prints every fault of a FaultError on a line of standard error, and exits with status 2; 130 after Ctrl-C."""
 
     command_class = GroupedCommand
 
@@ -82,8 +96,11 @@ class Program(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         _check_packages()
         try:
-            with Display():
+            with interruptible(), Display():
                 return super().invoke(ctx)
+        except KeyboardInterrupt:
+            echo(interrupted(), err=True)
+            ctx.exit(INTERRUPTED)
         except click.ClickException as error:
             told = error.format_message
             error.format_message = lambda: shown(told())  # type: ignore[method-assign]
@@ -457,7 +474,7 @@ def _serve(folder: Path, port: int) -> None:
         running = server(folder, port)
     except OSError as error:
         raise PlanError(f"--port {port}: cannot be served on ({error.strerror}); 0 takes any that is free") from None
-    with running, suppress(KeyboardInterrupt):
+    with running:
         echo(f"serving: http://127.0.0.1:{running.server_address[1]}/ (Ctrl-C ends it)")
         running.serve_forever()
 
@@ -499,5 +516,12 @@ for command in (predict, export, rerun):
 if __name__ == "__main__":
     from engine.cli.output import keep_writing
 
+    leave_at_once()
     keep_writing()
-    main()
+    try:
+        main()
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            sys.stdout.flush()
+            os._exit(INTERRUPTED)  # Python ends slowly after torch, and one more Ctrl-C would change the status
+        raise

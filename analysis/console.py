@@ -117,7 +117,7 @@ def describe(run_dir: Path, at_work: bool = True, records: Records | None = None
     counts = {state: int((states == state).sum()) for state in STATES}
     waiting = max(0, planned - len(trials))
     listed = counts_in_words({**counts, "waiting": waiting})
-    lines = [f"{study['name']}: {most}{planned} trials planned: {listed}"]
+    lines = [f"{study['name']}: {most}{planned} trials planned: {listed}", *filter(None, [records.all_tried])]
     settings = settings_by_cell(records)
     for row, state in zip(rows_of(trials.loc[unfinished]), states[unfinished], strict=True):
         cell = f"{row['cell']}{settings.get(row['cell'], '')}"

@@ -6,6 +6,7 @@ refused in a name, and shown by its number anywhere else. Credentials are neithe
 
 import re
 from collections.abc import Iterator
+from shlex import quote
 from urllib.parse import unquote
 
 UNSEEN = re.compile(
@@ -89,6 +90,12 @@ def secret_faults(tree: object, place: str = "") -> Iterator[str]:
 def shown(text: object) -> str:
     """Anything as it may be printed or recorded: without secrets, and with nothing in it that acts."""
     return visible(redacted(str(text)))
+
+
+def word(text: object) -> str:
+    """One word of a command for a user's shell: quoted where the shell would take it apart, never read as an option."""
+    plain = str(text)
+    return quote(f"./{plain}" if plain.startswith("-") else plain)
 
 
 def _is_secret(parameter: str) -> bool:

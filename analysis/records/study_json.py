@@ -147,7 +147,8 @@ class Study(Record):
     trials_ahead: Count | None = None
     space: list[Dimension] = []
     samples: Count | None = None
-    sampler: Settings | None = None
+    configurations: Count | None = None
+    sampler: Name | Settings | None = None
     trial_scheduler: Settings | None = None
     objectives: list[Name] | None = None
     seeds: list[Seed] = []

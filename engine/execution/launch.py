@@ -14,11 +14,12 @@ from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import ANEW, SPENT
 from core.activity import doing
 from core.errors import PlanError
+from core.files import remove_parts
 from core.storage import unwritable
 from core.user_code.references import permit, use
 from core.value_words import listed
 from datasets.audit import audit
-from engine.execution.checkpoint_budget import keep_best_alone, tidy
+from engine.execution.checkpoint_budget import keep_best_alone
 from engine.execution.cluster import find, joined, ray_started
 from engine.execution.code_proof import under_known_keys
 from engine.execution.local_ray import is_local
@@ -88,12 +89,15 @@ def go_on(directory: Path, given: dict[str, Any], command: list[str], console: C
             log.extend(proofs)
             left = remaining_work(plan, log.history, record)
             _say_what_stays(given, left, console)
+            _say_other_threads(plan, left, log.history, teller(console), stored.threads)
             address = plan.options.address if left.done < left.total else None
             with joined(address, directory):
                 _refuse_unfit(plan, left, log.history)
                 follower = _follower(plan, run, console)
                 with _ray(plan, left) as ends:
-                    rewrite(run, study_record(plan, command), resumed_at=timestamp(), **trusted_code(record))
+                    held = {"configurations": left.configurations} if isinstance(plan.study, SearchStudy) else {}
+                    held |= trusted_code(record)
+                    rewrite(run, study_record(plan, command), resumed_at=timestamp(), **held)
                     with follower:
                         _run(plan, run, log, left, command, console, ends)
     return run
@@ -203,7 +207,7 @@ def _run(
     ray_ends: bool,
 ) -> None:
     study, say = plan.study, teller(console)
-    tidy(run)
+    remove_parts(run.root, below=True)
     log.append(event="session", time=timestamp(), command=command, node=platform.node(), pid=os.getpid())
     if isinstance(study, SearchStudy) and (held := study.configurations) < study.samples:
         fewer = f"{held} distinct configurations, fewer than the {study.samples} asked for"
@@ -213,6 +217,7 @@ def _run(
     if taken:
         say(f"{taken} finished trials are taken over from {plan.options.reuse_from}.")
         left = remaining_work(plan, log.history)
+        _say_other_threads(plan, left, log.history, say)
     if left.done:
         say(f"{left.done} of {left.total} trials are finished and are not run again.")
     for remark in left.continuations.remarks():
@@ -230,10 +235,10 @@ def _train(plan: Plan, run: RunDirectory, log: RunLog, left: RemainingWork, cons
     reported = metric if isinstance(study, SearchStudy) else study.metric
     progress = Progress(console, left.total, left.epochs(plan, log.history), reported, maximise, left.done)
     with doing(progress.now, details=progress.table):
-        carry_out(plan, run, log, left, progress, ray_ends)
+        spent = carry_out(plan, run, log, left, progress, ray_ends)
     missing = progress.total - progress.done
-    if missing and plan.options.time_budget:
-        budget = duration(plan.options.time_budget)
+    if missing and spent:
+        budget = duration(plan.options.time_budget or 0)
         log.append(event=SPENT, time=timestamp())
         say(f"The time budget of {budget} is spent; {missing} trials are left: resume {run.address}")
 
@@ -253,6 +258,21 @@ def _say_what_stays(given: dict[str, Any], left: RemainingWork, console: Console
     if asked and left.done:
         stay = f"{left.done} finished ones stay as they are"
         teller(console)(f"--set {', '.join(asked)}: is for the trials that are left; {stay}.")
+
+
+def _say_other_threads(
+    plan: Plan, left: RemainingWork, history: History, say: Callable[[str], None], *before: int
+) -> None:
+    """`before`: the threads of the trials that the run has begun, as far as the log does not tell."""
+    now = plan.options.threads
+    ended = ((end.get("execution") or {}).get("threads") for end in history.ends.values())
+    known = {number for number in (*ended, *(before if history.starts else ())) if number}
+    if left.done < left.total and (others := sorted(known - {now})):
+        count = f"{now} torch thread{'s' * (now > 1)}"
+        say(
+            f"--cpus-per-trial: trials train with {count} from now on, those before trained with "
+            f"{', '.join(map(str, others))}; the last bits of their numbers depend on it."
+        )
 
 
 def _follower(plan: Plan, run: RunDirectory, console: Console) -> Follower:

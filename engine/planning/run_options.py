@@ -1,5 +1,6 @@
 """The command line's options as settings, and how they change a study."""
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -51,9 +52,9 @@ class Options(Component):
     objectives: tuple[str, ...] | None = None
     enqueue: tuple[dict[str, Any], ...] | None = None
     reuse_from: str | None = None
-    time_budget: Annotated[float, Field(gt=0)] | None = None
-    """seconds"""
-    checkpoint_every: Annotated[float, Field(ge=0)] = 1.0
+    time_budget: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """seconds from the first trial's start"""
+    checkpoint_every: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     """seconds after a checkpoint from which the next epoch writes another: about the work lost with a process"""
     disk_budget: Annotated[ByteSize, Field(gt=0)] | None = None
     """bytes that checkpoints/ may hold"""
@@ -118,6 +119,11 @@ class Options(Component):
         """The data root and the cache folder."""
         root, cache = (None if place is None else Path(place) for place in (self.data_root, self.cache_dir))
         return root, cache
+
+    @property
+    def checkpoint_seconds(self) -> float:
+        """`checkpoint_every`, but for the half of a time budget at most: else it could pass without a checkpoint."""
+        return min(self.checkpoint_every, (self.time_budget or math.inf) / 2)
 
     @property
     def threads(self) -> int:

@@ -107,4 +107,4 @@ def _path_record(plan: Plan) -> dict[str, Any]:
 
 def _search_record(study: SearchStudy) -> dict[str, Any]:
     tree = study.model_dump(mode="json", include={"space", "samples", "sampler", "trial_scheduler"})
-    return {**tree, "objectives": [metric for metric, _ in objectives(study)]}
+    return {**tree, "configurations": study.configurations, "objectives": [metric for metric, _ in objectives(study)]}

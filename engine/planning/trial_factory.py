@@ -190,7 +190,7 @@ class TrialFactory:
             own_code=copies(RunDirectory(directory), self.options.folders),
             extensions=list(self.study.code),
             permitted=permitted(),
-            checkpoint_seconds=0.0 if self.study.scheduled else self.options.checkpoint_every,
+            checkpoint_seconds=0.0 if self.study.scheduled else self.options.checkpoint_seconds,
             stoppable=self.study.scheduled and self.study.population is None,
         )
 

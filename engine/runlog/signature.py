@@ -72,16 +72,15 @@ def _key() -> bytes:
         file = key_file()
         if not file.exists():
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_atomically(file, _write_key, file.with_name(f".key.{os.getpid()}.{secrets.token_hex(4)}"), _if_none)
+            write_atomically(file, _write_key, _if_none)
         return _read(file)
     except (OSError, RuntimeError) as error:
         raise KeyUnavailableError(f"the key cannot be kept: {error}") from None
 
 
 def _write_key(temporary: Path) -> None:
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(secrets.token_bytes(BYTES))
+    temporary.chmod(0o600)
+    temporary.write_bytes(secrets.token_bytes(BYTES))
 
 
 def _if_none(temporary: Path, file: Path) -> None:

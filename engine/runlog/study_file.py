@@ -21,6 +21,7 @@ from analysis.records.study_json import read_study
 from core import ROOT
 from core.errors import PlanError
 from core.files import write_text
+from core.text import word
 from engine.runlog.signature import signed
 
 Record = dict[str, Any]
@@ -59,7 +60,7 @@ def check_free(directory: Path) -> None:
         raise _unwritable(directory, str(error.strerror)) from None
     if taken:
         raise PlanError(
-            f"--out {directory}: holds a run already; go on with `resume {directory}`, or choose another folder"
+            f"--out {directory}: holds a run already; go on with `resume {word(directory)}`, or choose another folder"
         )
     if fault:
         raise _unwritable(directory, fault)
@@ -119,7 +120,8 @@ def read_request(directory: Path) -> tuple[RunDirectory, Record]:
 
 def unfinished(run: RunDirectory, record: Record) -> bool:
     """Whether the log has fewer ends than the record has trials: a guess, without reading the log's events."""
-    expected = len(record.get("trials") or ()) or (record.get("samples") or 0) * len(record.get("seeds") or ())
+    configurations = record.get("configurations") or record.get("samples") or 0
+    expected = len(record.get("trials") or ()) or configurations * len(record.get("seeds") or ())
     try:
         return run.log.read_bytes().count(b'"event": "end"') < expected
     except OSError:
@@ -157,4 +159,4 @@ def git_state() -> dict[str, Any]:
 
 def program() -> str:
     """The command that starts this program, for printed instructions."""
-    return f"python {Path(sys.argv[0]).name}" if sys.argv[0].endswith(".py") else "python run_search.py"
+    return f"python {word(Path(sys.argv[0]).name)}" if sys.argv[0].endswith(".py") else "python run_search.py"

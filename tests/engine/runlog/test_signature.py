@@ -10,7 +10,9 @@ import pytest
 from analysis.records.run_directory import RunDirectory
 from engine.runlog.signature import BYTES, is_valid, key_file, signed, unavailable
 from engine.runlog.study_file import claim, read_request, rewrite
+from tests.analysis import runs
 
+REQUEST: dict[str, Any] = {"request": {"study": {"name": "a"}, "options": {}}}
 RECORD: dict[str, Any] = {"name": "näme\ud800", "cells": [{"name": "a", "lr": 0.1}], "seeds": (1, 2), "by": {3: None}}
 
 
@@ -65,9 +67,9 @@ def test_another_user_s_signature_is_none(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 def test_every_write_signs(tmp_path: Path) -> None:
-    run = claim(tmp_path / "run", RECORD | {"name": "run"})
+    run = claim(tmp_path / "run", runs.study() | REQUEST)
     assert is_valid(read_request(run.root)[1])
-    rewrite(run, {"name": "other"}, resumed_at="now")
+    rewrite(run, runs.study(name="other") | REQUEST, resumed_at="now")
     assert is_valid(read_request(run.root)[1])
 
 
@@ -81,8 +83,9 @@ def test_without_a_key_a_run_starts_and_the_reason_is_one_line(damage: str, said
     told = unavailable() or ""
     assert said in told
     assert "\n" not in told
-    record = read_request(claim(config.parent / "run", {"name": "run"}).root)[1]
-    assert record == {"name": "run"}
+    made = runs.study() | REQUEST
+    record = read_request(claim(config.parent / "run", made).root)[1]
+    assert record == made
     assert not is_valid(record)
 
 
@@ -93,5 +96,5 @@ def test_a_relative_xdg_folder_is_passed_over(monkeypatch: pytest.MonkeyPatch, t
 
 
 def test_a_copied_run_stays_one_s_own(tmp_path: Path) -> None:
-    claim(tmp_path / "run", {"name": "run"}).root.rename(tmp_path / "moved")
+    claim(tmp_path / "run", runs.study() | REQUEST).root.rename(tmp_path / "moved")
     assert is_valid(read_request(RunDirectory(tmp_path / "moved").root)[1])
