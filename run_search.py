@@ -21,6 +21,7 @@ import click
 from analysis.records.run_directory import RunDirectory
 from core.activity import doing
 from core.errors import FaultError
+from core.value_words import shortened
 from engine.cli.display import Display, console
 from engine.cli.interrupts import DONE, FAILED, REFUSED, in_foreground
 from engine.cli.locations import at_work, directory_of, existing, local, runs_in
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
 
 VERSION = "0.1.0"  # as in setup.cfg
 
+MOST_LINES = 1000  # faults that are printed
+
 # With Python's default of 700, the half million objects of torch's and Ray's imports are scanned again and again.
 gc.set_threshold(100_000)
 
@@ -73,14 +76,18 @@ class Program(click.Group):
         try:
             with Display():
                 return super().invoke(ctx)
+        except click.UsageError as error:
+            raise click.UsageError(shortened(error.format_message()), error.ctx) from None
         except FaultError as error:
             faults = error.faults
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise
             faults = [f"{str(error.filename)[:60]}…: {error.strerror}"]
-        for fault in faults:
-            click.echo(f"error: {fault}", err=True)
+        for fault in faults[:MOST_LINES]:
+            click.echo(f"error: {shortened(fault)}", err=True)
+        if len(faults) > MOST_LINES:
+            click.echo(f"error: and {len(faults) - MOST_LINES:,} more", err=True)
         ctx.exit(REFUSED)
 
 
