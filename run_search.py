@@ -27,6 +27,7 @@ from analysis.records.run_directory import RunDirectory
 from core.activity import doing
 from core.errors import FaultError, PlanError
 from core.text import shown
+from core.value_words import shortened
 from engine.cli.display import Display, console
 from engine.cli.interrupts import (
     DONE,
@@ -76,6 +77,8 @@ if TYPE_CHECKING:
 MOST_DAMAGE = 3  # lines about damage that `compare` prints
 VERSION = "0.1.0"  # as in setup.cfg
 
+MOST_LINES = 1000  # faults that are printed
+
 # With Python's default of 700, the half million objects of torch's and Ray's imports are scanned again and again.
 gc.set_threshold(100_000)
 
@@ -103,7 +106,7 @@ class Program(click.Group):
             ctx.exit(INTERRUPTED)
         except click.ClickException as error:
             told = error.format_message
-            error.format_message = lambda: shown(told())  # type: ignore[method-assign]
+            error.format_message = lambda: shown(shortened(told()))  # type: ignore[method-assign]
             raise
         except FaultError as error:
             faults = error.faults
@@ -111,8 +114,10 @@ class Program(click.Group):
             if error.errno != errno.ENAMETOOLONG:
                 raise
             faults = [f"{str(error.filename)[:60]}…: {error.strerror}"]
-        for fault in faults:
-            echo(f"error: {fault}", err=True)
+        for fault in faults[:MOST_LINES]:
+            echo(f"error: {shortened(fault)}", err=True)
+        if len(faults) > MOST_LINES:
+            echo(f"error: and {len(faults) - MOST_LINES:,} more", err=True)
         ctx.exit(REFUSED)
 
 

@@ -11,6 +11,7 @@ from core.text import name_fault
 from core.yaml_text import Place
 
 LONGEST_FOLDER = 255  # bytes of a folder's name that file systems take
+LONGEST_NAME = 2000  # characters of a level's, a factor's or a cell's
 LONGEST_PATH = 1000  # bytes of a study's name: with a run's place before it and files below it, Linux takes 4,096
 
 
@@ -50,7 +51,7 @@ def _folder(name: str) -> str:
     return name
 
 
-Name = Annotated[str, Field(min_length=1), AfterValidator(_name)]
+Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(_name)]
 StudyName = Annotated[Name, AfterValidator(_folder)]
 
 

@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from core.errors import PlanError
+from core.value_words import LONGEST, cut
+from core.yaml_text import DEEPEST, depth_of
+
 if TYPE_CHECKING:
     from engine.planning.run_options import Options
     from search_spaces.study import AnyStudy
@@ -30,6 +34,7 @@ SHORT = {
 """options that stand for a setting"""
 SECRETIVE = ("data_root", "cache_dir", "reuse_from", "enqueue", "code", "mlflow")
 """options that take a place, in whose URL there may be secrets"""
+MOST_SETTINGS = 500  # `--set` or `--levels`
 
 
 class GroupedCommand(click.Command):
@@ -61,6 +66,12 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
     wrong = [value for value in values if not value.partition("=")[1] or not value.partition("=")[0]]
     if wrong:
         raise click.BadParameter(f"{wrong[0]!r} is not of the form {parameter.metavar}")
+    if len(values) > MOST_SETTINGS:
+        raise PlanError(f"{parameter.opts[0]}: is given {len(values):,} times; allowed: up to {MOST_SETTINGS}")
+    for key, _, value in (value.partition("=") for value in values):
+        if depth_of(value) > DEEPEST or key.count(".") > DEEPEST:
+            named = f"{parameter.opts[0]} {cut(key, LONGEST)}"
+            raise PlanError(f"{named}: holds more than {DEEPEST} lists, mappings or dots within each other")
     pairs = [(key, value) for key, _, value in (value.partition("=") for value in dict.fromkeys(values))]
     if twice := [key for key, number in Counter(key for key, _ in pairs).items() if number > 1]:
         given = ", ".join(repr(value) for key, value in pairs if key == twice[0])
@@ -243,8 +254,6 @@ def given_options(raw: dict[str, Any]) -> dict[str, Any]:
 
 def _refuse_twice(given: dict[str, Any]) -> None:
     """PlanError where an option and `--set` give one setting two values, of which one would count for nothing."""
-    from core.errors import PlanError
-
     faults = [
         f"--{name.replace('_', '-')} and --set {key} give {json.dumps(given[name])} and {json.dumps(value)}; give one"
         for name, key in SHORT.items()
@@ -267,7 +276,6 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _configurations(path: Path, data_root: str | None) -> tuple[dict[str, Any], ...]:
     """The file of `--enqueue`: a list of mappings from setting to value."""
-    from core.errors import PlanError
     from engine.planning.paths import anchored
     from search_spaces.study_file import read_yaml
     from trainables.config import takes_text
@@ -289,7 +297,6 @@ def parsed_options(raw: dict[str, Any]) -> "Options":
     """The options of a command; PlanError lists every invalid one."""
     from pydantic import ValidationError
 
-    from core.errors import PlanError
     from core.value_words import value_fault
     from engine.planning.run_options import Options
 
@@ -306,7 +313,7 @@ def parsed_options(raw: dict[str, Any]) -> "Options":
 @contextmanager
 def lines_told(study: str, raw: dict[str, Any]) -> Iterator[None]:
     """Faults of a file, of a study or of `--enqueue`, that only the plan shows are told with their lines too."""
-    from core.errors import FaultError, PlanError
+    from core.errors import FaultError
 
     try:
         yield

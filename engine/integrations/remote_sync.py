@@ -1,7 +1,7 @@
 """A run at a URL: the driver works in a local mirror and sends all files to the URL, the copy of record.
 
-A mirror is a run directory in the user's cache with the file `remote.url` (`RunDirectory.remote`). Without that file it is
-an ordinary run directory; deleted, it is fetched again. Trials send and fetch their own files
+A mirror is a run directory in the user's cache with the file `remote.url` (`RunDirectory.remote`). Without that file it
+is an ordinary run directory; deleted, it is fetched again. Trials send and fetch their own files
 (`trainables.trial.remote_checkpoints`) before their rows are in the log at the URL.
 """
 

@@ -96,7 +96,7 @@ def _point(study: SearchStudy, event: dict[str, Any]) -> dict[str, Any] | None:
             if parameter.key not in settings:
                 return None
             point[parameter.key] = settings[parameter.key]
-    return None if point_faults(study.space, point) else point
+    return None if any(point_faults(study.space, point)) else point
 
 
 def _copy_files(other: RunDirectory, run: RunDirectory, trial: str) -> None:
