@@ -73,11 +73,11 @@ def _mark(file: Path, cause: bytes) -> str:
 class Pens:
     """Drawing processes, which `start` together or when there is something to draw; a context manager that ends them.
 
-    Where one cannot be started, or is lost, this process draws.
+    With a single core, or where one cannot be started or is lost, this process draws.
     """
 
     def __init__(self, most: int | None = None) -> None:
-        self.most = min(MOST, max(1, cores() - 1)) if most is None else most
+        self.most = min(MOST, cores() - 1) if most is None else most
         self.running: list[subprocess.Popen[str]] = []
 
     def start(self) -> None:
