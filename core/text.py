@@ -81,7 +81,10 @@ def secrets_in(url: str) -> list[str]:
     """What of a URL is secret: `a password`, `the parameter secret_key`."""
     urls = [*filter(_is_url, WORDS.findall(url))]
     names = dict.fromkeys(found[1] for each in urls for found in PARAMETER.finditer(each) if _is_secret(found[1]))
-    return [*(["a password"] if any(PASSWORD.search(each[:LONGEST_URL]) for each in urls) else []), *(f"the parameter {name}" for name in names)]
+    return [
+        *(["a password"] if any(PASSWORD.search(each[:LONGEST_URL]) for each in urls) else []),
+        *(f"the parameter {name}" for name in names),
+    ]
 
 
 def secret_faults(tree: object, place: str = "") -> Iterator[str]:
