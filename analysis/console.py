@@ -1,10 +1,8 @@
 """Prints a run's tables on a terminal, and the progress of a run for `status`."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +10,9 @@ import pandas as pd
 
 from analysis.records.checkpoint_files import weight
 from analysis.records.columns import metric_values, rows_of
-from analysis.records.log_lines import read_line
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
-from analysis.records.schema import CONFIG_PREFIX, DIVERGED, FAILED, FINISHED, RUNNING, SESSION, SPENT, START, STOPPED
+from analysis.records.schema import CONFIG_PREFIX, DIVERGED, FAILED, FINISHED, RUNNING, STOPPED
 from analysis.records.store import read_records
 from analysis.tables.formatting import (
     WITHOUT_INTERVAL,
@@ -38,7 +35,6 @@ P_DIGITS = 2  # significant
 WIDTH, IN_TABLE = 80, 240  # signs that the settings of a configuration may take in a line, and in a table
 INTERRUPTED = "interrupted"  # a trial without an end that no process is training; in the records it is running
 STATES = (FINISHED, RUNNING, INTERRUPTED, STOPPED, DIVERGED, FAILED)
-TOLD_BY = re.compile(f'"event": ?"({SESSION}|{START}|{SPENT})"'.encode())
 VERDICT_COLOURS = {"better": "green", "worse": "red", "unstable": "yellow"}
 
 
@@ -109,7 +105,7 @@ def describe(run_dir: Path, at_work: bool = True, records: Records | None = None
     """
     records = records or read_records(run_dir)
     trials, study = records.trials, records.study
-    planned, (begun, spent) = records.planned_trials, _last_session(RunDirectory(run_dir).log)
+    planned, (begun, spent) = records.planned_trials, records.last_session
     most = "at most " if study.get("trials_ahead") else ""
     taken_up = trials["trial"].isin(begun) if at_work else pd.Series(False, index=trials.index)
     unfinished = trials["status"] == RUNNING
@@ -129,23 +125,6 @@ def describe(run_dir: Path, at_work: bool = True, records: Records | None = None
     why = "time budget spent" if spent else "interrupted, no process runs it"
     address = RunDirectory(run_dir).address
     return [*lines, f"{why}: {left} trials are left; go on with: resume {address}" if left else "nothing left to do"]
-
-
-def _last_session(log: Path) -> tuple[set[str], bool]:
-    """(the trials that the last driver of a run began, whether it spent its time budget); other lines of the log are
-    not parsed."""
-    begun, spent = set[str](), False
-    with suppress(FileNotFoundError), log.open("rb") as lines:
-        for line in lines:
-            if line.endswith(b"\n") and TOLD_BY.search(line):
-                event = read_line(line[:-1]).event
-                if not event:
-                    continue
-                if event["event"] == START:
-                    begun.add(event["trial"])
-                else:
-                    begun, spent = set(), event["event"] == SPENT
-    return begun, spent
 
 
 def settings_by_cell(records: Records) -> dict[str, str]:

@@ -24,6 +24,8 @@ class Records:
     epochs: pd.DataFrame
     findings: tuple[Finding, ...] = ()
     """what is damaged; trials that they name are left out"""
+    last_session: tuple[frozenset[str], bool] = (frozenset(), False)
+    """the trials that the last driver of the run began, whether it spent its time budget"""
 
     @property
     def is_search(self) -> bool:

@@ -5,7 +5,7 @@ is no error: it was never acknowledged, and its epoch runs again.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ from analysis.records.schema import (
     EPOCH_COLUMNS,
     FAILED,
     RUNNING,
+    SESSION,
+    SPENT,
     START,
 )
 from analysis.records.selection import selected_epochs, steadiness
@@ -43,7 +45,7 @@ def read_records(run_dir: Path) -> Records:
     history = _History.read(run.log, study)
     order = _order(study, history)
     epochs = _tidy_epochs(history.epochs, order)
-    return Records(study, _trials(study, history, epochs, order), epochs, tuple(history.findings))
+    return Records(study, _trials(study, history, epochs, order), epochs, tuple(history.findings), history.session)
 
 
 def write_parquet(run_dir: Path) -> Records:
@@ -64,6 +66,7 @@ class _History:
     first: dict[str, dict[str, Any]] = field(default_factory=dict)
     last: dict[str, dict[str, Any]] = field(default_factory=dict)
     ends: dict[str, dict[str, Any]] = field(default_factory=dict)
+    session: tuple[frozenset[str], bool] = (frozenset(), False)
 
     @classmethod
     def read(cls, path: Path, study: Mapping[str, Any]) -> "_History":
@@ -77,6 +80,7 @@ class _History:
                 history._start({**event, "cell": cell} if cell else event)
             elif event["event"] == END:
                 history.ends[event["trial"]] = event
+        history.session = _last_session(log.events)
         return history
 
     def _start(self, event: dict[str, Any]) -> None:
@@ -86,6 +90,17 @@ class _History:
         self.last[trial] = event
         if self.ends.get(trial, {}).get("status") == FAILED:
             del self.ends[trial]
+
+
+def _last_session(events: Iterable[Mapping[str, Any]]) -> tuple[frozenset[str], bool]:
+    """`Records.last_session`."""
+    begun, spent = set[str](), False
+    for event in events:
+        if event["event"] == START:
+            begun.add(event["trial"])
+        elif event["event"] in (SESSION, SPENT):
+            begun, spent = set(), event["event"] == SPENT
+    return frozenset(begun), spent
 
 
 def _order(study: Mapping[str, Any], history: _History) -> list[str]:

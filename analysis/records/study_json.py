@@ -96,8 +96,8 @@ class Options(Record):
 
 
 class Request(Record):
-    study: dict[str, Any]
-    options: Options
+    study: dict[str, Any] = {}
+    options: Options = Options()
 
 
 class Data(Record):

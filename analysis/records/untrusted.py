@@ -64,7 +64,7 @@ def _printable(text: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    if fault := name_fault(text):
+    if not (text.isascii() and text.isprintable()) and (fault := name_fault(text)):
         raise ValueError(fault)
     return text
 

@@ -86,7 +86,7 @@ def _begun_by_other_code(factory: TrialFactory, history: History, record: Event)
             info = factory.data(config).info
         except (ConfigError, DataError):  # so it is no trial of this plan
             continue
-        if event.get("fingerprint", record["data"]["fingerprint"]) != info.fingerprint:
+        if event.get("fingerprint", record["data"].get("fingerprint")) != info.fingerprint:
             continue
         content, own = factory.content_key(config, event["seed"]), code_version(config)
         if key_of(content, own) == event["trial"]:

@@ -34,7 +34,7 @@ def recorded_request(record: dict[str, Any], run: RunDirectory | None = None) ->
     if run:
         refuse_strangers(run, record)
     request, data = record["request"], record["data"]
-    before = getattr(DATASETS.find(data["name"]), "unrecorded", {})
+    before = getattr(DATASETS.find(data.get("name")), "unrecorded", {})
     settings = {f"dataset.{name}": value for name, value in before.items() if name not in data}
     options = {**request["options"], "settings": {**settings, **request["options"]["settings"]}}
     options["folders"] = copies(run, options.get("folders", {})) if run else {}

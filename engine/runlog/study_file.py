@@ -113,7 +113,9 @@ def read_request(directory: Path) -> tuple[RunDirectory, Record]:
     """A run directory and its study.json; PlanError if that cannot be read, or says not what was asked."""
     run = RunDirectory(directory)
     record = read_study(run)
-    if missing := [name for name in ("request", "data") if not record.get(name)]:
+    request = record.get("request") or {}
+    missing = [] if record.get("data") else ["data"]
+    if missing := [*missing, *(f"request.{name}" for name in ("study", "options") if name not in request)]:
         raise PlanError(f"{run.study}: {' and '.join(missing)}: is missing, which alone says what to run")
     return run, record
 

@@ -212,7 +212,7 @@ def test_last_states_that_trials_may_go_on_from_are_not_said_to_go(tmp_path: Pat
     longer = runs.trial("baseline", 1, 0.5, config={"training": {"epochs": 2 * runs.EPOCHS}})
     run = runs.write(
         tmp_path / "run",
-        {**study, "trials": [*study["trials"], {**study["trials"][0], "trial": "new"}]},
+        {**study, "trials": [*study["trials"], {**study["trials"][0], "trial": "e" * 12}]},
         [*ended, *longer],
     )
     first, second = (runs.trial_id("baseline", seed) for seed in (0, 1))
