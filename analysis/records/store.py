@@ -14,6 +14,7 @@ import pandas as pd
 from analysis.records.columns import _json, column, flat, metric_columns
 from analysis.records.epoch_rows import read_rows
 from analysis.records.log import Finding
+from analysis.records.outputs import after, outputs_of
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
 from analysis.records.schema import (
@@ -23,6 +24,8 @@ from analysis.records.schema import (
     END,
     EPOCH_COLUMNS,
     FAILED,
+    REMADE,
+    REMOVED,
     RUNNING,
     START,
 )
@@ -42,7 +45,8 @@ def read_records(run_dir: Path) -> Records:
     history = _History.read(run.log, study)
     order = _order(study, history)
     epochs = _tidy_epochs(history.epochs, order)
-    return Records(study, _trials(study, history, epochs, order), epochs, tuple(history.findings))
+    outputs = {trial: dict(outputs_of(end)) for trial, end in history.ends.items()}
+    return Records(study, _trials(study, history, epochs, order), epochs, tuple(history.findings), outputs)
 
 
 def write_parquet(run_dir: Path) -> Records:
@@ -76,6 +80,8 @@ class _History:
                 history._start({**event, "cell": cell} if cell else event)
             elif event["event"] == END:
                 history.ends[event["trial"]] = event
+            elif event["event"] in (REMADE, REMOVED) and event["trial"] in history.ends:
+                history.ends[event["trial"]] = after(history.ends[event["trial"]], event)
         return history
 
     def _start(self, event: dict[str, Any]) -> None:

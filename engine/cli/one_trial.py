@@ -81,7 +81,7 @@ def export(run_dir: str, out: Path, trial: str | None, **places: str | None) -> 
 def rerun(run_dir: str, trial: str) -> None:
     """Train one trial again, alone, and compare its numbers."""
     with doing(f"loading torch and trial {trial}"):
-        from engine.execution.progress import epoch_line
+        from analysis.records.epoch_rows import epoch_line
         from engine.execution.replay import rerun as train_again
 
     directory = existing(run_dir)
