@@ -1,6 +1,12 @@
 """The command line. A command imports what it needs when it runs, so that `list`, `status` and `report` start fast."""
 
 # ruff: noqa: E402
+import _signal  # type: ignore[import-not-found]  # which, unlike `signal`, imports nothing itself
+import os
+
+if __name__ == "__main__":
+    _signal.signal(_signal.SIGINT, lambda number, frame: os._exit(130))  # while the program is imported
+
 import atexit
 import errno
 import gc
@@ -13,16 +19,25 @@ if str(ROOT) not in sys.path:  # as with PYTHONSAFEPATH
     sys.path.insert(0, str(ROOT))
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from analysis.records.run_directory import RunDirectory
 from core.activity import doing
-from core.errors import FaultError
+from core.errors import FaultError, PlanError
+from core.text import shown
+from core.value_words import shortened
 from engine.cli.display import Display, console
-from engine.cli.interrupts import DONE, FAILED, REFUSED, in_foreground
+from engine.cli.interrupts import (
+    DONE,
+    FAILED,
+    REFUSED,
+    in_foreground,
+    interrupted,
+    interruptible,
+    leave_at_once,
+)
 from engine.cli.locations import at_work, directory_of, existing, local, runs_in
 from engine.cli.one_trial import export, predict, rerun
 from engine.cli.options import (
@@ -32,6 +47,7 @@ from engine.cli.options import (
     WHAT,
     GroupedCommand,
     code_option,
+    csv_option,
     data_options,
     given_options,
     incumbent_option,
@@ -45,7 +61,11 @@ from engine.cli.options import (
     study_named,
     study_options,
     tracker_options,
+    trust_option,
 )
+from engine.cli.output import echo
+from engine.cli.trust import ARGUMENTS, consented
+from engine.execution.ray_watchdog import INTERRUPTED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,12 +77,14 @@ if TYPE_CHECKING:
 MOST_DAMAGE = 3  # lines about damage that `compare` prints
 VERSION = "0.1.0"  # as in setup.cfg
 
+MOST_LINES = 1000  # faults that are printed
+
 # With Python's default of 700, the half million objects of torch's and Ray's imports are scanned again and again.
 gc.set_threshold(100_000)
 
 
 class Program(click.Group):
-    """Prints every fault of a FaultError on a line of standard error, and exits with status 2."""
+    """Prints every fault of a FaultError on a line of standard error, and exits with status 2; 130 after Ctrl-C."""
 
     command_class = GroupedCommand
 
@@ -70,19 +92,32 @@ class Program(click.Group):
         """In the order in which they stand below."""
         return list(self.commands)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         _check_packages()
         try:
-            with Display():
+            with interruptible(), Display():
                 return super().invoke(ctx)
+        except KeyboardInterrupt:
+            echo(interrupted(), err=True)
+            ctx.exit(INTERRUPTED)
+        except click.ClickException as error:
+            told = error.format_message
+            error.format_message = lambda: shown(shortened(told()))  # type: ignore[method-assign]
+            raise
         except FaultError as error:
             faults = error.faults
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise
             faults = [f"{str(error.filename)[:60]}…: {error.strerror}"]
-        for fault in faults:
-            click.echo(f"error: {fault}", err=True)
+        for fault in faults[:MOST_LINES]:
+            echo(f"error: {shortened(fault)}", err=True)
+        if len(faults) > MOST_LINES:
+            echo(f"error: and {len(faults) - MOST_LINES:,} more", err=True)
         ctx.exit(REFUSED)
 
 
@@ -93,7 +128,7 @@ def _check_packages() -> None:
     found = Path(datasets.__file__ or "").resolve()
     if found != ROOT / "datasets" / "__init__.py":
         wrong = f"`datasets` is {found}, another package; it must be {ROOT / 'datasets'}"
-        click.echo(f"error: {wrong}: start run_search.py itself and take the other out of PYTHONPATH", err=True)
+        echo(f"error: {wrong}: start run_search.py itself and take the other out of PYTHONPATH", err=True)
         sys.exit(REFUSED)
 
 
@@ -117,7 +152,7 @@ def list_command(what: str, as_json: bool) -> None:
 
     rows = catalogue(what)
     if as_json:
-        click.echo(json.dumps(rows, ensure_ascii=False))
+        echo(json.dumps(rows, ensure_ascii=False))
         return
     _print_columns([tuple(row.values()) for row in rows])
 
@@ -127,7 +162,7 @@ def _print_columns(rows: Sequence[Sequence[str]], numbers: bool = False) -> None
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (f"{text:{'>' if numbers and i else '<'}{widths[i]}}" for i, text in enumerate(row))
-        click.echo("  ".join(cells).rstrip())
+        echo("  ".join(cells).rstrip())
 
 
 @main.command("settings")
@@ -136,7 +171,7 @@ def settings_command(kind: str | None) -> None:
     """List every setting, or those of a KIND, and what each does."""
     from engine.cli.settings import settings_text
 
-    click.echo(settings_text(kind), nl=False)
+    echo(settings_text(kind), nl=False)
 
 
 @main.command("new")
@@ -157,7 +192,7 @@ def new_command(file: Path, workload: str, design: str) -> None:
     with doing(f"looking up the workload {workload}"):
         from engine.cli.new_study import write_study
 
-        click.echo(f"written: {write_study(file, workload, design)}")
+        echo(f"written: {write_study(file, workload, design)}")
 
 
 @main.command("layers")
@@ -175,7 +210,7 @@ def layers_command(model: str, image_size: int | None, classes: int | None, **ra
 
     found = layers(model, parsed_options(raw), image_size, classes)
     _print_columns(found.rows)
-    click.echo(found.total, err=True)
+    echo(found.total, err=True)
 
 
 @main.command()
@@ -193,14 +228,16 @@ def prepare(dataset: str, write_lists: Path | None, **raw: Any) -> None:
         table = prepare_dataset(dataset, options)
     _print_columns([table.header, *table.rows], numbers=True)
     for name, value in table.facts:
-        click.echo(f"{name}: {value}")
+        echo(f"{name}: {value}")
     if write_lists:
         for file in write_dataset_lists(dataset, options, write_lists.resolve()):
-            click.echo(f"written: {file}")
+            echo(f"written: {file}")
 
 
-def _asked(study: str, incumbent: str | None, raw: dict[str, Any]) -> "tuple[AnyStudy, Options]":
+def _asked(study: str, incumbent: str | None, trust: bool, raw: dict[str, Any]) -> "tuple[AnyStudy, Options]":
     """(the study that a command names, or with `incumbent` the ablation of its winner's settings; the options)."""
+    if trust and incumbent is None:
+        raise PlanError("--trust: a study of your own needs none; it goes with --incumbent RUN_DIR")
     with doing(f"reading the study {study}"):
         from engine.planning.own_code import with_short_references
         from trainables.extensions import extend
@@ -212,7 +249,9 @@ def _asked(study: str, incumbent: str | None, raw: dict[str, Any]) -> "tuple[Any
             return asked, options
         from engine.search.winner import around
 
-        return around(asked, options, existing(incumbent, raw["cache_dir"]))
+        directory = existing(incumbent, raw["cache_dir"])
+        consented(directory, trust)
+        return around(asked, options, directory)
 
 
 @main.command()
@@ -222,31 +261,33 @@ def _asked(study: str, incumbent: str | None, raw: dict[str, Any]) -> "tuple[Any
 @study_options
 @code_option
 @incumbent_option
-def plan(study: str, out: str | None, as_json: bool, incumbent: str | None, **raw: Any) -> None:
+def plan(study: str, out: str | None, as_json: bool, incumbent: str | None, trust: bool, **raw: Any) -> None:
     """Show what `run` would do: cells, trials, faults, a forecast.
 
     Nothing is written but decoded data, to the cache.
     """
-    asked, options = _asked(study, incumbent, raw)
+    asked, options = _asked(study, incumbent, trust, raw)
     directory = directory_of(asked, out, raw["cache_dir"])
     with doing("loading torch"):
         from core.user_code.guard import printed_apart
         from engine.execution.code_proof import assumed_to_go_on
-        from engine.execution.launch import planned, refuse_misplaced
+        from engine.execution.launch import planned, refuse_as_run
         from engine.execution.tuner import beyond_machine
         from engine.forecast.plan_text import describe_plan, plan_record
 
     with lines_told(study, raw), printed_apart():
         made = assumed_to_go_on(planned(asked, options, directory))
-    refuse_misplaced(made)
+    refused = refuse_as_run(made)
     with doing("timing a few steps for the forecast"):
         if not as_json:
             describe_plan(made, console())
+            for fault in refused:
+                echo(f"`run` would be refused: {fault}")
             for fault in beyond_machine(made):
-                click.echo(f"`run` would be refused on this machine: {fault}")
+                echo(f"`run` would be refused on this machine: {fault}")
             return
         record = plan_record(made)
-    click.echo(json.dumps(record, ensure_ascii=False))
+    echo(json.dumps(record, ensure_ascii=False))
 
 
 @main.command()
@@ -255,9 +296,9 @@ def plan(study: str, out: str | None, as_json: bool, incumbent: str | None, **ra
 @study_options
 @code_option
 @incumbent_option
-def run(study: str, out: str | None, incumbent: str | None, **raw: Any) -> None:
+def run(study: str, out: str | None, incumbent: str | None, trust: bool, **raw: Any) -> None:
     """Carry out a study: a name of `list`, or a .yaml file."""
-    asked, options = _asked(study, incumbent, raw)
+    asked, options = _asked(study, incumbent, trust, raw)
     with lines_told(study, raw):
         _begin(asked, options, directory_of(asked, out, raw["cache_dir"]))
 
@@ -297,13 +338,16 @@ def _begin(study: "AnyStudy", options: "Options", directory: Path) -> None:
 @out_option("RUN_DIR-confirm")
 @resource_options
 @place_options
-def confirm(run_dir: str, top: int, out: str | None, **raw: Any) -> None:
+@csv_option
+@trust_option
+def confirm(run_dir: str, top: int, out: str | None, trust: bool, **raw: Any) -> None:
     """Run a search's winners again with fresh seeds.
 
     They are a paired ablation, against the default and each other.
     """
     with doing(f"reading the search {run_dir}"):
         options, source = parsed_options(raw), existing(run_dir, raw["cache_dir"])
+        consented(source, trust)
         from core.user_code.references import use
         from engine.search.confirm import confirmation
 
@@ -316,10 +360,12 @@ def confirm(run_dir: str, top: int, out: str | None, **raw: Any) -> None:
 @main.command()
 @click.argument("run_dir", type=click.Path())
 @study_options
-def resume(run_dir: str, **raw: Any) -> None:
+@trust_option
+def resume(run_dir: str, trust: bool, **raw: Any) -> None:
     """Go on with a run; --seeds, --samples, --levels extend it."""
     with doing(f"reading the run {run_dir}"):
         directory, _ = existing(run_dir, raw["cache_dir"]), parsed_options(raw)
+        consented(directory, trust, given_options(raw))
 
     def work() -> None:
         with doing("loading torch and Ray"):
@@ -340,8 +386,11 @@ def _report(directory: Path) -> int:
     return FAILED if records.findings or not records.of_status("failed").empty else DONE
 
 
-def _written(directory: Path) -> "Records":
-    """Print a run's tables, first the one that answers its question, and write its report; say what is broken."""
+def _written(directory: Path, csv_safe: bool | None = None) -> "Records":
+    """Print a run's tables, first the one that answers its question, and write its report; say what is broken.
+
+    `csv_safe`: None as the run's option says.
+    """
     with doing("writing the report"):
         from analysis.console import console_table, damage
         from analysis.report.build import contents_of, make_report
@@ -361,12 +410,14 @@ def _written(directory: Path) -> "Records":
             for name in (name for name, spec in TABLES.items() if spec.make and name in tables):
                 console().print(console_table(name, tables[name]))
 
-        made = make_report(contents, tell)
-    click.echo(f"report: {made.index}")
+        made = make_report(contents, tell, csv_safe=csv_safe)
+    echo(f"report: {made.index}")
+    for name, why in made.undrawn.items():
+        echo(f"figure {name}: could not be drawn: {why}", err=True)
     if failed := len(made.records.of_status("failed")):
-        click.echo(f"{failed} trials failed; `resume {RunDirectory(directory).address}` tries them again", err=True)
+        echo(f"{failed} trials failed; `resume {RunDirectory(directory).address}` tries them again", err=True)
     for line in damage(made.records, RunDirectory(directory).address):
-        click.echo(line, err=True)
+        echo(line, err=True)
     return made.records
 
 
@@ -385,11 +436,11 @@ def status(run_dirs: tuple[str, ...]) -> None:
         directory = existing(place, every_link=False)
         records = read_records(directory)
         if len(places) > 1:
-            click.echo(f"{chr(10) * bool(number)}{place}")
+            echo(f"{chr(10) * bool(number)}{place}")
         for line in describe(directory, at_work(directory), records):
-            click.echo(line)
+            echo(line)
         for line in damage(records, RunDirectory(directory).address):
-            click.echo(line, err=True)
+            echo(line, err=True)
             whole = False
     sys.exit(DONE if whole else FAILED)
 
@@ -399,14 +450,19 @@ def status(run_dirs: tuple[str, ...]) -> None:
 @click.option("--serve", is_flag=True, help="Show it to a browser of this machine, until Ctrl-C.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of --serve (default: any that is free).")
 @tracker_options
-def report(run_dir: str, serve: bool, port: int, tensorboard: bool | None, mlflow: str | None) -> None:
+@csv_option
+def report(
+    run_dir: str, serve: bool, port: int, tensorboard: bool | None, mlflow: str | None, csv_safe: bool | None
+) -> None:
     """Write RUN_DIR/report again, and print its tables."""
     directory = existing(run_dir)
+    if mlflow:
+        parsed_options({"mlflow": mlflow})
     if tensorboard or mlflow:
         from engine.integrations.log_follower import hand_over
 
-        hand_over(RunDirectory(directory), bool(tensorboard), mlflow, lambda text: click.echo(text, err=True))
-    records = _written(directory)
+        hand_over(RunDirectory(directory), bool(tensorboard), mlflow, lambda text: echo(text, err=True))
+    records = _written(directory, csv_safe)
     if RunDirectory(directory).remote:
         from engine.integrations.remote_sync import send_report
 
@@ -418,14 +474,13 @@ def report(run_dir: str, serve: bool, port: int, tensorboard: bool | None, mlflo
 
 def _serve(folder: Path, port: int) -> None:
     from analysis.report.server import server
-    from core.errors import PlanError
 
     try:
         running = server(folder, port)
     except OSError as error:
         raise PlanError(f"--port {port}: cannot be served on ({error.strerror}); 0 takes any that is free") from None
-    with running, suppress(KeyboardInterrupt):
-        click.echo(f"serving: http://127.0.0.1:{running.server_address[1]}/ (Ctrl-C ends it)")
+    with running:
+        echo(f"serving: http://127.0.0.1:{running.server_address[1]}/ (Ctrl-C ends it)")
         running.serve_forever()
 
 
@@ -433,7 +488,8 @@ def _serve(folder: Path, port: int) -> None:
 @click.argument("run_a", type=click.Path())
 @click.argument("run_b", type=click.Path())
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the tables as files.")
-def compare(run_a: str, run_b: str, out: Path | None) -> None:
+@csv_option
+def compare(run_a: str, run_b: str, out: Path | None, csv_safe: bool | None) -> None:
     """Put two runs side by side: cells, effects, differences."""
     from analysis.console import console_table
     from analysis.report.exports import write_tables
@@ -442,19 +498,19 @@ def compare(run_a: str, run_b: str, out: Path | None) -> None:
     with doing("comparing the runs"):
         comparison = compare_runs(local(run_a), local(run_b))
     for name, run_dir in (("A", run_a), ("B", run_b)):
-        click.echo(f"{name}: {run_dir}")
+        echo(f"{name}: {run_dir}")
     for name, table in comparison.tables.items():
         console().print(console_table(name, table))
     for note in comparison.notes:
-        click.echo(note)
+        echo(note)
     if out:
         try:
-            write_tables(comparison.tables, out)
+            write_tables(comparison.tables, out, bool(csv_safe))
         except OSError as error:
             raise CompareError(f"--out {out}: cannot be written ({error.strerror})") from None
-        click.echo(f"written: {out.resolve()}")
+        echo(f"written: {out.resolve()}")
     for line in comparison.damaged[:MOST_DAMAGE]:
-        click.echo(line, err=True)
+        echo(line, err=True)
     sys.exit(FAILED if comparison.damaged else DONE)
 
 
@@ -465,5 +521,12 @@ for command in (predict, export, rerun):
 if __name__ == "__main__":
     from engine.cli.output import keep_writing
 
+    leave_at_once()
     keep_writing()
-    main()
+    try:
+        main()
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            sys.stdout.flush()
+            os._exit(INTERRUPTED)  # Python ends slowly after torch, and one more Ctrl-C would change the status
+        raise

@@ -28,6 +28,7 @@ from analysis.tables.formatting import (
 from analysis.tables.ranking import settings_columns
 from analysis.tables.spec import TERMINAL, TERMINAL_ROWS, Column, Row, spec_of
 from core.metrics import maximised
+from core.text import visible
 from core.value_words import cut
 
 if TYPE_CHECKING:
@@ -54,21 +55,23 @@ def console_table(name: str, table: pd.DataFrame, settings: Sequence[str] = ()) 
         spec.footnote(table),
         WITHOUT_INTERVAL if any(c.band for c in columns) and without_interval(table).any() else "",
     )
-    title, footnote = spec.titled(table), "; ".join(filter(None, notes)) or None
+    title, footnote = visible(spec.titled(table)), "; ".join(filter(None, notes)) or None
     printed = Table(title=title, caption=footnote, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), **options)
     for column in columns:
         if column.is_text():  # text may wrap, numbers may not
-            printed.add_column(column.terminal, overflow="fold")
+            printed.add_column(visible(column.terminal), overflow="fold")
         else:
-            printed.add_column(column.terminal, justify="right", no_wrap=True)
+            printed.add_column(visible(column.terminal), justify="right", no_wrap=True)
     if settings:
         printed.add_column("settings", overflow="fold")
     for row in rows_of(table.head(TERMINAL_ROWS) if spec.footnote(table) else table):
-        cells = [Text((column.text and column.text(row)) or _text(column, row)) for column in columns]
+        cells = [Text(visible((column.text and column.text(row)) or _text(column, row))) for column in columns]
         for column, cell in zip(columns, cells, strict=True):
             if column.key == "verdict":
                 cell.stylize(VERDICT_COLOURS.get(cell.plain.rpartition(" ")[2], ""))
-        printed.add_row(*cells, *([short_settings({key: row[key] for key in settings}, IN_TABLE)] if settings else []))
+        if settings:
+            cells.append(Text(visible(short_settings({key: row[key] for key in settings}, IN_TABLE))))
+        printed.add_row(*cells)
     return printed
 
 
@@ -114,7 +117,7 @@ def describe(run_dir: Path, at_work: bool = True, records: Records | None = None
     counts = {state: int((states == state).sum()) for state in STATES}
     waiting = max(0, planned - len(trials))
     listed = counts_in_words({**counts, "waiting": waiting})
-    lines = [f"{study['name']}: {most}{planned} trials planned: {listed}"]
+    lines = [f"{study['name']}: {most}{planned} trials planned: {listed}", *filter(None, [records.all_tried])]
     settings = settings_by_cell(records)
     for row, state in zip(rows_of(trials.loc[unfinished]), states[unfinished], strict=True):
         cell = f"{row['cell']}{settings.get(row['cell'], '')}"

@@ -21,6 +21,7 @@ from analysis.records.store import read_records
 from core.component import did_you_mean
 from core.errors import FaultError, PlanError
 from core.metrics import CURVES, counterpart, maximised
+from core.text import word
 
 if TYPE_CHECKING:
     from analysis.figures.theme import Figure
@@ -36,14 +37,14 @@ class RunError(FaultError, ValueError):
 class Run:
     """A run directory: a finished run, or the present state of one that goes on.
 
-    RunError for a path that is none, RecordError for a study.json that cannot be read. Damaged trials are left out, with
-    a warning that names file and line.
+    RunError for a path that is none, RecordError for a study.json that cannot be read. Damaged trials are left out,
+    with a warning that names file and line.
     """
 
     def __init__(self, directory: str | PathLike[str]) -> None:
         text = fspath(directory)
         if "://" in text:
-            what = f"`report {text}` brings a copy here and prints its folder, which Run takes"
+            what = f"`report {word(text)}` brings a copy here and prints its folder, which Run takes"
             raise RunError(f"{text}: is a URL; {what}")
         self.directory = Path(text).expanduser().resolve()
         if not is_run(self.directory):

@@ -1,11 +1,28 @@
-"""Atomic writes: a temporary file is filled, flushed to disk and renamed, so that a kill leaves no partial file."""
+"""Atomic writes, and temporary files and folders that the next start removes where their process was killed.
 
+An atomic write fills a temporary file, flushes it to disk and renames it, so that a kill leaves no partial file. What
+is temporary is held by a lock (flock) that the system lets go of however its process ends. What a start removes is this
+user's, made on this machine, and not held; no symlink is followed, and nothing that fails here ends a command.
+"""
+
+import fcntl
 import os
+import platform
+import re
+import shutil
+import stat
+import tempfile
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from core.errors import PlanError
 
+MARK = ".vision-ablation"  # in a folder: whose it is, and the lock
+SCRATCH = "vision-ablation-"  # how the names of folders begin
+PART = re.compile(r"\..+\.\d+\.part")  # names of `part_of`
 Place = Callable[[Path, Path], object]
 
 
@@ -17,22 +34,17 @@ def rename(temporary: Path, path: Path) -> None:
     temporary.replace(path)
 
 
-def write_atomically(
-    path: Path, write: Callable[[Path], object], aside: Path | None = None, place: Place = rename
-) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object], place: Place = rename) -> None:
     """Let `write` fill a temporary file, flush it and `place` it at `path`; on any error `path` stays as it was.
 
-    Folders are made. The temporary file is `aside` or, by default, a hidden file beside `path` with the process id.
+    Folders are made. The temporary file is a hidden one beside `path`, which a later start removes after a kill.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = aside or path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with part_of(path) as temporary:
         write(temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         place(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str, place: Place = rename) -> None:
@@ -66,3 +78,122 @@ def links_out(folder: Path) -> Iterator[Path]:
     for place, folders, files in os.walk(folder):
         links = (path for name in (*folders, *files) if (path := Path(place, name)).is_symlink())
         yield from (path for path in links if not path.resolve().is_relative_to(root))
+
+
+@contextmanager
+def scratch(prefix: str = SCRATCH, base: Path | None = None) -> Iterator[Path]:
+    """A `marked` folder in `base` (default: TMPDIR); those of killed processes whose names begin so are removed."""
+    place = base or Path(tempfile.gettempdir())
+    remove_marked(place, prefix)
+    with marked(Path(tempfile.mkdtemp(prefix=prefix, dir=place))) as folder:
+        yield folder
+
+
+@contextmanager
+def marked(folder: Path) -> Iterator[Path]:
+    """A folder that is removed after the block, or by `remove_marked` once this process was killed."""
+    lock = None
+    with suppress(OSError):  # where there are no locks, nobody else removes it
+        lock = os.open(folder / MARK, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.write(lock, "\n".join(_machine()).encode())  # only now it counts
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+@cache
+def remove_marked(base: Path, prefix: str) -> threading.Thread:
+    """Begin to remove, beside the work of this process, the marked folders in `base` whose processes are gone."""
+
+    def remove() -> None:
+        with suppress(OSError):
+            for folder in base.iterdir():
+                if folder.name.startswith(prefix):
+                    with suppress(OSError):
+                        _remove(folder)
+
+    thread = threading.Thread(target=remove, name="leftovers", daemon=True)
+    thread.start()
+    return thread
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder if it is marked, this user's and not held; OSError where it cannot be."""
+    with _opened(folder, os.O_RDONLY | os.O_DIRECTORY) as inside:
+        if os.fstat(inside).st_uid != os.getuid():
+            return
+        with _opened(MARK, os.O_RDWR, inside) as mark:
+            if not _free(mark) or not _machine() & set(os.read(mark, 4096).decode(errors="replace").split("\n")):
+                return
+            for entry in os.scandir(inside):
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.name, ignore_errors=True, dir_fd=inside)
+                elif entry.name != MARK:
+                    os.unlink(entry.name, dir_fd=inside)
+            os.unlink(MARK, dir_fd=inside)  # last, so that what a second kill leaves is still marked
+    folder.rmdir()
+
+
+@contextmanager
+def part_of(path: Path) -> Iterator[Path]:
+    """A hidden, empty file beside `path` to be written and put in its place; it is gone after the block."""
+    part = path.with_name(f".{path.name}.{threading.get_native_id()}.part")
+    part.unlink(missing_ok=True)  # of an earlier thread of this number
+    held = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        with suppress(OSError):
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield part
+    finally:
+        os.close(held)
+        part.unlink(missing_ok=True)
+
+
+def remove_parts(folder: Path, below: bool = False) -> None:
+    """Remove the files of `part_of` in a folder, and `below` it, whose processes are gone."""
+    if folder.is_symlink():
+        return
+    for here, folders, names in os.walk(folder):
+        for name in filter(PART.fullmatch, names):
+            part = Path(here, name)
+            with suppress(OSError), _opened(part, os.O_RDWR) as file:
+                if _free(file):
+                    part.unlink()
+        if not below:
+            folders.clear()
+
+
+@contextmanager
+def _opened(path: str | Path, flags: int, folder: int | None = None) -> Iterator[int]:
+    """A file descriptor; OSError for a symlink."""
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _free(file: int) -> bool:
+    """Whether a file is one of this user's that no process holds; it is held then."""
+    status = os.fstat(file)
+    if status.st_uid != os.getuid() or not stat.S_ISREG(status.st_mode):
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+@cache
+def _machine() -> frozenset[str]:
+    """Names of this machine, on which its locks hold: its own, which it keeps, and that of its boot, which containers
+    share."""
+    found = {platform.node()}
+    with suppress(OSError):
+        found.add(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+    return frozenset(found - {""})

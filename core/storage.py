@@ -14,6 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 from core.errors import DISK, StorageError, first_line
+from core.files import part_of
 
 PATIENCE = 90.0  # seconds for which a failing operation is retried
 PAUSES = (1.0, 32.0)  # seconds between attempts: the first pause, and the longest after doubling
@@ -92,14 +93,11 @@ class Store:
 
         def work(filesystem: Any, path: str) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = target.with_name(f".{target.name}.{time.time_ns()}")
-            try:
-                with filesystem.open_input_file(path) as stream, temporary.open("wb") as file:
+            with part_of(target) as part:
+                with filesystem.open_input_file(path) as stream, part.open("wb") as file:
                     shutil.copyfileobj(stream, file, CHUNK)
-                if whole(temporary):
-                    temporary.replace(target)
-            finally:
-                temporary.unlink(missing_ok=True)
+                if whole(part):
+                    part.replace(target)
 
         self._try("read", name, work)
 

@@ -1,10 +1,12 @@
 """Values in messages: how they are shown, and what is wrong with them, as pydantic words its own types and tags."""
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from core.component import did_you_mean
+from core.text import redacted
 
 KINDS = (
     ("int", "a whole number"),
@@ -25,12 +27,13 @@ BOUNDS = {
     "less_than": ("lt", "less than {:g}"),
 }
 LONGEST = 60  # characters of a value that a message shows
+LONGEST_WORD, LONGEST_TEXT = 1500, 4000
 
 
 def shown(value: Any) -> str:
     """A value in a message: text in quotes, everything else as YAML has it; long ones are cut."""
     text = repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return cut(text, LONGEST)
+    return cut(redacted(text), LONGEST)
 
 
 def kind_of(value: Any) -> str:
@@ -41,6 +44,11 @@ def kind_of(value: Any) -> str:
 def cut(text: str, length: int) -> str:
     """The text in at most `length` characters."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def shortened(text: str) -> str:
+    """A message whose words of over LONGEST_WORD characters, and itself beyond LONGEST_TEXT, are cut."""
+    return cut(re.sub(rf"\S{{{LONGEST_WORD},}}", lambda word: cut(word[0], LONGEST), text), LONGEST_TEXT)
 
 
 def listed(names: Sequence[str], most: int, others: str = "more") -> str:
@@ -67,6 +75,9 @@ def value_fault(fault: Any) -> str:
     if kind in ("too_short", "string_too_short"):
         least = context["min_length"]
         return "is empty" if least == 1 else f"holds {context['actual_length']}; allowed: {least} and more"
+    if kind in ("too_long", "string_too_long"):
+        of = " characters" if kind == "string_too_long" else ""
+        return f"holds {len(fault['input']):,}{of}; allowed: up to {context['max_length']:,}"
     if kind in ("literal_error", "union_tag_invalid"):
         allowed = context.get("expected_tags") or context["expected"]
         given = context.get("tag", fault["input"])

@@ -5,8 +5,10 @@ last one wins: here 010 is 10, the others are text, and a key that stands twice 
 """
 
 import re
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -14,8 +16,10 @@ import yaml
 Place = tuple[str | int, ...]
 """keys and positions from the top of the file down to a value"""
 
+MOST_BYTES = 4 * 2**20  # of a file
 DEEPEST = 40  # collections within each other: the parser's recursion would end in a crash of the process
-LARGEST = 200_000  # values, each alias counted as all that it stands for
+LARGEST = 20_000  # values, each alias counted as all that it stands for
+MOST_FAULTS = 50  # that are told of one file
 MOST_DIGITS = 300  # of a whole number: those of the greatest that still is a float
 SHOWN = 40  # characters of a faulty line
 TAG = "tag:yaml.org,2002:"
@@ -56,11 +60,37 @@ def read_document(data: bytes, is_text: Callable[[Place], bool] = lambda place: 
     try:
         if fault := _shape_fault(text):
             return Document(faults=[fault])
-        return _Reader(is_text).read(yaml.compose(text, Loader=_Composer))
+        node = yaml.compose(text, Loader=_Composer)
+        if node is not None and _size(node, {}) > LARGEST:
+            return Document(faults=[(1, f"cannot be read: its aliases stand for more than {LARGEST:,} values")])
+        return _Reader(is_text).read(node)
     except yaml.MarkedYAMLError as error:
         return Document(faults=[_syntax_fault(text, error)])
     except yaml.YAMLError:
         return Document(faults=[(1, "cannot be read: it is no YAML")])
+
+
+def read_bytes(path: Path) -> bytes:
+    """A regular file's bytes; OSError if it cannot be read, ValueError if it is another thing or too large for a study.
+
+    A device would never end, and a pipe wait for ever.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError(f"it is {'a folder' if path.is_dir() else 'no regular file'}")
+    with path.open("rb") as file:
+        data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise ValueError(f"it holds more than {MOST_BYTES // 2**20} MiB")
+    return data
+
+
+def depth_of(text: str) -> int:
+    """How many brackets are open at most, at once, in a value of the command line."""
+    depth = deepest = 0
+    for bracket in re.findall(r"[][{}]", text):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def plain(text: str) -> Any:
@@ -93,7 +123,7 @@ class _Composer(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[
     yaml_implicit_resolvers = {None: [(PLAIN, re.compile(""))]}
 
 
-class _TooLargeError(Exception):
+class _StopError(Exception):
     pass
 
 
@@ -110,19 +140,21 @@ class _Reader:
         if node is not None:
             try:
                 self.found.content = self._value(node, ())
-            except _TooLargeError:
-                self.found.faults = [(1, f"cannot be read: its aliases stand for more than {LARGEST:,} values")]
+            except _StopError:  # within an alias of itself, of which `_size` counts less
+                fault = (1, f"cannot be read: its aliases stand for more than {LARGEST:,} values")
+                self.found.faults = self.found.faults or [fault]
         return self.found
 
     def _value(self, node: yaml.Node, place: Place) -> Any:
         self.size += 1
-        if self.size > LARGEST:
-            raise _TooLargeError
+        if self.size > LARGEST or len(self.found.faults) >= MOST_FAULTS:
+            raise _StopError
         self.found.lines.setdefault(place, _line_of(node))
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, place)
         if any(node is other for other in self.open):
-            return self._fault(node, place, "an alias stands within what it stands for")
+            self._fault(node, place, "an alias stands within what it stands for")
+            raise _StopError
         if node.tag not in COLLECTIONS:
             return self._fault(node, place, f"the tag {_tag(node)} is not taken here; leave it out")
         self.open.append(node)
@@ -143,6 +175,9 @@ class _Reader:
                 self._fault(key, place, "a key is a list or a mapping; allowed: text")
                 continue
             name, line = key.value, _line_of(key)
+            if name.count(".") > DEEPEST:  # which stand for mappings within each other
+                self._fault(key, place, f"a name has more than {DEEPEST} dots")
+                continue
             if name in first:
                 self._fault(key, (*place, name), f"stands twice, first in line {first[name]}; leave one out")
                 continue
@@ -184,10 +219,26 @@ class _Reader:
         self.found.faults.append((_line_of(node), f"{where + ': ' if where else ''}{what}"))
 
 
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a node holds, each alias counted as all that it stands for: a sum over what each node holds once
+    written, so that no alias is followed twice. What stands within itself counts there as one.
+    """
+    if (found := known.get(id(node))) is not None:
+        return found
+    known[id(node)] = 1
+    if isinstance(node, yaml.MappingNode):
+        known[id(node)] = 1 + sum(_size(value, known) for _, value in node.value)
+    elif isinstance(node, yaml.SequenceNode):
+        known[id(node)] = 1 + sum(_size(item, known) for item in node.value)
+    return known[id(node)]
+
+
 def _shape_fault(text: str) -> tuple[int, str] | None:
-    """What cannot be composed: several documents, or collections too deep within each other."""
+    """What cannot be composed: several documents, too many values, or collections too deep within each other."""
     depth = documents = 0
-    for event in yaml.parse(text, Loader=_Composer):
+    for number, event in enumerate(yaml.parse(text, Loader=_Composer)):
+        if number > 2 * LARGEST:  # keys are events too, and the ends of collections
+            return _line_of(event), f"cannot be read: more than {LARGEST:,} values"
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         documents += isinstance(event, yaml.DocumentStartEvent)
         line = _line_of(event)

@@ -16,6 +16,7 @@ from search_spaces.factors import Factor, Level
 from search_spaces.names import alike
 
 MOST_CELLS = 100_000
+MOST_ENTRIES = 2_000_000  # levels that cells hold in all: of each factor one a cell
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,25 @@ class Design(ABC):
     def layout(self, factors: Sequence[Factor], chosen: Sequence[str] = ()) -> Layout:
         """The cells and comparisons of these factors; ValueError if the design does not fit them."""
 
+    def size(self, factors: Sequence[Factor]) -> int:
+        """How many cells `layout` makes, computed without making one; 0 where that is not known."""
+        return 0
+
+
+def size_fault(design: Design, factors: Sequence[Factor]) -> str | None:
+    """Why a design's cells of these factors are too many to be laid out; None if they are not."""
+    if (number := design.size(factors)) > MOST_CELLS:
+        return f"design {design.name} has {counted(number)} cells of these factors; allowed: up to {MOST_CELLS:,}"
+    if (entries := number * len(factors)) > MOST_ENTRIES:
+        what = f"{number:,} cells of {len(factors):,} factors each, {entries:,} levels in all"
+        return f"design {design.name} has {what}; allowed: up to {MOST_ENTRIES:,}"
+    return None
+
+
+def counted(number: int) -> str:
+    """A number in a message; a very long one as its power of ten."""
+    return f"{number:,}" if number < 10**15 else f"about 10^{len(str(number)) - 1}"
+
 
 def layout_faults(layout: Layout) -> list[str]:
     """Cells or rows of the table that would have one name, as the records are read by name; what a row lacks."""
@@ -89,8 +109,15 @@ def register(design: type[Design]) -> type[Design]:
     return design
 
 
+class _OneEach(Design):
+    """A design with the first cell, and one more for each level of each factor beyond the first."""
+
+    def size(self, factors: Sequence[Factor]) -> int:
+        return 1 + sum(len(factor.levels) - 1 for factor in factors)
+
+
 @register
-class OneAtATime(Design):
+class OneAtATime(_OneEach):
     """The baseline, and one cell for every other level of every factor, with all else at the baseline."""
 
     name = "one_at_a_time"
@@ -107,7 +134,7 @@ class OneAtATime(Design):
 
 
 @register
-class LeaveOneOut(Design):
+class LeaveOneOut(_OneEach):
     """One cell with all factors at their second level, and per factor one with it alone back at its first level."""
 
     name = "leave_one_out"
@@ -125,7 +152,7 @@ class LeaveOneOut(Design):
 
 
 @register
-class Ladder(Design):
+class Ladder(_OneEach):
     """Rung 0 has every factor at its first level; each rung turns the next factor on and keeps those before it."""
 
     name = "ladder"
@@ -149,9 +176,10 @@ class Factorial(Design):
     name = "factorial"
     traits = DesignTraits(question="effects")
 
+    def size(self, factors: Sequence[Factor]) -> int:
+        return math.prod(len(factor.levels) for factor in factors)
+
     def layout(self, factors: Sequence[Factor], chosen: Sequence[str] = ()) -> Layout:
-        if (number := math.prod(len(factor.levels) for factor in factors)) > MOST_CELLS:
-            raise ValueError(f"design factorial has {number:,} cells of these factors; allowed: up to {MOST_CELLS:,}")
         base = tuple(factor.levels[0] for factor in factors)
         cells, comparisons = [], []
         for levels in itertools.product(*(factor.levels for factor in factors)):
@@ -169,7 +197,7 @@ class Factorial(Design):
 
 
 @register
-class Path(Design):
+class Path(_OneEach):
     """From all first levels to all second ones, one factor per step, each the best of the factors that are left.
 
     `chosen` names the factors of the steps taken so far. Cells are the default, then for each step one per factor left,
@@ -207,7 +235,7 @@ def cells_ahead(factors: Sequence[Factor], chosen: Sequence[str]) -> int:
 
 
 @register
-class Confirm(Design):
+class Confirm(_OneEach):
     """Configurations as levels of one factor: each against the first; the second, the winner, against the others."""
 
     name = "confirm"

@@ -1,19 +1,22 @@
 """Factors and their levels; "off" is an ordinary level and the first level is the baseline."""
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from core.component import Component
 from search_spaces.names import Misfit, Name, twice
 
+MOST_SETTINGS = 500  # of a baseline, or a level
+MOST_LEVELS = 10_000
+
 
 class Level(Component):
     """A factor's named value: the dotted settings it changes (none for an "off" that equals the baseline)."""
 
     name: Name
-    settings: dict[str, Any] = {}
+    settings: Annotated[dict[str, Any], Field(max_length=MOST_SETTINGS)] = {}
 
     @field_validator("name", mode="before")
     @classmethod
@@ -24,7 +27,7 @@ class Level(Component):
 
 class Factor(Component):
     name: Name
-    levels: tuple[Level, ...] = Field(min_length=2)
+    levels: tuple[Level, ...] = Field(min_length=2, max_length=MOST_LEVELS)
 
     @classmethod
     def of(cls, name: str, levels: Mapping[str, Mapping[str, Any]]) -> Self:

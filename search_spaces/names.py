@@ -7,9 +7,11 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from core.component import did_you_mean
+from core.text import name_fault
 from core.yaml_text import Place
 
 LONGEST_FOLDER = 255  # bytes of a folder's name that file systems take
+LONGEST_NAME = 2000  # characters of a level's, a factor's or a cell's
 LONGEST_PATH = 1000  # bytes of a study's name: with a run's place before it and files below it, Linux takes 4,096
 
 
@@ -26,10 +28,12 @@ class Misfit(ValueError):  # noqa: N818
 
 
 def _name(text: str) -> str:
-    if any(unicodedata.category(character) == "Cc" for character in text):
-        raise ValueError("holds a line break, a tab or another control character")
+    if fault := name_fault(text):
+        raise ValueError(fault)
     if text.strip() != text:
         raise ValueError("has a space at an end")
+    if text and not _look(text):
+        raise ValueError("holds no character that is seen")
     return unicodedata.normalize("NFC", text)  # a shell or an editor may write é as two characters
 
 
@@ -47,7 +51,7 @@ def _folder(name: str) -> str:
     return name
 
 
-Name = Annotated[str, Field(min_length=1), AfterValidator(_name)]
+Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(_name)]
 StudyName = Annotated[Name, AfterValidator(_folder)]
 
 

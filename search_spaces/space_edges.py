@@ -9,60 +9,96 @@ from typing import Any
 from search_spaces.spaces import Choice, Number, Settings, Space
 from trainables.config import needed_by
 
-MOST = 256  # combinations of what decides on one parameter; of more, those of any two are taken
+MOST = 256  # combinations of what decides on one parameter, or of two; of more, those of any two, or each value once
+MOST_POINTS = 5000  # beside those of single parameters: a configuration takes a fifth of a millisecond
+FEW = 8  # choices of which all are combined with others'; of more numbers, only the ends, zero and those of conditions
+
+Values = Mapping[str, list[Any]]
+"""by parameter, some of its values"""
+Conditions = Mapping[str, Values]
+"""by parameter, the values that others must have for it to exist"""
 
 
 def edge_points(space: Space) -> Iterator[tuple[str, Settings]]:
     """(parameter, a point of the space in which it has a bound or a choice), each once; none of a parameter whose
     conditions never hold together.
 
-    Of each parameter the edges, under each combination of the parameters that decide whether it exists or counts; and
-    the edges of any two parameters together. All other parameters are in the middle of theirs.
+    Of each parameter the edges by themselves, then under each combination of the parameters that decide whether it
+    exists or counts, and the edges of any two parameters together: of these, MOST_POINTS. All other parameters are in
+    the middle of theirs.
     """
+    conditions = _conditions(space)
+    values = {each.key: _values(each, _named(each.key, conditions)) for each in space}
+    few = {each.key: _few(values[each.key], _named(each.key, conditions)) for each in space}
+    alone = (found for each in space for found in _points(space, conditions, [each.key], [each], values))
+    together = itertools.islice(_together(space, conditions, few), MOST_POINTS)
     seen = set()
-    pairs = ((pair[1].key, pair, pair) for pair in itertools.combinations(space, 2))
-    for key, must, varied in itertools.chain(_under_conditions(space), pairs):
-        for point in _points(space, [parameter.key for parameter in must], varied):
-            if (found := (key, json.dumps(point, sort_keys=True))) not in seen:
-                seen.add(found)
-                yield key, point
+    for key, point in filter(None, itertools.chain(alone, together)):
+        if (found := (key, json.dumps(point, sort_keys=True))) not in seen:
+            seen.add(found)
+            yield key, point
 
 
-def _under_conditions(space: Space) -> Iterator[tuple[str, Space, Space]]:
-    """(a parameter, those that must exist, those whose values are combined): it, and what decides on it."""
+def never_active(space: Space) -> list[str]:
+    """The parameters whose conditions never hold together."""
+    conditions = _conditions(space)
+    return [parameter.key for parameter in space if _needed(conditions, [parameter.key]) is None]
+
+
+def _conditions(space: Space) -> Conditions:
+    known = {parameter.key: parameter for parameter in space}
+    return {each.key: {key: known[key].among(held) for key, held in each.when.items()} for each in space}
+
+
+def _named(key: str, conditions: Conditions) -> list[Any]:
+    """The values of a parameter that conditions of others name."""
+    return [value for held in conditions.values() for value in held.get(key, ())]
+
+
+def _together(space: Space, conditions: Conditions, values: Values) -> Iterator[tuple[str, Settings] | None]:
+    """Edges of several parameters at once; None for several that never exist together."""
     for parameter in space:
         deciding = _deciding(parameter.key, space)
-        needed = _needed(space, [parameter.key]) or {}
-        if math.prod(len(needed.get(other.key, _values(other, space))) for other in deciding) <= MOST:
-            yield parameter.key, [parameter], [*deciding, parameter]
+        needed = _needed(conditions, [parameter.key]) or {}
+        if math.prod(len(needed.get(other.key, values[other.key])) for other in deciding) <= MOST:
+            yield from _points(space, conditions, [parameter.key], [*deciding, parameter], values)
         else:
             for two in itertools.combinations(deciding, 2):
-                yield parameter.key, [*two, parameter], [*two, parameter]
+                varied = [*two, parameter]
+                yield from _points(space, conditions, [each.key for each in varied], varied, values)
+    for pair in itertools.combinations(space, 2):
+        yield from _points(space, conditions, [each.key for each in pair], pair, values)
 
 
-def _points(space: Space, must: Collection[str], varied: Space) -> Iterator[Settings]:
-    """All values of some parameters, in points in which others must exist."""
-    if (needed := _needed(space, must)) is None:
+def _points(
+    space: Space, conditions: Conditions, must: Sequence[str], varied: Space, values: Values
+) -> Iterator[tuple[str, Settings] | None]:
+    """(the last of `must`, a point) for all values of some parameters, in points in which those of `must` exist; for
+    very many combinations, for each value once. None where they never exist together.
+    """
+    if (needed := _needed(conditions, must)) is None:
+        yield None
         return
-    for values in itertools.product(*(needed.get(each.key, _values(each, space)) for each in varied)):
-        fixed = dict(zip((each.key for each in varied), values, strict=True))
+    own = [needed.get(each.key, values[each.key]) for each in varied]
+    many = math.prod(map(len, own)) > MOST * FEW
+    combined = zip(*map(itertools.cycle, own), strict=False) if many else itertools.product(*own)
+    for chosen in itertools.islice(combined, max(map(len, own)) if many else None):
+        fixed = dict(zip((each.key for each in varied), chosen, strict=True))
         point: Settings = {}
         for parameter in space:
             if parameter.active(point):
                 first = needed.get(parameter.key, [parameter.at(0.5)])[0]
                 point[parameter.key] = fixed.get(parameter.key, first)
-        yield point
+        yield must[-1], point
 
 
-def _needed(space: Space, keys: Collection[str]) -> Mapping[str, Sequence[Any]] | None:
+def _needed(conditions: Conditions, keys: Collection[str]) -> Values | None:
     """By parameter, the values that it must have for others to exist together; None where they never do."""
-    known = {parameter.key: parameter for parameter in space}
     found: dict[str, list[Any]] = {}
     open_ = list(keys)
     while open_:
-        for other, values in known[open_.pop()].when.items():
-            own = known[other].among(values)
-            allowed = [value for value in found.get(other, own) if value in own]
+        for other, own in conditions[open_.pop()].items():
+            allowed = [value for value in found[other] if value in own] if other in found else own
             if not allowed:
                 return None
             found[other] = allowed
@@ -82,8 +118,19 @@ def _deciding(key: str, space: Space) -> list[Number | Choice]:
     return [parameter for parameter in space if parameter.key in found - {key}]
 
 
-def _values(parameter: Number | Choice, space: Space) -> list[Any]:
+def _values(parameter: Number | Choice, named: Sequence[Any]) -> list[Any]:
     """The values of a parameter that matter: its edges, and those that a condition names."""
-    named = [value for other in space for value in parameter.among(other.when.get(parameter.key, ()))]
-    values = [*parameter.edges, *named]
-    return [value for i, value in enumerate(values) if value not in values[:i]]
+    return list({json.dumps(value): value for value in [*parameter.edges, *named]}.values())
+
+
+def _few(values: list[Any], named: Sequence[Any]) -> list[Any]:
+    """Of more than FEW values, without most numbers: the ends, zero and those that a condition names stay."""
+    numbers = sorted(value for value in values if _is_number(value))
+    if len(values) <= FEW or not numbers:
+        return values
+    ends = (numbers[0], numbers[-1], 0)
+    return [value for value in values if not _is_number(value) or value in ends or value in named]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

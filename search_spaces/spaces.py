@@ -4,11 +4,12 @@ A parameter without bounds takes the `Range` of the setting's field. One whose `
 configuration at all.
 """
 
-import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 Settings = dict[str, Any]
 MOST_STEPS = 10**9
+MOST_CHOICES = 1000
+MOST_NAMED = 100  # values of a condition
+MOST_STATES = 20_000  # of conditions, in `size`
+LARGEST = {"int": 2.0**53, "float": 1e300}  # end of a range, and its length: beyond, whole numbers have gaps
 
 
 def _alike(value: Any) -> str:
@@ -39,7 +44,9 @@ class Parameter(Component):
 
     key: str
     # not strict, so that a list is taken for the tuple: validators before it hand it a list, not JSON
-    when: dict[str, Annotated[tuple[Any, ...], Field(strict=False), BeforeValidator(_as_values)]] = {}
+    when: dict[
+        str, Annotated[tuple[Any, ...], Field(strict=False, max_length=MOST_NAMED), BeforeValidator(_as_values)]
+    ] = {}
     """one value, or a list of them"""
 
     def active(self, chosen: Mapping[str, Any]) -> bool:
@@ -74,6 +81,9 @@ class Number(Parameter):
     def _ordered(self) -> Self:
         if self.low is None or self.high is None or not self.low < self.high or (self.log and self.low <= 0):
             raise ValueError(f"{self.key}: low {self.low} and high {self.high} are no range{' of logs' * self.log}")
+        if not max(-self.low, self.high, self.high - self.low) <= LARGEST[self.kind]:
+            what = f"{self.key}: low {self.low:g} and high {self.high:g} are too large"
+            raise ValueError(f"{what}; allowed: up to {LARGEST[self.kind]:g} and as far apart")
         if self.kind == "int" and not (self.low.is_integer() and self.high.is_integer()):
             raise ValueError(f"{self.key}: low {self.low} and high {self.high} are no whole numbers")
         if self.step is not None and (fault := self._step_fault(self.step, *self.bounds)):
@@ -211,27 +221,38 @@ class Choice(Parameter):
     """One of `choices`: any JSON values, lists of layer names included."""
 
     kind: Literal["choice"] = "choice"
-    choices: tuple[Any, ...] = Field(min_length=1)
+    choices: tuple[Any, ...] = Field(min_length=1, max_length=MOST_CHOICES)
+
+    @cached_property
+    def texts(self) -> dict[str, None]:
+        """The JSON text of each choice, as Optuna stores it, since its categories must be scalars."""
+        return dict.fromkeys(map(json.dumps, self.choices))
+
+    @cached_property
+    def alike(self) -> dict[str, Any]:
+        """The first choice of each meaning."""
+        return {_alike(choice): choice for choice in reversed(self.choices)}
 
     def suggest(self, trial: "optuna.Trial") -> Any:
-        return json.loads(trial.suggest_categorical(self.key, [self.encode(choice) for choice in self.choices]))
+        return json.loads(trial.suggest_categorical(self.key, self._categories))
+
+    @property
+    def _categories(self) -> list[str]:
+        return list(map(json.dumps, self.choices))
 
     def encode(self, value: Any) -> str:
-        """`value` as Optuna stores it: JSON text of the choice, since its categories must be scalars."""
-        texts = [json.dumps(choice) for choice in self.choices]
-        if (text := json.dumps(value)) in texts:
-            return text
-        found = (own for own, choice in zip(texts, self.choices, strict=True) if _alike(choice) == _alike(value))
-        return next(found, text)
+        """`value` as Optuna stores it."""
+        text = json.dumps(value)
+        return text if text in self.texts or not self.holds(value) else json.dumps(self.alike[_alike(value)])
 
     def distribution(self) -> "optuna.distributions.BaseDistribution":
         import optuna
 
-        return optuna.distributions.CategoricalDistribution([self.encode(choice) for choice in self.choices])
+        return optuna.distributions.CategoricalDistribution(self._categories)
 
     def holds(self, value: Any) -> bool:
         """Whether `value` is one of the choices."""
-        return _alike(value) in map(_alike, self.choices)
+        return _alike(value) in self.alike
 
     @property
     def allowed(self) -> str:
@@ -246,7 +267,8 @@ class Choice(Parameter):
 
     def among(self, values: Sequence[Any]) -> list[Any]:
         """Its own values that are among these: the choice 8 for a condition on 8.0."""
-        return [choice for choice in self.choices if _alike(choice) in map(_alike, values)]
+        wanted = set(map(_alike, values))
+        return [choice for choice in self.choices if _alike(choice) in wanted] if wanted else []
 
     def near(self, value: Any) -> str:
         return ""
@@ -341,18 +363,15 @@ def encoded(space: Space, point: Settings) -> Settings:
     return {parameter.key: parameter.encode(point[parameter.key]) for parameter in space if parameter.key in point}
 
 
-def point_faults(space: Space, point: Mapping[str, Any]) -> list[str]:
+def point_faults(space: Space, point: Mapping[str, Any]) -> Iterator[str]:
     """Why a configuration, complete or partial, is not in the space."""
     known = {parameter.key: parameter for parameter in space}
-    faults = [f"{key}: not in the space; {did_you_mean(key, known)}" for key in point if key not in known]
+    yield from (f"{key}: not in the space; {did_you_mean(key, known)}" for key in point if key not in known)
     for key, value in point.items():
         if key in known and not known[key].holds(value):
-            faults.append(
-                f"{key}: {value!r} is outside of the space; allowed: {known[key].allowed}{known[key].near(value)}"
-            )
+            yield f"{key}: {value!r} is outside of the space; allowed: {known[key].allowed}{known[key].near(value)}"
         elif key in known and known[key].when and not known[key].active(point):
-            faults.append(f"{key}: exists only where {json.dumps(known[key].when)}")
-    return faults
+            yield f"{key}: exists only where {json.dumps(known[key].when)}"
 
 
 def mutable(key: str) -> bool:
@@ -368,10 +387,48 @@ def is_finite(space: Space) -> bool:
     return all(isinstance(parameter, Choice) or parameter.step is not None for parameter in space)
 
 
-def size(space: Space, most: int | None = None) -> int | None:
-    """How many distinct configurations a finite space holds, counted up to `most`, as there may be billions; None for a
-    space with a float or a whole-number range without steps."""
-    return sum(1 for _ in itertools.islice(grid(space), most)) if is_finite(space) else None
+def size(space: Space, most: int = 10**18) -> int | None:
+    """How many distinct configurations a finite space holds, at most `most`; None for a space with a float or a
+    whole-number range without steps.
+
+    They are counted parameter by parameter, together where the same later parameters have lost a condition. Each of
+    them leads to a configuration of its own, so that counting ends where there are `most`; ValueError for conditions
+    that leave more than MOST_STATES to be told apart before that.
+    """
+    if not is_finite(space):
+        return None
+    found = Counter({frozenset[str](): 1})
+    for i, parameter in enumerate(space):
+        later = space[i + 1 :]
+        depend = [other for other in later if parameter.key in other.when]
+        lost = _lost(parameter, depend)
+        left = {other.key for other in later}
+        counted: Counter[frozenset[str]] = Counter()
+        for gone, number in found.items():
+            off = frozenset({other.key for other in depend})
+            for more, values in [(off, 1)] if parameter.key in gone else lost.items():
+                counted[(gone | more) & left] += number * values
+        found = counted
+        if found.total() >= most:
+            return most
+        if len(found) > MOST_STATES:
+            raise ValueError(f"its conditions have more than {MOST_STATES:,} combinations; allowed: fewer samples")
+    return found.total()
+
+
+def _lost(parameter: Number | Choice, depend: Sequence[Number | Choice]) -> Counter[frozenset[str]]:
+    """By the parameters of `depend` whose conditions they break, how many of a parameter's values do so."""
+    broken: Counter[frozenset[str]] = Counter()
+    conditions = {other.key: other.when[parameter.key] for other in depend}
+    named = [value for values in conditions.values() for value in values]
+    values = parameter.values if isinstance(parameter, Choice) else dict.fromkeys(parameter.among(named))
+    scalars = {key: {value for value in held if isinstance(value, Hashable)} for key, held in conditions.items()}
+    for value in values:
+        held = scalars if isinstance(value, Hashable) else conditions
+        broken[frozenset(key for key in conditions if value not in held[key])] += 1
+    if isinstance(parameter, Number) and (others := parameter.steps + 1 - broken.total()):
+        broken[frozenset(conditions)] += others
+    return broken
 
 
 def grid(space: Space, chosen: Mapping[str, Any] | None = None) -> Iterator[Settings]:

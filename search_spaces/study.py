@@ -5,6 +5,7 @@ The same schema reads a user's YAML file (`study_file`) and is what `plan --json
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
@@ -14,9 +15,9 @@ from core.designs import DesignTraits
 from core.errors import FaultError
 from core.metrics import MetricError, counterpart, metric_of, split_of
 from core.value_words import value_fault
-from core.yaml_text import Document, Place
-from search_spaces.designs import DESIGNS, Layout, cells_ahead, layout_faults
-from search_spaces.factors import Factor, Level
+from core.yaml_text import MOST_FAULTS, Document, Place
+from search_spaces.designs import DESIGNS, Layout, cells_ahead, layout_faults, size_fault
+from search_spaces.factors import MOST_SETTINGS, Factor, Level
 from search_spaces.names import Misfit, Name, Placed, StudyName, known, twice
 from search_spaces.spaces import (
     AnyParameter,
@@ -37,6 +38,10 @@ from trainables.metrics.setting import column_of
 MOST = 1_000_000  # epochs, seeds, samples, and trials of a plan
 LAST_SEED = 2**53 - 1
 """the greatest whole number that a page in a browser shows as it is; Parquet's end at 2⁶³"""
+MOST_NAMES = 100  # of metrics, or of files
+MOST_FACTORS = 1000
+MOST_PARAMETERS = 200
+LONGEST_QUESTION = 10_000  # characters
 Count = Annotated[int, Field(ge=1, le=MOST)]
 
 
@@ -52,19 +57,19 @@ class Study(Component):
 
     name: StudyName
     """the study's name; results/NAME is its default folder"""
-    question: str = ""
+    question: Annotated[str, Field(max_length=LONGEST_QUESTION)] = ""
     """what the report's first line asks"""
     workload: str
     """data set and network: a name of `python run_search.py list workloads`"""
-    baseline: dict[str, Any] = {}
+    baseline: Annotated[dict[str, Any], Field(max_length=MOST_SETTINGS)] = {}
     """settings of all trials, over the workload's defaults; `python run_search.py settings` lists them"""
-    code: tuple[str, ...] = ()
+    code: tuple[str, ...] = Field((), max_length=MOST_NAMES)
     """files of one's own that register components beside the program's"""
     epochs: Count
     """the budget of every trial, in passes over the training split"""
     metric: str = "test_accuracy"
     """what the tables are of, at the epoch that validation chose; a search ranks by its validation counterpart"""
-    further_metrics: tuple[str, ...] = ()
+    further_metrics: tuple[str, ...] = Field((), max_length=MOST_NAMES)
     """an ablation has a table of each of these too"""
     seeds: Count = 1
     """replicates of every cell or configuration; fewer than three give no verdict"""
@@ -96,7 +101,7 @@ class AblationStudy(Study):
     kind: Literal["ablation"] = "ablation"
     design: Annotated[str, known("design", DESIGNS)]
     """which cells there are, and which are compared"""
-    factors: tuple[Factor, ...] = Field(min_length=1)
+    factors: tuple[Factor, ...] = Field(min_length=1, max_length=MOST_FACTORS)
     """what is varied; a level's settings lie over the baseline, and the first level is the factor's own baseline"""
     seeds: Count = 5
     first_seed: Annotated[int, Field(ge=0)] = 0
@@ -127,21 +132,30 @@ class AblationStudy(Study):
             yield f"path: a factor stands twice: {', '.join(self.path)}"
 
     def _layout_faults(self) -> Placed:
+        if fault := size_fault(DESIGNS[self.design], self.factors):
+            return [(("design",), fault)]
+        if faults := self._trial_faults(DESIGNS[self.design].size(self.factors)):
+            return faults
         try:
             layout = self.layout()
         except ValueError as error:
             return [(("design",), str(error))]
-        if faults := layout_faults(layout):
-            return [(("factors",), f"design {self.design}: {fault}") for fault in faults]
+        if wrong := layout_faults(layout):
+            return [(("factors",), f"design {self.design}: {fault}") for fault in wrong[:MOST_FAULTS]]
         cells = [cell.name for cell in layout.cells]
-        if (trials := len(cells) * self.seeds) > MOST:
-            what = f"{self.seeds} of each of {len(cells)} cells are {trials:,} trials"
-            return [(("seeds",), f"seeds: {what}; allowed: up to {MOST:,}")]
+        if faults := self._trial_faults(len(cells)):
+            return faults
         return [
             (("references", name), f"references name no cell: {name}; {did_you_mean(name, cells)}")
             for name in self.references
             if name not in cells
         ]
+
+    def _trial_faults(self, cells: int) -> Placed:
+        if (trials := cells * self.seeds + self.ahead) <= MOST:
+            return []
+        what = f"{self.seeds} of each of {trials // self.seeds} cells are {trials:,} trials"
+        return [(("seeds",), f"seeds: {what}; allowed: up to {MOST:,}")]
 
     def layout(self) -> Layout:
         return DESIGNS[self.design].layout(self.factors, self.steps)
@@ -188,7 +202,7 @@ class SearchStudy(Study):
     """
 
     kind: Literal["search"] = "search"
-    space: tuple[AnyParameter, ...] = Field(min_length=1)
+    space: tuple[AnyParameter, ...] = Field(min_length=1, max_length=MOST_PARAMETERS)
     """the parameters; a number without bounds takes the range that `python run_search.py settings` shows"""
     samples: Count = 20
     """configurations to try"""
@@ -196,14 +210,14 @@ class SearchStudy(Study):
     """who proposes them: tpe, random, qmc, grid or cmaes"""
     trial_scheduler: AnyTrialScheduler = NoScheduler()
     """who stops or changes trials early: none, asha, hyperband, median or pbt"""
-    objectives: tuple[str, ...] = ()
+    objectives: tuple[str, ...] = Field((), max_length=MOST_NAMES)
     """two or more metrics to trade off, of validation or seconds, in place of the metric"""
     enqueue: tuple[dict[str, Any], ...] = ()
     """configurations to try first; what one leaves out is drawn"""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        faults: Placed = [
+        found_at = (
             (place, fault)
             for place, found in (
                 *((("space", i), [found]) for i, found in (*order_faults(self.space), *condition_faults(self.space))),
@@ -213,7 +227,13 @@ class SearchStudy(Study):
                 *((("enqueue", i), point_faults(self.space, point)) for i, point in enumerate(self.enqueue)),
             )
             for fault in found
-        ]
+        )
+        faults: Placed = list(islice(found_at, MOST_FAULTS))
+        if not faults:
+            try:
+                size(self.space, self.samples)
+            except ValueError as error:
+                faults.append((("space",), f"space: {error}"))
         if (trials := self.samples * self.seeds) > MOST:
             what = f"{self.samples} of {self.seeds} seeds each are {trials:,} trials"
             faults.append((("samples",), f"samples: {what}; allowed: up to {MOST:,}"))
@@ -303,7 +323,7 @@ def parsed(tree: dict[str, Any], document: Document) -> tuple[AnyStudy | None, F
     try:
         return _ADAPTER.validate_json(json.dumps(guessed, allow_nan=False)), []
     except ValidationError as error:
-        own = [fault for fault in error.errors() if not _follows(fault)]
+        own = islice((fault for fault in error.errors(include_url=False) if not _follows(fault)), MOST_FAULTS)
         return None, [found for fault in own for found in _faults(guessed, fault, document)]
     except (TypeError, ValueError, RecursionError) as error:
         return None, [(0, f"holds what JSON cannot: {error}")]

@@ -7,7 +7,7 @@ from typing import Any
 
 from core.user_code.references import UserCodeError
 from core.value_words import shown
-from core.yaml_text import Document, Place, read_document
+from core.yaml_text import Document, Place, read_bytes, read_document
 from search_spaces.study import AnyStudy, StudyError, parsed, with_one_objective
 from trainables.config import takes_text
 from trainables.extensions import extend
@@ -66,7 +66,7 @@ def _with_one_objective(document: Document) -> dict[str, Any]:
 def read_yaml(path: Path, is_text: Callable[[Place], bool]) -> Document:
     """A YAML or JSON file and its faults; StudyError if it cannot be opened. `is_text`: see `read_document`."""
     try:
-        return read_document(path.read_bytes(), is_text)
+        return read_document(read_bytes(path), is_text)
     except (OSError, ValueError) as error:
         raise StudyError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 

@@ -4,12 +4,15 @@ A trial scheduler compares trials epoch by epoch on the validation metric that t
 of the budget, at least one epoch each. The engine builds Ray's schedulers from these settings.
 """
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from core.component import Component
 
+MOST_BRACKETS = 100
+MOST_RUNGS = 1000
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -30,15 +33,22 @@ class ASHA(TrialScheduler):
     grace: Share = 0.1
     """the first rung, as a share of the budget"""
     reduction_factor: float = Field(3.0, gt=1)
-    brackets: int = Field(1, ge=1)
+    brackets: int = Field(1, ge=1, le=MOST_BRACKETS)
     """number of rung ladders that trials are spread over; later ones begin later, which spares slow starters"""
+
+    @model_validator(mode="after")
+    def _few_rungs(self) -> Self:
+        if (rungs := math.log(1 / self.grace) / math.log(self.reduction_factor)) > MOST_RUNGS:
+            what = f"grace {self.grace:g} and reduction_factor {self.reduction_factor:g} make {rungs:,.0f} rungs"
+            raise ValueError(f"{what}; allowed: up to {MOST_RUNGS:,}")
+        return self
 
 
 class HyperBand(ASHA):
     """HyperBand (Li et al., 2018) in its asynchronous form: ASHA over three brackets."""
 
     name: Literal["hyperband"] = "hyperband"  # type: ignore[assignment]
-    brackets: int = Field(3, ge=2)
+    brackets: int = Field(3, ge=2, le=MOST_BRACKETS)
 
 
 class Median(TrialScheduler):

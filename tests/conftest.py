@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from core.metrics import BUILT_IN, METRICS  # noqa: E402
+from core.user_code.references import permit  # noqa: E402
 
 # How long a machine takes to draw an example says nothing of the program.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -27,13 +28,15 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Decoded data of this session: neither read from the user's cache folder nor left in it."""
     folder = tmp_path_factory.mktemp("cache")
     os.environ["CACHE_DIR"] = str(folder)
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))  # as for the key that signs runs
     return folder
 
 
 @pytest.fixture(autouse=True)
 def undeclared() -> Iterator[None]:
-    """Metrics that a test's runs declared are unknown after it."""
+    """Metrics that a test's runs declared are unknown after it, and whatever is named may be imported."""
     yield
+    permit(None)
     for name in set(METRICS) - BUILT_IN:
         del METRICS[name]
 

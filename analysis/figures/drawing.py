@@ -1,6 +1,7 @@
 """Draws figures as SVG files: in processes of their own, each on a core, and only those that are not drawn yet.
 
-A drawing process imports neither pandas nor Altair; the drawing library alone takes a second before its first figure.
+The drawing library is not Python: what it cannot take may end the process, which then costs one figure and no report.
+A drawing process imports neither pandas nor Altair; the library alone takes a second before its first figure.
 """
 
 import hashlib
@@ -8,9 +9,10 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from queue import SimpleQueue
@@ -18,9 +20,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from core.aside import cores, python
+from core.errors import first_line
 from core.files import write_text
+from core.value_words import cut
 
 MOST = 4  # drawing processes: a report has a dozen figures, and each process starts the library
+LONGEST = 200  # characters of why a figure could not be drawn
 Job = tuple[dict[str, Any], str, str]
 """what `svg` takes: a specification with its theme, the title, the version of Vega-Lite"""
 
@@ -44,17 +49,38 @@ def _renumbered(svg: str) -> str:
     return re.sub(r'((?<=id=")(?:clip|gradient_)|(?<=url\(#)(?:clip|gradient_))\d+', count, svg)
 
 
-def draw(jobs: Mapping[Path, Job], known: Mapping[str, str], pens: "Pens") -> dict[str, str]:
-    """Write each file whose job or content is another than at the last drawing; returns each file's mark.
+@dataclass(frozen=True)
+class Undrawn:
+    """A figure that could not be drawn, and why."""
+
+    why: str
+
+
+@dataclass
+class Drawn:
+    """What was drawn: each file's mark, and by its name why another could not be drawn."""
+
+    marks: dict[str, str] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
+
+
+def draw(jobs: Mapping[Path, Job], known: Mapping[str, str], pens: "Pens") -> Drawn:
+    """Write each file whose job or content is another than at the last drawing; one that cannot be drawn is deleted.
 
     `known`: the marks of the last drawing, by the files' names. A mark is a hash of the job, of what draws it, and of
     the file's content, so that a damaged file is drawn again.
     """
     causes = {file: _cause(job) for file, job in jobs.items()}
     missing = [file for file in jobs if known.get(file.name) != _mark(file, causes[file])]
+    made = Drawn()
     for file, text in zip(missing, pens.draw([jobs[file] for file in missing]), strict=True):
-        write_text(file, text)
-    return {file.name: _mark(file, cause) for file, cause in causes.items()}
+        if isinstance(text, Undrawn):
+            file.unlink(missing_ok=True)
+            made.faults[file.stem] = text.why
+        else:
+            write_text(file, text)
+    made.marks = {file.name: _mark(file, cause) for file, cause in causes.items() if file.stem not in made.faults}
+    return made
 
 
 def _cause(job: Job) -> bytes:
@@ -73,7 +99,7 @@ def _mark(file: Path, cause: bytes) -> str:
 class Pens:
     """Drawing processes, which `start` together or when there is something to draw; a context manager that ends them.
 
-    Where one cannot be started, or is lost, this process draws.
+    A lost one is replaced, once for each figure.
     """
 
     def __init__(self, most: int | None = None) -> None:
@@ -85,26 +111,39 @@ class Pens:
             while len(self.running) < self.most:
                 self.running.append(_process())
 
-    def draw(self, jobs: list[Job]) -> list[str]:
+    def draw(self, jobs: list[Job]) -> list[str | Undrawn]:
         """The SVGs of the jobs, in their order."""
         if not jobs:
             return []
         self.start()
-        free: SimpleQueue[Callable[[Job], str]] = SimpleQueue()
-        for process in self.running:
-            free.put(_Pen(process))
         if not self.running:
-            return [svg(*job) for job in jobs]
+            return [Undrawn("no process can be started to draw it")] * len(jobs)
+        free: SimpleQueue[int] = SimpleQueue()
+        for place in range(len(self.running)):
+            free.put(place)
 
-        def drawn(job: Job) -> str:
-            pen = free.get()
+        def drawn(job: Job) -> str | Undrawn:
+            place = free.get()
             try:
-                return pen(job)
+                return self._drawn(place, job)
             finally:
-                free.put(pen)
+                free.put(place)
 
         with ThreadPoolExecutor(len(self.running)) as threads:
             return list(threads.map(drawn, jobs))
+
+    def _drawn(self, place: int, job: Job) -> str | Undrawn:
+        """The SVG by the process at this place, or where that is lost by another one in its place."""
+        answer = _ask(self.running[place], job)
+        if answer is None:
+            with suppress(OSError):
+                lost, self.running[place] = self.running[place], _process()
+                lost.kill()
+                lost.communicate()
+                answer = _ask(self.running[place], job)
+        if answer is None:
+            return Undrawn("the process that draws it was lost twice")
+        return answer["svg"] if "svg" in answer else Undrawn(cut(str(answer.get("fault")), LONGEST))
 
     def __enter__(self) -> Self:
         return self
@@ -116,20 +155,16 @@ class Pens:
         self.running = []
 
 
-class _Pen:
-    """A drawing process: a job goes in as a line of JSON, the SVG comes out as one."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-
-    def __call__(self, job: Job) -> str:
-        assert self.process.stdin
-        assert self.process.stdout
-        with suppress(OSError, ValueError):
-            self.process.stdin.write(json.dumps(job) + "\n")
-            self.process.stdin.flush()
-            return str(json.loads(self.process.stdout.readline()))
-        return svg(*job)  # it is lost, or the figure cannot be drawn, which is told here
+def _ask(process: subprocess.Popen[str], job: Job) -> dict[str, Any] | None:
+    """A drawing process' answer, {"svg": …} or {"fault": …}; None if it is lost. A job goes in as a line of JSON, the
+    answer comes out as one."""
+    assert process.stdin
+    assert process.stdout
+    with suppress(OSError, ValueError):
+        process.stdin.write(json.dumps(job) + "\n")
+        process.stdin.flush()
+        return dict(json.loads(process.stdout.readline()))
+    return None
 
 
 def _process() -> "subprocess.Popen[str]":
@@ -150,4 +185,8 @@ def serve() -> None:
 
     vl_convert.vegalite_to_svg({"data": {"values": []}, "mark": "point"})
     for line in sys.stdin:
-        print(json.dumps(svg(*json.loads(line))), flush=True)
+        try:
+            answer = {"svg": svg(*json.loads(line))}
+        except Exception as error:  # a fault of this figure
+            answer = {"fault": first_line(error)}
+        print(json.dumps(answer), flush=True)

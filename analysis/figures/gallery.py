@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.pictures import open_picture
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -79,7 +81,7 @@ def read_image(file: Path | None, mode: Callable[[str], str]) -> "Image.Image | 
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(file.read_bytes() if file else b"")) as opened:
+        with open_picture(io.BytesIO(file.read_bytes() if file else b"")) as opened:
             return opened.convert(mode(opened.mode))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None

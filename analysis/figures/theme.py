@@ -12,7 +12,7 @@ from functools import cache, cached_property
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
@@ -20,6 +20,7 @@ from analysis.figures.drawing import Job, svg
 from analysis.records.columns import rows_of
 from core.errors import PlanError
 from core.files import user_cache, write_text
+from core.text import all_visible, visible
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -65,7 +66,7 @@ class Figure:
     @cached_property
     def _spec(self) -> dict[str, Any]:
         made = {name: value for name, value in self.chart.to_dict(validate=False).items() if name != "config"}
-        return made | {"description": f"{self.title}. {self.caption}"}
+        return cast("dict[str, Any]", all_visible(made | {"description": f"{self.title}. {self.caption}"}))
 
     def svg(self) -> str:
         """The figure as an `<svg>` element on white, the same text for the same data."""
@@ -73,13 +74,13 @@ class Figure:
 
     def job(self) -> Job:
         """What `analysis.figures.drawing` draws the SVG from."""
-        return self.spec() | {"config": CONFIG, "background": "white"}, self.title, schema_version()
+        return self.spec() | {"config": CONFIG, "background": "white"}, visible(self.title), schema_version()
 
     def html(self) -> str:
         """The figure as a page of its own, which opens offline and answers to a mouse."""
         import vl_convert
 
-        drawn = self.spec() | {"config": CONFIG, "background": "white", "title": self.title}
+        drawn = self.spec() | {"config": CONFIG, "background": "white", "title": visible(self.title)}
         return vl_convert.vegalite_to_html(drawn, schema_version(), bundle=True)
 
     def write(self, path: "str | PathLike[str]") -> Path:
@@ -94,7 +95,7 @@ class Figure:
     def _repr_html_(self) -> str:
         """What a notebook shows. An image: of SVG elements in one page, each would clip by the first one's outlines."""
         image = b64encode(self.svg().encode()).decode()
-        title, caption = escape(self.title), escape(self.caption)
+        title, caption = (escape(visible(text)) for text in (self.title, self.caption))
         return (
             f'<figure><img style="max-width: 100%" src="data:image/svg+xml;base64,{image}" alt="{title}">'
             f"<figcaption><b>{title}.</b> {caption}</figcaption></figure>"

@@ -16,8 +16,9 @@ import pyarrow.json
 from analysis.records.log import Log, missing_epochs, read_log
 from analysis.records.log_lines import Event, read_line, sealed
 from analysis.records.schema import ANEW, END, EPOCH, START
-from analysis.records.untrusted import CONTROL, KEY
+from analysis.records.untrusted import KEY
 from core.errors import FaultError
+from core.text import UNSEEN
 
 BLOCK = 2**24  # bytes that pyarrow parses at a time, in one of its threads
 _EPOCH = b'{"event": "epoch", "trial": "'
@@ -76,7 +77,7 @@ def _table(lines: Sequence[bytes]) -> pd.DataFrame:
     table = pyarrow.json.read_json(pa.BufferReader(b"\n".join(lines)), read_options=options)
     known = {"event", "trial", "time", "line", "crc"}
     numbers = [column for name, column in zip(table.column_names, table.columns, strict=True) if name not in known]
-    plain = all(map(_is_plain, numbers)) and not CONTROL.search("".join(table.column_names))
+    plain = all(map(_is_plain, numbers)) and not UNSEEN.search("".join(table.column_names))
     if table.num_rows != len(lines) or not plain:
         raise _NotWholeError("")
     rows = table.drop_columns([name for name in ("line", "crc") if name in table.column_names]).to_pandas()

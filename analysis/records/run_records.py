@@ -92,7 +92,14 @@ class Records:
     def planned_trials(self) -> int:
         seeds = len(self.study.get("seeds") or [0])
         known = len(self.study.get("trials") or []) + int(self.study.get("trials_ahead") or 0)
-        return known or (self.study.get("samples") or 0) * seeds
+        return known or (self.study.get("configurations") or self.study.get("samples") or 0) * seeds
+
+    @property
+    def all_tried(self) -> str:
+        """Says that a search's space holds fewer configurations than were asked for; else empty."""
+        held, asked = self.study.get("configurations"), self.study.get("samples")
+        fewer = held and asked and held < asked
+        return f"{held} of the {asked} configurations asked for: the space holds no more" if fewer else ""
 
     @property
     def is_unfinished(self) -> bool:

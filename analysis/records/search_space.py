@@ -67,7 +67,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Observations:
-    """Results of configurations. `table` has one row per configuration, in the order of their starts: `cell`, `value`
+    """Results of configurations. `table` has one row per configuration, in the order of the proposals: `cell`, `value`
     (mean of `metric` over its seeds), `n` (seeds), and one column per setting: a number or a choice's label, missing
     where the setting did not exist.
 
@@ -190,7 +190,7 @@ def _is_population(records: Records) -> bool:
 
 
 def sampled_settings(records: Records, settings: Sequence[Setting]) -> pd.DataFrame:
-    """`cell` and one column per setting, as in `Observations`, of every configuration in the order of their starts."""
+    """`cell` and one column per setting, as in `Observations`, of every configuration in the order of the records."""
     first = records.trials.drop_duplicates("cell")
     table = pd.DataFrame({"cell": first["cell"]})
     choices = {domain["key"]: domain.get("choices") for domain in records.study.get("space", [])}

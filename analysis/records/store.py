@@ -4,6 +4,7 @@ The Parquet files are derived and may be deleted at any time. A torn last line o
 is no error: it was never acknowledged, and its epoch runs again.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,23 +95,22 @@ class _History:
 
 
 def _order(study: Mapping[str, Any], history: _History) -> list[str]:
-    """Trials in table order: an ablation's by cell and seed, a search's by start.
+    """Trials in table order, whatever order they started in: by cell and seed, a search's cells by proposal.
 
-    Of two trials of one cell and seed (the budget was extended) study.json's is kept, else the one started last.
+    Cells without a number of a proposal, as in old logs, stand behind the others, by name, which is a hash of the
+    configuration. Of two trials of one cell and seed (the budget was extended) study.json's is kept, else the one
+    started last.
     """
     planned = {trial["trial"] for trial in study.get("trials", [])}
-    holder: dict[tuple[str, int], str] = {}
-    for trial, start in history.first.items():
-        place = (start["cell"], start["seed"])
-        if trial in planned or holder.get(place) not in planned:
-            holder[place] = trial
-    kept = set(holder.values())
-    trials = [trial for trial in history.first if trial in kept]
-    if study["kind"] == "search":
-        return trials
+    starts, holder, proposals = history.first, dict[tuple[str, int], str](), dict[str, float]()
+    for trial, start in starts.items():
+        cell = start["cell"]
+        if trial in planned or holder.get((cell, start["seed"])) not in planned:
+            holder[cell, start["seed"]] = trial
+        proposals[cell] = min(proposals.get(cell, math.inf), start.get("proposal", math.inf))
     rank = {cell["name"]: position for position, cell in enumerate(study.get("cells", []))}
-    starts = history.first
-    return sorted(trials, key=lambda trial: (rank.get(starts[trial]["cell"], len(rank)), starts[trial]["seed"]))
+    places = {cell: (rank.get(cell, len(rank)), number, cell) for cell, number in proposals.items()}
+    return sorted(holder.values(), key=lambda trial: (places[starts[trial]["cell"]], starts[trial]["seed"]))
 
 
 def _tidy_epochs(rows: pd.DataFrame, order: list[str]) -> pd.DataFrame:

@@ -1,8 +1,8 @@
 """study.json: its schema, and reading it."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from analysis.records.run_directory import RunDirectory
 from analysis.records.untrusted import (
@@ -87,6 +87,7 @@ class Selection(Record):
 
 class Options(Record):
     settings: Settings = {}
+    code: list[Text] = []
     data_root: Text | None = None
     cache_dir: Text | None = None
     address: Text | None = None
@@ -120,9 +121,12 @@ class Machine(Record):
     system: Name | None = None
 
 
+Digest = Annotated[str, StringConstraints(pattern="^(?:[0-9a-f]{16}|[0-9a-f]{64})$")]
+
+
 class Code(Record):
     folders: dict[Name, Text] = {}
-    files: dict[Name, Any] = {}
+    files: dict[Name, Digest] = {}
 
 
 class Study(Record):
@@ -143,7 +147,8 @@ class Study(Record):
     trials_ahead: Count | None = None
     space: list[Dimension] = []
     samples: Count | None = None
-    sampler: Settings | None = None
+    configurations: Count | None = None
+    sampler: Name | Settings | None = None
     trial_scheduler: Settings | None = None
     objectives: list[Name] | None = None
     seeds: list[Seed] = []
@@ -160,6 +165,8 @@ class Study(Record):
     machine: Machine | None = None
     data: Data | None = None
     code: Code | None = None
+    scripts: dict[Name, Digest] = {}
+    signature: Digest | None = None
 
 
 class RecordError(PlanError, ValueError):

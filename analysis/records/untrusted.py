@@ -9,11 +9,10 @@ from typing import Annotated, Any, NoReturn
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from core.text import UNSEEN, name_fault, visible
 from core.value_words import value_fault
 
 DEEPEST = 32  # lists and mappings within each other
-CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-"""characters that change how a terminal, a page or a figure shows the others"""
 FREE = {"error", "notes", "command", "rerun", "question", "audit", "leaks"}
 """fields of free text, such as the message of an exception: shown with control characters as escapes"""
 
@@ -58,21 +57,16 @@ def _plain(value: Any, depth: int = DEEPEST, free: bool = False) -> Any:
     return [_plain(each, depth - 1, free) for each in value] if isinstance(value, list) else value
 
 
-def visible(text: str) -> str:
-    """The text with escapes such as \\x1b in place of control characters."""
-    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
-
-
 def _printable(text: str) -> str:
-    if CONTROL.search(text):
+    if UNSEEN.search(text):
         raise ValueError(f"{visible(text)[:60]!r} holds control characters")
     return text
 
 
 def _one_line(text: str) -> str:
-    if len(text.splitlines()) > 1 or "\t" in text:
-        raise ValueError("holds a line break or a tab")
-    return _printable(text)
+    if fault := name_fault(text):
+        raise ValueError(fault)
+    return text
 
 
 Name = Annotated[str, StringConstraints(max_length=4096), AfterValidator(_one_line)]

@@ -7,19 +7,20 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import pandas as pd
 
-from analysis.figures.drawing import Pens, draw
+from analysis.figures.drawing import Drawn, Pens, draw
 from analysis.figures.theme import Figure, unchecked
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
 from analysis.records.store import write_parquet
 from analysis.report import manifest
 from analysis.report.contents import Contents, galleries
-from analysis.report.exports import write_tables
+from analysis.report.exports import asks_for_safe_csv, write_tables
 from analysis.report.page import page
 from analysis.report.search_narrative import search_notes
 from core.files import write_text
@@ -27,11 +28,13 @@ from core.files import write_text
 
 @dataclass(frozen=True)
 class Report:
-    """A written report: the path of its page, the run's records, the tables by file name."""
+    """A written report: the path of its page, the run's records, the tables by file name, and by a figure's name why
+    it could not be drawn."""
 
     index: Path
     records: Records
     tables: dict[str, pd.DataFrame]
+    undrawn: dict[str, str]
 
 
 def write_report(run_dir: Path) -> Path:
@@ -50,34 +53,39 @@ def contents_of(run_dir: Path) -> Contents:
 
 
 def make_report(
-    made: Contents, told: Callable[[Mapping[str, pd.DataFrame]], object] = lambda tables: None, drawn: bool = True
+    made: Contents,
+    told: Callable[[Mapping[str, pd.DataFrame]], object] = lambda tables: None,
+    drawn: bool = True,
+    csv_safe: bool | None = None,
 ) -> Report:
     """As `write_report`; also returns the records and tables.
 
     The tables' files stand first, and are then `told`; then come the page and the figures' files. Without figures
-    `drawn`, as while the run goes on, the page has tables alone, and figures' files stay as they are.
+    `drawn`, as while the run goes on, the page has tables alone, and figures' files stay as they are. `csv_safe`:
+    whether the CSV files hold no formulas for a spreadsheet; None: as the run's option says.
     """
     run, records, soon = made.run, made.records, list[Figure]()
+    safe = asks_for_safe_csv(records.study) if csv_safe is None else csv_safe
     made.begin()
     with Pens() as pens, ThreadPoolExecutor(1) as aside:
         if drawn and _is_news(made):
             pens.start()  # they get ready meanwhile
 
-        def begin(figures: Iterable[Figure]) -> "Future[dict[str, str]]":
+        def begin(figures: Iterable[Figure]) -> "Future[Drawn]":
             with unchecked():
                 jobs = {run.report / manifest.FIGURES / f"{figure.name}.svg": figure.job() for figure in figures}
             return aside.submit(draw, jobs, manifest.drawn(run.report), pens)
 
         # All that waits for no other process comes first.
         earlier = manifest.announce(run.report, manifest.files_of(made.soon_tables, ()))
-        write_tables(made.soon_tables, run.report)
+        write_tables(made.soon_tables, run.report, safe)
         if drawn:
             soon = [*chain(*made.soon_figures)]
             manifest.announce(run.report, manifest.files_of((), [figure.name for figure in soon]))
         drawing = [begin(soon)]
         tables = made.tables
         manifest.announce(run.report, manifest.files_of(tables, ()))
-        write_tables({name: table for name, table in tables.items() if name not in made.soon_tables}, run.report)
+        write_tables({name: table for name, table in tables.items() if name not in made.soon_tables}, run.report, safe)
         told(tables)
         figures = made.figures if drawn else []
         files = manifest.files_of(tables, [figure.name for figure in figures])
@@ -86,12 +94,17 @@ def make_report(
         drawing.append(begin(figure for figure in figures if figure not in soon))
         with unchecked():
             notes = search_notes(made.search, tables.get("importance"), run.address)
-            text = page(records, tables, figures, galleries(records, run, tables, made.featured), notes)
+            shown = partial(page, records, tables, figures, galleries(records, run, tables, made.featured), notes)
+            text = shown()
+            done = [part.result() for part in drawing]
+            undrawn = made.unmade | dict(chain(*(part.faults.items() for part in done)))
+            text = shown(undrawn) if undrawn else text
         index = run.report / "index.html"
-        marks = dict(chain(*(part.result().items() for part in drawing))) if drawn else manifest.drawn(run.report)
+        marks = dict(chain(*(part.marks.items() for part in done))) if drawn else manifest.drawn(run.report)
         write_text(index, text)
+        files -= {f"{manifest.FIGURES}/{name}.svg" for name in undrawn}
         manifest.settle(run.report, files, earlier, marks)
-    return Report(index, records, tables)
+    return Report(index, records, tables, undrawn)
 
 
 def _is_news(made: Contents) -> bool:

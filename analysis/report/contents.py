@@ -3,9 +3,11 @@
 Figures are imported where they are called, because importing Altair is slow.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -31,6 +33,7 @@ from analysis.tables.search.pareto import cell_objectives, pareto_table
 from analysis.tables.search.results import SearchResults, search_tables
 from analysis.tables.spec import TABLES, ReportData
 from core.aside import Aside
+from core.errors import first_line
 
 CURVE_CELLS = 500  # beyond which curves.csv alone would take as long as all the rest
 SEARCH_CELLS = 100  # of a search in tables and figures by epoch, to keep them readable
@@ -70,6 +73,20 @@ class Contents:
 
     def __init__(self, records: Records, run: RunDirectory) -> None:
         self.records, self.run, self.search = records, run, SearchResults(records)
+        self.unmade: dict[str, str] = {}
+        """by what should have made them, why some figures are not there"""
+
+    def tried(self, make: Callable[..., Figure | Sequence[Figure] | None], *given: Any) -> list[Figure]:
+        """The figures that `make` gives; where it fails none, as a report is more than its figures."""
+        try:
+            found = make(*given)
+            figures = [found] if isinstance(found, Figure) else [*(found or ())]
+            for figure in figures:
+                figure.spec()
+            return figures
+        except Exception as error:
+            self.unmade[make.__name__] = f"{type(error).__name__}: {first_line(error)}"
+            return []
 
     @cached_property
     def cells(self) -> list[str]:
@@ -148,8 +165,9 @@ class Contents:
         before, after = self.soon_figures
         with unchecked():
             projections = self.tables.get("projections", pd.DataFrame())
-            found = projection_figures(self.records, projections, self.featured)
-            return [*before, *found, *after, *registered_figures(self._data(self.tables))]
+            found = self.tried(projection_figures, self.records, projections, self.featured)
+            data = self._data(self.tables)
+            return [*before, *found, *after, *chain(*(self.tried(make, data) for make in FIGURES))]
 
     def table(self, name: str) -> pd.DataFrame | None:
         """A table by its file name, at the cost of no slower ones; None where the run has none of that name."""
@@ -229,10 +247,6 @@ def registered_tables(data: ReportData) -> dict[str, pd.DataFrame]:
     return {name: table for name, table in made.items() if len(table)}
 
 
-def registered_figures(data: ReportData) -> list[Figure]:
-    return [figure for make in FIGURES for figure in make(data)]
-
-
 def report_figures(made: Contents, tables: Mapping[str, pd.DataFrame]) -> tuple[list[Figure], list[Figure]]:
     """The report's figures of these tables, in the order of the page within each section: those before the projections'
     and those after."""
@@ -244,18 +258,18 @@ def report_figures(made: Contents, tables: Mapping[str, pd.DataFrame]) -> tuple[
     from analysis.figures.search.pareto_front import pareto_figure
     from analysis.figures.steadiness_plot import stability_figure
 
-    records, search, figures = made.records, made.search, list[Figure | None]()
+    records, search, tried, figures = made.records, made.search, made.tried, list[Figure]()
     if "ablation" in tables:
-        figures.append(forest_plot(tables["ablation"]))
-    figures.append(cost_figure(tables["ranking"], records.is_search))
+        figures += tried(forest_plot, tables["ablation"])
+    figures += tried(cost_figure, tables["ranking"], records.is_search)
     if "pareto" in tables and len(tables["pareto"]):
         front = list(tables["pareto"]["cell"])
-        figures.append(pareto_figure(cell_objectives(records), records.objectives, front))
-    figures += search_figures(search, tables)
-    figures += curve_figures(records, tables["curves"], made.cells)
-    figures.append(stability_figure(tables["stability"]))
-    figures += confusion_figures(records, tables, made.featured)
-    return [figure for figure in figures if figure is not None], list(activation_figures(made.layers))
+        figures += tried(pareto_figure, cell_objectives(records), records.objectives, front)
+    figures += tried(search_figures, search, tables)
+    figures += tried(curve_figures, records, tables["curves"], made.cells)
+    figures += tried(stability_figure, tables["stability"])
+    figures += tried(confusion_figures, records, tables, made.featured)
+    return figures, tried(activation_figures, made.layers)
 
 
 def search_figures(search: SearchResults, tables: Mapping[str, pd.DataFrame]) -> list[Figure]:

@@ -1,5 +1,7 @@
 """Writes each table as CSV and Parquet in full precision, as Markdown and LaTeX with four significant digits.
 
+Text is escaped where Markdown or LaTeX would take it for markup, so that it reads as it is.
+
 Markdown and LaTeX, which are for reading, stop after READABLE_ROWS. The LaTeX is for a paper: booktabs rules, a caption
 that states metric, runs, test and correction, and fewer columns.
 """
@@ -7,6 +9,7 @@ that states metric, runs, test and correction, and fewer columns.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -15,6 +18,7 @@ from analysis.tables.formatting import EQUAL, SPLIT_TITLES, capitalised, interva
 from analysis.tables.spec import PAPER, Column, Row, TableSpec, best_rows, spec_of
 from core.files import write_atomically, write_text
 from core.metrics import metric_label, split_of
+from core.text import markdown, visible
 
 SUFFIXES = (".csv", ".md", ".tex", ".parquet")
 PAGE_ROWS = 40
@@ -25,6 +29,7 @@ ESCAPES = str.maketrans(
         "\\": r"\textbackslash{}",
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
+        **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "`": r"\textasciigrave{}"},
         **{sign: f"\\{sign}" for sign in "&%$#_{}"},
         **{"−": "$-$", "×": r"$\times$", "±": r"$\pm$", "→": r"$\rightarrow$", "≤": r"$\leq$", "≥": r"$\geq$"},
         **{"α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$", "η": r"$\eta$", "λ": r"$\lambda$", "μ": r"$\mu$"},
@@ -33,16 +38,26 @@ ESCAPES = str.maketrans(
 )
 
 
-def write_tables(tables: Mapping[str, pd.DataFrame], folder: Path) -> None:
+FORMULA = re.compile(r"[=+\-@\t\r＝＋－＠](?!\d*\.?\d+([eE][-+]?\d+)?$)")
+"""how a text begins that a spreadsheet computes; a number with a sign is none"""
+
+
+def asks_for_safe_csv(study: Mapping[str, Any]) -> bool:
+    """Whether the run's option --csv-safe is on."""
+    return bool(((study.get("request") or {}).get("options") or {}).get("csv_safe"))
+
+
+def write_tables(tables: Mapping[str, pd.DataFrame], folder: Path, csv_safe: bool = False) -> None:
     """Writes each table under its name into `folder`, which is created; OSError where it cannot be written."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
-        write_table(table, folder, name)
+        write_table(table, folder, name, csv_safe)
 
 
-def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:
+def write_table(table: pd.DataFrame, folder: Path, name: str, csv_safe: bool = False) -> None:
     """Writes NAME with each of `suffixes_of` into `folder`, each file atomically."""
-    write_atomically(folder / f"{name}.csv", lambda path: table.to_csv(path, index=False, lineterminator="\n"))
+    listed = without_formulas(table) if csv_safe else table
+    write_atomically(folder / f"{name}.csv", lambda path: listed.to_csv(path, index=False, lineterminator="\n"))
     write_atomically(folder / f"{name}.parquet", lambda path: table.to_parquet(path, index=False))
     spec = spec_of(name)
     if spec.is_data:
@@ -53,49 +68,76 @@ def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:
     write_text(folder / f"{name}.tex", _latex(spec, shown, name) + (f"% {more}\n" if more else ""))
 
 
+def without_formulas(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with `'` before each text, of a head too, that a spreadsheet would compute; numbers stay."""
+
+    def safe(value: Any) -> Any:
+        return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
+
+    made = table.copy()
+    for name in table:
+        if not pd.api.types.is_numeric_dtype(table[name]):
+            made[name] = table[name].map(safe)
+    return made.rename(columns=safe)
+
+
 def suffixes_of(name: str) -> tuple[str, ...]:
     return (".csv", ".parquet") if spec_of(name).is_data else SUFFIXES
 
 
-def _texts(columns: Sequence[Column], table: pd.DataFrame) -> list[list[str]]:
+class Words(NamedTuple):
+    """A cell's text, and whether it is the best mean, which stands in bold."""
+
+    text: str
+    bold: bool = False
+
+
+def _texts(columns: Sequence[Column], table: pd.DataFrame) -> list[list[Words]]:
     rows = zip(rows_of(table), best_rows(table), strict=True)
     return [[_text(column, row, best) for column in columns] for row, best in rows]
 
 
-def _text(column: Column, row: Row, best: bool) -> str:
+def _text(column: Column, row: Row, best: bool) -> Words:
     """A value with four significant digits, an interval, or a mean ± half of its interval (the best in bold)."""
     value = row[column.key]
     if column.kind == "interval":
-        return interval(value, row[column.upper])
+        return Words(interval(value, row[column.upper]))
     text = "" if value is None or pd.isna(value) else number(value) if isinstance(value, float) else str(value)
     if column.key != "mean" or not text:
-        return text
+        return Words(_line(text))
     if row.get("half_width", 0.0) > EQUAL * abs(value):
         text += f" ± {row['half_width']:.{len(text.partition('.')[2])}f}"
-    return f"**{text}**" if best else text
+    return Words(text, best)
+
+
+def _line(text: str) -> str:
+    return " ".join(visible(text).split("\n"))
 
 
 def _markdown(spec: TableSpec, table: pd.DataFrame) -> str:
     """Every column under its key, the best mean in bold."""
 
-    def line(cells: Iterable[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    def cell(text: str, bold: bool) -> str:
+        return f"**{markdown(text)}**" if bold else markdown(text)
+
+    def line(cells: Iterable[Words]) -> str:
+        return f"| {' | '.join(cell(*words) for words in cells)} |"
 
     columns = [column for column in spec.columns_of(table) if not column.part]
-    header = [column.key.replace("ci_low", "interval") for column in columns]
-    rows = _texts(columns, table)
-    return "\n".join([line(header), line(["---"] * len(header)), *map(line, rows)]) + "\n"
+    header = [Words(_line(column.key.replace("ci_low", "interval"))) for column in columns]
+    rule = [Words("---")] * len(header)
+    return "\n".join(map(line, (header, rule, *_texts(columns, table)))) + "\n"
 
 
 def _latex(spec: TableSpec, table: pd.DataFrame, name: str) -> str:
     """A floating `table`, shrunk to the text width if wider; a `longtable` above PAGE_ROWS rows."""
     columns = [column for column in spec.shown(table, PAPER) if not _says_nothing(column, table)]
-    header = [column.words() for column in columns]
+    header = [Words(_line(column.words())) for column in columns]
     rows = _texts(columns, table)
     form = "".join("l" if column.is_text() or column.kind == "interval" else "r" for column in columns)
     caption = f"\\caption{{{_caption(spec, table)}}}\\label{{tab:{name}}}"
-    head, *body = (" & ".join(map(_cell, line)) + r" \\" for line in (header, *rows))
-    wide = sum(max(map(len, cells)) + 3 for cells in zip(header, *rows, strict=True)) > TEXT_WIDTH
+    head, *body = map(_row, (header, *rows))
+    wide = sum(max(len(text) for text, _ in cells) + 3 for cells in zip(header, *rows, strict=True)) > TEXT_WIDTH
     if len(rows) > PAGE_ROWS:
         size = r"\scriptsize\setlength{\tabcolsep}{2pt}" if wide else r"\small"
         parts = [r"% needs \usepackage{booktabs,longtable}", rf"\begingroup{size}"]
@@ -117,10 +159,16 @@ def _says_nothing(column: Column, table: pd.DataFrame) -> bool:
     return column.key != "mean" and len(table) > 0 and bool(values.isna().all())
 
 
-def _cell(text: str) -> str:
-    if text.startswith("**") and text.endswith("**"):
-        return f"\\textbf{{{_cell(text[2:-2])}}}"
-    escaped = text.replace("\n", " ").translate(ESCAPES)
+def _row(cells: Iterable[Words]) -> str:
+    """A row of LaTeX. After the end of the row before, `[` would begin a length, and `*` forbid a break of the page."""
+    text = " & ".join(_cell(*words) for words in cells)
+    return ("{}" if text.lstrip()[:1] in ("[", "*") else "") + text + r" \\"
+
+
+def _cell(text: str, bold: bool = False) -> str:
+    if bold:
+        return f"\\textbf{{{_cell(text)}}}"
+    escaped = re.sub(r"-(?=-)", "-{}", text.translate(ESCAPES))
     if re.fullmatch(r"\[?[-+]?\d[\d.e+-]*(, [-+]?\d[\d.e+-]*\])?", text):
         escaped = re.sub(r"(\d)e([+-])0*(\d+)", r"\1$\\cdot$10$^{\2\3}$", escaped).replace("{+", "{")
         escaped = re.sub(r"(^|\[|, )-", r"\1$-$", escaped)

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -24,6 +25,7 @@ from analysis.report.narrative import answers, foremost, permutation_floor, tall
 from analysis.report.sections import sections
 from analysis.tables.formatting import SPLIT_TITLES, plural, progress_in_words, selection_in_words
 from core.metrics import split_of
+from core.text import redacted, visible
 
 FAILURE_ROWS = 50
 RUNNING_ROWS = 20
@@ -37,8 +39,10 @@ def page(
     figures: Sequence[Figure] = (),
     galleries: Sequence[Gallery] = (),
     notes: Sequence[str] = (),
+    undrawn: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
-    """The page as HTML; `notes` are the sentences before a search's tables.
+    """The page as HTML; `notes` are the sentences before a search's tables, `undrawn` says by a figure's name why it
+    has no file.
 
     Each of `figures` and `galleries` stands in the section that it names, in the order given; sections whose name is
     not in `analysis.report.sections.HEADINGS` come last. Figures are drawn by the page and link to figures/NAME.svg,
@@ -49,6 +53,7 @@ def page(
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -62,7 +67,10 @@ def page(
     return environment.get_template("index.html.j2").render(
         study=records.study,
         summary=_summary(records),
-        caveats=caveats(records, tables),
+        caveats=[
+            *caveats(records, tables),
+            *(f"Figures of {name} could not be made: {why}." for name, why in undrawn.items() if name not in specs),
+        ],
         unfinished=unfinished,
         written=datetime.now(UTC) if unfinished else None,
         figures_later=unfinished and not figures,
@@ -75,6 +83,7 @@ def page(
         tally=tally(found),
         sections=[part for part in parts if part.filled or part.anchor in always],
         wide={name for name, spec in specs.items() if any(key in spec for key in COMPOUND)},
+        undrawn=undrawn,
         failures=failures,
         invalid=invalid,
         provenance=_provenance(records),
@@ -131,7 +140,7 @@ def _failures(records: Records) -> dict[str, Any]:
             "seed": row["seed"],
             "status": "finished, not verified" if row["status"] == FINISHED else row["status"],
             "epochs": row["epochs"],
-            "error": row["error"] if pd.notna(row["error"]) else "",
+            "error": redacted(row["error"]) if pd.notna(row["error"]) else "",
             "rerun": _rerun(row["execution"]),
         }
         for row in rows_of(rows.head(FAILURE_ROWS))
@@ -141,7 +150,7 @@ def _failures(records: Records) -> dict[str, Any]:
 
 def _rerun(execution: Any) -> str:
     how = json.loads(execution) if isinstance(execution, str) else {}
-    return str(how.get("rerun", "")) if isinstance(how, dict) else ""
+    return redacted(str(how.get("rerun", ""))) if isinstance(how, dict) else ""
 
 
 def _provenance(records: Records) -> list[tuple[str, str]]:
@@ -149,7 +158,7 @@ def _provenance(records: Records) -> list[tuple[str, str]]:
     git, data, machine = (study.get(name) or {} for name in ("git", "data", "machine"))
     commit = f"{git.get('commit') or 'unknown'}{' (with uncommitted changes)' if git.get('dirty') else ''}"
     entries = [
-        ("command", shlex.join(map(str, study.get("command") or []))),
+        ("command", redacted(shlex.join(map(str, study.get("command") or [])))),
         ("created", str(study.get("created_at") or "")),
         ("commit", commit),
         ("data", str(data.get("fingerprint") or "unknown")),

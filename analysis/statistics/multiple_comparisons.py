@@ -29,3 +29,8 @@ def verdict_of(delta: float, p_holm: float, metric: str) -> str:
     if p_holm >= SIGNIFICANCE or np.isnan(p_holm):
         return UNCLEAR
     return BETTER if (delta > 0) == maximised(metric) else WORSE
+
+
+def always_diverged(n_finished: int, n_diverged: int) -> bool:
+    """Whether every trial that came to an end by itself diverged, of one and more: UNSTABLE, however few they are."""
+    return n_diverged > 0 and n_finished == 0

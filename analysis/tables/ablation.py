@@ -10,9 +10,17 @@ from typing import Any
 import pandas as pd
 
 from analysis.records.run_records import Records
-from analysis.records.schema import DIVERGED
+from analysis.records.schema import DIVERGED, FINISHED
 from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS, Paired, paired_by_seed
-from analysis.statistics.multiple_comparisons import IDENTICAL, TOO_FEW, UNCLEAR, UNSTABLE, holm, verdict_of
+from analysis.statistics.multiple_comparisons import (
+    IDENTICAL,
+    TOO_FEW,
+    UNCLEAR,
+    UNSTABLE,
+    always_diverged,
+    holm,
+    verdict_of,
+)
 from analysis.statistics.power import power_columns
 from analysis.tables.formatting import has_width, number, p_text
 from analysis.tables.spec import BROKEN, METRIC, PAGE, REFERENCE, Column, TableSpec, interval_column, register
@@ -82,6 +90,7 @@ def _comparison(records: Records, comparison: dict[str, Any], metric: str) -> di
         "reference": records.cells.get(cell, {}).get("reference") if metric == records.metric else None,
         "statistics": paired_by_seed(records, baseline, cell, metric),
         "identical": records.resolve(cell) == records.resolve(baseline),
+        "n_finished": records.count(cell, FINISHED),
         "baseline_diverged": records.count(baseline, DIVERGED),
     }
 
@@ -102,11 +111,19 @@ def _verdict(row: dict[str, Any], p_holm: float, metric: str) -> str:
     statistics: Paired = row["statistics"]
     if row["identical"]:
         return IDENTICAL
+    if _diverges(row):
+        return UNSTABLE
     if statistics.n_pairs < MINIMUM_PAIRS or statistics.delta is None:
         return TOO_FEW
-    if row["n_diverged"] > row["baseline_diverged"]:
-        return UNSTABLE
     return verdict_of(statistics.delta, p_holm, metric)
+
+
+def _diverges(row: Mapping[str, Any]) -> bool:
+    """Whether a level diverges always, or more often than its baseline by as many seeds as a verdict takes."""
+    if always_diverged(row["n_finished"], row["n_diverged"]):
+        return True
+    seen = row["statistics"].n_pairs + row["n_diverged"]
+    return bool(seen >= MINIMUM_PAIRS and row["n_diverged"] > row["baseline_diverged"])
 
 
 def cell_summary(records: Records, cell: str, metric: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from analysis.statistics.multiple_comparisons import (
     UNCLEAR,
     UNSTABLE,
     WORSE,
+    always_diverged,
     holm,
     verdict_of,
 )
@@ -242,22 +243,27 @@ def _test(same_data: bool, common: int, fewest: int) -> str:
 def _verdict(row: Mapping[str, Any], p_holm: float, metric: str) -> str:
     if row["alone"] or row["identical"]:
         return str(row["alone"] or IDENTICAL)
+    if (unsteady := _unstable(row)) is not None:
+        return unsteady
     fewest = row["n_pairs"] if row["test"] == PAIRED else min(row["n_a"], row["n_b"])
     if fewest < MINIMUM_PAIRS:
         return TOO_FEW
-    if (unsteady := _unstable(row)) is not None:
-        return unsteady
     verdict = verdict_of(row["delta"], p_holm, metric)
     return verdict if verdict == UNCLEAR else f"B {verdict}"
 
 
 def _unstable(row: Mapping[str, Any]) -> str | None:
-    """The run that diverged more, in number and in share, since the runs may have different numbers of seeds."""
-    count_a, count_b = row["n_diverged_a"], row["n_diverged_b"]
-    share_a, share_b = count_a / (count_a + row["n_a"]), count_b / (count_b + row["n_b"])
-    if count_b > count_a and share_b > share_a:
-        return B_UNSTABLE
-    return A_UNSTABLE if count_a > count_b and share_a > share_b else None
+    """The run that diverged more, in number and in share, since the runs may have different numbers of seeds: always,
+    or in as many seeds as a verdict takes.
+    """
+    counts = {side: row[f"n_diverged_{side}"] for side in "ab"}
+    ended = {side: counts[side] + row[f"n_{side}"] for side in "ab"}
+    shares = {side: counts[side] / max(1, ended[side]) for side in "ab"}
+    for side, other, verdict in (("b", "a", B_UNSTABLE), ("a", "b", A_UNSTABLE)):
+        told = ended[side] >= MINIMUM_PAIRS or always_diverged(row[f"n_{side}"], counts[side])
+        if told and counts[side] > counts[other] and shares[side] > shares[other]:
+            return verdict
+    return None
 
 
 def ablations_table(a: Run, b: Run) -> pd.DataFrame:

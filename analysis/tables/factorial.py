@@ -13,7 +13,7 @@ import pandas as pd
 
 from analysis.records.columns import rows_of
 from analysis.records.run_records import Records
-from analysis.records.schema import DIVERGED, FAILED
+from analysis.records.schema import DIVERGED, FAILED, FINISHED
 from analysis.statistics.factorial import FactorialGrid, design_of, sums_of_squares
 from analysis.statistics.hypothesis_tests import Paired, paired, rounding
 from analysis.tables.ablation import COMPARISON, PAIRED, table_with_verdicts
@@ -91,6 +91,7 @@ def effects_table(records: Records, metric: str) -> pd.DataFrame:
                     "baseline_level": base,
                     "n_failed": grid.count(cells, FAILED),
                     "n_diverged": grid.count(cells, DIVERGED),
+                    "n_finished": grid.count(cells, FINISHED),
                     "reference": None,
                     "statistics": statistics,
                     "identical": bool(groups) and all(records.resolve(a) == records.resolve(b) for a, b in groups),

@@ -62,7 +62,8 @@ def progress_in_words(records: Records) -> str:
     planned = records.planned_trials
     known = counts_in_words({status: int(by_status.get(status, 0)) for status in STATUSES}) or "none started"
     most = "at most " if records.study.get("trials_ahead") else ""
-    return f"{known}, of {most}{plural(planned, 'planned trial')}" if planned else known
+    held = f" ({records.all_tried})" if records.all_tried else ""
+    return f"{known}, of {most}{plural(planned, 'planned trial')}{held}" if planned else known
 
 
 def selection_in_words(rule: Mapping[str, Any]) -> str:

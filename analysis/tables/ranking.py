@@ -1,6 +1,7 @@
 """The ranking of cells: of an ablation by its primary metric, of a search by the validation counterpart.
 
-Only finished trials enter the statistics; a cell without one comes last, with nulls, but is listed and counted. A cell
+Only finished trials enter the statistics; a cell without one comes last, with nulls, but is listed and counted, and one
+whose trials all diverged is noted as `unstable`. A cell
 with trials stopped by a scheduler comes after those without: a value after 3 epochs is not comparable with one after
 20, and the seeds that were not stopped bias their cell's mean.
 """
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 
 from analysis.records.columns import metric_values, within
 from analysis.records.run_records import Records
-from analysis.records.schema import CONFIG_PREFIX, COSTS, FINISHED, STOPPED
+from analysis.records.schema import CONFIG_PREFIX, COSTS, DIVERGED, FINISHED, STOPPED
 from analysis.records.search_space import sampled_settings, settings_of
 from analysis.statistics.hypothesis_tests import half_width
+from analysis.statistics.multiple_comparisons import UNSTABLE, always_diverged
 from analysis.tables.formatting import DIGITS, number, reached
 from analysis.tables.spec import BROKEN, METRIC, PAPER, REFERENCE, Column, Row, TableSpec, interval_column, register
 from core.metrics import counterpart, maximised, split_of
@@ -110,9 +112,13 @@ def ranking_table(records: Records) -> pd.DataFrame:
         beside = _by_cell(records, counterpart(metric, split), FINISHED, ["mean", "std"])
         table[[f"{split}_mean", f"{split}_std"]] = beside
     seen = table["cell"].isin(records.seen_validation)
-    if seen.any():
-        table.loc[seen, ["val_mean", "val_std"]] = float("nan")
-        table["note"] = seen.map({True: "validation was trained on", False: ""})
+    table.loc[seen, ["val_mean", "val_std"]] = float("nan")
+    noted = {
+        "validation was trained on": seen,
+        UNSTABLE: pd.Series([_always_diverged(records, cell) for cell in cells], dtype="bool"),
+    }
+    if any(where.any() for where in noted.values()):
+        table["note"] = [", ".join(text for text, where in noted.items() if where[i]) for i in table.index]
     table["reference"] = pd.Series([cell.get("reference") for cell in records.cells.values()], dtype="str")
     stopped = _stopped(records, metric)
     order = _order(table.join(stopped), maximised(metric))
@@ -123,6 +129,11 @@ def ranking_table(records: Records) -> pd.DataFrame:
     table = table.loc[order].reset_index(drop=True)
     table["rank"] = range(1, len(table) + 1)
     return table[[*COLUMNS, *(name for name in table if name not in COLUMNS)]]
+
+
+def _always_diverged(records: Records, cell: str) -> bool:
+    """Whether a cell has diverged trials and none that finished or that a scheduler stopped."""
+    return always_diverged(records.count(cell, FINISHED) + records.count(cell, STOPPED), records.count(cell, DIVERGED))
 
 
 def _by_cell(records: Records, metric: str, status: str, figures: Sequence[str]) -> NDArray[np.float64]:

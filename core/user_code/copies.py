@@ -5,9 +5,11 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from hashlib import blake2b
+from importlib.machinery import ModuleSpec, PathFinder
+from itertools import accumulate
 from pathlib import Path
 
-from core import PACKAGES
+from core import PACKAGES, ROOT
 from core.definitions import LIBRARIES, parsed
 from core.user_code.imports import world_of
 from core.user_code.reads import read_below
@@ -63,6 +65,24 @@ def file_elsewhere(module: str) -> Path | None:
     """The file of a loaded module that is not installed but found by PYTHONPATH or in place, and may change."""
     file = getattr(sys.modules.get(module), "__file__", None)
     return Path(file).resolve() if file and file.endswith(".py") and not is_installed(Path(file)) else None
+
+
+def module_file(module: str) -> tuple[str, Path] | None:
+    """(its path below the entry of sys.path that has it, its file), found without an import; None where it is
+    installed, ours or built in."""
+    path: list[str] | None = None
+    spec: ModuleSpec | None = None
+    for dotted in accumulate(module.split("."), "{}.{}".format):
+        spec = PathFinder.find_spec(dotted, path)
+        path = spec.submodule_search_locations if spec else None
+        if spec is None or (path is None and dotted != module):
+            return None
+    if spec is None or not spec.has_location or not spec.origin:
+        return None
+    file = Path(spec.origin).resolve()
+    ours = any(file.is_relative_to(ROOT / name) for name in PACKAGES)
+    depth = module.count(".") + 1 + (file.stem == "__init__")
+    return None if ours or is_installed(file) else ("/".join(file.parts[-depth:]), file)
 
 
 def _is_library(name: str) -> bool:
@@ -132,5 +152,12 @@ def _module_files(root: Path, parts: list[str]) -> Iterator[Path]:
         yield from (each for each in (place.with_name(f"{place.name}.py"), place / "__init__.py") if each.is_file())
 
 
+DIGEST = 32  # bytes: who may write two files, a harmless one and another, shall not find two of one digest
+
+
+def digest(content: bytes, size: int = DIGEST) -> str:
+    return blake2b(content, digest_size=size).hexdigest()
+
+
 def digests(files: Files) -> dict[str, str]:
-    return {name: blake2b(content, digest_size=8).hexdigest() for name, content in files.items()}
+    return {name: digest(content) for name, content in files.items()}

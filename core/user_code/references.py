@@ -7,7 +7,7 @@ label; the first has none. So it means the same for the original files, the run'
 import ast
 import importlib
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
@@ -24,6 +24,8 @@ FORM = "FILE.py:NAME or package.module:NAME"
 _folders: dict[str, Path] = {}
 FORGET: list[Callable[[], object]] = []
 """empties what was made of loaded objects, when a reference may mean another one"""
+_permitted: set[str] | None = None
+"""what may be imported; None: whatever is named, as in a trial's process, whose driver has asked"""
 
 
 class UserCodeError(FaultError, ValueError):
@@ -52,6 +54,17 @@ def use(folders: Mapping[str, str | Path]) -> None:
         load.cache_clear()
         for forget in FORGET:
             forget()
+
+
+def permit(named: Iterable[str] | None) -> None:
+    """Nothing is imported from now on but by the references and files permitted so far and those `named` now; None:
+    whatever is named. A log, a checkpoint or a run beside this one may name anything, and none of them is signed."""
+    global _permitted
+    _permitted = None if named is None else {*(_permitted or ()), *named}
+
+
+def permitted() -> list[str] | None:
+    return None if _permitted is None else sorted(_permitted)
 
 
 def in_use() -> dict[str, Path]:
@@ -119,6 +132,8 @@ def as_its_file_sees(text: str) -> AbstractContextManager[None]:
 
 
 def _module(text: str, place: Reference) -> ModuleType:
+    if _permitted is not None and text.removeprefix("code: ") not in _permitted:
+        raise UserCodeError(f"{text}: is not executed, as neither this command nor the run's study.json names it")
     try:
         if place.file:
             return world_of(root_of(place.file)).load(place.file)

@@ -21,8 +21,9 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from core.activity import doing
-from core.files import user_cache, write_atomically
+from core.files import remove_parts, user_cache, write_atomically
 from core.splits import SPLITS
+from core.text import name_fault
 from core.threads import thread_pool
 from datasets.base import DataError, Dataset, DatasetInfo, DatasetSettings, Examples, Record, Row, Source, central_crop
 from datasets.cache import arrow_file
@@ -67,8 +68,11 @@ def prepare(settings: DatasetSettings, data_root: Path | None = None, cache_dir:
 
 def _prepared(settings: DatasetSettings, data_root: Path | None, cache_dir: Path | None) -> Prepared:
     source = settings.source(data_root)
+    if faults := [f"class {name!r}: {fault}" for name in source.classes if (fault := name_fault(name))]:
+        raise DataError([*source.faults, *(f"{source.root or settings.name}: {fault}" for fault in faults)])
     own = None if source.listed else source.root
     folder = cache_folder(cache_dir, [root for root in (data_root, own) if root is not None])
+    remove_parts(folder)
     contents = read_contents(source, folder)
     name = re.sub(r"[^\w.-]+", "_", settings.name)  # a reference has slashes
     path = folder / f"{name}-{_key(settings, source, contents)}.arrow"
@@ -175,8 +179,7 @@ def _build(settings: DatasetSettings, source: Source, contents: Contents, path: 
             with temporary.open("wb") as stream:
                 arrow_file.write(stream, info, splits, origins, remarks)
 
-        # One name is enough under the lock, and what a killed build left is overwritten.
-        write_atomically(path, write, aside=path.with_suffix(".tmp"))
+        write_atomically(path, write)
 
 
 def _in_order(rows: Sequence[Row], seed: int) -> list[Row]:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from core.pictures import open_picture
 from core.value_words import listed
 from datasets.base import Box, DataError, Record, Resize
 
@@ -121,7 +122,7 @@ def opened(file: Path, whole: bool = True) -> Iterator[Image.Image]:
     """The image, not yet decoded; DataError naming the file if it is too large or anything fails in the block."""
     _decoding.file = file
     try:
-        with Image.open(io.BytesIO(file.read_bytes()) if whole else file) as image:
+        with open_picture(io.BytesIO(file.read_bytes()) if whole else file) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise _too_large(file, f"{image.width} × {image.height} pixels")
             yield image

@@ -54,7 +54,7 @@ class OwnDataset(OwnComponent, DatasetSettings):
 
     offered = ("split",)
     name: str
-    image_size: int = Field(0, ge=0)
+    image_size: int = Field(0, ge=0, le=4096)
     """side of the decoded image, in pixels; 0: the pictures' own, which all must have"""
     channels: Literal[1, 3] = 3
     """1 = grey, 3 = RGB"""

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from core.activity import WATCH, Activity
+from core.text import shown
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -24,10 +25,10 @@ SHARE = 0.02  # of an activity's age, between two of its lines, where that is lo
 
 @cache
 def console() -> "Console":
-    """The console of standard output."""
+    """The console of standard output, which takes no text for markup: a name may be `[/conv1]` or `:smile:`."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 110)
+    return Console(width=None if sys.stdout.isatty() else 110, markup=False, emoji=False, highlight=False)
 
 
 class Display(threading.Thread):
@@ -64,17 +65,17 @@ class Display(threading.Thread):
 
     def _spin(self, first: Activity) -> None:
         if not WATCH.spoken:
-            sys.stderr.write(f"{first}\r")
+            sys.stderr.write(f"{shown(first)}\r")
             sys.stderr.flush()
             WATCH.speak()
         from rich.console import Console
         from rich.live import Live
         from rich.spinner import Spinner
 
-        shown = console() if sys.stdout.isatty() else Console(stderr=True)
-        self.spinner = Spinner("line" if shown.options.ascii_only else "dots")
+        where = console() if sys.stdout.isatty() else Console(stderr=True, markup=False, emoji=False)
+        self.spinner = Spinner("line" if where.options.ascii_only else "dots")
         self.live = Live(
-            console=shown,
+            console=where,
             get_renderable=self._picture,
             refresh_per_second=8,
             transient=True,
@@ -88,7 +89,7 @@ class Display(threading.Thread):
         from rich.text import Text
 
         stack = list(WATCH.stack)
-        self.spinner.update(text=Text(str(stack[-1]) if stack else ""))
+        self.spinner.update(text=Text(shown(stack[-1]) if stack else ""))
         parts: list[Any] = [activity.details() for activity in stack if activity.details]
         return Group(self.spinner, *parts)
 
@@ -110,4 +111,4 @@ class Display(threading.Thread):
 
     def _tell(self, activity: Activity) -> None:
         WATCH.speak()
-        print(activity, file=sys.stderr, flush=True)
+        print(shown(activity), file=sys.stderr, flush=True)

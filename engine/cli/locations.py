@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 
 
 def directory_of(study: "AnyStudy", out: str | None, cache_dir: str | None) -> Path:
-    return local(out or str(Path("results") / study.name), cache_dir).expanduser().resolve()
+    """The folder of a run that is to be made; PlanError for a name that could not be printed or recorded."""
+    from core.errors import PlanError
+    from core.text import name_fault
+
+    if fault := name_fault(out or ""):
+        raise PlanError(f"--out {out}: {fault}")
+    directory = local(out or str(Path("results") / study.name), cache_dir).expanduser().resolve()
+    if (folder := str(directory)) != folder.encode(errors="replace").decode():
+        raise PlanError(f"--out {folder}: is not valid UTF-8, which the records are in; name another folder")
+    return directory
 
 
 def existing(run_dir: str, cache_dir: str | None = None, every_link: bool = True) -> Path:

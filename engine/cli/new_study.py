@@ -7,7 +7,6 @@ import json
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import yaml
@@ -16,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from core.component import did_you_mean
 from core.errors import PlanError
 from core.metrics import counterpart
+from core.text import word
 from core.value_words import value_fault
 from datasets.registry import DATASETS
 from engine.cli.settings import field_docs
@@ -105,8 +105,8 @@ def _head(file: Path, workload: str, defaults: Mapping[str, Any]) -> str:
     root = " --data-root DIR" if _has_path(defaults) else ""
     return (
         f"# {WORKLOADS[workload][1]}\n"
-        f"#   python run_search.py plan {quote(str(file))}{root}    # what it would do, and what is wrong with it\n"
-        f"#   python run_search.py run {quote(str(file))}{root}\n"
+        f"#   python run_search.py plan {word(file)}{root}    # what it would do, and what is wrong with it\n"
+        f"#   python run_search.py run {word(file)}{root}\n"
         f"# docs/studies.md says more of each field. What begins with `# ` and a field's name may be left out.\n"
     )
 

@@ -10,21 +10,25 @@ import click
 from core.activity import doing
 from engine.cli.interrupts import DONE, FAILED
 from engine.cli.locations import existing
-from engine.cli.options import GroupedCommand, place_options
+from engine.cli.options import GroupedCommand, place_options, trust_option
+from engine.cli.output import echo
+from engine.cli.trust import consented
 
 
-def _say_whose_code(directory: Path) -> None:
+def _follow(directory: Path, trusts: bool) -> None:
+    """Ask for consent, and say whose code is executed."""
     from engine.planning.own_code import whose_code
     from engine.runlog.study_file import read_request
 
+    consented(directory, trusts)
     for line in whose_code(*read_request(directory)):
-        click.echo(line, err=True)
+        echo(line, err=True)
 
 
 def _model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options of the commands that use a trial's selected model."""
     trial = click.option("--trial", help="Key of a trial (default: the first finished one of the best cell).")
-    return trial(place_options(command))
+    return trial(place_options(trust_option(command)))
 
 
 @click.command(cls=GroupedCommand)
@@ -34,7 +38,13 @@ def _model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--draw", type=click.Path(path_type=Path, file_okay=False), help="Folder for pictures with predictions.")
 @_model_options
 def predict(
-    run_dir: str, images: tuple[str, ...], out: Path | None, draw: Path | None, trial: str | None, **places: str | None
+    run_dir: str,
+    images: tuple[str, ...],
+    out: Path | None,
+    draw: Path | None,
+    trial: str | None,
+    trust: bool,
+    **places: str | None,
 ) -> None:
     """Predict classes, scores and landmarks of pictures.
 
@@ -43,51 +53,52 @@ def predict(
     """
     with doing(f"loading torch and the model of {run_dir}"):
         directory = existing(run_dir, places["cache_dir"])
+        _follow(directory, trust)
         from engine.inference.predict import predict_all
         from engine.inference.trained_model import Loader, best_trial
 
-    _say_whose_code(directory)
     for line in predict_all(Loader(directory, places), trial or best_trial(directory), images, out, draw):
-        click.echo(line, err=out is None)
+        echo(line, err=out is None)
 
 
 @click.command(cls=GroupedCommand)
 @click.argument("run_dir", type=click.Path())
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="FILE.pt2 or FILE.onnx.")
 @_model_options
-def export(run_dir: str, out: Path, trial: str | None, **places: str | None) -> None:
+def export(run_dir: str, out: Path, trial: str | None, trust: bool, **places: str | None) -> None:
     """Write a trial's model as one file for other programs.
 
     It is checked against the model, and a model card stands beside it.
     """
     with doing(f"exporting a model of {run_dir}"):
         directory = existing(run_dir, places["cache_dir"])
+        _follow(directory, trust)
         from engine.inference.export import export as write_model
         from engine.inference.model_card import write_card
         from engine.inference.trained_model import Loader, best_trial
 
-        _say_whose_code(directory)
         trained, check = write_model(Loader(directory, places), trial or best_trial(directory), out)
-    click.echo(
+    echo(
         f"{out}: trial {trained.trial}, equal to the model on {check.pictures} test pictures within "
         f"{check.absolute:.2g} ({check.relative:.2g} of the greatest output)"
     )
-    click.echo(f"model card: {write_card(trained, check, out)}")
+    echo(f"model card: {write_card(trained, check, out)}")
 
 
 @click.command(cls=GroupedCommand)
 @click.argument("run_dir", type=click.Path())
 @click.argument("trial")
-def rerun(run_dir: str, trial: str) -> None:
+@trust_option
+def rerun(run_dir: str, trial: str, trust: bool) -> None:
     """Train one trial again, alone, and compare its numbers."""
+    directory = existing(run_dir)
+    _follow(directory, trust)
     with doing(f"loading torch and trial {trial}"):
         from analysis.records.epoch_rows import epoch_line
         from engine.execution.replay import rerun as train_again
 
-    directory = existing(run_dir)
-    _say_whose_code(directory)
-    key, how, differences = train_again(directory, trial, lambda row: click.echo(epoch_line(row)))
+    key, how, differences = train_again(directory, trial, lambda row: echo(epoch_line(row)))
     for difference in differences:
-        click.echo(difference, err=True)
-    click.echo(f"trial {key}: {'NOT ' if differences else ''}equal to its record, {how}")
+        echo(difference, err=True)
+    echo(f"trial {key}: {'NOT ' if differences else ''}equal to its record, {how}")
     sys.exit(FAILED if differences else DONE)

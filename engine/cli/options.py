@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from core.errors import PlanError
+from core.value_words import LONGEST, cut
+from core.yaml_text import DEEPEST, depth_of
+
 if TYPE_CHECKING:
     from engine.planning.run_options import Options
     from search_spaces.study import AnyStudy
@@ -28,6 +32,9 @@ SHORT = {
     "drop_leaks": "dataset.drop_leaks",
 }
 """options that stand for a setting"""
+SECRETIVE = ("data_root", "cache_dir", "reuse_from", "enqueue", "code", "mlflow")
+"""options that take a place, in whose URL there may be secrets"""
+MOST_SETTINGS = 500  # `--set` or `--levels`
 
 
 class GroupedCommand(click.Command):
@@ -59,6 +66,12 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
     wrong = [value for value in values if not value.partition("=")[1] or not value.partition("=")[0]]
     if wrong:
         raise click.BadParameter(f"{wrong[0]!r} is not of the form {parameter.metavar}")
+    if len(values) > MOST_SETTINGS:
+        raise PlanError(f"{parameter.opts[0]}: is given {len(values):,} times; allowed: up to {MOST_SETTINGS}")
+    for key, _, value in (value.partition("=") for value in values):
+        if depth_of(value) > DEEPEST or key.count(".") > DEEPEST:
+            named = f"{parameter.opts[0]} {cut(key, LONGEST)}"
+            raise PlanError(f"{named}: holds more than {DEEPEST} lists, mappings or dots within each other")
     pairs = [(key, value) for key, _, value in (value.partition("=") for value in dict.fromkeys(values))]
     if twice := [key for key, number in Counter(key for key, _ in pairs).items() if number > 1]:
         given = ", ".join(repr(value) for key, value in pairs if key == twice[0])
@@ -124,6 +137,12 @@ tracker_options = _all_of(
         help="Also log to an MLflow tracking server (extra `mlflow`); none: no more (default: none).",
     ),
 )
+csv_option = option(
+    RECORDS,
+    "--csv-safe/--csv-plain",
+    default=None,
+    help="CSV files of the report with ' before text that a spreadsheet would compute (default: plain).",
+)
 # limits of time, disk, CPUs and GPUs
 resource_options = _all_of(
     option(MUCH, "--time-budget", metavar="8h", help="Stop after so long; `resume` goes on (default: no limit)."),
@@ -153,9 +172,19 @@ resource_options = _all_of(
         help="Work between checkpoints (default: 1s; 0s: every epoch, as where a trial scheduler decides).",
     ),
 )
+# for commands that follow the record of a run that is there already
+trust_option = option(
+    RECORDS,
+    "--trust",
+    is_flag=True,
+    help="Of a run that is not signed as yours: let its record execute code and connect, and sign it.",
+)
 # for plan and run only: a study begun from a search's winner stores what it took from it
-incumbent_option = option(
-    WHAT, "--incumbent", type=PATH, help="Run directory of a search: ask which of its winner's settings matter."
+incumbent_option = _all_of(
+    option(
+        WHAT, "--incumbent", type=PATH, help="Run directory of a search: ask which of its winner's settings matter."
+    ),
+    trust_option,
 )
 code_option = option(
     WHAT, "--code", type=PATH, multiple=True, help="A file of your own that registers components; may be repeated."
@@ -185,15 +214,23 @@ study_options = _all_of(
     option(WHERE, "--reuse-from", type=PATH, help="Run directory whose finished trials are taken over."),
     resource_options,
     tracker_options,
+    csv_option,
 )
 
 
 def given_options(raw: dict[str, Any]) -> dict[str, Any]:
     """The options that were given, in the form of `engine.planning.run_options.Options`."""
+    from core.errors import PlanError
+    from core.text import secret_faults
     from engine.planning.paths import absolute, anchored
     from trainables.config import parse_value
 
     given = {key: value for key, value in raw.items() if value is not None}
+    places = {f"--{name.replace('_', '-')}": raw[name] for name in SECRETIVE if raw.get(name)}
+    if raw.get("address"):  # which may have no scheme
+        places["--address"] = f"//{raw['address'].rpartition('//')[2]}"
+    if secrets := [*secret_faults(places)]:
+        raise PlanError(secrets)
     given["settings"] = {key: parse_value(value, key) for key, value in raw.get("settings", {}).items()}
     _refuse_twice(given)
     for name in ("limit_train", "limit_eval", "drop_leaks"):
@@ -217,8 +254,6 @@ def given_options(raw: dict[str, Any]) -> dict[str, Any]:
 
 def _refuse_twice(given: dict[str, Any]) -> None:
     """PlanError where an option and `--set` give one setting two values, of which one would count for nothing."""
-    from core.errors import PlanError
-
     faults = [
         f"--{name.replace('_', '-')} and --set {key} give {json.dumps(given[name])} and {json.dumps(value)}; give one"
         for name, key in SHORT.items()
@@ -241,7 +276,6 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _configurations(path: Path, data_root: str | None) -> tuple[dict[str, Any], ...]:
     """The file of `--enqueue`: a list of mappings from setting to value."""
-    from core.errors import PlanError
     from engine.planning.paths import anchored
     from search_spaces.study_file import read_yaml
     from trainables.config import takes_text
@@ -263,7 +297,6 @@ def parsed_options(raw: dict[str, Any]) -> "Options":
     """The options of a command; PlanError lists every invalid one."""
     from pydantic import ValidationError
 
-    from core.errors import PlanError
     from core.value_words import value_fault
     from engine.planning.run_options import Options
 
@@ -280,7 +313,7 @@ def parsed_options(raw: dict[str, Any]) -> "Options":
 @contextmanager
 def lines_told(study: str, raw: dict[str, Any]) -> Iterator[None]:
     """Faults of a file, of a study or of `--enqueue`, that only the plan shows are told with their lines too."""
-    from core.errors import FaultError, PlanError
+    from core.errors import FaultError
 
     try:
         yield

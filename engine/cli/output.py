@@ -1,4 +1,4 @@
-"""Standard output and error that never end the program: what they cannot take is replaced or dropped.
+"""Standard output and error that never end the program: what they cannot take is replaced or dropped. `echo` prints.
 
 A pipe that closes (`| head -1`), a terminal that is gone, a full disk behind `>`: the run goes on, and its exit status
 tells of its trials. A terminal that has no character for a sign gets the nearest plain one, so that a minus stays one.
@@ -10,6 +10,10 @@ import os
 import sys
 from typing import IO, Any
 
+import click
+
+from core.text import shown
+
 PLAIN = str.maketrans(
     {
         **dict.fromkeys("−–—·", "-"),  # minus, dashes, middle dot
@@ -18,6 +22,11 @@ PLAIN = str.maketrans(
         **{"•": "*", "…": "...", "×": "x", "→": "->", "±": "+/-", "≤": "<=", "≥": ">="},
     }
 )
+
+
+def echo(text: object = "", err: bool = False, nl: bool = True) -> None:
+    """Print a line of ours, whoever its names are from: without secrets, and with nothing that a terminal obeys."""
+    click.echo(shown(text), err=err, nl=nl)
 
 
 def plain(error: UnicodeError) -> tuple[str, int]:

@@ -1,7 +1,4 @@
-"""Limits the disk space of a run's checkpoints (`--disk-budget`, `--keep`), and deletes temporary files of killed
-processes."""
-
-import re
+"""Limits the disk space of a run's checkpoints (`--disk-budget`, `--keep`)."""
 
 from rich.filesize import decimal
 
@@ -13,8 +10,6 @@ from engine.planning.disk_estimate import size_on_disk
 from engine.planning.plan import Plan
 from engine.planning.remaining_work import RemainingWork, remaining_work
 from engine.runlog.run_log import RunLog, now
-
-TEMPORARY = re.compile(r"\..+\.(pt|parquet|png|json)\.\d+")  # the names of `core.files.write_atomically`
 
 
 class CheckpointBudget:
@@ -80,11 +75,3 @@ def keep_best_alone(plan: Plan, log: RunLog) -> int:
         return 0
     needed, run = {spec.segment.continues for spec in left.todo}, RunDirectory(plan.directory)
     return sum(remove_last_states(run, log, trial) for trial in sorted(history.ends.keys() - needed))
-
-
-def tidy(run: RunDirectory) -> None:
-    """Delete the temporary files of processes that were killed while they wrote."""
-    for folder in (run.checkpoints, run.predictions, run.artifacts):
-        for file in folder.rglob(".*"):
-            if TEMPORARY.fullmatch(file.name):
-                file.unlink(missing_ok=True)

@@ -135,7 +135,7 @@ def _amount(number: float, name: str) -> str:
     return f"{f'{number:g}' if number else 'no'} {name.upper()}{'s' * (number > 1)}"
 
 
-def _find(address: str) -> str:
+def find(address: str) -> str:
     """HOST:PORT of the cluster; PlanError if none answers.
 
     Called before `ray.init`, which waits two minutes for an absent cluster and then raises SystemExit.
@@ -204,7 +204,7 @@ def check_versions(address: str, found: str, metadata: dict[str, Any]) -> None:
 def _join(address: str) -> None:
     import ray
 
-    found = _find(address)
+    found = find(address)
     if found.rpartition(":")[0].strip("[]") in ("localhost", "127.0.0.1", "::1"):
         stay_on_loopback()  # else Ray looks for the cluster at this machine's external address
     try:

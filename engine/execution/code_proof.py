@@ -4,7 +4,6 @@ Every upgrade changes some trials' code versions, and nearly none changes a numb
 finished trial is trained again: if its rows agree, the trials of that version keep their keys and are continued.
 """
 
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import FINISHED, PROOF
 from core.activity import doing
 from core.errors import PlanError, first_line
+from core.files import scratch
 from datasets.base import DataError
 from engine.execution.replay import Replay, compare
 from engine.planning.plan import Plan, make_plan
@@ -121,10 +121,10 @@ def _prove(
     tell(
         f"{who} was trained by other code; it is trained once more, to see whether this code comes to the same numbers."
     )
-    with tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch:
+    with scratch() as folder:
         try:
             with doing(f"training trial {chosen.trial} again"):
-                kind, differences = compare(Replay(factory, history, Path(scratch)), chosen.trial, brief=True)
+                kind, differences = compare(Replay(factory, history, folder), chosen.trial, brief=True)
         except RuntimeError as error:  # as in a population of another size, whose generations differ
             kind, differences = "", [f"it cannot be trained again ({first_line(error)})"]
     if differences:

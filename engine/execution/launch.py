@@ -15,18 +15,23 @@ from analysis.records.schema import ANEW, SPENT
 from analysis.records.store import read_records
 from core.activity import doing
 from core.errors import PlanError
-from core.user_code.references import use
+from core.files import remove_parts
+from core.storage import unwritable
+from core.user_code.references import permit, use
 from core.value_words import listed
 from datasets.audit import audit
-from engine.execution.checkpoint_budget import keep_best_alone, tidy
-from engine.execution.cluster import joined, ray_started
+from engine.execution.checkpoint_budget import keep_best_alone
+from engine.execution.cluster import find, joined, ray_started
 from engine.execution.code_proof import under_known_keys
+from engine.execution.local_ray import is_local
 from engine.execution.made_again import make_again
 from engine.execution.progress import Progress, duration, teller
 from engine.execution.tuner import beyond_machine, carry_out, concurrency
 from engine.integrations.log_follower import Follower, trackers
+from engine.integrations.mlflow import NONE, refuse_silent
+from engine.planning.consent import refuse_strangers, trusted_code
 from engine.planning.disk_estimate import refuse_too_large
-from engine.planning.own_code import changed_since, copies, whose_code, write_code
+from engine.planning.own_code import changed_since, copies, references, whose_code, write_code
 from engine.planning.plan import Plan, make_plan, objective
 from engine.planning.remaining_work import RemainingWork, remaining_work
 from engine.planning.reuse import foresee, sources, take_over
@@ -35,6 +40,7 @@ from engine.planning.study_record import recorded_request, study_record
 from engine.runlog.history import History
 from engine.runlog.run_log import RunLog
 from engine.runlog.run_log import now as timestamp
+from engine.runlog.signature import unavailable
 from engine.runlog.study_file import check_free, claim, hold, read_request, reserved, rewrite
 from search_spaces.study import AblationStudy, AnyStudy, SearchStudy
 from trainables.config import counts
@@ -59,6 +65,8 @@ def start(study: AnyStudy, options: Options, directory: Path, command: list[str]
             record = study_record(plan, command)
             write_code(RunDirectory(plan.directory), plan.code)
             run = claim(plan.directory, record)
+            for line in filter(None, [unavailable()]):
+                teller(console)(line)
             use(copies(run, plan.options.folders))
             with RunLog(run) as log, follower:
                 log.extend(proofs)
@@ -69,8 +77,10 @@ def start(study: AnyStudy, options: Options, directory: Path, command: list[str]
 def go_on(directory: Path, given: dict[str, Any], command: list[str], console: Console) -> RunDirectory:
     """Resume a run under its own options and those `given` now."""
     run, record = read_request(directory)
+    refuse_strangers(run, record, given)
     asked, stored = recorded_request(record, run)
-    for line in [*whose_code(run, record), *changed_since(record)]:
+    permit(references(given, of_modules=True))
+    for line in filter(None, [*whose_code(run, record), *changed_since(record), unavailable()]):
         teller(console)(line)
     with hold(run):
         used = read_records(directory).trials["trial"]
@@ -83,12 +93,15 @@ def go_on(directory: Path, given: dict[str, Any], command: list[str], console: C
             log.extend(proofs)
             left = remaining_work(plan, log.history, record)
             _say_what_stays(given, left, console)
+            _say_other_threads(plan, left, log.history, teller(console), stored.threads)
             address = plan.options.address if left.done < left.total else None
             with joined(address, directory):
                 _refuse_unfit(plan, left, log.history)
                 follower = _follower(plan, run, console)
                 with _ray(plan, left) as ends:
-                    rewrite(run, study_record(plan, command), resumed_at=timestamp())
+                    held = {"configurations": left.configurations} if isinstance(plan.study, SearchStudy) else {}
+                    held |= trusted_code(record)
+                    rewrite(run, study_record(plan, command), resumed_at=timestamp(), **held)
                     with follower:
                         _run(plan, run, log, left, command, console, ends)
     return run
@@ -120,10 +133,36 @@ def planned(study: AnyStudy, options: Options, directory: Path, counting: Collec
         return make_plan(study, options, directory, counting=counting)
 
 
-def refuse_misplaced(plan: Plan) -> None:
-    """PlanError if a run directory that is not begun yet may not lie where it is asked."""
-    if not RunDirectory(plan.directory).study.exists():
-        _refuse(_misplaced(plan))
+def refuse_as_run(plan: Plan) -> list[str]:
+    """PlanError, in the words of `run`, for what it would refuse of a command before its first trial: where the run is
+    to lie, a cluster or a tracking server that does not answer, too small a disk budget.
+
+    Returns why `run` would be refused where the plan is of a run that there is, with which `resume` goes on.
+    """
+    options, faults = plan.options, list[str]()
+    begun = RunDirectory(plan.directory).study.exists()
+    faults += _told(lambda: check_free(plan.directory))
+    if not begun:
+        remote = RunDirectory(plan.directory).remote
+        faults += [*_misplaced(plan), *filter(None, [unwritable(remote) if remote else None])]
+    if options.mlflow not in (None, NONE):
+        faults += _told(lambda: refuse_silent(str(options.mlflow), plan.study.name))
+    if not is_local(options.address):
+        faults += _told(lambda: find(str(options.address)))
+    if options.disk_budget and not begun:
+        left = remaining_work(plan, History())
+        found = _told(lambda: refuse_too_large(plan, left, History(), concurrency(plan)))
+        faults += [fault for fault in found if fault.startswith("--disk-budget")]
+    _refuse(faults[begun:])
+    return faults[:begun]
+
+
+def _told(check: Callable[[], object]) -> list[str]:
+    try:
+        check()
+    except PlanError as error:
+        return error.faults
+    return []
 
 
 def _misplaced(plan: Plan) -> Iterator[str]:
@@ -172,7 +211,7 @@ def _run(
     ray_ends: bool,
 ) -> None:
     study, say = plan.study, teller(console)
-    tidy(run)
+    remove_parts(run.root, below=True)
     log.append(event="session", time=timestamp(), command=command, node=platform.node(), pid=os.getpid())
     if isinstance(study, SearchStudy) and (held := study.configurations) < study.samples:
         fewer = f"{held} distinct configurations, fewer than the {study.samples} asked for"
@@ -182,6 +221,7 @@ def _run(
     if taken:
         say(f"{taken} finished trials are taken over from {plan.options.reuse_from}.")
         left = remaining_work(plan, log.history)
+        _say_other_threads(plan, left, log.history, say)
     if left.done:
         say(f"{left.done} of {left.total} trials are finished and are not run again.")
     for remark in left.continuations.remarks():
@@ -199,10 +239,10 @@ def _train(plan: Plan, run: RunDirectory, log: RunLog, left: RemainingWork, cons
     reported = metric if isinstance(study, SearchStudy) else study.metric
     progress = Progress(console, left.total, left.epochs(plan, log.history), reported, maximise, left.done)
     with doing(progress.now, details=progress.table):
-        carry_out(plan, run, log, left, progress, ray_ends)
+        spent = carry_out(plan, run, log, left, progress, ray_ends)
     missing = progress.total - progress.done
-    if missing and plan.options.time_budget:
-        budget = duration(plan.options.time_budget)
+    if missing and spent:
+        budget = duration(plan.options.time_budget or 0)
         log.append(event=SPENT, time=timestamp())
         say(f"The time budget of {budget} is spent; {missing} trials are left: resume {run.address}")
 
@@ -222,6 +262,21 @@ def _say_what_stays(given: dict[str, Any], left: RemainingWork, console: Console
     if asked and left.done:
         stay = f"{left.done} finished ones stay as they are"
         teller(console)(f"--set {', '.join(asked)}: is for the trials that are left; {stay}.")
+
+
+def _say_other_threads(
+    plan: Plan, left: RemainingWork, history: History, say: Callable[[str], None], *before: int
+) -> None:
+    """`before`: the threads of the trials that the run has begun, as far as the log does not tell."""
+    now = plan.options.threads
+    ended = ((end.get("execution") or {}).get("threads") for end in history.ends.values())
+    known = {number for number in (*ended, *(before if history.starts else ())) if number}
+    if left.done < left.total and (others := sorted(known - {now})):
+        count = f"{now} torch thread{'s' * (now > 1)}"
+        say(
+            f"--cpus-per-trial: trials train with {count} from now on, those before trained with "
+            f"{', '.join(map(str, others))}; the last bits of their numbers depend on it."
+        )
 
 
 def _follower(plan: Plan, run: RunDirectory, console: Console) -> Follower:

@@ -19,6 +19,7 @@ from unittest.mock import patch
 
 from core.activity import doing
 from core.errors import PlanError, first_line
+from core.files import marked, remove_marked
 from engine.execution.prepared_workers import forget, prepare
 
 ATTEMPTS = 3  # to start Ray, which times out now and then under load
@@ -62,6 +63,8 @@ class LocalRay(threading.Thread):
         self.used = False
         """whether a block of `started` is within it"""
         self.error: Exception | None = None
+        self.sessions = ExitStack()
+        """removes the folders of Ray's sessions"""
         atexit.register(self.finish)
 
     def run(self) -> None:
@@ -77,6 +80,7 @@ class LocalRay(threading.Thread):
         self.over.wait()
         if self.error is None:
             _end()
+        self.sessions.close()
 
     def _start_ray(self) -> None:
         import ray  # noqa: F401
@@ -84,7 +88,7 @@ class LocalRay(threading.Thread):
         atexit.unregister(self.finish)
         atexit.register(self.finish)  # before what Ray itself does at exit
         if not self.over.is_set():
-            _start()
+            _start(self.sessions)
 
     def _prepare_workers(self) -> None:
         import ray
@@ -168,15 +172,16 @@ def is_local(address: str | None) -> bool:
     return address in (None, LOCAL)
 
 
-def _start() -> None:
+def _start(sessions: ExitStack) -> None:
     import ray
 
     stay_on_loopback()
     os.environ.setdefault(NICENESS, "0")  # Ray's default of 15 would let every other process go first
     folder = temporary_folder()
+    remove_marked(Path(folder), "session_")
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with _needed_alone():
+            with _needed_alone(), _marked(sessions):
                 ray.init("local", include_dashboard=False, log_to_driver=False, logging_level="error", _temp_dir=folder)
             return
         except Exception as error:
@@ -199,6 +204,23 @@ def _end() -> None:
     finally:
         if collecting:
             gc.enable()
+
+
+@contextmanager
+def _marked(sessions: ExitStack) -> Iterator[None]:
+    """The folder of a session that Ray makes in the block is marked as soon as it is there."""
+    from ray._private.node import Node
+
+    if not (known := getattr(Node, "_init_temp", None)):
+        yield
+        return
+
+    def init_temp(node: Any, *arguments: Any) -> None:
+        known(node, *arguments)
+        sessions.enter_context(marked(Path(node.get_session_dir_path())))
+
+    with patch.object(Node, "_init_temp", init_temp):
+        yield
 
 
 @contextmanager

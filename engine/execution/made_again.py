@@ -6,7 +6,6 @@ to be trained anew lose their rows and end in the log, and are then trials that 
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -31,7 +30,7 @@ from analysis.records.schema import ANEW, REMADE, REMOVED
 from core.activity import doing
 from core.digests import CHECKPOINT, DIGEST, found_digest
 from core.errors import first_line
-from core.files import write_atomically, write_text
+from core.files import scratch, write_atomically, write_text
 from core.storage import Store
 from engine.planning.plan import Plan
 from engine.runlog.run_log import RunLog, now, stopping
@@ -143,12 +142,12 @@ def write_again(spec: TrialSpec, names: set[str], epochs: int) -> dict[str, str]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     learner = Learner(config, dataset, spec.seed, device)
     pictures = any(name.split("/")[2] in ("images", "feature_maps") for name in names if name.count("/") == 3)
-    with tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch:
+    with scratch() as aside:
         with learner.holding(best["model"], epochs):
-            write_outputs(learner, dataset, Path(scratch), trial, layers, pictures)
-        made = {name: digest for name, digest in written(Path(scratch), trial, models=False).items() if name in names}
+            write_outputs(learner, dataset, aside, trial, layers, pictures)
+        made = {name: digest for name, digest in written(aside, trial, models=False).items() if name in names}
         for name in made:
-            write_atomically(run / name, partial(shutil.copyfile, Path(scratch, name)))
+            write_atomically(run / name, partial(shutil.copyfile, aside / name))
             if spec.remote:
                 Store(spec.remote).put(name, run / name)
     return made

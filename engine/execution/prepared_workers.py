@@ -38,12 +38,19 @@ class TrialProcess:
         """Returns once the process has imported all."""
 
     def become(self, trainable: type, arguments: dict[str, Any]) -> None:
-        with patch("ray.tune.trainable.trainable.disable_ipython"):  # which imports IPython where it is installed
-            self.trainable = trainable(**arguments)
+        """Nobody asks what this returns, so an error of it is raised by the first call that follows."""
+        self.error: Exception | None = None
+        try:
+            with patch("ray.tune.trainable.trainable.disable_ipython"):  # which imports IPython where it is installed
+                self.trainable = trainable(**arguments)
+        except Exception as error:
+            self.error = error
 
 
 def _passed_on(name: str) -> Callable[..., Any]:
     def call(self: TrialProcess, *arguments: Any, **named: Any) -> Any:
+        if self.error is not None:
+            raise self.error
         return getattr(self.trainable, name)(*arguments, **named)
 
     return call

@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from core.activity import WATCH
+from core.text import shown, visible
 
 BADLY = ("failed", "diverged")
 
@@ -98,15 +99,15 @@ class Progress:
         """What a terminal shows below that line."""
         table = Table.grid(padding=(0, 2))
         if self.best:
-            table.add_row("[bold]best", f"{self.metric} {self.best[0]:.4f}  {self.best[1]}")
+            table.add_row(Text("best", "bold"), Text(visible(f"{self.metric} {self.best[0]:.4f}  {self.best[1]}")))
         for cell, seed, epoch in list(self.running.values())[:8]:
-            table.add_row("running", f"{cell} seed {seed}, epoch {epoch}")
+            table.add_row("running", Text(visible(f"{cell} seed {seed}, epoch {epoch}")))
         return table
 
 
 def teller(console: Console) -> Callable[[str], None]:
-    """Prints a line to the console as it is."""
-    return partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    """Prints a line to the console as it is, but for secrets and what a terminal would obey."""
+    return lambda text: console.print(Text(shown(text)), highlight=False, soft_wrap=True)
 
 
 def duration(seconds: float) -> str:

@@ -175,7 +175,8 @@ class RunLogCallback(Callback):
             **_given(end, "fused", "processor", "torch"),
             "rerun": f"{program()} rerun {self.run.address} {key}",
         }
-        self.log.append(event="end", time=now(), trial=key, **kept, execution=execution)
+        epochs = len(self.history.rows.get(key, {}))  # by which a lost line is noticed
+        self.log.append(event="end", time=now(), trial=key, **kept, epochs=epochs, execution=execution)
         self.progress.ended(key, end)
         if end["status"] != FAILED:  # one that fails at once says nothing of how long the next one lasts
             self.queue.note_duration(end["seconds"])

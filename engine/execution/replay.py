@@ -1,7 +1,6 @@
 """`rerun`: trains a recorded trial again, alone and without Ray, and compares it with its record."""
 
 import math
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from analysis.records.lookup import trial_key
 from analysis.records.schema import STOPPED
+from core.files import scratch
 from engine.planning.run_options import apply
 from engine.planning.study_record import recorded_request
 from engine.planning.trial_factory import TrialFactory
@@ -33,8 +33,8 @@ def rerun(directory: Path, trial: str, tell: Callable[[Row], None]) -> tuple[str
     history = History.of(run)
     key = trial_key(trial, history.starts, "trial")
     study, options = recorded_request(record, run)
-    with tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch:
-        replay = Replay(TrialFactory(apply(study, options), options), history, Path(scratch))
+    with scratch() as folder:
+        replay = Replay(TrialFactory(apply(study, options), options), history, folder)
         return key, *compare(replay, key, tell)
 
 

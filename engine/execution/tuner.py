@@ -5,7 +5,6 @@ Ray's own experiment state, in a temporary folder, is never read: the plan and t
 
 import os
 import sys
-import tempfile
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 from analysis.records.run_directory import RunDirectory
+from core.files import scratch
 from engine.execution.checkpoint_budget import CheckpointBudget
 from engine.execution.cluster import nodes, room, too_much, waits_told
 from engine.execution.local_ray import is_local
@@ -20,7 +20,8 @@ from engine.execution.prepared_workers import used_by_tune
 from engine.execution.ray_watchdog import watched
 from engine.planning.plan import Plan, objective
 from engine.planning.remaining_work import RemainingWork
-from engine.runlog.run_log import RunLog
+from engine.runlog.run_log import RunLog, stopping
+from engine.runlog.study_file import read_request, rewrite
 from search_spaces.study import SearchStudy
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ LARGER = 2.0  # times the resources, for the second try of a trial that ran out 
 
 def carry_out(
     plan: Plan, run: RunDirectory, log: RunLog, left: RemainingWork, progress: "Progress", ray_ends: bool = False
-) -> None:
+) -> bool:
     """Run on Ray the trials without an end in the log; after KeyboardInterrupt or a spent time budget `resume` goes on.
+    Returns whether the time budget was spent.
 
     `ray_ends`: whether Ray ends after this, so that its actors need not be asked to stop.
 
@@ -46,11 +48,12 @@ def carry_out(
     from engine.execution.time_budget import TimeBudget
 
     tuning = Tuning(plan, run, log, left, progress, TimeBudget(plan.options.time_budget), ray_ends)
-    with watched(run.root), tempfile.TemporaryDirectory(prefix="vision-ablation-") as scratch:
+    with watched(run.root), scratch() as folder:
         gpus = tuning.gpus()
-        tuning.fit(Path(scratch) / "first", _share(plan, gpus), None)
+        tuning.fit(folder / "first", _share(plan, gpus), None)
         if (enlarged := log.history.enlarged - set(log.history.ends)) and not tuning.time_budget.stop_all():
-            tuning.fit(Path(scratch) / "second", _share(plan, gpus, LARGER), enlarged)
+            tuning.fit(folder / "second", _share(plan, gpus, LARGER), enlarged)
+    return tuning.time_budget.spent
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Tuning:
     time_budget: "TimeBudget"
     ray_ends: bool
 
-    def fit(self, scratch: Path, share: dict[str, float], only: set[str] | None) -> None:
+    def fit(self, folder: Path, share: dict[str, float], only: set[str] | None) -> None:
         """One Tuner over the trials of `only`, or over all but those that ran out of memory before."""
         from ray import tune
         from ray.air._internal import usage
@@ -90,8 +93,8 @@ class Tuning:
             ),
             run_config=tune.RunConfig(
                 name="trials",
-                storage_path=str(scratch),
-                callbacks=[self.callback(queue, share, retries=only is None)],
+                storage_path=str(folder),
+                callbacks=[self.time_budget, self.callback(queue, share, retries=only is None)],
                 stop=self.time_budget,
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
@@ -144,10 +147,17 @@ class Tuning:
         else:
             from engine.search.search_queue import SearchQueue
 
-            queue = SearchQueue(factory, study, root, history, place, journal, say)
+            queue = SearchQueue(factory, study, root, history, place, journal, say, self.all_tried)
         queue.keep_only(lambda trial: trial in only if only is not None else trial not in history.enlarged)
         queue.stop_at(pending)
         return queue
+
+    def all_tried(self, configurations: int) -> None:
+        """Record that a search's space holds no more configurations than these."""
+        self.progress.total = configurations * self.plan.study.seeds
+        self.progress.say(f"The space holds {configurations} configurations; all of them were tried.")
+        with stopping():
+            rewrite(self.run, read_request(self.run.root)[1], configurations=configurations)
 
     def gpus(self) -> float | None:
         """The measured GPU share of one trial with `auto`; else None, and `_share` decides."""

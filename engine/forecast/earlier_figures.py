@@ -19,7 +19,7 @@ from core.errors import FaultError
 from engine.execution.local_ray import is_local
 from engine.planning.plan import Plan
 from engine.runlog.history import History
-from trainables.config import TrialConfig, from_tree
+from trainables.config import ConfigError, TrialConfig, from_tree
 from trainables.trial.processor import computer
 from trainables.trial_key import code_version
 
@@ -100,8 +100,10 @@ def _of_run(run: RunDirectory, plan: Plan, wanted: Mapping[str, TrialConfig]) ->
             continue
         text = json.dumps(start["config"], sort_keys=True)
         if text not in kinds:
-            config = from_tree(start["config"])
-            kinds[text] = cost_key(config), code_version(config)
+            kinds[text] = "", ""
+            with suppress(ConfigError):  # as of code that this study does not name
+                config = from_tree(start["config"])
+                kinds[text] = cost_key(config), code_version(config)
         key, code = kinds[text]
         if (start.get("fingerprint"), start.get("code")) == (data.get(key, ""), code):
             seconds.setdefault(key, []).extend(row["seconds"] for row in history.rows[trial].values())

@@ -208,7 +208,7 @@ def _seconds(plan: Plan, left: Sequence[Left], figures: Figures, concurrent: int
 
 def _work(plan: Plan, epochs: int, cost: Cost) -> Work:
     """A trial's time, with a checkpoint at its end and every `checkpoint_seconds` before."""
-    epoch, every = cost.epoch + cost.diagnostics, 0.0 if plan.study.scheduled else plan.options.checkpoint_every
+    epoch, every = cost.epoch + cost.diagnostics, 0.0 if plan.study.scheduled else plan.options.checkpoint_seconds
     saves = epochs if every <= epoch else math.ceil(epochs * epoch / every)
     alone = cost.trial + epochs * epoch + saves * cost.save
     ray = RAY_TRIAL if plan.study.adaptive else RAY_TRIAL * min(1.0, alone / BUNDLE_SECONDS)

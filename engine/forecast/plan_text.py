@@ -6,9 +6,11 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from analysis.records.run_directory import RunDirectory
 from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS
+from core.text import shown, visible
 from core.value_words import listed
 from engine.execution.progress import teller
 from engine.forecast.forecast import forecast, forecast_line
@@ -97,7 +99,7 @@ def plan_record(plan: Plan) -> dict[str, Any]:
 def describe_plan(plan: Plan, console: Console) -> None:
     """Print the plan to the console."""
     study, say = plan.study, teller(console)
-    console.print(f"[bold]{study.name}[/bold]  {study.question}", highlight=False)
+    console.print(Text.assemble((visible(study.name), "bold"), f"  {visible(study.question)}"))
     if isinstance(study, SearchStudy):
         seeds = f"{study.seeds} seed{'s' * (study.seeds > 1)}"
         say(f"search by {study.sampler}: {study.configurations} configurations × {seeds}, over")
@@ -105,14 +107,14 @@ def describe_plan(plan: Plan, console: Console) -> None:
             tree = parameter.model_dump(mode="json", exclude={"key", "kind"}, exclude_defaults=True)
             say(f"  {parameter.key}: {json.dumps(tree)}")
     else:
-        shown = study.factors if len(study.factors) <= SHOWN_FACTORS else ()  # the names of a ladder's cells say it
-        table = Table("cell", *(factor.name for factor in shown), "epochs", "trials", "remark", box=None)
+        factors = study.factors if len(study.factors) <= SHOWN_FACTORS else ()  # the names of a ladder's cells say it
+        table = Table("cell", *(visible(factor.name) for factor in factors), "epochs", "trials", "remark", box=None)
         for item in plan.cells:
             remark = f"identical to {item.identical_to}" if item.identical_to else item.invalid or ""
             trials = str(study.seeds) if item.runs else "-"
             epochs = str(item.config.training.epochs) if item.config else "-"
-            levels = (item.cell.levels[factor.name] for factor in shown)
-            table.add_row(item.cell.name, *levels, epochs, trials, remark)
+            levels = (item.cell.levels[factor.name] for factor in factors)
+            table.add_row(*(Text(shown(text)) for text in (item.cell.name, *levels, epochs, trials, remark)))
         console.print(table)
     say(data_line(plan))
     for remark in remarks(plan):
@@ -122,15 +124,8 @@ def describe_plan(plan: Plan, console: Console) -> None:
     made = forecast(plan)
     reused = f", {made.reused} in {plan.options.reuse_from}" if made.reused else ""
     most = "at most " if plan.ahead else ""  # a path's candidates may be identical to other cells, or invalid
-    console.print(
-        f"{most}{made.trials} trials, {made.finished} of them finished in {plan.directory}{reused}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    say(f"{most}{made.trials} trials, {made.finished} of them finished in {plan.directory}{reused}")
     if plan.factory.known:
-        console.print(
-            f"{len(plan.factory.known)} trials were begun by other code; one of each version is first trained again",
-            highlight=False,
-        )
+        say(f"{len(plan.factory.known)} trials were begun by other code; one of each version is first trained again")
     if made.trials > made.finished + made.reused:
-        console.print(forecast_line(plan, made), highlight=False, soft_wrap=True)
+        say(forecast_line(plan, made))

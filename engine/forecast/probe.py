@@ -9,7 +9,6 @@ import os
 import resource
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -19,6 +18,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, Self
 
 from core.aside import python
+from core.files import scratch
 
 if TYPE_CHECKING:
     from trainables.config import TrialConfig
@@ -146,8 +146,8 @@ def _set_up(setting: dict[str, Any]) -> dict[str, Any]:
 def _measured(task: dict[str, Any]) -> dict[str, Any]:
     from trainables.trial.spec import TrialSpec
 
-    with tempfile.TemporaryDirectory() as folder:
-        spec = TrialSpec(**{**task["spec"], "directory": folder, "remote": None, "own_code": {}})
+    with scratch() as folder:
+        spec = TrialSpec(**{**task["spec"], "directory": str(folder), "remote": None, "own_code": {}})
         return asdict(_cost(spec, task["seconds"]))
 
 

@@ -7,7 +7,6 @@ float32, takes batches of any size, and contains a JSON description.
 import contextlib
 import json
 import logging
-import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from core.component import did_you_mean
 from core.errors import PlanError
+from core.files import scratch
 from datasets.base import central_crop
 from datasets.cache.cache import open_dataset
 from engine.inference.trained_model import Evaluated, Loader, Trained
@@ -61,8 +61,8 @@ def export(loader: Loader, trial: str, out: Path) -> tuple[Trained, Check]:
     trained = loader.load(trial)
     pictures = test_pictures(loader, trained)
     module = trained.module(exact=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
-        made = Path(scratch) / f"model{out.suffix}"
+    with scratch(f".{out.name}.", out.parent) as folder:
+        made = folder / f"model{out.suffix}"
         with _quiet():
             write(module, trained, made)
             found = compare(module, made, pictures)

@@ -14,6 +14,7 @@ from analysis.records.schema import FINISHED
 from analysis.records.store import read_records
 from core.metrics import counterpart
 from core.splits import SPLITS
+from core.text import markdown, shown
 from engine.inference.export import DESCRIPTION, EXTRA, Check, description
 from engine.inference.trained_model import Trained
 from engine.runlog.study_file import program
@@ -37,8 +38,8 @@ def model_card(trained: Trained, check: Check, out: Path) -> str:
     """The card in Markdown. All numbers are from the run's records or the check; unknown ones are marked as unknown."""
     records = read_records(trained.run.root)
     parts = [
-        f"# {out.name}",
-        f"{records.study['question']}\n" if records.study.get("question") else "",
+        f"# {markdown(out.name)}",
+        f"{markdown(records.study['question'])}\n" if records.study.get("question") else "",
         _interface(trained),
         "## Metrics\n\n" + _metrics(trained, records),
         "## Check\n\n" + _check(trained, check),
@@ -66,7 +67,7 @@ def _interface(trained: Trained) -> str:
         ("input `images`", f"{told['input']['type']}, {shape}: {told['input']['means']}"),
         *((f"output `{name}`", means) for name, means in told["outputs"].items()),
         *(
-            (("classes", ", ".join(f"{i} {name}" for i, name in enumerate(told["classes"]))),)
+            (("classes", ", ".join(f"{i} {markdown(name)}" for i, name in enumerate(told["classes"]))),)
             if told["classes"]
             else ()
         ),
@@ -92,7 +93,7 @@ def _metrics(trained: Trained, records: Records) -> str:
         )
     columns = ("metric", "validation", "test", "test, mean of the cell's seeds", "standard deviation", "n")
     said = (
-        f"Trial `{trained.trial}` (cell {start['cell']}, seed {start['seed']}, {trained.status}) at epoch "
+        f"Trial `{trained.trial}` (cell {markdown(start['cell'])}, seed {start['seed']}, {trained.status}) at epoch "
         f"{trained.epoch}, which was chosen by {_rule(trained)}."
     )
     if records.is_search:
@@ -126,7 +127,9 @@ def _check(trained: Trained, check: Check) -> str:
 
 def _data(trained: Trained) -> str:
     info = trained.info
-    counts = [(name, *(str(info.counts[split][i]) for split in SPLITS)) for i, name in enumerate(info.classes)]
+    counts = [
+        (markdown(name), *(str(info.counts[split][i]) for split in SPLITS)) for i, name in enumerate(info.classes)
+    ]
     total = ("total", *(str(sum(info.counts[split])) for split in SPLITS))
     facts = f"`{info.name}`, fingerprint `{info.fingerprint}` (of pixels, labels, landmarks, splits and order)."
     return facts + "\n\n" + _table(("class", "training", "validation", "test"), [*counts, total])
@@ -147,7 +150,7 @@ def _versions(records: Records, out: Path) -> str:
 
 def _again(trained: Trained, records: Records) -> str:
     command = f"{program()} rerun {trained.run.address} {trained.trial}"
-    return f"```\n{command}\n```\n\nStudy `{records.study['name']}`, in `{trained.run.address}`."
+    return f"```\n{shown(command)}\n```\n\nStudy {_span(records.study['name'])}, in {_span(trained.run.address)}."
 
 
 def _version(package: str) -> str:
@@ -162,9 +165,14 @@ def _figure(value: Any) -> str:
 
 
 def _code(value: Any) -> str:
-    return f"`{json.dumps(value, ensure_ascii=False)}`"
+    return _span(json.dumps(value, ensure_ascii=False)).replace("|", "\\|")
+
+
+def _span(text: str) -> str:
+    ticks = "``" if "`" in text else "`"
+    return f"{ticks}{shown(text)}{ticks}"
 
 
 def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     cells = [columns, tuple("---" for _ in columns), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in cells)
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)

@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import ceil
@@ -13,12 +14,14 @@ from analysis.records.log import news
 from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import DIVERGED, END, EPOCH, FAILED, FINISHED, RUNNING, START, STOPPED
 from core.errors import PlanError, first_line
+from core.text import redacted
 from core.value_words import cut
 from engine.integrations.tracker import scalars
 
 NONE = "none"  # value of --mlflow with which `resume` drops the server asked for before
 EVERY = 5.0  # seconds between requests for the epochs of running trials; a request may take a tenth of a second
 MOST_FIGURES, MOST_SETTINGS = 800, 100  # of one request; MLflow takes 1,000 figures, tags and settings in all
+LONGEST_NAME = 200  # characters of a cell in the name of an MLflow run
 LONGEST = 500  # characters of a parameter's value that every MLflow store takes
 MLFLOW_STATUS = {FINISHED: "FINISHED", STOPPED: "KILLED", DIVERGED: "FAILED", FAILED: "FAILED", RUNNING: "RUNNING"}
 
@@ -41,22 +44,10 @@ class MLflow:
     name = "mlflow"
 
     def __init__(self, run: RunDirectory, study: str, uri: str) -> None:
-        try:
-            from mlflow.tracking import MlflowClient
-        except ImportError:
-            raise PlanError("--mlflow: MLflow is not installed; it is the extra `mlflow` of setup.cfg") from None
-        # By default MLflow retries a request for minutes.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-        try:
-            self.client = MlflowClient(tracking_uri=uri)
-            found = self.client.get_experiment_by_name(study)
+        with _refusing(uri):
+            self.client, found = _asked(uri, study)
             self.experiment = found.experiment_id if found else self.client.create_experiment(study)
-        except Exception as error:
-            raise PlanError(
-                f"--mlflow {uri}: no tracking server that answers: {first_line(error)}; `--mlflow none` does without"
-            ) from None
-        self.place = run.remote or str(run.root)
+        self.place = redacted(run.remote or str(run.root))
         self.runs: dict[str, str] = {}
         self.ended: set[str] = set()
         self.known: dict[str, tuple[str, int, str]] = {}
@@ -109,10 +100,14 @@ class MLflow:
             self.runs.setdefault(trial, run_id)
             self.client.update_run(self.runs[trial], status="RUNNING")
         else:
-            tags = {"trial": trial, "cell": event["cell"], "seed": str(event["seed"]), "run_directory": self.place}
-            made = self.client.create_run(
-                self.experiment, _milliseconds(event["time"]), tags, f"{event['cell']} seed {event['seed']}"
-            )
+            tags = {
+                "trial": trial,
+                "cell": cut(event["cell"], LONGEST),
+                "seed": str(event["seed"]),
+                "run_directory": self.place,
+            }
+            name = f"{cut(event['cell'], LONGEST_NAME)} seed {event['seed']}"
+            made = self.client.create_run(self.experiment, _milliseconds(event["time"]), tags, name)
             self.runs[trial] = made.info.run_id
         settings = [(name, cut(str(value), LONGEST)) for name, value in flat(event["config"]) if value != {}]
         self.waiting.setdefault(trial, Batch([] if last else settings))
@@ -159,6 +154,40 @@ class MLflow:
         for trial in self.runs.keys() - self.ended:
             self._send(trial)
             self.client.set_terminated(self.runs[trial], MLFLOW_STATUS[STOPPED])
+
+
+def refuse_silent(uri: str, study: str) -> None:
+    """PlanError where a run could not log to a server; nothing is written there. A local store, which the first
+    question would make, is not asked."""
+    with _refusing(uri):
+        if "://" in uri and not uri.startswith(("sqlite:", "file:")):
+            _asked(uri, study)
+
+
+def _asked(uri: str, study: str) -> tuple[Any, Any]:
+    """(the server's client, the study's experiment if there is one)."""
+    from mlflow.tracking import MlflowClient
+
+    # By default MLflow retries a request for minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    client = MlflowClient(tracking_uri=uri)
+    return client, client.get_experiment_by_name(study)
+
+
+@contextmanager
+def _refusing(uri: str) -> Iterator[None]:
+    try:
+        import mlflow.tracking  # noqa: F401
+    except ImportError:
+        raise PlanError("--mlflow: MLflow is not installed; it is the extra `mlflow` of setup.cfg") from None
+    try:
+        yield
+    except Exception as error:
+        why = redacted(first_line(error))
+        raise PlanError(
+            f"--mlflow {redacted(uri)}: no tracking server that answers: {why}; `--mlflow none` does without"
+        ) from None
 
 
 def quoted(text: str) -> str:

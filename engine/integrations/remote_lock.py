@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from core.errors import PlanError, StorageError
 from core.storage import Store
+from core.text import word
 
 STALE = 300.0  # seconds without a heartbeat after which a driver counts as dead
 CONTEST = 1.0  # seconds after which two drivers that start at once see each other
@@ -60,8 +61,8 @@ class RemoteLock:
         url, age = self.store.url, time.time() - other["time"]
         return (
             f"{url}: another process is running this study (process {other['pid']} on {other['host']}, seen "
-            f"{age:.0f} s ago); `status {url}` shows how far it is; if it is gone, wait {STALE / 60:.0f} minutes, or "
-            f"delete {LOCK} there"
+            f"{age:.0f} s ago); `status {word(url)}` shows how far it is; if it is gone, wait {STALE / 60:.0f} "
+            f"minutes, or delete {LOCK} there"
         )
 
 

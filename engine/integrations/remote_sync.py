@@ -1,7 +1,7 @@
 """A run at a URL: the driver works in a local mirror and sends all files to the URL, the copy of record.
 
-A mirror is a run directory in the user's cache with the file `remote.url` (`core.mirrors`). Without that file it is an
-ordinary run directory; deleted, it is fetched again. Trials send and fetch their own files
+A mirror is a run directory in the user's cache with the file `remote.url` (`RunDirectory.remote`). Without that file it
+is an ordinary run directory; deleted, it is fetched again. Trials send and fetch their own files
 (`trainables.trial.remote_checkpoints`) before their rows are in the log at the URL.
 """
 
@@ -21,11 +21,11 @@ from urllib.parse import urlsplit
 from filelock import FileLock, Timeout
 
 from analysis.records.log_lines import read_line
-from analysis.records.run_directory import RunDirectory
+from analysis.records.run_directory import RunDirectory, mirror_folder
 from core.errors import Interrupted, PlanError, StorageError, first_line
 from core.files import inside
-from core.mirrors import mirror_folder
 from core.storage import Store, opened, unwritable
+from core.text import ELSEWHERE, redacted, secrets_in, word
 from datasets.cache.cache import cache_folder
 from engine.integrations.remote_lock import RemoteLock
 from engine.runlog.history import History
@@ -42,8 +42,10 @@ def mirror_of(url: str, cache_dir: str | None = None) -> Path:
     url = url.rstrip("/")
     parts = urlsplit(url)
     allowed = f"allowed: a path, or a URL of {SCHEMES}"
-    if parts.password:
-        raise PlanError(f"{parts.scheme}://…@{parts.hostname}: holds a password, which records would show; {allowed}")
+    if secrets := secrets_in(url):
+        raise PlanError(
+            f"{redacted(url)}: holds {' and '.join(secrets)}, which the records would show; {ELSEWHERE}; {allowed}"
+        )
     if parts.scheme == "memory":
         raise PlanError(f"{url}: is seen by one process alone; {allowed}")
     try:
@@ -113,7 +115,8 @@ def session(directory: Path, new: bool) -> Iterator[None]:
         if new and (run.study.exists() or store.has("study.json")):
             where = "" if store.has("study.json") else f" (in its mirror {directory}, which may be deleted)"
             raise PlanError(
-                f"--out {store.url}: holds a run already{where}; go on with `resume {store.url}`, or choose another"
+                f"--out {store.url}: holds a run already{where}; go on with `resume {word(store.url)}`, or choose "
+                f"another"
             )
         with Sender(run, store, claim, sent=refresh(directory)):
             yield

@@ -12,6 +12,7 @@ from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import END, EPOCH, FAILED, START
 from engine.integrations.tracker import scalars
 
+LONGEST = 240  # bytes of a cell's folder, which with a number may have 255
 COMPLETE = "complete"  # file beside a trial's event file that marks it as complete
 
 
@@ -58,7 +59,8 @@ class TensorBoard:
 
     def _cell_folder(self, cell: str) -> str:
         """A cell's own folder, the same at each start of a run, as the log tells of cells in one order."""
-        free = name = re.sub(r"[^\w.=+-]+", "_", cell)[:100].lstrip(".") or "_"
+        short = re.sub(r"[^\w.=+-]+", "_", cell)[:100].encode()[:LONGEST].decode(errors="ignore")
+        free = name = short.lstrip(".") or "_"
         number = 1
         while self.cells.setdefault(free.casefold(), cell) != cell:
             number += 1

@@ -1,21 +1,26 @@
 """Checks a configuration or metric before anything runs; one sentence per fault."""
 
 import math
+import os
 import warnings
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.filesize import decimal
+
 from core.component import did_you_mean
 from core.errors import first_line
 from core.metrics import CURVES, split_of
 from core.user_code.references import UserCodeError
+from core.value_words import shown
 from datasets.augmentation.settings import point_faults
 from datasets.base import DataError
 from datasets.cache.cache import open_dataset
 from datasets.lookup import find_example
-from search_spaces.study import AnyStudy, SearchStudy
+from search_spaces.designs import counted
+from search_spaces.study import MOST, AnyStudy, SearchStudy
 from trainables.config import TrialConfig, counts
 from trainables.metrics.field import FIELD
 from trainables.models.libraries.models import LibraryModel
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
 
 # A first pass on the meta device makes torch import its compiler and sympy, three seconds of a process: a small network
 # is tried with real numbers instead.
+WIDE = 4096  # a setting of a network that is named where the network is too large
+WIDEST = 2**31  # beyond, products of two overflow
 SMALL_WEIGHTS, SMALL_IMAGE = 12_000_000, 3 * 128 * 128
 
 
@@ -54,6 +61,8 @@ def meta_network(config: TrialConfig, info: "DatasetInfo") -> "tuple[nn.Module |
             # A network of the user's own may compute with values, which the meta device has not.
             own = bool(config.model.own_references)
             network = build() if own else without_memory(build)
+            if too_large := weight_fault(config, network):
+                return network, [too_large]
             tried = build() if not own and _is_small(network, info) else network
             tried.eval()(torch.zeros(2, *info.input_shape, device=next(tried.parameters()).device))
     except PlacementError as error:
@@ -66,6 +75,32 @@ def meta_network(config: TrialConfig, info: "DatasetInfo") -> "tuple[nn.Module |
     except Exception as error:  # whatever a network raises for an input shape it cannot take
         return None, [_unfit(config.model, info, error)]
     return network, []
+
+
+def range_faults(config: TrialConfig) -> Iterator[str]:
+    """Numbers beyond all that can be trained: epochs, and widths of a network of ours."""
+    if config.training.epochs > MOST:
+        yield f"training.epochs: {shown(config.training.epochs)} is out of range; allowed: at most {MOST}"
+    for key, value in {} if config.model.own_references else config.model:
+        if _largest(value) > WIDEST:
+            yield f"model.{key}: {shown(value)} is out of range; allowed: numbers up to {WIDEST:,}"
+
+
+def weight_fault(config: TrialConfig, network: "nn.Module") -> str | None:
+    """A network whose weights and gradients this machine's memory cannot hold; None for one that may fit."""
+    weights = sum(value.numel() for value in network.parameters())
+    needed, there = 8 * weights, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed <= there:
+        return None
+    wide = [f"model.{key} = {shown(value)}" for key, value in config.model if _largest(value) > WIDE]
+    what = f"{counted(weights)} weights, which take {decimal(needed)} with their gradients"
+    return f"{', '.join(wide) or f'model.name: {config.model.name}'}: {what}; this machine has {decimal(there)}"
+
+
+def _largest(value: object) -> float:
+    """The largest number in a setting's value."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else []
+    return max([value if isinstance(value, int | float) else 0, *map(_largest, parts)])
 
 
 def _unfit(model: "Model", info: "DatasetInfo", error: Exception) -> str:

@@ -150,7 +150,8 @@ def refuse_too_large(plan: Plan, now: RemainingWork, history: History, concurren
                 f"states of those at work {decimal(at_work)}; allowed: {decimal(models + at_work)} or more"
             )
         checkpoints = min(checkpoints, int(budget) - held)
-    needed, free = max(0, checkpoints) + outputs, shutil.disk_usage(plan.directory).free
+    place = next(folder for folder in (plan.directory, *plan.directory.parents) if folder.exists())
+    needed, free = max(0, checkpoints) + outputs, shutil.disk_usage(place).free
     if needed > free:
         faults.append(
             f"--out {plan.directory}: {len(left)} trials need {decimal(needed)} of disk "

@@ -9,8 +9,8 @@ from core.code_hash import closure_hash
 from core.component import REFERENCE
 from core.definitions import Ref
 from core.files import write_atomically
-from core.user_code.copies import Files, collected, digests, file_elsewhere, from_elsewhere
-from core.user_code.references import file_at, located, use
+from core.user_code.copies import Files, collected, digest, digests, file_elsewhere, from_elsewhere, module_file
+from core.user_code.references import LIBRARY_PREFIXES, file_at, located, permit, use
 from core.value_words import listed
 from engine.planning.paths import shortened
 from engine.planning.run_options import Options
@@ -21,11 +21,15 @@ SHOWN = 3  # files that a sentence names
 
 
 def with_short_references(study: AnyStudy, options: Options) -> tuple[AnyStudy, Options]:
-    """Both with short references to files: relative to the folders of `options.folders`, which are then in use."""
+    """Both with short references to files: relative to the folders of `options.folders`, which are then in use.
+
+    From now on nothing is imported but what they name.
+    """
     folders = dict(options.folders)
     tree = shortened(study.model_dump(mode="json"), folders)
     given = shortened(options.model_dump(), folders)
     use(folders)
+    permit([*references([tree, given], of_modules=True), *tree["code"], *given["code"]])
     if not folders:
         return study, options
     extend([*tree["code"], *given["code"]])
@@ -34,14 +38,14 @@ def with_short_references(study: AnyStudy, options: Options) -> tuple[AnyStudy, 
 
 def code_of(study: AnyStudy) -> dict[str, bytes]:
     """The user's files that a study's references lead to, by their path below the run's code/."""
-    named = [located(reference).file for reference in _references(study.model_dump(mode="json"))]
+    named = [located(reference).file for reference in references(study.model_dump(mode="json"))]
     return collected([*filter(None, named), *(file_at(name, f"code: {name}") for name in study.code)])
 
 
 def uncopied(study: AnyStudy) -> list[str]:
     """A sentence about the modules that a study's references use and no run copies; none where there are none."""
     found = dict[str, None]()
-    for place in map(located, _references(study.model_dump(mode="json"), of_modules=True)):
+    for place in map(located, references(study.model_dump(mode="json"), of_modules=True)):
         root = place.file or file_elsewhere(place.module)
         files = [*([root] if root and not place.file else []), *(from_elsewhere(root) if root else [])]
         found.update(dict.fromkeys(map(str, files)))
@@ -51,19 +55,42 @@ def uncopied(study: AnyStudy) -> list[str]:
     return [f"{what}; `run` copies none of it, so trials use what stands there when they start"]
 
 
-def _references(node: Any, of_modules: bool = False) -> Iterator[str]:
-    if isinstance(node, dict | list):
-        for value in node.values() if isinstance(node, dict) else node:
-            yield from _references(value, of_modules)
-    elif isinstance(node, str) and (found := REFERENCE.fullmatch(node)) and (found["file"] or of_modules):
-        yield node
+def references(node: Any, of_modules: bool = False) -> Iterator[str]:
+    """Those in plain data: to files, and to modules too, but for networks of the libraries."""
+    if isinstance(node, dict):
+        titled = {"settings", "levels"} & node.keys()  # a level or a factor, whose name is a title
+        node = [value for key, value in node.items() if not (titled and key == "name")]
+    if isinstance(node, list | tuple):
+        for value in node:
+            yield from references(value, of_modules)
+    elif isinstance(node, str) and (found := REFERENCE.fullmatch(node)):
+        yield from [node] if found["file"] or (of_modules and found["module"] not in LIBRARY_PREFIXES) else []
+
+
+def extensions(request: Mapping[str, Any]) -> list[str]:
+    """The files of a request that register components."""
+    return [*request["study"].get("code", ()), *request["options"].get("code", ())]
+
+
+def scripts(request: Mapping[str, Any]) -> dict[str, Any]:
+    """What study.json says of files that a request names and no run copies: their digests, by path, or by the place
+    below sys.path where it has them; nothing where there are none."""
+    found = {}
+    named = [match for match in map(REFERENCE.fullmatch, references(request, of_modules=True)) if match]
+    files = [*extensions(request), *(match["file"] for match in named if match["file"])]
+    places = [(file, Path(file).expanduser()) for file in files]
+    places += [place for match in named if match["module"] and (place := module_file(match["module"]))]
+    for name, file in places:
+        if file.is_absolute() and file.is_file():
+            found[name] = digest(file.read_bytes())
+    return {"scripts": found} if found else {}
 
 
 def twins(study: AnyStudy) -> list[str]:
     """Faults of references to files that are one and the same code under two names: what differs by them is nothing."""
     known: dict[tuple[str, str], str] = {}
     faults = []
-    for reference in dict.fromkeys(_references(study.model_dump(mode="json"))):
+    for reference in dict.fromkeys(references(study.model_dump(mode="json"))):
         place = located(reference)
         assert place.file
         code = (place.name, closure_hash([Ref(place.file, place.name)]))
@@ -93,11 +120,11 @@ def changed_since(record: Mapping[str, Any]) -> list[str]:
     if not code:
         return []
     changed = []
-    for name, digest in code["files"].items():
+    for name, recorded in code["files"].items():
         original = _original(name, code["folders"])
         try:
-            same = digests({name: original.read_bytes()})[name] == digest
-        except OSError:  # gone, or on another machine
+            same = digest(original.read_bytes(), len(recorded) // 2) == recorded  # of old records, eight bytes
+        except (OSError, ValueError):  # gone, or on another machine
             continue
         if not same:
             changed.append(str(original))

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from core.errors import PlanError
 from core.metrics import counterpart, maximised
+from core.yaml_text import MOST_FAULTS
 from engine.planning.config_checks import metric_faults, varied_faults
 from engine.planning.effect_checks import idle_in_ablation
 from engine.planning.own_code import code_of, twins
@@ -163,6 +164,8 @@ def _checked_cells(
     faults: list[str] = []
     names: dict[str, str] = {}
     for cell in cells:
+        if len(faults) >= MOST_FAULTS:
+            break
         reference = study.references.get(cell.name)
         try:
             config = factory.config(cell.settings)

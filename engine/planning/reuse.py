@@ -72,12 +72,11 @@ def _wanted(plan: Plan, found: History, history: History) -> Iterator[tuple[Tria
         return
     cells = {event["cell"] for event in history.starts.values()}
     for event in found.starts.values():
-        point = _point(study, event)
-        if point is None:
-            continue
         try:
+            if (point := _point(study, event)) is None:
+                continue
             config = plan.factory.config(point)
-        except ConfigError:
+        except ConfigError:  # of another space, or with code that this study does not name
             continue
         cell = plan.factory.cell(point)
         if event["seed"] not in study.replicates or (cell not in cells and len(cells) >= study.configurations):
@@ -97,7 +96,7 @@ def _point(study: SearchStudy, event: dict[str, Any]) -> dict[str, Any] | None:
             if parameter.key not in settings:
                 return None
             point[parameter.key] = settings[parameter.key]
-    return None if point_faults(study.space, point) else point
+    return None if any(point_faults(study.space, point)) else point
 
 
 def _copy_files(other: RunDirectory, run: RunDirectory, trial: str) -> None:

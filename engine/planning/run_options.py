@@ -1,17 +1,20 @@
 """The command line's options as settings, and how they change a study."""
 
+import math
 import re
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import ByteSize, Field, field_validator
 
 from core.component import Component, did_you_mean
+from core.text import ELSEWHERE, secret_faults, secrets_in
 from core.user_code.references import is_reference
+from core.yaml_text import MOST_DIGITS, MOST_FAULTS
 from engine.planning.paths import REFERENCES
 from search_spaces.designs import DESIGNS
-from search_spaces.factors import Factor, Level
+from search_spaces.factors import MOST_LEVELS, Factor, Level
 from search_spaces.spaces import point_faults
 from search_spaces.study import (
     AblationStudy,
@@ -51,9 +54,9 @@ class Options(Component):
     objectives: tuple[str, ...] | None = None
     enqueue: tuple[dict[str, Any], ...] | None = None
     reuse_from: str | None = None
-    time_budget: Annotated[float, Field(gt=0)] | None = None
-    """seconds"""
-    checkpoint_every: Annotated[float, Field(ge=0)] = 1.0
+    time_budget: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """seconds from the first trial's start"""
+    checkpoint_every: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     """seconds after a checkpoint from which the next epoch writes another: about the work lost with a process"""
     disk_budget: Annotated[ByteSize, Field(gt=0)] | None = None
     """bytes that checkpoints/ may hold"""
@@ -73,6 +76,8 @@ class Options(Component):
     tensorboard: bool = False
     mlflow: str | None = None
     """URI of a tracking server"""
+    csv_safe: bool = False
+    """whether the report's CSV files hold `'` before text that a spreadsheet would compute"""
 
     def extended(self, given: dict[str, Any]) -> Self:
         """These options updated by a later command's; settings and levels are merged."""
@@ -88,18 +93,15 @@ class Options(Component):
 
     @field_validator("mlflow")
     @classmethod
-    def _without_password(cls, value: str | None) -> str | None:
-        if value and urlsplit(value).password:
-            raise ValueError(
-                "holds a password, which the records would show; give it by $MLFLOW_TRACKING_USERNAME and "
-                "$MLFLOW_TRACKING_PASSWORD"
-            )
+    def _without_secret(cls, value: str | None) -> str | None:
+        if value and (secrets := secrets_in(value)):
+            raise ValueError(f"holds {' and '.join(secrets)}, which the records would show; {ELSEWHERE}")
         return value
 
     @field_validator("fuse")
     @classmethod
     def _lanes(cls, value: int | str | None) -> int | str | None:
-        number = int(value) if isinstance(value, str) and value.isdecimal() else value
+        number = int(value) if isinstance(value, str) and value.isdecimal() and len(value) < MOST_DIGITS else value
         if number not in (None, "off", "auto") and not (isinstance(number, int) and number >= 2):
             raise ValueError("neither off, auto nor a number of trials from 2 on")
         return number
@@ -119,6 +121,11 @@ class Options(Component):
         """The data root and the cache folder."""
         root, cache = (None if place is None else Path(place) for place in (self.data_root, self.cache_dir))
         return root, cache
+
+    @property
+    def checkpoint_seconds(self) -> float:
+        """`checkpoint_every`, but for the half of a time budget at most: else it could pass without a checkpoint."""
+        return min(self.checkpoint_every, (self.time_budget or math.inf) / 2)
 
     @property
     def threads(self) -> int:
@@ -146,6 +153,7 @@ def apply(study: AnyStudy, options: Options) -> AnyStudy:
     ]
     tree = study.model_dump(mode="json")
     tree["baseline"] = laid_over(tree["baseline"], options.settings)
+    faults += secret_faults({name: tree.get(name) for name in ("baseline", "factors", "space")})
     tree["code"] = list(dict.fromkeys([*tree["code"], *options.code]))
     for name in ("seeds", "epochs"):
         if (value := getattr(options, name)) is not None:
@@ -185,7 +193,8 @@ def apply(study: AnyStudy, options: Options) -> AnyStudy:
 
 def _enqueue_faults(study: AnyStudy, points: tuple[dict[str, Any], ...]) -> list[str]:
     space = study.space if isinstance(study, SearchStudy) else ()
-    return [f"--enqueue: {i}: {fault}" for i, point in enumerate(points, 1) for fault in point_faults(space, point)]
+    found = (f"--enqueue: {i}: {fault}" for i, point in enumerate(points, 1) for fault in point_faults(space, point))
+    return list(islice(found, MOST_FAULTS))
 
 
 def _choose_scheduler(tree: dict[str, Any], name: str) -> list[str]:
@@ -219,33 +228,40 @@ def _levels(study: AblationStudy, options: Options) -> tuple[list[dict[str, Any]
 
 def _asked_levels(factor: Factor, asked: tuple[str, ...]) -> tuple[list[Level], list[str]]:
     """(the levels that are asked for by name or by number, in the factor's order, then new ones; faults)."""
-    faults, kept, new = [], list[Level](), list[Level]()
+    if len(asked) > MOST_LEVELS:
+        return [], [f"--levels {factor.name}: names {len(asked):,} levels; allowed: up to {MOST_LEVELS:,}"]
+    faults, kept, new = list[str](), set[str](), dict[str, Level]()
     known = {level.name: level for level in factor.levels}
+    numbers = _numbers(factor)
     for name in asked:
-        level = known.get(name) or _by_number(factor, new, name) or _by_reference(factor, name)
-        if level is None:
+        level = known.get(name) or _by_number(factor, numbers, name) or _by_reference(factor, name)
+        if level is None and len(faults) < MOST_FAULTS:
             faults.append(f"--levels {factor.name}: no level {name!r}; {did_you_mean(name, known)}")
-        elif level.name in known:
-            kept.append(level)
-        elif level not in new:
-            new.append(level)
-    return [*(level for level in factor.levels if level in kept), *new], faults
+        elif level and level.name in known:
+            kept.add(level.name)
+        elif level:
+            new.setdefault(level.name, level)
+    return [*(level for level in factor.levels if level.name in kept), *new.values()], faults
 
 
-def _by_number(factor: Factor, new: list[Level], name: str) -> Level | None:
-    """A level for a number, if all levels of the factor set one and the same setting to a number; else None.
-
-    It is the one that sets that number already, where there is one: 0.90 asks for the level 0.9.
-    """
+def _numbers(factor: Factor) -> dict[float, Level] | None:
+    """The first level of each number that the levels set; None unless all set one and the same setting to a number."""
     values = [value for level in factor.levels for value in level.settings.values()]
     if len(factor.keys) != 1 or not all(map(_is_number, values)):
         return None
+    return {value: level for level in reversed(factor.levels) for value in level.settings.values()}
+
+
+def _by_number(factor: Factor, numbers: dict[float, Level] | None, name: str) -> Level | None:
+    """A level for a number, which is then among the `numbers`; None where a name is no number, or they are None.
+
+    It is the one that sets that number already, where there is one: 0.90 asks for the level 0.9.
+    """
+    if numbers is None:
+        return None
     (key,) = factor.keys
     value = parse_value(name, key)
-    if not _is_number(value):
-        return None
-    same = (level for level in (*factor.levels, *new) if level.settings.get(key) == value)
-    return next(same, Level(name=name, settings={key: value}))
+    return numbers.setdefault(value, Level(name=name, settings={key: value})) if _is_number(value) else None
 
 
 def _by_reference(factor: Factor, name: str) -> Level | None:

@@ -1,10 +1,11 @@
 """Checks a search before Ray starts: every bound, every choice and every condition of its space."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
+from core.yaml_text import MOST_FAULTS
 from engine.planning.effect_checks import idle_in_search
 from engine.planning.trial_factory import TrialFactory
-from search_spaces.space_edges import edge_points
+from search_spaces.space_edges import edge_points, never_active
 from search_spaces.spaces import Settings, random_points
 from search_spaces.study import SearchStudy
 from trainables.config import ConfigError, TrialConfig
@@ -54,17 +55,21 @@ def _idle_patience(study: SearchStudy, configs: Sequence[TrialConfig]) -> list[s
 
 def resolved_edges(study: SearchStudy, factory: TrialFactory) -> tuple[list[Point], list[str]]:
     """(the parameter, the point and the configuration of every edge of the space, what is wrong with others)."""
-    edges = list(edge_points(study.space))
-    never = {parameter.key for parameter in study.space} - {key for key, _ in edges}
-    faults = [f"space: {key}: the conditions of its `when` never hold together" for key in sorted(never)]
-    resolved, wrong = _resolved(edges, factory)
+    never = sorted(never_active(study.space))
+    faults = [f"space: {key}: the conditions of its `when` never hold together" for key in never]
+    resolved, wrong = _resolved(edge_points(study.space), factory)
     return resolved, faults + wrong
 
 
-def _resolved(points: list[tuple[str, Settings]], factory: TrialFactory) -> tuple[list[Point], list[str]]:
-    """(points with their configurations, what is wrong with the others: each setting's each kind of fault once)."""
+def _resolved(points: Iterable[tuple[str, Settings]], factory: TrialFactory) -> tuple[list[Point], list[str]]:
+    """(points with their configurations, what is wrong with the others: each setting's each kind of fault once).
+
+    It ends at MOST_FAULTS: a space of settings that do not exist has as many faults in each of thousands of points.
+    """
     found, faults = [], dict[str, str]()
     for key, point in points:
+        if len(faults) >= MOST_FAULTS:
+            break
         try:
             found.append((key, point, factory.config(point)))
         except ConfigError as error:

@@ -3,16 +3,17 @@
 import json
 import os
 import platform
-from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
 from analysis.records.run_directory import RunDirectory
-from core.user_code.references import use
+from core.text import shown
+from core.user_code.references import permit, use
 from datasets.audit import audit
 from datasets.registry import DATASETS
-from engine.planning.own_code import code_record, copies
+from engine.planning.consent import is_strangers, refuse_strangers
+from engine.planning.own_code import code_record, copies, extensions, references, scripts
 from engine.planning.plan import Plan, objectives
 from engine.planning.run_options import Options
 from engine.runlog.run_log import now
@@ -23,26 +24,32 @@ from trainables.extensions import extend
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "pandas", "pyarrow", "pillow", "numpy")
 
 
-def recorded_request(record: Mapping[str, Any], run: RunDirectory | None = None) -> tuple[AnyStudy, Options]:
+def recorded_request(record: dict[str, Any], run: RunDirectory | None = None) -> tuple[AnyStudy, Options]:
     """(the study as requested, options that are not yet applied to it) from a study.json; the copies in `run` of the
-    user's own code are in use from now on.
+    user's own code are in use from now on, and nothing is imported but what the record names.
 
-    What the record does not know of its data set is as it was before there was such a setting.
+    PlanError if it would execute what is not this user's (`consent`). What the record does not know of its data set is
+    as it was before there was such a setting.
     """
+    if run:
+        refuse_strangers(run, record)
     request, data = record["request"], record["data"]
     before = getattr(DATASETS.find(data["name"]), "unrecorded", {})
     settings = {f"dataset.{name}": value for name, value in before.items() if name not in data}
     options = {**request["options"], "settings": {**settings, **request["options"]["settings"]}}
     options["folders"] = copies(run, options.get("folders", {})) if run else {}
+    if is_strangers(record):
+        options["cache_dir"] = None  # where it would write
     use(options["folders"])
-    extend(
-        [*request["study"].get("code", ()), *options.get("code", ())]
-    )  # before the study, whose design may be theirs
+    files = extensions(request)
+    permit([*references(request, of_modules=True), *files])
+    extend(files)  # before the study, whose design may be theirs
     return parse_study(request["study"], "study.json"), Options.model_validate_json(json.dumps(options))
 
 
 def study_record(plan: Plan, command: list[str]) -> dict[str, Any]:
     """The record of a plan and the command that asked for it; its `request` alone suffices to plan it again."""
+    request = {"study": plan.asked.model_dump(mode="json"), "options": plan.options.model_dump(mode="json")}
     study, dataset, prepared = plan.study, plan.baseline.dataset, plan.factory.data(plan.baseline)
     info, found = prepared.info, audit(prepared)
     return {
@@ -69,11 +76,12 @@ def study_record(plan: Plan, command: list[str]) -> dict[str, Any]:
             {"trial": spec.trial, "cell": spec.cell, "seed": spec.seed, "epochs": spec.config["training"]["epochs"]}
             for spec in plan.trials
         ],
-        "request": {"study": plan.asked.model_dump(mode="json"), "options": plan.options.model_dump(mode="json")},
-        "command": command,
+        "request": request,
+        "command": [*map(shown, command)],
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "git": git_state(),
         **code_record(plan.options, plan.code),
+        **scripts(request),
         "data": {
             "name": info.name,
             "fingerprint": info.fingerprint,
@@ -99,4 +107,4 @@ def _path_record(plan: Plan) -> dict[str, Any]:
 
 def _search_record(study: SearchStudy) -> dict[str, Any]:
     tree = study.model_dump(mode="json", include={"space", "samples", "sampler", "trial_scheduler"})
-    return {**tree, "objectives": [metric for metric, _ in objectives(study)]}
+    return {**tree, "configurations": study.configurations, "objectives": [metric for metric, _ in objectives(study)]}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.records.run_directory import RunDirectory
 from core.component import did_you_mean
 from core.errors import PlanError
+from core.user_code.references import permitted
 from datasets.base import DataError, DatasetInfo
 from datasets.cache.cache import Prepared, prepare
 from engine.planning.config_checks import (
@@ -16,13 +17,15 @@ from engine.planning.config_checks import (
     draws,
     inspect_faults,
     meta_network,
+    range_faults,
     setting_faults,
+    weight_fault,
     whole_split_faults,
 )
 from engine.planning.own_code import copies
 from engine.planning.run_options import Options
 from search_spaces.study import AnyStudy
-from trainables.config import TrialConfig, resolve
+from trainables.config import ConfigError, TrialConfig, resolve
 from trainables.registry import WORKLOADS
 from trainables.trial.spec import TrialSpec
 from trainables.trial_key import code_version, configuration_key, content_key, key_of
@@ -74,7 +77,10 @@ class TrialFactory:
         """A cell's or a sample's configuration; `--epochs` overrides all else."""
         forced = {"training.epochs": self.options.epochs} if self.options.epochs else {}
         budget = {"training.epochs": self.study.epochs}
-        return resolve(self.trainable.defaults(), budget, self.study.baseline, settings, forced)  # type: ignore[attr-defined]
+        config = resolve(self.trainable.defaults(), budget, self.study.baseline, settings, forced)  # type: ignore[attr-defined]
+        if beyond := list(range_faults(config)):
+            raise ConfigError(beyond)
+        return config
 
     def data(self, config: TrialConfig) -> Prepared:
         """The configuration's data set, decoded at most once; DataError on every call if that failed."""
@@ -109,13 +115,19 @@ class TrialFactory:
         return found or (self._first_batch(config).faults if _own_parts(config) else [])
 
     def own_faults(self, config: TrialConfig) -> list[str]:
-        """Those `faults` that are of `metrics` or the user's own code: they are the study's, in whatever cell."""
+        """Those `faults` that are of `metrics`, the user's own code or a network far beyond this machine: they are the
+        study's, in whatever cell.
+        """
         if self.data_faults(config):
             return []
         info = self.data(config).info
-        if (wrong := self._metric_faults(config, info)) or not _own_parts(config):
+        if wrong := self._metric_faults(config, info):
             return wrong
         network, unbuilt = self._network(config, info)
+        if network is not None and (too_large := weight_fault(config, network)):
+            return [too_large]
+        if not _own_parts(config):
+            return []
         own = unbuilt if config.model.own_references and network is None else []
         return own or (self._first_batch(config).faults if network is not None else [])
 
@@ -188,7 +200,8 @@ class TrialFactory:
             pictures=draws(self.study, config, seed),
             own_code=copies(RunDirectory(directory), self.options.folders),
             extensions=list(self.study.code),
-            checkpoint_seconds=0.0 if self.study.scheduled else self.options.checkpoint_every,
+            permitted=permitted(),
+            checkpoint_seconds=0.0 if self.study.scheduled else self.options.checkpoint_seconds,
             stoppable=self.study.scheduled and self.study.population is None,
         )
 

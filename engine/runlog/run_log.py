@@ -14,6 +14,7 @@ from analysis.records.log import repair_tail
 from analysis.records.log_lines import written
 from analysis.records.run_directory import RunDirectory
 from core.errors import Interrupted, Moved, disk_fault
+from core.text import shown
 from engine.runlog.history import History
 
 
@@ -44,8 +45,15 @@ class RunLog:
 
     def append(self, **event: Any) -> None:
         """Write the whole event; if the disk does not take it, nothing, and raise Interrupted: Moved where the run's
-        folder is elsewhere by now."""
+        folder is elsewhere by now.
+
+        What code of the user's own or a library says, and the command, is recorded as it may be shown.
+        """
         self.check_place()
+        if event.get("error"):
+            event["error"] = shown(event["error"])
+        if "command" in event:
+            event["command"] = [*map(shown, event["command"])]
         line = written(event, self.lines + 1)
         size = os.fstat(self._file).st_size
         try:

@@ -21,6 +21,8 @@ from analysis.records.study_json import read_study
 from core import ROOT
 from core.errors import PlanError
 from core.files import write_text
+from core.text import word
+from engine.runlog.signature import signed
 
 Record = dict[str, Any]
 
@@ -58,7 +60,7 @@ def check_free(directory: Path) -> None:
         raise _unwritable(directory, str(error.strerror)) from None
     if taken:
         raise PlanError(
-            f"--out {directory}: holds a run already; go on with `resume {directory}`, or choose another folder"
+            f"--out {directory}: holds a run already; go on with `resume {word(directory)}`, or choose another folder"
         )
     if fault:
         raise _unwritable(directory, fault)
@@ -101,7 +103,7 @@ def claim(directory: Path, record: Record) -> RunDirectory:
     check_free(directory)
     run = RunDirectory(directory)
     try:
-        _write(run, record, place=os.link)
+        write(run, record, place=os.link)
     except FileExistsError:
         check_free(directory)
     return run
@@ -118,7 +120,8 @@ def read_request(directory: Path) -> tuple[RunDirectory, Record]:
 
 def unfinished(run: RunDirectory, record: Record) -> bool:
     """Whether the log has fewer ends than the record has trials: a guess, without reading the log's events."""
-    expected = len(record.get("trials") or ()) or (record.get("samples") or 0) * len(record.get("seeds") or ())
+    configurations = record.get("configurations") or record.get("samples") or 0
+    expected = len(record.get("trials") or ()) or configurations * len(record.get("seeds") or ())
     try:
         return run.log.read_bytes().count(b'"event": "end"') < expected
     except OSError:
@@ -126,14 +129,18 @@ def unfinished(run: RunDirectory, record: Record) -> bool:
 
 
 def rewrite(run: RunDirectory, record: Record, **changes: Any) -> None:
-    """Replace study.json when a run is extended or its plan has grown; keeps the creation time and command."""
+    """Replace study.json when a run is extended or its plan has grown; keeps the creation time and command.
+
+    Who calls it has opened the run by `recorded_request`, so what is signed now executes nothing without consent.
+    """
     _, before = read_request(run.root)
     kept: Record = {key: before[key] for key in ("created_at", "command", "resumed_at", "code") if key in before}
-    _write(run, {**record, **kept, **changes})
+    write(run, {**record, **kept, **changes})
 
 
-def _write(run: RunDirectory, record: Record, place: Callable[[Path, Path], object] = os.replace) -> None:
-    write_text(run.study, json.dumps(record, indent=1, ensure_ascii=False), place)
+def write(run: RunDirectory, record: Record, place: Callable[[Path, Path], object] = os.replace) -> None:
+    """Write study.json, signed as this user's."""
+    write_text(run.study, json.dumps(signed(record), indent=1, ensure_ascii=False), place)
 
 
 def git_state() -> dict[str, Any]:
@@ -152,4 +159,4 @@ def git_state() -> dict[str, Any]:
 
 def program() -> str:
     """The command that starts this program, for printed instructions."""
-    return f"python {Path(sys.argv[0]).name}" if sys.argv[0].endswith(".py") else "python run_search.py"
+    return f"python {word(Path(sys.argv[0]).name)}" if sys.argv[0].endswith(".py") else "python run_search.py"

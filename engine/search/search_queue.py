@@ -39,7 +39,8 @@ class SearchQueue(TrialQueue):
     """Queues a run's unfinished trials first, then new proposals until the study has its number of samples.
 
     `place`: decides where a trial begins (see `Continuations`); `journal`: a file that Optuna's own tools can open;
-    `say`: tells the user of proposals that cannot be.
+    `say`: tells the user of proposals that cannot be; `all_tried`: called with the number of configurations where the
+    space holds fewer than the study asks for.
     """
 
     def __init__(
@@ -51,9 +52,10 @@ class SearchQueue(TrialQueue):
         place: Callable[[TrialSpec], TrialSpec] = lambda spec: spec,
         journal: Path | None = None,
         say: Callable[[str], None] = lambda text: None,
+        all_tried: Callable[[int], None] = lambda configurations: None,
     ) -> None:
         super().__init__()
-        self.say = say
+        self.say, self.all_tried = say, all_tried
         self.factory, self.definition, self.space, self.directory = factory, study, study.space, directory
         self.samples, self.objectives = study.configurations, objectives(study)
         self.history, self.place = history, place
@@ -76,6 +78,12 @@ class SearchQueue(TrialQueue):
         return any(map(self._adopt, self.optuna.candidates(self._number(), self._proposed))) or any(
             self._adopt(self.optuna.ask_for(point)) for point in self._rest if not self._proposed(point)
         )
+
+    def suggest(self, trial_id: str) -> Any:
+        before, suggested = self.exhausted, super().suggest(trial_id)
+        if self.exhausted and not before and len(self.proposals) < self.samples:
+            self.all_tried(len(self.proposals))
+        return suggested
 
     def remaining(self) -> int:
         return super().remaining() + (self.samples - len(self.proposals)) * self.definition.seeds

@@ -109,7 +109,7 @@ def around(asked: AnyStudy, given: Options, directory: Path) -> tuple[AblationSt
     study = apply(asked, Options(settings=options.settings, epochs=options.epochs))
     assert isinstance(study, SearchStudy)
     winner = source.winners[0]
-    if faults := point_faults(study.space, winner.point):
+    if faults := list(point_faults(study.space, winner.point)):
         raise PlanError([f"{named}: its winner {winner.cell} is no point of {asked.name}: {fault}" for fault in faults])
     made = _ablation(study, options, source, named, given)
     return made, options.model_copy(update={"design": None})

@@ -188,6 +188,11 @@ def write(root: Path, study: Mapping[str, Any], events: Iterable[Mapping[str, An
     return root
 
 
+def read(root: Path) -> list[dict[str, Any]]:
+    """The events of a run's log."""
+    return [json.loads(line) for line in (root / "log.jsonl").read_bytes().splitlines()]
+
+
 def lines(events: Iterable[Mapping[str, Any]]) -> bytes:
     return b"".join(json.dumps(event, ensure_ascii=False, allow_nan=False).encode() + b"\n" for event in events)
 

@@ -39,6 +39,11 @@ def trial(cell, point, accuracy, seed=0, status="finished", test=None, epochs=1,
 
 
 def write(path, space, trials, **changes):
-    """A search over `space` with these trials' events, ranked by val_accuracy."""
+    """A search over `space` with these trials' events, ranked by val_accuracy; cells are proposed in their order."""
     study = runs.search(metric="test_accuracy", space=space, samples=len(trials), **changes)
-    return runs.write(path, study, [event for events in trials for event in events])
+    events = [event for events in trials for event in events]
+    numbers: dict[str, int] = {}
+    for event in events:
+        if event["event"] == "start":
+            event.setdefault("proposal", numbers.setdefault(event["cell"], len(numbers)))
+    return runs.write(path, study, events)

@@ -224,7 +224,10 @@ def test_a_damaged_log_is_named_by_file_and_line(tmp_path: Path) -> None:
     directory = runs.write_outcomes(tmp_path, runs.study(), {"baseline": [0.5]})
     text = (directory / "log.jsonl").read_text().splitlines(keepends=True)
     (directory / "log.jsonl").write_text("".join([*text[:2], "{nonsense\n", *text[2:]]))
-    with pytest.raises(ValueError, match=r"log\.jsonl:3: "):
+    with pytest.warns(match=r"log\.jsonl:3: is no JSON"):
+        assert len(Run(directory).trials) == 1
+    (directory / "study.json").write_text("{")
+    with pytest.raises(ValueError, match=r"study\.json: "):
         Run(directory)
 
 

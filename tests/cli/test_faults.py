@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from pydantic import ByteSize, TypeAdapter
 
+from engine.execution.local_ray import temporary_folder
 from tests.cli.runs import (
     EPOCHS,
     STUDY,
@@ -76,6 +77,7 @@ def test_a_lost_worker_a_killed_driver_and_a_full_disk_in_one_run(undisturbed: P
         os.kill(workers_of(driver)[0], signal.SIGKILL)
         wait_until(driver, lambda: ended(run) > 1 and midway(run) and writing(run), "a checkpoint being written")
         kill(driver)
+        killed = driver.pid
         over = {trial: starts(run).count(trial) for trial, end in ends(run).items() if end["status"] == "finished"}
         damage(run)
 
@@ -88,7 +90,10 @@ def test_a_lost_worker_a_killed_driver_and_a_full_disk_in_one_run(undisturbed: P
 
         finishes(run, undisturbed)
         assert {trial: starts(run).count(trial) for trial in over} == over, "a finished trial ran again"
-        assert not list(run.rglob(".*.pt.*")), "a file that was being written is left"
+        assert not list(Path(temporary_folder()).glob(f"session_*_{killed}")), (
+            "a session of the killed driver's Ray is left"
+        )
+        assert not list(run.rglob(".*.part")), "a file that was being written is left"
         assert_every_epoch_said(run)
 
 
@@ -107,7 +112,7 @@ def test_sigkill_of_the_driver_before_the_first_checkpoint_and_after_the_last_en
     over = starts(run)
     finishes(run, undisturbed)
     assert starts(run) == over, "a finished trial ran again"
-    assert not list(run.rglob(".*.pt.*")), "a file that was being written is left"
+    assert not list(run.rglob(".*.part")), "a file that was being written is left"
 
 
 def begun(run: Path) -> list[Path]:

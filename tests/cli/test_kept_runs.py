@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from engine.runlog.signature import is_valid
 from run_search import main
 from tests import records
 from tests.conftest import ROOT
@@ -79,6 +80,7 @@ def test_it_is_resumed_with_no_trial_but_those_that_prove(
     before = len(events(run, "start"))
     done = call("resume", run)
     assert done.exit_code == 0, done.output
+    assert is_valid(json.loads((run / "study.json").read_text()))  # so from now on it is this user's
     assert len(events(run, "start")) == before
     assert len(trained) == len(events(run, "proof"))
     if other:

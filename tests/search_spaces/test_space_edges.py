@@ -2,7 +2,7 @@
 
 import itertools
 
-from search_spaces.space_edges import MOST, edge_points
+from search_spaces.space_edges import MOST, MOST_POINTS, edge_points, never_active
 from search_spaces.spaces import Choice, Number
 
 DECIDING = {
@@ -62,3 +62,25 @@ def test_a_condition_on_a_number_written_otherwise_gives_the_parameter_s_own_cho
 def test_no_point_comes_twice_for_a_parameter() -> None:
     found = [(key, sorted(point.items())) for key, point in edge_points(CHOICES)]
     assert all(found.count(each) == 1 for each in found)
+
+
+def test_each_of_many_choices_has_its_point_and_their_combinations_are_bounded() -> None:
+    keys = ("optimizer.lr", "optimizer.momentum", "training.batch_size", "loss.name")
+    space = tuple(
+        Choice(key=key, choices=tuple(f"{i}" if key == "loss.name" else i for i in range(70))) for key in keys
+    )
+    points = [point for _, point in edge_points(space)]
+    for parameter in space:
+        assert {point[parameter.key] for point in points} == set(parameter.choices)
+    assert any(point["optimizer.lr"] == 69 and point["training.batch_size"] == 0 for point in points)
+    assert len(points) < 4 * 70 + MOST_POINTS
+    assert len(points) < 70**2
+
+
+def test_a_long_chain_of_conditions_has_a_bounded_number_of_points() -> None:
+    chain: list[Choice] = [Choice(key="model.k0", choices=(0, 1))]
+    chain += [Choice(key=f"model.k{i}", choices=(0, 1), when={f"model.k{i - 1}": (1,)}) for i in range(1, 60)]
+    found = list(edge_points(chain))
+    assert {key for key, _ in found} == {parameter.key for parameter in chain}
+    assert len(found) <= 2 * len(chain) + MOST_POINTS
+    assert never_active(chain) == []

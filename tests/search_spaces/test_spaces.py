@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -188,3 +189,29 @@ def test_every_parameter_out_of_order_or_twice_is_named() -> None:
         (1, "space: optimizer.nesterov depends on optimizer.momentum, which must stand before it"),
         (3, "space: optimizer.name stands twice"),
     ]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_size_of_a_space_is_what_its_grid_holds_whatever_the_conditions(seed: int) -> None:
+    draw = random.Random(seed)
+    space: list[Choice | Number] = []
+    for i in range(draw.randint(1, 6)):
+        before = draw.sample(space, draw.randint(0, min(2, len(space))))
+        when = {each.key: tuple(draw.sample(list(each.values), draw.randint(1, 2))) for each in before}
+        if draw.random() < 0.5:
+            space.append(Choice(key=f"model.k{i}", choices=tuple(draw.sample([1, 2, "a", [3]], 3)), when=when))
+        else:
+            space.append(Number(key=f"model.k{i}", low=0, high=draw.randint(1, 3) / 2, step=0.5, when=when))
+    held = len(list(grid(space)))
+    assert size(space) == held
+    assert [size(space, most) for most in (1, held, held + 1)] == [1, held, held]
+
+
+def test_a_billion_billion_configurations_are_counted_at_once_and_conditions_that_cannot_be_are_refused() -> None:
+    many = [Choice(key=f"model.k{i}", choices=tuple(range(100))) for i in range(9)]
+    assert (size(many), size(many, 10**6)) == (10**18, 10**6)
+    first = [Choice(key=f"model.a{i}", choices=(0, 1)) for i in range(16)]
+    last = [Choice(key=f"model.b{i}", choices=(0,), when={f"model.a{i}": (0,)}) for i in range(16)]
+    with pytest.raises(ValueError, match="more than 20,000 combinations; allowed: fewer samples"):
+        size([*first, *last], 10**6)
+    assert size([*first, *last], 1000) == 1000

@@ -7,13 +7,13 @@ and `state_dict` keys say what was put where). The order is layer, batch norm, d
 import json
 from collections import Counter, OrderedDict
 from difflib import get_close_matches
-from shlex import quote
 
 import torch
 from torch import Tensor, nn
 
 from core.component import did_you_mean
 from core.errors import FaultError
+from core.text import word
 from trainables.models.base import Model
 from trainables.models.hooks import watch_outputs
 
@@ -76,8 +76,8 @@ def _listing(settings: Model, image_shape: tuple[int, int, int]) -> str:
     """The command that lists the layers of a network."""
     placed = {"name", "bn_after", "dropout_after", "dropout_rate", "initial_weights", "pretrained", "weights_file"}
     own = settings.model_dump(mode="json", exclude=placed, exclude_defaults=True)
-    given = "".join(f" --set {quote(f'model.{key}={json.dumps(value)}')}" for key, value in own.items())
-    return f"python run_search.py layers {settings.name} --image-size {max(image_shape[1:])}{given}"
+    given = "".join(f" --set {word(f'model.{key}={json.dumps(value)}')}" for key, value in own.items())
+    return f"python run_search.py layers {word(settings.name)} --image-size {max(image_shape[1:])}{given}"
 
 
 def _nearest(site: str, names: list[str], command: str) -> str:

@@ -33,7 +33,7 @@ class TrialCheckpoints:
         self.remote = RemoteCheckpoints(spec.remote, self.run, spec.trial) if spec.remote else None
         self.best: State | None = None
         """the selected model, until it is written to a file"""
-        self.saved = time.monotonic()
+        self.saved, self.written = time.monotonic(), False
         self.place = _place(self.run)
 
     @property
@@ -59,6 +59,7 @@ class TrialCheckpoints:
         self.best, self.saved = None, time.monotonic()
         if self.remote:
             self.remote.save()
+        self.written = True
 
     def restore(self) -> State | None:
         """The state to resume from, with the donor's weights where a segment starts from them; None for a new trial.

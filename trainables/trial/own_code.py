@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from core.storage import Store
-from core.user_code.references import use
+from core.user_code.references import permit, use
 from trainables.extensions import extend
 from trainables.trial.spec import TrialSpec
 
@@ -11,6 +11,8 @@ from trainables.trial.spec import TrialSpec
 def use_own_code(spec: TrialSpec) -> None:
     """References in the trial's configuration are to the run's copies from now on; they are fetched from the run's URL
     where this node has none. Without copies, as in a scratch directory, those in use stay in use."""
+    if spec.permitted is not None:
+        permit(spec.permitted)
     if not spec.own_code:
         return
     run = Path(spec.directory)

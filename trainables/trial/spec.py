@@ -29,7 +29,7 @@ class TrialSpec:
     checkpoint, the next is due. `remote` is the URL that `directory` mirrors. `pictures` says whether thumbnails and
     feature maps are drawn at its end, `stoppable` whether a trial scheduler may end it after any epoch. `own_code` are
     the folders of the user's own code by label, in the run directory, `extensions` the files there that register
-    components.
+    components, `permitted` the references and files that may be imported, as a checkpoint may name others; None: all.
     """
 
     trial: str
@@ -50,6 +50,7 @@ class TrialSpec:
     stoppable: bool = False
     own_code: dict[str, str] = field(default_factory=dict)
     extensions: Sequence[str] = ()
+    permitted: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.segment, Mapping):

@@ -84,14 +84,14 @@ class Trial:
 
     def report(self) -> dict[str, Any]:
         """`rows` that are new, or hold test metrics that they lacked when they were reported; `end` once the trial is
-        over, else `end_if_stopped`: its end if stopped now."""
+        over, else `end_if_stopped`: its end if stopped now; `saved`: whether a checkpoint was written."""
         end = self._end() if self._over() else None
         end_if_stopped = None if end else self._stopped()
         if left := end or (end_if_stopped if self.spec.stoppable else None):
             left["outputs"] = written(Path(self.spec.directory), self.spec.trial, models=self.diverged is None)
         new, self.reported = [*self.completed, *self.rows[self.reported :]], len(self.rows)
         self.completed = []
-        return {"rows": new, "end": end, "end_if_stopped": end_if_stopped}
+        return {"rows": new, "end": end, "end_if_stopped": end_if_stopped, "saved": self.checkpoints.written}
 
     def begin_epoch(self) -> None:
         """To be called before the learner trains an epoch."""

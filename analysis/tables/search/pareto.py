@@ -40,7 +40,7 @@ def pareto_table(records: Records) -> pd.DataFrame:
 
 
 def cell_objectives(records: Records) -> pd.DataFrame:
-    """Every cell with finished trials, in the order they started: cell, n, mean over seeds of each of `measured`."""
+    """Every cell with finished trials, in the order of the records: cell, n, mean over seeds of each of `measured`."""
     objectives, metrics = records.objectives, measured(records)
     rows = records.finished
     values = rows.reindex(columns=metrics).astype("float64").assign(cell=rows["cell"])

@@ -110,9 +110,18 @@ def test_rows_follow_the_studys_cells_then_the_seeds_whatever_the_order_of_the_l
     assert records.epochs["epoch"].tolist() == list(range(1, runs.EPOCHS + 1)) * 5
 
 
-def test_a_search_keeps_the_order_in_which_configurations_started(tmp_path):
-    run = runs.write_outcomes(tmp_path, runs.search(), {"c2": [0.5], "c0": [0.6], "c1": [0.7]})
-    assert read_records(run).trials["cell"].tolist() == ["c2", "c0", "c1"]
+@pytest.mark.parametrize(
+    ("proposals", "cells"),
+    [({"c2": 1, "c0": 2, "c1": 0}, ["c1", "c2", "c0"]), ({}, ["c0", "c1", "c2"]), ({"c1": 7}, ["c1", "c0", "c2"])],
+)
+def test_a_search_is_in_the_order_of_its_proposals_not_of_their_starts(tmp_path, proposals, cells):
+    events = [
+        event | ({"proposal": proposals[cell]} if event["event"] == "start" and cell in proposals else {})
+        for cell, seed in (("c2", 1), ("c0", 0), ("c1", 1), ("c1", 0), ("c2", 0), ("c0", 1))
+        for event in runs.trial(cell, seed, 0.5)
+    ]
+    trials = read_records(runs.write(tmp_path, runs.search(seeds=(0, 1)), events)).trials
+    assert trials[["cell", "seed"]].to_numpy().tolist() == [[cell, seed] for cell in cells for seed in (0, 1)]
 
 
 @pytest.mark.parametrize("kind", ["ablation", "search"])
@@ -136,7 +145,7 @@ def test_of_two_trials_of_a_searchs_cell_and_seed_the_one_started_later_counts_w
         runs.start("c0", 1, trial="c" * 12),
     ]
     records = read_records(runs.write(tmp_path, runs.search(seeds=(0, 1)), events))
-    assert records.trials["trial"].tolist() == [runs.trial_id("c1", 0), long, "c" * 12]
+    assert records.trials["trial"].tolist() == [long, "c" * 12, runs.trial_id("c1", 0)]
     assert one(records, "c0")["status"] == "running"
     assert short not in set(records.epochs["trial"])
     assert read_records(runs.write(tmp_path, runs.search(), events[:-3])).trials["trial"].tolist()[0] == short

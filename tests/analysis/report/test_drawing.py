@@ -5,7 +5,7 @@ import json
 import pytest
 
 from analysis.figures import drawing
-from analysis.figures.drawing import Pens, svg
+from analysis.figures.drawing import Pens, Undrawn, svg
 from analysis.report import build
 from analysis.report.build import contents_of, make_report, write_report
 from analysis.report.contents import report_figures
@@ -136,7 +136,7 @@ def test_a_page_of_tables_alone_leaves_the_figures_of_an_earlier_report(tmp_path
     assert "Figures come with" not in (run / "report" / "index.html").read_text(encoding="utf-8")
 
 
-def test_a_lost_or_missing_drawing_process_is_done_without(monkeypatch):
+def test_a_lost_drawing_process_is_replaced_and_a_missing_one_costs_its_figures(monkeypatch):
     job = (SPEC, "A & B", "6.4")
     expected = svg(*job)
     assert "<title>A &amp; B</title>" in expected
@@ -153,13 +153,50 @@ def test_a_lost_or_missing_drawing_process_is_done_without(monkeypatch):
 
     monkeypatch.setattr(drawing, "_process", none_left)
     with Pens() as pens:
-        assert pens.draw([job]) == [expected]
+        assert pens.draw([job]) == [Undrawn("no process can be started to draw it")]
 
 
-def test_what_cannot_be_drawn_is_told_and_leaves_no_process():
-    with pytest.raises(ValueError, match="Vega"), Pens(1) as pens:
-        pens.draw([({"mark": "no such mark", "data": 3}, "Wrong", "6.4")])
+def test_what_cannot_be_drawn_or_ends_its_process_costs_itself_alone(monkeypatch):
+    good = (SPEC, "A", "6.4")
+    wrong = ({"mark": "no such mark", "data": 3}, "Wrong", "6.4")
+    crash = ({**SPEC, "data": {"values": [{"x": "\x07"}]}, "encoding": {"x": {"field": "x"}}}, "Crash", "6.4")
+    with Pens(2) as pens:
+        first, failed, lost, last = pens.draw([good, wrong, crash, good])
+    assert first == last == svg(*good)
+    assert "Vega" in failed.why
+    assert lost == Undrawn("the process that draws it was lost twice")
     assert pens.running == []
+
+
+def test_a_figure_that_cannot_be_drawn_is_named_by_page_and_report_and_drawn_by_the_next(tmp_path, monkeypatch):
+    def fails(pens, jobs):
+        return [Undrawn("it <broke>") if "Learning" in title else "<svg/>" for _, title, _ in jobs]
+
+    monkeypatch.setattr(Pens, "start", lambda pens: None)
+    run = made(tmp_path)
+    monkeypatch.setattr(Pens, "draw", fails)
+    report = make_report(contents_of(run))
+    page = report.index.read_text(encoding="utf-8")
+    assert report.undrawn == {"curves_lr": "it <broke>"}
+    assert page.count("Not drawn as a file: it &lt;broke&gt;.") == 1
+    assert 'href="figures/curves_lr.svg' not in page
+    assert 'href="figures/curves_loss.svg' in page
+    assert not (run / "report" / "figures" / "curves_lr.svg").exists()
+    assert "figures/curves_lr.svg" not in json.loads((run / "report" / "manifest.json").read_text())["files"]
+    monkeypatch.setattr(Pens, "draw", lambda pens, jobs: [f"<svg>{title}</svg>" for _, title, _ in jobs])
+    assert make_report(contents_of(run)).undrawn == {}
+    assert (run / "report" / "figures" / "curves_lr.svg").read_text() == "<svg>Learning rate</svg>"
+
+
+def test_a_figure_of_the_user_s_own_that_fails_costs_itself(tmp_path, drawn, monkeypatch):
+    def mine(data):
+        raise KeyError("<cell>")
+
+    monkeypatch.setattr("analysis.report.contents.FIGURES", [mine])
+    report = make_report(contents_of(made(tmp_path)))
+    assert report.undrawn == {"mine": "KeyError: '<cell>'"}
+    assert "Figures of mine could not be made: KeyError: &#39;&lt;cell&gt;&#39;." in report.index.read_text("utf-8")
+    assert len(drawn) > 1
 
 
 def test_figures_are_made_after_the_page_s_tables_are_told_even_where_telling_fails(tmp_path, drawn):

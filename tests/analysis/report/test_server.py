@@ -1,6 +1,8 @@
 """The report on loopback: its files, to this machine's own browser alone."""
 
 import http.client
+import socket
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,13 @@ def port(tmp_path: Path) -> Iterator[int]:
     folder = tmp_path / "report"
     folder.mkdir()
     (folder / "index.html").write_text("<p>the answer</p>")
+    (folder / "figures").mkdir()
     (tmp_path / "study.json").write_text("{}")
+    (folder / "out.json").symlink_to(tmp_path / "study.json")
+    (folder / "up").symlink_to(tmp_path)
+    (folder / "loop").symlink_to(folder / "loop")
+    (folder / "figures" / "index.html").symlink_to(tmp_path / "study.json")
+    (folder / "same.html").symlink_to(folder / "index.html")
     with server(folder) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield running.server_address[1]
@@ -38,9 +46,29 @@ def test_another_name_is_refused(port: int) -> None:
     assert answer(port, "/", "evil.example")[0] == 403
 
 
-@pytest.mark.parametrize("path", ["/../study.json", "/%2e%2e/study.json", "//study.json", "/missing"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/../study.json", "/%2e%2e/study.json", "//study.json", "/missing", "/figures/../../study.json"),
+        *("/out.json", "/up/study.json", "/up/", "/up", "/loop", "/figures/", "/figures", "/index.html%00"),
+        *("/" + "x" * 5000, "/%ff", "/..%2fstudy.json", "/%5c..%5cstudy.json"),
+    ],
+)
 def test_nothing_beside_the_report_is_served(port: int, path: str) -> None:
     assert answer(port, path)[0] == 404
+
+
+def test_a_link_within_the_report_is_followed(port: int) -> None:
+    assert answer(port, "/same.html") == (200, "<p>the answer</p>")
+
+
+@pytest.mark.parametrize("asked", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 50])
+def test_a_browser_that_hangs_up_prints_nothing(port: int, asked: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_connection(("127.0.0.1", port), 10) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset at its close
+        client.sendall(asked)
+    assert answer(port, "/")[0] == 200
+    assert capfd.readouterr() == ("", "")
 
 
 def test_it_listens_on_loopback_alone(tmp_path: Path) -> None:

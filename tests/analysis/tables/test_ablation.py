@@ -77,9 +77,28 @@ def test_one_pair_has_a_difference_and_no_test(tmp_path):
     assert row[["ci_low", "ci_high", "p_value", "p_holm", "p_permutation", "effect_size"]].isna().all()
 
 
-def test_a_level_that_always_diverged_has_nulls_and_too_few_runs(tmp_path):
+@pytest.mark.parametrize(
+    ("baseline", "level", "verdict"),
+    [
+        (BASE, ["diverged"] * 5, "unstable"),
+        (BASE[:1], ["diverged"], "unstable"),
+        (BASE, ["diverged"] * 4 + ["failed"], "unstable"),
+        (["diverged"] * 5, ["diverged"] * 5, "unstable"),
+        (BASE, ["diverged"] * 4 + MUCH[4:], "unstable"),  # one pair
+        (["diverged", *BASE[1:]], ["diverged", "failed", "failed", *MUCH[3:]], "too few runs"),  # no more than it
+        (BASE[:2], ["diverged", MUCH[1]], "too few runs"),
+        (BASE, ["failed"] * 5, "too few runs"),
+        (["diverged"] * 5, MUCH, "too few runs"),
+    ],
+)
+def test_a_level_that_diverges_always_or_in_enough_seeds_is_unstable(tmp_path, baseline, level, verdict):
+    row = table(tmp_path, {"baseline": baseline, "loss=much": level}).loc["much"]
+    assert (row["n_diverged"], row["verdict"]) == (level.count("diverged"), verdict)
+
+
+def test_a_level_that_always_diverged_has_nulls(tmp_path):
     row = table(tmp_path, {"baseline": BASE, "loss=much": ["diverged"] * 5}).loc["much"]
-    assert (row["n_pairs"], row["n_diverged"], row["verdict"]) == (0, 5, "too few runs")
+    assert row["n_pairs"] == 0
     assert row[["delta", "baseline_mean", "p_value"]].isna().all()
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 
+from core.text import name_fault
 from datasets.base import DataError, Row, Source
 from datasets.cache.cache import open_dataset, prepare
 from datasets.sources.animals import Animals
@@ -350,3 +351,17 @@ def test_no_class_of_a_small_set_lacks_a_split(tmp_path: Path, write_tree: Write
 
 def test_the_seed_draws_other_splits(tree: Path) -> None:
     assert splits_of(SETTINGS.source(tree)) != splits_of(ImageFolder(image_size=8, split_seed=1).source(tree))
+
+
+@pytest.mark.parametrize("name", ["a\x1b[2J", "a\nb", "a\u2028b", "\u202ea", "\ufffe", "[conv1]", "<b>=1|`$👩‍🔬"])
+def test_a_class_whose_name_would_act_is_refused_before_anything_is_decoded(
+    name: str, tmp_path: Path, write_tree: WriteTree
+) -> None:
+    write_tree(tmp_path / "data", {"cat": 8, name: 8})
+    settings = ImageFolder(path=str(tmp_path / "data"), image_size=8)
+    if name_fault(name) is None:
+        assert name in prepare(settings, None, tmp_path / "cache").info.classes
+        return
+    with pytest.raises(DataError, match=r"class '.*': holds .*U\+"):
+        prepare(settings, None, tmp_path / "cache")
+    assert not [*(tmp_path / "cache").rglob("*.arrow")]

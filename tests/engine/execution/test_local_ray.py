@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from core import ROOT
+from core.files import remove_marked
 from engine.execution import local_ray, prepared_workers
 
 
@@ -45,6 +46,25 @@ def test_ray_tune_takes_prepared_processes_first_and_then_starts_its_own(monkeyp
         assert cache.get(str).options(num_cpus=2).remote(config=3)[1] == {"num_cpus": 2}
     assert prepared_workers._OTHERS == []
     assert tune_controller._ActorClassCache().get(str) is own
+
+
+def test_the_first_call_raises_what_kept_a_prepared_process_from_becoming_the_trainable():
+    """Else Ray Tune would see an AttributeError of ours."""
+
+    class Trainable:
+        def __init__(self, config):
+            if config:
+                raise ImportError("no module named mine")
+
+        def train(self):
+            return "trained"
+
+    process = prepared_workers.TrialProcess()
+    process.become(Trainable, {"config": 1})
+    with pytest.raises(ImportError, match="no module named mine"):
+        process.train()
+    process.become(Trainable, {"config": 0})
+    assert process.train() == "trained"
 
 
 @pytest.mark.parametrize(
@@ -102,6 +122,7 @@ def test_ray_begins_in_the_background_and_is_gone_with_the_process_that_needs_it
                 print(ends, ray.cluster_resources()["CPU"] > 0, file=sys.stderr)
                 from ray._private import worker
                 print(*(info.process.pid for infos in worker._global_node.all_processes.values() for info in infos))
+                print(worker._global_node.get_session_dir_path())
             with local_ray.started() as ends:  # another one
                 print(ends, file=sys.stderr)
         """
@@ -109,11 +130,13 @@ def test_ray_begins_in_the_background_and_is_gone_with_the_process_that_needs_it
     done = python(code, "used")
     assert done.returncode == 0, done.stderr
     assert done.stderr.split() == ["True", "True", "True"]
-    assert not [pid for pid in done.stdout.split() if Path("/proc", pid).exists()]
+    *pids, session = done.stdout.split()
+    assert not [pid for pid in pids if Path("/proc", pid).exists()]
+    assert not Path(session).exists()
 
 
 @pytest.mark.matrix
-def test_ray_s_processes_do_not_outlive_a_killed_driver():
+def test_ray_s_processes_and_files_do_not_outlive_a_killed_driver():
     code = """
         import os, signal
         from engine.execution import local_ray
@@ -121,13 +144,17 @@ def test_ray_s_processes_do_not_outlive_a_killed_driver():
         with local_ray.started():
             from ray._private import worker
             infos = [info for each in worker._global_node.all_processes.values() for info in each]
-            print(*(info.process.pid for info in infos), flush=True)
+            print(worker._global_node.get_session_dir_path(), *(info.process.pid for info in infos), flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
         """
     done = python(code)
     assert done.returncode == -9
-    pids = done.stdout.split()
+    session, *pids = done.stdout.split()
     assert pids
+    assert Path(session).is_dir()
+    remove_marked.cache_clear()
+    remove_marked(Path(session).parent, "session_").join()  # as the next start does
+    assert not Path(session).exists()
     over, left = threading.Event(), set(pids)
     for _ in range(100):
         left = {pid for pid in left if _command(pid)}

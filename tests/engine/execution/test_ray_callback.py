@@ -44,6 +44,7 @@ def row(epoch: int) -> dict[str, Any]:
     return {"epoch": epoch, "train_loss": 1.0 / epoch, "train_accuracy": 0.75, "test_accuracy": 0.5, "seconds": 63.388}
 
 
+KEY = "a" * 12
 END = {"status": "finished", "selected_epoch": 2, "verified": True, "error": None, "seconds": 1.0, "selected": row(2)}
 
 
@@ -66,11 +67,11 @@ def test_rows_reported_again_after_a_restart_are_written_once(tmp_path: Path) ->
 
 def test_a_new_driver_knows_the_rows_of_the_old_one(tmp_path: Path) -> None:
     first, _ = recorder(tmp_path)
-    first.on_trial_start(0, [], trial("a"))
-    first.on_trial_result(0, [], trial("a"), {"reports": [report("a", row(1))]})
+    first.on_trial_start(0, [], trial(KEY))
+    first.on_trial_result(0, [], trial(KEY), {"reports": [report(KEY, row(1))]})
     second, _ = recorder(tmp_path)
-    second.on_trial_start(0, [], trial("a"))
-    second.on_trial_result(0, [], trial("a"), {"reports": [report("a", row(1), row(2))]})
+    second.on_trial_start(0, [], trial(KEY))
+    second.on_trial_result(0, [], trial(KEY), {"reports": [report(KEY, row(1), row(2))]})
     assert [e["epoch"] for e in events(tmp_path) if e["event"] == "epoch"] == [1, 2]
 
 

@@ -280,6 +280,27 @@ def test_a_password_is_refused_as_the_records_would_show_it() -> None:
         Options(mlflow="http://user:secret@host:5000")
 
 
+@pytest.mark.parametrize(
+    "cell", ["[/conv1]", "<b>", "漢字" * 99, "👩‍🔬" * 300, "../../x", "a/b\\c", "=1+1", "x" * 9000]
+)
+def test_a_cell_of_any_name_has_a_folder_of_its_own(cell: str, tmp_path: Path) -> None:
+    run, board = RunDirectory(tmp_path), TensorBoard(RunDirectory(tmp_path))
+    log = [{**event, "cell": cell} if event["event"] == "start" else event for event in lines()]
+    assert hand_over(run, log, board) == []
+    board.close()
+    assert set(event_files(tmp_path / "tensorboard")) == set(TRIALS)
+    assert {path.name for path in tmp_path.iterdir()} == {"log.jsonl", "tensorboard"}
+
+
+def test_mlflow_takes_a_cell_of_any_name(tmp_path: Path, store: str) -> None:
+    run = RunDirectory(tmp_path)
+    names = iter(["[/conv1] <b>'\"`=1 👩‍🔬" * 9, "x" * 9000])
+    log = [{**event, "cell": next(names)} if event["event"] == "start" else event for event in lines()]
+    tracker = MLflow(run, "digits/x", store)
+    assert hand_over(run, log, tracker) == []
+    assert len(tracker.client.search_runs([tracker.experiment])) == 2
+
+
 def test_a_tracker_that_fails_is_let_go_and_the_others_go_on(tmp_path: Path) -> None:
     class Broken:
         name = "broken"

@@ -10,7 +10,7 @@ import pytest
 
 from analysis.records.run_directory import RunDirectory
 from core.errors import Interrupted
-from engine.execution.checkpoint_budget import CheckpointBudget, tidy
+from engine.execution.checkpoint_budget import CheckpointBudget
 from engine.planning.config_checks import meta_network
 from engine.planning.disk_estimate import Footprint, footprint
 from engine.planning.run_options import Options
@@ -107,16 +107,6 @@ def test_a_spent_budget_stops_the_run_once_nothing_more_may_go(tmp_path: Path) -
 def test_the_last_state_of_a_trial_that_is_continued_stays(tmp_path: Path) -> None:
     budget_of(tmp_path, 500, "a", "b", "c", continues="a").ended("c")
     assert left(tmp_path) == ["a", "c"]
-
-
-def test_half_written_files_go_and_whole_ones_stay(tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path)
-    files = ["checkpoints/t/.last.pt.77", "checkpoints/t/last.pt", "predictions/.t.parquet.8", "predictions/t.parquet"]
-    for name in files:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    tidy(run)
-    assert [(tmp_path / name).exists() for name in files] == [False, True, False, True]
 
 
 def test_a_log_line_that_does_not_fit_is_not_there_at_all(tmp_path: Path) -> None:
