@@ -18,7 +18,8 @@ FileName = Annotated[
     ),
 ]
 """of a file that a trial leaves, from the run's folder"""
-Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{32}$")]
+Digest = Annotated[str, StringConstraints(pattern="^([0-9a-f]{32})?$")]
+"""empty where it is not known"""
 
 
 class Session(Record):

@@ -4,13 +4,14 @@ The end of a trial holds the digest of each; later events say what was made agai
 of before there were digests stand for a model and, of a finished trial, for predictions.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import DIVERGED, FAILED, FINISHED, REMADE
-from core.digests import found_digest
+from core.digests import CHECKPOINT, found_digest
 
 Event = Mapping[str, Any]
 Outputs = Mapping[str, str]
@@ -81,6 +82,25 @@ def here(run: RunDirectory) -> Callable[[str], str | None]:
     return lambda name: found_digest(run.file(name))
 
 
+def missed(outputs: Mapping[str, Outputs], used: Iterable[str], run: RunDirectory) -> tuple[Lost, ...]:
+    """What a report on these trials would need of what they left and has not: files that are missing, and predictions
+    that are damaged. Trials of before there were digests are not asked for theirs."""
+
+    def found(name: str) -> str | None:
+        file = run.file(name)
+        if name.startswith("predictions/"):
+            return found_digest(file)
+        return known.get(name, "") if file.exists() else None
+
+    files = {trial: outputs.get(trial, {}) for trial in used}
+    shown = {
+        trial: {name: digest for name, digest in of_trial.items() if digest and not name.endswith(CHECKPOINT)}
+        for trial, of_trial in files.items()
+    }
+    known = {name: digest for of_trial in shown.values() for name, digest in of_trial.items()}
+    return tuple(lost(shown, found))
+
+
 def cost(trial: str, names: Iterable[str], kept: Callable[[str], bool], again: bool) -> str:
     """What it costs that a trial has lost these files, of which `kept` tells whether another one is whole; `again`:
     whether it may be trained again."""
@@ -91,3 +111,12 @@ def cost(trial: str, names: Iterable[str], kept: Callable[[str], bool], again: b
     if not without_rows and model_of(trial) not in names and kept(model_of(trial)):
         return EVALUATED
     return TRAINED if again else GONE
+
+
+def lost_in_words(missing: Sequence[Lost]) -> str:
+    """Which files are lost, as the beginning of a sentence; empty where none is."""
+    parts = [each.name.split("/") for each in missing]
+    kinds = Counter(path[2] if path[0] == "artifacts" else path[0] for path in parts)
+    trials = len({each.trial for each in missing})
+    said = ", ".join(f"{kind} ({count})" for kind, count in kinds.items())
+    return f"Files that {trials} trial{'s' * (trials > 1)} left are missing or damaged: {said}" if kinds else ""
