@@ -490,8 +490,8 @@ def _serve(folder: Path, port: int) -> None:
 def check(run_dir: str) -> None:
     """Verify all files of a run; say what is damaged or missing.
 
-    A line a finding, with what it costs; nothing is changed. `resume` makes again what can be. Status 1 where anything is
-    damaged or missing.
+    A line a finding, with what it costs; nothing is changed. `resume` makes again what can be. Status 1 where anything
+    is damaged or missing.
     """
     from contextlib import nullcontext
 

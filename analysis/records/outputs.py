@@ -7,6 +7,7 @@ of before there were digests stand for a model and, of a finished trial, for pre
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from analysis.records.run_directory import RunDirectory
@@ -43,8 +44,9 @@ def after(end: dict[str, Any], event: Event) -> dict[str, Any]:
     outputs = dict(end.get("outputs") or outputs_of(end))
     if event["event"] == REMADE:
         return {**end, "outputs": outputs | event["outputs"]}
-    removed = set(event["files"])
-    return {**end, "outputs": {name: digest for name, digest in outputs.items() if name not in removed}}
+    removed = [*end.get("removed", []), *event["files"]]
+    kept = {name: digest for name, digest in outputs.items() if name not in removed}
+    return {**end, "outputs": kept, "removed": removed}
 
 
 def outputs_of(end: Event) -> Outputs:
@@ -79,7 +81,13 @@ def lost(outputs: Mapping[str, Outputs], found: Callable[[str], str | None]) -> 
 
 def here(run: RunDirectory) -> Callable[[str], str | None]:
     """What `lost` asks, of the files in the run's folder."""
-    return lambda name: found_digest(run.file(name))
+    folder = cache(run.file)  # whether it leads out of the run is asked once a folder, which takes 0.2 ms
+
+    def found(name: str) -> str | None:
+        place, _, last = name.rpartition("/")
+        return found_digest(folder(place) / last)
+
+    return found
 
 
 def missed(outputs: Mapping[str, Outputs], used: Iterable[str], run: RunDirectory) -> tuple[Lost, ...]:

@@ -32,7 +32,7 @@ from analysis.records.store import read_records
 from analysis.report import manifest
 from analysis.tables.formatting import plural
 from core.digests import CHECKPOINT, found_digest
-from core.user_code.copies import digests as code_digests
+from core.user_code.copies import digest
 
 BY_REPORT = "written again by report"
 BY_RESUME = "written again by resume"
@@ -80,11 +80,11 @@ def _of_log(run: RunDirectory, records: Records) -> Iterator[Damage]:
 
 
 def _of_code(run: RunDirectory, records: Records) -> Iterator[Damage]:
-    for name, digest in (records.study.get("code") or {}).get("files", {}).items():
+    for name, recorded in (records.study.get("code") or {}).get("files", {}).items():
         file = run.file(f"code/{name}")
         if not file.is_file():
             yield Damage(f"code/{name}", "is missing", NO_TRAINING)
-        elif code_digests({name: file.read_bytes()})[name] != digest:
+        elif digest(file.read_bytes(), len(recorded) // 2) != recorded:  # of old records, eight bytes
             yield Damage(f"code/{name}", "was changed since the run began", NO_TRAINING)
 
 
@@ -136,7 +136,7 @@ def _of_one_data_set(records: Records) -> bool:
 def _of_lines(run: RunDirectory, records: Records) -> Iterator[Damage]:
     """Of each epochs.log of a trial that has ended."""
     ended = {trial for trial, files in records.outputs.items() if any(files.values())}
-    for trial, table in records.epochs.groupby("trial"):
+    for trial, table in ((str(trial), table) for trial, table in records.epochs.groupby("trial")):
         if trial not in ended:
             continue
         rows = ({name: None if pd.isna(value) else value for name, value in row.items()} for row in rows_of(table))
@@ -158,20 +158,20 @@ def _of_report(run: RunDirectory, records: Records) -> Iterator[Damage]:
     for name, frame in (("trials.parquet", records.trials), ("epochs.parquet", records.epochs)):
         if what := _table_fault(run.file(name), frame, (known or {}).get(name), records):
             yield Damage(name, what, BY_REPORT)
-    for name, digest in (known or {}).items():
-        if name.startswith("report/") and (now := found_digest(run.file(name))) != digest:
+    for name, written in (known or {}).items():
+        if name.startswith("report/") and (now := found_digest(run.file(name))) != written:
             yield Damage(name, "is missing" if now is None else "is damaged: not as it was written", BY_REPORT)
 
 
-def _table_fault(file: Path, frame: pd.DataFrame, digest: str | None, records: Records) -> str | None:
+def _table_fault(file: Path, frame: pd.DataFrame, known: str | None, records: Records) -> str | None:
     """What is wrong with a table that is made from the log; None where it is as it was written and tells the same."""
     if not file.exists():
-        return "is missing" if digest or not records.is_unfinished else None
+        return "is missing" if known or not records.is_unfinished else None
     written = io.BytesIO()
     frame.to_parquet(written, index=False)
     if file.read_bytes() == written.getvalue():
         return None
-    if digest and found_digest(file) != digest:
+    if known and found_digest(file) != known:
         return "is damaged: not as it was written"
     table = read_parquet(file)
     if table is None:
@@ -179,7 +179,7 @@ def _table_fault(file: Path, frame: pd.DataFrame, digest: str | None, records: R
     if pd.read_parquet(written).equals(table):  # other versions of pandas or pyarrow wrote it
         return None
     older = records.is_unfinished and _ended(table) <= _ended(records.trials)
-    return None if older and digest else "does not tell what the log tells"
+    return None if older and known else "does not tell what the log tells"
 
 
 def _ended(table: pd.DataFrame) -> set[tuple[Any, ...]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from analysis.records.checkpoint_files import LAST_STATES
 from analysis.records.epoch_rows import lines_of
 from analysis.records.outputs import (
     EVALUATED,
@@ -57,6 +58,7 @@ def make_again(plan: Plan, run: RunDirectory, log: RunLog, trials: Iterable[str]
         for each in lost(outputs, found):
             missing.setdefault(each.trial, []).append(each)
         _write_lines(run, log, outputs)
+        _finish_removal(run, log, outputs)
     if not missing:
         return
     again = not (isinstance(plan.study, SearchStudy) and plan.study.scheduled)
@@ -162,6 +164,15 @@ def _write_lines(run: RunDirectory, log: RunLog, trials: Iterable[str]) -> None:
             if not file.is_file() or file.read_bytes() != text.encode():
                 with stopping():
                     write_text(file, text)
+
+
+def _finish_removal(run: RunDirectory, log: RunLog, trials: Iterable[str]) -> None:
+    """Delete the last states that a kill has left behind once the log had said that they go."""
+    for trial in trials:
+        for name in log.history.ends[trial].get("removed", ()):
+            if name.startswith(f"checkpoints/{trial}/") and name.endswith(LAST_STATES):
+                with stopping():
+                    run.file(name).unlink(missing_ok=True)
 
 
 def _at_url(run: RunDirectory) -> Callable[[str], str | None]:

@@ -153,11 +153,10 @@ class RunLogCallback(Callback):
 
     def _lines(self, key: str) -> None:
         """Rewrite epochs.log: what stopped an earlier attempt may have left a line out or torn."""
-        if rows := self.history.rows.get(key):
-            with stopping():
-                self.run.artifact(key, "epochs.log").unlink(missing_ok=True)
-            for epoch in sorted(rows):
-                self._line(key, rows[epoch])
+        with stopping():
+            self.run.artifact(key, "epochs.log").unlink(missing_ok=True)
+        for _, row in sorted(self.history.rows.get(key, {}).items()):
+            self._line(key, row)
 
     def _end(self, key: str, end: dict[str, Any]) -> None:
         if end.get("out_of_memory") and self.retries:

@@ -2,8 +2,9 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,6 +55,7 @@ def flipped(path: Path) -> None:
     path.write_bytes(content)
 
 
+FEW = ("predictions", "artifacts/TRIAL", "artifacts/TRIAL/diagnostics.parquet", "artifacts/TRIAL/epochs.log")
 EVALUATED = (
     "predictions",
     "predictions/TRIAL.parquet",
@@ -67,7 +69,12 @@ EVALUATED = (
 )
 
 
-@pytest.mark.parametrize("name", EVALUATED)
+def few(names: Iterable[str], of: Collection[str]) -> list[Any]:
+    """Names as parameters, of which only these few are tried each time."""
+    return [pytest.param(name, marks=[] if name in of else pytest.mark.matrix) for name in names]
+
+
+@pytest.mark.parametrize("name", few(EVALUATED, FEW))
 def test_what_a_model_can_give_is_evaluated_again(
     name: str, run: Path, whole: Path, drive: Drive, trained: list[int]
 ) -> None:
