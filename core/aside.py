@@ -1,4 +1,4 @@
-"""Computes in a process of its own, on a core that would be idle, what takes seconds and needs little data."""
+"""Work beside the main thread: in a process of its own, on a core that would be idle, or in threads."""
 
 import importlib
 import os
@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Generic, TypeVar, cast
 
@@ -17,6 +18,11 @@ Result = TypeVar("Result")
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def thread_pool() -> ThreadPoolExecutor:
+    """A pool with one thread per core, for work that waits for files or runs outside of Python, such as decoding."""
+    return ThreadPoolExecutor(cores())
 
 
 def python(module: str, function: str) -> list[str]:

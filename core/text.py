@@ -14,7 +14,7 @@ UNSEEN = re.compile(
     "\u2028\u2029\u202a-\u202e\u2066-\u2069"  # separators of lines, and what turns the direction of the text after it
     "\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]"  # no characters: of undecodable file names, and what Unicode leaves out
 )
-URL = re.compile(r"\S*[:/]/\S+")
+WORDS = re.compile(r"\S+")
 PASSWORD = re.compile(r"(?<=[:/]/)[^\s/?#:@\[\]'\"]*:(?:[^\s/?#]*@|(?!\d*(?:[/?#\s]|$))\S*@)")
 PARAMETER = re.compile(r"(?<=[?&;#])([^\s=&;#?/]+)=([^\s&;#'\"]+)")
 SECRET = re.compile(
@@ -27,6 +27,7 @@ MARKUP = re.compile(
     r"|<(?=[A-Za-z/!?])|&(?=#?\w+;)|\](?=[(\[:])|:(?=//)|(?<=www)\."  # tags, entities, links
 )
 HIDDEN = "…"
+LONGEST_URL = 2**13
 ELSEWHERE = (
     "credentials are taken from the environment: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, "
     "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, GOOGLE_APPLICATION_CREDENTIALS"
@@ -67,14 +68,23 @@ def redacted(text: str) -> str:
     def parameter(found: re.Match[str]) -> str:
         return f"{found[1]}={HIDDEN}" if _is_secret(found[1]) else found[0]
 
-    return URL.sub(lambda url: PARAMETER.sub(parameter, PASSWORD.sub(f"{HIDDEN}@", url[0])), text)
+    def url(found: re.Match[str]) -> str:
+        word = found[0]
+        if len(word) > LONGEST_URL and "@" in word:  # else the search for passwords could take for ever
+            return HIDDEN
+        return PARAMETER.sub(parameter, PASSWORD.sub(f"{HIDDEN}@", word)) if _is_url(word) else word
+
+    return WORDS.sub(url, text) if "/" in text else text
 
 
 def secrets_in(url: str) -> list[str]:
     """What of a URL is secret: `a password`, `the parameter secret_key`."""
-    urls = URL.findall(url)
+    urls = [*filter(_is_url, WORDS.findall(url))]
     names = dict.fromkeys(found[1] for each in urls for found in PARAMETER.finditer(each) if _is_secret(found[1]))
-    return [*(["a password"] if any(map(PASSWORD.search, urls)) else []), *(f"the parameter {name}" for name in names)]
+    return [
+        *(["a password"] if any(PASSWORD.search(each[:LONGEST_URL]) for each in urls) else []),
+        *(f"the parameter {name}" for name in names),
+    ]
 
 
 def secret_faults(tree: object, place: str = "") -> Iterator[str]:
@@ -96,6 +106,10 @@ def word(text: object) -> str:
     """One word of a command for a user's shell: quoted where the shell would take it apart, never read as an option."""
     plain = str(text)
     return quote(f"./{plain}" if plain.startswith("-") else plain)
+
+
+def _is_url(text: str) -> bool:
+    return "//" in text or ":/" in text
 
 
 def _is_secret(parameter: str) -> bool:

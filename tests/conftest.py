@@ -1,5 +1,6 @@
 """Shared by all tests: a cache folder of their own, the command line as a subprocess, one Ray for the whole session."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -30,6 +31,31 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.environ["CACHE_DIR"] = str(folder)
     os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))  # as for the key that signs runs
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_core() -> Iterator[None]:
+    """What a report computes and draws in processes of its own, where a core is idle, is done in this process: no core
+    is, and each would import its libraries anew. Commands run as processes see the machine as it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("core.aside.cores", lambda: 1)
+        patch.setattr("analysis.figures.drawing.cores", lambda: 1)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unflushed() -> Iterator[None]:
+    """Files that this process writes are not flushed to the disk, which takes milliseconds each and guards against a
+    loss of power, which no test has. Commands run as processes flush theirs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays to the end: the garbage collector need not walk it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

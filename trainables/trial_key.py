@@ -44,7 +44,7 @@ UNCOUNTED_CODE = (
     ("core.errors", EVERYTHING),
     ("core.files", EVERYTHING),
     ("core.storage", EVERYTHING),
-    ("core.threads", EVERYTHING),
+    ("core.aside", EVERYTHING),
     ("trainables.training.malloc", EVERYTHING),
     ("trainables.trial.processor", EVERYTHING),
     ("trainables.trial.remote_checkpoints", EVERYTHING),

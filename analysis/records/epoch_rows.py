@@ -20,6 +20,7 @@ from analysis.records.untrusted import KEY
 from core.errors import FaultError
 from core.text import UNSEEN
 
+LARGEST = 2**32  # bytes of a log that is read at once
 BLOCK = 2**24  # bytes that pyarrow parses at a time, in one of its threads
 _EPOCH = b'{"event": "epoch", "trial": "'
 
@@ -40,6 +41,8 @@ def read_rows(path: Path) -> tuple[Log, pd.DataFrame]:
 
 
 def _whole(path: Path) -> tuple[Log, pd.DataFrame]:
+    if path.exists() and path.stat().st_size > LARGEST:
+        raise _NotWholeError("")
     lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
     lines.pop()  # torn, or empty
     log, of_epochs, begun, numbered = Log(path, lines=len(lines)), list[bytes](), set[str](), False

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from analysis.records.log_lines import Event, Line, read_line
 from analysis.records.schema import ANEW, END, EPOCH, FAILED, START
 
 OF_TRIAL = re.compile(rb'"trial": ?"([0-9a-f]{12})"')
+LONGEST = 2**24  # bytes of a line
 MOST_LOST = 10**6  # lines between two others, above which the second one's number is what is damaged
 
 
@@ -59,15 +60,24 @@ def read_log(path: Path) -> Log:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
-    """(position from 1, line without its end, whether it is the last) of each line that has an end."""
+    """(position from 1, line without its end, whether it is the last) of each line that has an end; of a line that is
+    too long its beginning, which is no JSON."""
     if not path.exists():
         return
     with path.open("rb") as file:
-        position, line = 0, file.readline()
+        position, line = 0, _bounded(file)
         while line.endswith(b"\n"):
-            position, following = position + 1, file.readline()
+            position, following = position + 1, _bounded(file)
             yield position, line[:-1], not following
             line = following
+
+
+def _bounded(file: IO[bytes]) -> bytes:
+    """The next line, of which what is beyond LONGEST is passed over."""
+    line = rest = file.readline(LONGEST)
+    while len(rest) == LONGEST and not rest.endswith(b"\n"):
+        rest = file.readline(LONGEST)
+    return line if rest is line else line[: LONGEST // 2] + rest[-1:]
 
 
 class _Reader:

@@ -21,10 +21,10 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from core.activity import doing
+from core.aside import thread_pool
 from core.files import remove_parts, user_cache, write_atomically
 from core.splits import SPLITS
 from core.text import name_fault
-from core.threads import thread_pool
 from datasets.base import DataError, Dataset, DatasetInfo, DatasetSettings, Examples, Record, Row, Source, central_crop
 from datasets.cache import arrow_file
 from datasets.cache.content import Contents, changed_files, read_contents

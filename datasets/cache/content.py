@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
+from core.aside import thread_pool
 from core.files import write_text
-from core.threads import thread_pool
 from datasets.base import Source
 
 SETTLE_NS = 2_000_000_000

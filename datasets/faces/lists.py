@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.threads import thread_pool
+from core.aside import thread_pool
 from datasets.base import Box, DataError
 from datasets.sources.names import file_of, inside, leaves
 

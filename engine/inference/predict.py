@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from core.aside import thread_pool
 from core.errors import PlanError
 from core.files import write_text
-from core.threads import thread_pool
 from core.user_code.guard import printed_apart
 from datasets.base import DataError, central_crop
 from datasets.sources.image_decoding import photo_size, remarks, sentences

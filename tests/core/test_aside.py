@@ -10,6 +10,11 @@ from core import aside
 from core.aside import Aside
 
 
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch):
+    monkeypatch.setattr(aside, "cores", lambda: 2)
+
+
 def test_a_call_in_another_process_returns_what_it_returns_here():
     assert Aside(divmod_of, 17, 5).result() == (3, 2)
     assert Aside(process).result() != os.getpid()

@@ -101,7 +101,6 @@ def test_coordinates_of_unchanged_features_are_taken_over_and_changed_ones_made_
     made = report()
     assert made["cell"].value_counts().to_dict() == dict.fromkeys(OUTCOMES, sum(SPLITS.values()))
     calls = []
-    monkeypatch.setattr("core.aside.cores", lambda: 1)  # so that it is computed here
     monkeypatch.setattr(projections, "tsne", lambda value: calls.append(len(value)) or tsne(value))
     pd.testing.assert_frame_equal(made, report())
     assert calls == []

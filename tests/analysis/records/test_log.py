@@ -182,6 +182,18 @@ def test_a_missing_and_an_empty_log_hold_nothing_and_need_no_repair(tmp_path):
     assert repair_tail(path) == 0
 
 
+def test_a_line_without_end_costs_its_beginning_alone(tmp_path, monkeypatch):
+    path = tmp_path / "log.jsonl"
+    monkeypatch.setattr("analysis.records.log.LONGEST", 100)
+    monkeypatch.setattr("analysis.records.epoch_rows.LARGEST", 0)
+    for length in (99, 100, 101, 199, 200, 201, 1000):
+        path.write_bytes(runs.lines([NEXT]) + b"x" * length + b"\n" + runs.lines([NEXT]))
+        assert [what for _, what, _ in found(path, [path.read_bytes()])] == [
+            "is no JSON (Expecting value: line 1 column 1 (char 0))"
+        ]
+        assert list(read_log(path)) == [NEXT, NEXT]
+
+
 def test_repair_leaves_a_whole_log_as_it_is(tmp_path):
     path = tmp_path / "log.jsonl"
     path.write_bytes(runs.lines([NEXT, NEXT]))

@@ -117,6 +117,7 @@ def test_what_failed_keeps_its_last_state(tmp_path: Path, drive: Drive, monkeypa
     assert not last_states(run)
 
 
+@pytest.mark.usefixtures("probes")
 def test_the_disk_that_a_plan_needs_is_that_of_the_models(tmp_path: Path) -> None:
     made = [
         forecast(make_plan(ablation(), Options(keep=keep), tmp_path))  # type: ignore[arg-type]

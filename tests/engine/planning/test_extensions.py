@@ -29,7 +29,6 @@ def ablation(**fields: Any) -> AblationStudy:
 def only_what_is_compared(tables_only: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """No projections either, which take most of a small report's time."""
     monkeypatch.setattr("analysis.tables.feature_projections.Projections.table", lambda self: pd.DataFrame())
-    monkeypatch.setattr("core.aside.cores", lambda: 1)
 
 
 def assert_equal_tables(run: Path, whole: Path) -> None:
