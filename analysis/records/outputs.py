@@ -12,7 +12,7 @@ from typing import Any
 
 from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import DIVERGED, FAILED, FINISHED, REMADE
-from core.digests import CHECKPOINT, found_digest
+from core.files import CHECKPOINT, found_digest
 
 Event = Mapping[str, Any]
 Outputs = Mapping[str, str]

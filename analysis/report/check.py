@@ -31,7 +31,7 @@ from analysis.records.schema import RUNNING
 from analysis.records.store import read_records
 from analysis.report import manifest
 from analysis.tables.formatting import plural
-from core.digests import CHECKPOINT, found_digest
+from core.files import CHECKPOINT, found_digest
 from core.user_code.copies import digest
 
 BY_REPORT = "written again by report"

@@ -12,8 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from analysis.report.exports import SUFFIXES, suffixes_of
-from core.digests import found_digest
-from core.files import write_text
+from core.files import found_digest, write_text
 
 MANIFEST = "manifest.json"
 _PARQUET = ("trials.parquet", "epochs.parquet")

@@ -29,9 +29,8 @@ from analysis.records.outputs import (
 from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import ANEW, REMADE, REMOVED
 from core.activity import doing
-from core.digests import CHECKPOINT, DIGEST, found_digest
 from core.errors import first_line
-from core.files import scratch, write_atomically, write_text
+from core.files import CHECKPOINT, DIGEST, found_digest, scratch, write_atomically, write_text
 from core.storage import Store
 from engine.planning.plan import Plan
 from engine.runlog.run_log import RunLog, now, stopping

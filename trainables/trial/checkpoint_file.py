@@ -9,9 +9,8 @@ from typing import Any
 
 import torch
 
-from core.digests import seal, whole
 from core.errors import disk_fault
-from core.files import write_atomically
+from core.files import seal, whole, write_atomically
 
 
 def save(state: dict[str, Any], path: Path) -> None:

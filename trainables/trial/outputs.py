@@ -11,8 +11,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor, nn
 
-from core.digests import known_digest
-from core.files import inside, write_atomically
+from core.files import inside, known_digest, write_atomically
 from datasets.base import Dataset
 from trainables.training.learner import Learner
 from trainables.trial.image_artifacts import draw

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from core.digests import DIGEST, whole
+from core.files import DIGEST, whole
 from core.storage import Store
 from trainables.trial.spec import TrialSpec
 

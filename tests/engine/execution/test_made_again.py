@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from analysis.records.run_directory import RunDirectory
-from core.digests import found_digest
 from core.errors import Moved
+from core.files import found_digest
 from engine.runlog.run_log import RunLog
 from search_spaces.trial_schedulers import ASHA
 from tests.engine.planning.test_extensions import ablation, assert_equal_tables

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from core.digests import found_digest
+from core.files import found_digest
 from engine.integrations import remote_lock
 from engine.integrations import remote_sync as remote
 from run_search import main
