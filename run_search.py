@@ -383,7 +383,7 @@ def resume(run_dir: str, trust: bool, **raw: Any) -> None:
 
 def _report(directory: Path) -> int:
     records = _written(directory)
-    return FAILED if records.findings or not records.of_status("failed").empty else DONE
+    return FAILED if records.findings or records.lost or not records.of_status("failed").empty else DONE
 
 
 def _written(directory: Path, csv_safe: bool | None = None) -> "Records":
@@ -392,7 +392,7 @@ def _written(directory: Path, csv_safe: bool | None = None) -> "Records":
     `csv_safe`: None as the run's option says.
     """
     with doing("writing the report"):
-        from analysis.console import console_table, damage
+        from analysis.console import console_table, damage, losses
         from analysis.report.build import contents_of, make_report
         from analysis.tables.ranking import settings_of_cells
         from analysis.tables.spec import TABLES
@@ -416,7 +416,8 @@ def _written(directory: Path, csv_safe: bool | None = None) -> "Records":
         echo(f"figure {name}: could not be drawn: {why}", err=True)
     if failed := len(made.records.of_status("failed")):
         echo(f"{failed} trials failed; `resume {RunDirectory(directory).address}` tries them again", err=True)
-    for line in damage(made.records, RunDirectory(directory).address):
+    address = RunDirectory(directory).address
+    for line in (*damage(made.records, address), *losses(made.records, address)):
         echo(line, err=True)
     return made.records
 
@@ -482,6 +483,38 @@ def _serve(folder: Path, port: int) -> None:
     with running:
         echo(f"serving: http://127.0.0.1:{running.server_address[1]}/ (Ctrl-C ends it)")
         running.serve_forever()
+
+
+@main.command()
+@click.argument("run_dir", type=click.Path())
+def check(run_dir: str) -> None:
+    """Verify all files of a run; say what is damaged or missing.
+
+    A line a finding, with what it costs; nothing is changed. `resume` makes again what can be. Status 1 where anything
+    is damaged or missing.
+    """
+    from contextlib import nullcontext
+
+    from analysis.records.study_json import read_study
+    from analysis.report.check import check as checked
+    from analysis.report.check import summary
+    from core.files import scratch
+    from engine.runlog.signature import SIGNATURE, is_valid
+
+    directory = existing(run_dir)
+    address, busy = RunDirectory(directory).address, at_work(directory)
+    with doing("checking the files"), scratch() if RunDirectory(directory).remote else nullcontext(directory) as place:
+        if place != directory:
+            from engine.integrations.remote_sync import copy_of
+
+            copy_of(directory, place)
+        found, study = checked(place, busy), read_study(RunDirectory(place))
+    for each in found:
+        echo(str(each))
+    if SIGNATURE in study and not is_valid(study):
+        echo("study.json: not signed by this user's key, so it is another user's run, or was changed")
+    echo(summary(found, address))
+    sys.exit(FAILED if found else DONE)
 
 
 @main.command()

@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis.records.checkpoint_files import weight
 from analysis.records.columns import metric_values, rows_of
+from analysis.records.outputs import lost_in_words
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
 from analysis.records.schema import CONFIG_PREFIX, DIVERGED, FAILED, FINISHED, RUNNING, STOPPED
@@ -95,6 +96,12 @@ def damage(records: Records, address: str) -> list[str]:
     more = f"and {len(found) - most} more; " if len(found) > most else ""
     said = f"{more}{what}; `check {address}` lists all, `resume {address}` makes up for it"
     return [*(f"damaged: {each}" for each in found[:most]), said]
+
+
+def losses(records: Records, address: str) -> list[str]:
+    """What a report lacks of the files that trials left, in a line; none where it lacks nothing."""
+    said = lost_in_words(records.lost)
+    return [f"{said}; `check {address}` lists all, `resume {address}` makes them again"] if said else []
 
 
 def describe(run_dir: Path, at_work: bool = True, records: Records | None = None) -> list[str]:

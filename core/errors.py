@@ -4,6 +4,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 DISK = {
     errno.ENOSPC: "the disk is full",
@@ -39,6 +40,14 @@ class Interrupted(KeyboardInterrupt):
 
     Not an `Exception`, like Ctrl-C: Ray Tune would end its trials one by one before it passed that on.
     """
+
+
+class Moved(Interrupted):
+    """The run's folder was moved or deleted meanwhile; `place` is where it is now, None where that is not known."""
+
+    def __init__(self, folder: Path, place: Path | None) -> None:
+        super().__init__(f"{folder} was {f'moved to {place}' if place else 'moved or deleted'} while it ran")
+        self.place = place
 
 
 def disk_fault(error: BaseException) -> str | None:

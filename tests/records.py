@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-VARIES = {"seconds", "node", "device", "error", "execution", "time", "started_at", "ended_at"}
+VARIES = {"seconds", "node", "device", "error", "execution", "time", "started_at", "ended_at", "outputs"}
 
 
 def events(run: Path) -> list[dict[str, Any]]:

@@ -4,8 +4,9 @@ A whole log is checked and parsed by columns, in microseconds a line; one with a
 `read_log`, which says what is wrong.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -95,3 +96,21 @@ def _is_plain(column: pa.ChunkedArray) -> bool:
     if pa.types.is_floating(column.type):
         return not pc.any(pc.is_nan(column)).as_py()
     return bool(pa.types.is_integer(column.type) or pa.types.is_null(column.type))
+
+
+def epoch_line(row: Mapping[str, Any]) -> str:
+    """One epoch as a line of epochs.log; landmark errors are in pixels."""
+    names = ("accuracy", "error_px") if "train_accuracy" in row else ("error_px",)
+    figures = [
+        f"{split} {name.partition('_')[0]} {row[f'{split}_{name}']:.3f}"
+        for name in names
+        for split in ("train", "test")
+        if row.get(f"{split}_{name}") is not None
+    ]
+    loss = "diverged" if row["train_loss"] is None else f"{row['train_loss']:.4f}"
+    return ", ".join([f"epoch {row['epoch']}", f"loss {loss}", *figures, f"use time {row['seconds']:.3f}"])
+
+
+def lines_of(rows: Iterable[Mapping[str, Any]]) -> str:
+    """The text of epochs.log of these epochs."""
+    return "".join(f"{epoch_line(row)}\n" for row in rows)

@@ -1,14 +1,25 @@
 """The schema of log.jsonl: which fields each event has, and what they may hold."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
-from analysis.records.schema import ANEW, END, EPOCH, PROOF, SESSION, START
-from analysis.records.untrusted import Count, Epoch, Key, Name, Record, Seconds, Seed, Settings, Text, fault_of
+from analysis.records.schema import ANEW, END, EPOCH, PROOF, REMADE, REMOVED, SESSION, START
+from analysis.records.untrusted import KEY, Count, Epoch, Key, Name, Record, Seconds, Seed, Settings, Text, fault_of
 from core.value_words import shown
 
 Event = dict[str, Any]
+_PART = r"[^/\\.\x00-\x1f][^/\\\x00-\x1f]*"  # no `..`, and nothing hidden
+FileName = Annotated[
+    str,
+    StringConstraints(
+        pattern=rf"^(predictions/{KEY.pattern}\.parquet|(artifacts|checkpoints)/{KEY.pattern}(/{_PART}){{1,3}})$",
+        max_length=512,
+    ),
+]
+"""of a file that a trial leaves, from the run's folder"""
+Digest = Annotated[str, StringConstraints(pattern="^([0-9a-f]{32})?$")]
+"""empty where it is not known"""
 
 
 class Session(Record):
@@ -57,7 +68,22 @@ class End(Record):
     execution: Execution | None = None
     parameters: Count | None = None
     multiply_adds: Count | None = None
+    outputs: dict[FileName, Digest] | None = None
     time: Name | None = None
+
+
+class Remade(Record):
+    """Files that a trial had lost and has again, by their digests."""
+
+    trial: Key
+    outputs: dict[FileName, Digest]
+
+
+class Removed(Record):
+    """Files that a trial needs no more, and whose absence is no damage."""
+
+    trial: Key
+    files: list[FileName]
 
 
 class Enlarged(Record):
@@ -97,6 +123,8 @@ EVENTS: dict[str, type[Record]] = {
     "generation": Generation,
     PROOF: Proof,
     ANEW: Anew,
+    REMADE: Remade,
+    REMOVED: Removed,
 }
 
 

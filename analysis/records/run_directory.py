@@ -44,6 +44,10 @@ class RunDirectory:
         """The file of a trial's predictions."""
         return inside(self.root, "predictions", f"{trial}.parquet")
 
+    def file(self, name: str) -> Path:
+        """A file by its name from the run's folder, with `/` between its parts."""
+        return inside(self.root, *name.split("/"))
+
     @property
     def remote(self) -> str | None:
         """The URL of the copy of record, if the folder is a mirror below a cache of this user's; else None.

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis.records.columns import metric_values
 from analysis.records.log import Finding
+from analysis.records.outputs import Lost
 from analysis.records.schema import DIVERGED, FAILED, FINISHED, RUNNING
 from core.designs import DesignTraits, traits_of
 from core.metrics import counterpart
@@ -26,6 +27,10 @@ class Records:
     """what is damaged; trials that they name are left out"""
     last_session: tuple[frozenset[str], bool] = (frozenset(), False)
     """the trials that the last driver of the run began, whether it spent its time budget"""
+    outputs: dict[str, dict[str, str]] = field(default_factory=dict)
+    """by trial that has ended the digests of the files that it has left (`analysis.records.outputs`)"""
+    lost: tuple[Lost, ...] = ()
+    """those of them that a report would need and that are missing or damaged"""
 
     @property
     def is_search(self) -> bool:

@@ -15,6 +15,7 @@ import pandas as pd
 from analysis.records.columns import _json, column, flat, metric_columns
 from analysis.records.epoch_rows import read_rows
 from analysis.records.log import Finding
+from analysis.records.outputs import after, outputs_of
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
 from analysis.records.schema import (
@@ -24,6 +25,8 @@ from analysis.records.schema import (
     END,
     EPOCH_COLUMNS,
     FAILED,
+    REMADE,
+    REMOVED,
     RUNNING,
     SESSION,
     SPENT,
@@ -45,7 +48,9 @@ def read_records(run_dir: Path) -> Records:
     history = _History.read(run.log, study)
     order = _order(study, history)
     epochs = _tidy_epochs(history.epochs, order)
-    return Records(study, _trials(study, history, epochs, order), epochs, tuple(history.findings), history.session)
+    outputs = {trial: dict(outputs_of(end)) for trial, end in history.ends.items()}
+    trials = _trials(study, history, epochs, order)
+    return Records(study, trials, epochs, tuple(history.findings), history.session, outputs)
 
 
 def write_parquet(run_dir: Path) -> Records:
@@ -80,6 +85,8 @@ class _History:
                 history._start({**event, "cell": cell} if cell else event)
             elif event["event"] == END:
                 history.ends[event["trial"]] = event
+            elif event["event"] in (REMADE, REMOVED) and event["trial"] in history.ends:
+                history.ends[event["trial"]] = after(history.ends[event["trial"]], event)
         history.session = _last_session(log.events)
         return history
 

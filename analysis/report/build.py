@@ -6,7 +6,7 @@ It works on finished and unfinished runs and states what is not known yet. Each 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -15,6 +15,7 @@ import pandas as pd
 
 from analysis.figures.drawing import Drawn, Pens, draw
 from analysis.figures.theme import Figure, unchecked
+from analysis.records.outputs import missed
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
 from analysis.records.store import write_parquet
@@ -49,7 +50,8 @@ def contents_of(run_dir: Path) -> Contents:
     """What a run's report will hold. Reads the records and computes no table yet; writes trials.parquet and
     epochs.parquet."""
     run = RunDirectory(Path(run_dir))
-    return Contents(write_parquet(run.root), run)
+    records = write_parquet(run.root)
+    return Contents(replace(records, lost=missed(records.outputs, records.trials["trial"], run)), run)
 
 
 def make_report(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from analysis.records.outputs import lost_in_words
 from analysis.records.run_records import Records
 from analysis.records.schema import DIVERGED, FAILED, RUNNING
 from analysis.statistics.hypothesis_tests import MINIMUM_PAIRS
@@ -17,6 +18,10 @@ def caveats(records: Records, tables: Mapping[str, pd.DataFrame] | None = None) 
         said.append(
             f"This run is not finished: {progress_in_words(records)}. What follows is what its finished trials show so "
             "far."
+        )
+    if records.lost:
+        said.append(
+            f"{lost_in_words(records.lost)}: what rests on them lacks these trials until `resume` makes them again."
         )
     if records.finished.empty:
         said.append(_nothing(records))

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from analysis.records.run_directory import RunDirectory
+from core.errors import Moved
 from engine.execution.ray_watchdog import INTERRUPTED, SHOW_CURSOR, leave
 
 DONE, FAILED, REFUSED = 0, 1, 2  # exit statuses, and engine.execution.ray_watchdog.INTERRUPTED
@@ -25,6 +26,8 @@ def in_foreground(
         with interruptible(partial(leave, directory)), _claimed(directory, new):
             work()
             status = report(directory)
+    except Moved as error:
+        leave(error.place or directory, str(error), "go on with `resume` where it is now")
     except KeyboardInterrupt as error:
         leave(directory, str(error))
     except OSError as error:

@@ -94,7 +94,7 @@ def rerun(run_dir: str, trial: str, trust: bool) -> None:
     directory = existing(run_dir)
     _follow(directory, trust)
     with doing(f"loading torch and trial {trial}"):
-        from engine.execution.progress import epoch_line
+        from analysis.records.epoch_rows import epoch_line
         from engine.execution.replay import rerun as train_again
 
     key, how, differences = train_again(directory, trial, lambda row: echo(epoch_line(row)))

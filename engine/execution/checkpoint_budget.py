@@ -4,22 +4,23 @@ from rich.filesize import decimal
 
 from analysis.records.checkpoint_files import LAST_STATES
 from analysis.records.run_directory import RunDirectory
+from analysis.records.schema import REMOVED
 from core.errors import Interrupted
 from engine.planning.disk_estimate import size_on_disk
 from engine.planning.plan import Plan
 from engine.planning.remaining_work import RemainingWork, remaining_work
-from engine.runlog.history import History
+from engine.runlog.run_log import RunLog, now
 
 
 class CheckpointBudget:
     """Keeps checkpoints/ within the disk budget: deletes last states of ended trials, the earliest end first; with
     `--keep best` of each trial once its end is logged."""
 
-    def __init__(self, plan: Plan, now: RemainingWork, history: History) -> None:
-        self.limit, self.history = plan.options.disk_budget, history
+    def __init__(self, plan: Plan, left: RemainingWork, log: RunLog) -> None:
+        self.limit, self.log, self.history = plan.options.disk_budget, log, log.history
         self.best_alone = plan.options.keep == "best"
         self.run = RunDirectory(plan.directory)
-        self.kept: set[str | None] = {spec.segment.continues for spec in now.todo}
+        self.kept: set[str | None] = {spec.segment.continues for spec in left.todo}
         """trials that others with more epochs continue, and those already trimmed"""
         self.sizes: dict[str, int] = {}
         if self.limit is not None and self.run.checkpoints.is_dir():
@@ -46,23 +47,31 @@ class CheckpointBudget:
     def _trim(self, trial: str) -> int:
         """Delete an ended trial's last state, once; returns the bytes freed."""
         self.kept.add(trial)
-        for name in LAST_STATES:
-            self.run.checkpoint(trial, name).unlink(missing_ok=True)
+        remove_last_states(self.run, self.log, trial)
         before, self.sizes[trial] = self.sizes.get(trial, 0), size_on_disk(self.run.checkpoint(trial))
         return before - self.sizes[trial]
 
 
-def keep_best_alone(plan: Plan, history: History) -> int:
+def remove_last_states(run: RunDirectory, log: RunLog, trial: str) -> int:
+    """Delete an ended trial's last states, which the log says first; returns the bytes freed."""
+    names, freed = [f"checkpoints/{trial}/{name}" for name in LAST_STATES], 0
+    outputs = log.history.ends[trial].get("outputs") or {}
+    if outputs.keys() & set(names):
+        log.append(event=REMOVED, time=now(), trial=trial, files=names)
+    for file in map(run.file, names):
+        freed += size_on_disk(file)
+        file.unlink(missing_ok=True)
+    return freed
+
+
+def keep_best_alone(plan: Plan, log: RunLog) -> int:
     """With `--keep best`, delete the last states of all ended trials but those from which others are to go on; returns
     the bytes freed."""
     if plan.options.keep != "best":
         return 0
+    history = log.history
     left = remaining_work(plan, history)
     if plan.ahead and left.done < left.total:  # a path's later steps may go on from any
         return 0
-    needed, run, freed = {spec.segment.continues for spec in left.todo}, RunDirectory(plan.directory), 0
-    for trial in history.ends.keys() - needed:
-        for file in (run.checkpoint(trial, name) for name in LAST_STATES):
-            freed += size_on_disk(file)
-            file.unlink(missing_ok=True)
-    return freed
+    needed, run = {spec.segment.continues for spec in left.todo}, RunDirectory(plan.directory)
+    return sum(remove_last_states(run, log, trial) for trial in sorted(history.ends.keys() - needed))

@@ -12,6 +12,7 @@ from rich.filesize import decimal
 
 from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import ANEW, SPENT
+from analysis.records.store import read_records
 from core.activity import doing
 from core.errors import PlanError
 from core.files import remove_parts
@@ -23,6 +24,7 @@ from engine.execution.checkpoint_budget import keep_best_alone
 from engine.execution.cluster import find, joined, ray_started
 from engine.execution.code_proof import under_known_keys
 from engine.execution.local_ray import is_local
+from engine.execution.made_again import make_again
 from engine.execution.progress import Progress, duration, teller
 from engine.execution.tuner import beyond_machine, carry_out, concurrency
 from engine.integrations.log_follower import Follower, trackers
@@ -81,11 +83,13 @@ def go_on(directory: Path, given: dict[str, Any], command: list[str], console: C
     for line in filter(None, [*whose_code(run, record), *changed_since(record), unavailable()]):
         teller(console)(line)
     with hold(run):
+        used = read_records(directory).trials["trial"]
         plan = planned(asked, stored.extended(given), directory, counting=given.get("settings", {}))
         _refuse(invalid_cells(plan))
         plan, proofs = under_known_keys(plan, [directory, *sources(plan)], teller(console))
         with RunLog(run) as log:
             _begin_anew(run, log, teller(console))
+            make_again(plan, run, log, used, teller(console))
             log.extend(proofs)
             left = remaining_work(plan, log.history, record)
             _say_what_stays(given, left, console)
@@ -224,7 +228,7 @@ def _run(
         say(remark)
     if left.done < left.total:
         _train(plan, run, log, left, console, ray_ends)
-    if freed := keep_best_alone(plan, log.history):
+    if freed := keep_best_alone(plan, log):
         say(f"--keep best: {decimal(freed)} of last states are deleted; more epochs would train these trials anew.")
 
 

@@ -105,19 +105,6 @@ class Progress:
         return table
 
 
-def epoch_line(row: dict[str, Any]) -> str:
-    """One epoch as a line of epochs.log; landmark errors are in pixels."""
-    names = ("accuracy", "error_px") if "train_accuracy" in row else ("error_px",)
-    figures = [
-        f"{split} {name.partition('_')[0]} {row[f'{split}_{name}']:.3f}"
-        for name in names
-        for split in ("train", "test")
-        if row.get(f"{split}_{name}") is not None
-    ]
-    loss = "diverged" if row["train_loss"] is None else f"{row['train_loss']:.4f}"
-    return ", ".join([f"epoch {row['epoch']}", f"loss {loss}", *figures, f"use time {row['seconds']:.3f}"])
-
-
 def teller(console: Console) -> Callable[[str], None]:
     """Prints a line to the console as it is, but for secrets and what a terminal would obey."""
     return lambda text: console.print(Text(shown(text)), highlight=False, soft_wrap=True)

@@ -10,12 +10,13 @@ from typing import Any
 from ray.tune import Callback
 
 from analysis.console import short_settings
+from analysis.records.epoch_rows import epoch_line
 from analysis.records.log import news
 from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import FAILED
 from core.errors import Interrupted
 from engine.execution.checkpoint_budget import CheckpointBudget
-from engine.execution.progress import Progress, epoch_line
+from engine.execution.progress import Progress
 from engine.runlog.run_log import RunLog, now, stopping
 from engine.runlog.study_file import program
 from engine.search.trial_queue import TrialQueue
@@ -105,6 +106,7 @@ class RunLogCallback(Callback):
         """Log a trial's report: its new epoch rows, its end; Interrupted if it asks to stop the run."""
         key, end = report["trial"], report["end"]
         if stop := report.get("stop"):
+            self.log.check_place()  # where the run's folder was moved, it says where it is
             raise Interrupted(stop)
         for row in report["rows"]:
             known = self.history.rows.get(key, {}).get(row["epoch"])
@@ -151,11 +153,10 @@ class RunLogCallback(Callback):
 
     def _lines(self, key: str) -> None:
         """Rewrite epochs.log: what stopped an earlier attempt may have left a line out or torn."""
-        if rows := self.history.rows.get(key):
-            with stopping():
-                self.run.artifact(key, "epochs.log").unlink(missing_ok=True)
-            for epoch in sorted(rows):
-                self._line(key, rows[epoch])
+        with stopping():
+            self.run.artifact(key, "epochs.log").unlink(missing_ok=True)
+        for _, row in sorted(self.history.rows.get(key, {}).items()):
+            self._line(key, row)
 
     def _end(self, key: str, end: dict[str, Any]) -> None:
         if end.get("out_of_memory") and self.retries:

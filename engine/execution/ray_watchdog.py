@@ -22,11 +22,12 @@ INTERRUPTED = 130  # exit status
 SHOW_CURSOR = "\x1b[?25h"  # a live display hides it
 
 
-def leave(directory: Path, why: str = "") -> NoReturn:
-    """Print how to resume, and exit without clean-up, as Ray's and torch's may wait for work nobody needs any more."""
+def leave(directory: Path, why: str = "", absent: str = "nothing was started") -> NoReturn:
+    """Print how to resume, or `absent` where there is no run, and exit without clean-up, as Ray's and torch's may wait
+    for work nobody needs any more."""
     begun = (directory / "study.json").exists()
     saved = f"everything so far is saved. Go on with:\n  python run_search.py resume {RunDirectory(directory).address}"
-    text = f"\ninterrupted{f' ({why})' if why else ''}; {saved if begun else 'nothing was started'}\n"
+    text = f"\ninterrupted{f' ({why})' if why else ''}; {saved if begun else absent}\n"
     with suppress(OSError):  # standard error may be a closed pipe
         os.write(2, (SHOW_CURSOR * os.isatty(2) + text).encode())  # click's echo may be what was interrupted
     os._exit(INTERRUPTED)

@@ -113,7 +113,7 @@ class Tuning:
     def callback(self, queue: "TrialQueue", share: dict[str, float], retries: bool) -> "RunLogCallback":
         from engine.execution.ray_callback import RunLogCallback
 
-        budget, threads = CheckpointBudget(self.plan, self.left, self.log.history), self.plan.options.threads
+        budget, threads = CheckpointBudget(self.plan, self.left, self.log), self.plan.options.threads
         return RunLogCallback(self.log, self.run, self.progress, threads, queue, share, retries, budget, self.ray_ends)
 
     def scheduler(self) -> "LoggedScheduler | None":

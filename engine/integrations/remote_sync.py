@@ -34,6 +34,7 @@ from engine.runlog.study_file import read_request
 SCHEMES = "file, s3, gs, abfs, hdfs, or one of fsspec's whose package is installed"
 LOOK = 0.5  # seconds between two reads of the log
 BEAT = 30.0  # seconds after which log and lock are sent even if no trial has ended
+_RECORDS, _TABLES = ("study.json", "log.jsonl"), ("trials.parquet", "epochs.parquet")
 SHARE = 0.1  # greatest share of the time for sending the log
 
 
@@ -92,6 +93,15 @@ def fetch_outputs(directory: Path) -> None:
     """Fetch predictions and artifacts of trials that other machines ran."""
     store = _store(directory)
     _fetch(store, directory, [*store.files("predictions"), *store.files("artifacts")])
+
+
+def copy_of(directory: Path, folder: Path) -> None:
+    """Copy all that the URL of a mirror holds of its run into a folder."""
+    store = _store(directory)
+    names = [name for name in (*_RECORDS, *_TABLES) if store.has(name)]
+    for below in ("code", "predictions", "artifacts", "checkpoints", "report"):
+        names += store.files(below)
+    _fetch(store, folder, names)
 
 
 def send_report(directory: Path) -> None:

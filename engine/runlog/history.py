@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from analysis.records.log import Finding, read_log
+from analysis.records.outputs import after
 from analysis.records.run_directory import RunDirectory
-from analysis.records.schema import END, EPOCH, FAILED, PROOF, START
+from analysis.records.schema import ANEW, END, EPOCH, FAILED, PROOF, REMADE, REMOVED, START
 
 
 @dataclass
@@ -74,6 +75,18 @@ class History:
             self.proofs.add((event["versions"][0], event["versions"][1]))
         elif kind == "generation":
             self.generations[event["seed"], event["epoch"]] = event["exploits"]
+        elif kind in (REMADE, REMOVED) and trial in self.ends:
+            self.ends[trial] = after(self.ends[trial], event)
+        elif kind == ANEW:
+            self._begin_anew(set(event["trials"]))
+
+    def _begin_anew(self, trials: set[str]) -> None:
+        """Of these trials the starts alone count."""
+        for trial in trials:
+            self.rows.pop(trial, None)
+            self.ends.pop(trial, None)
+        self.failed -= trials
+        self.order = [place for place in self.order if place[0] not in trials]
 
     def selected(self, trial: str) -> dict[str, Any] | None:
         """The row of an ended trial's selected epoch; None if there is none."""

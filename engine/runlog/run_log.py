@@ -7,12 +7,13 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Self
 
 from analysis.records.log import repair_tail
 from analysis.records.log_lines import written
 from analysis.records.run_directory import RunDirectory
-from core.errors import Interrupted, disk_fault
+from core.errors import Interrupted, Moved, disk_fault
 from core.text import shown
 from engine.runlog.history import History
 
@@ -25,6 +26,7 @@ class RunLog:
     """The append-only log of one run; a line is one system call, so a kill tears at most the last."""
 
     def __init__(self, run: RunDirectory) -> None:
+        self.run = run
         repair_tail(run.log)
         self.history = History.of(run)
         self.lines = self.history.lines
@@ -42,10 +44,12 @@ class RunLog:
             self.append(**event)
 
     def append(self, **event: Any) -> None:
-        """Write the whole event; if the disk does not take it, nothing, and raise Interrupted.
+        """Write the whole event; if the disk does not take it, nothing, and raise Interrupted: Moved where the run's
+        folder is elsewhere by now.
 
         What code of the user's own or a library says, and the command, is recorded as it may be shown.
         """
+        self.check_place()
         if event.get("error"):
             event["error"] = shown(event["error"])
         if "command" in event:
@@ -63,6 +67,16 @@ class RunLog:
             raise
         self.lines += 1
         self.history.add(event)
+
+    def check_place(self) -> None:
+        """Moved if the log's path is no longer that of the open file: what trials write would go to two folders."""
+        with suppress(OSError):
+            if os.path.samestat(self.run.log.stat(), os.fstat(self._file)):
+                return
+        place = None
+        with suppress(OSError):  # there is no /proc elsewhere than on Linux
+            place = Path(f"/proc/self/fd/{self._file}").readlink()
+        raise Moved(self.run.root, place.parent if place and place.exists() else None)
 
 
 @contextmanager

@@ -4,26 +4,20 @@ A checkpoint ends with a digest of itself, stored as the comment of the zip file
 sums leave out the zip directory, and a byte flipped in it can load as other weights.
 """
 
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
 from core.errors import disk_fault
-from core.files import write_atomically
-
-DIGEST = 16
-TAIL = 2 + DIGEST  # the comment's length, the comment
+from core.files import seal, whole, write_atomically
 
 
 def save(state: dict[str, Any], path: Path) -> None:
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:  # given a path, torch hides the system's error of a full disk
             torch.save(_own(state), file)
-        with temporary.open("r+b") as file:
-            digest = _digest(file, temporary.stat().st_size - 2)
-            file.write(DIGEST.to_bytes(2, "little") + digest)  # over the length of an empty comment
+        seal(temporary)
 
     write_atomically(path, write)
 
@@ -47,19 +41,3 @@ def load(path: Path) -> dict[str, Any] | None:
         if disk_fault(error):  # the file may be intact: do not silently resume from an older one
             raise
         return None
-
-
-def whole(path: Path) -> bool:
-    """Whether a file is as it was saved; OSError where it cannot be read."""
-    with path.open("rb") as file:
-        digest = _digest(file, path.stat().st_size - TAIL)
-        return file.read() == DIGEST.to_bytes(2, "little") + digest
-
-
-def _digest(file: BinaryIO, size: int) -> bytes:
-    """The digest of the file's next `size` bytes, which are read."""
-    digest = blake2b(digest_size=DIGEST)
-    while size > 0 and (chunk := file.read(min(size, 2**20))):
-        digest.update(chunk)
-        size -= len(chunk)
-    return digest.digest()

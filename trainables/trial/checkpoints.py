@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.errors import StorageError
 from core.files import inside, write_atomically
 from trainables.trial import checkpoint_file
 from trainables.trial.remote_checkpoints import RemoteCheckpoints
@@ -33,6 +34,7 @@ class TrialCheckpoints:
         self.best: State | None = None
         """the selected model, until it is written to a file"""
         self.saved, self.written = time.monotonic(), False
+        self.place = _place(self.run)
 
     @property
     def due(self) -> bool:
@@ -40,7 +42,12 @@ class TrialCheckpoints:
         return time.monotonic() - self.saved >= self.spec.checkpoint_seconds
 
     def save(self, state: State) -> None:
-        """Write the last state, and the selected model; a kill between the files leaves a consistent pair."""
+        """Write the last state, and the selected model; a kill between the files leaves a consistent pair.
+
+        StorageError where the run's folder was moved since: it would come to be once more at its old path.
+        """
+        if self.place not in (None, _place(self.run)):
+            raise StorageError(f"{self.run} was moved or deleted while a trial ran")
         if self.best:
             checkpoint_file.save(self.best, self.folder / "best.new.pt")
         last = self.folder / "last.pt"
@@ -131,6 +138,15 @@ class TrialCheckpoints:
         if state is None:
             raise RuntimeError(f"the weights of trial {donor} after epoch {epoch} cannot be read")
         return state["learner"]
+
+
+def _place(folder: Path) -> tuple[int, int] | None:
+    """What tells a folder from another one that comes to have its path; None where there is none."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def generation_file(directory: Path, trial: str, epoch: int) -> Path:

@@ -11,12 +11,13 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor, nn
 
-from core.files import inside, write_atomically
+from core.files import inside, known_digest, write_atomically
 from datasets.base import Dataset
 from trainables.training.learner import Learner
 from trainables.trial.image_artifacts import draw
 
 CLASSES = ("target", "prediction")  # columns that hold a class's number
+EPOCHS_LOG = "epochs.log"  # which the driver writes
 FEATURE_ROWS = 500  # of each split: enough for an embedding, small beside a checkpoint
 
 
@@ -48,6 +49,15 @@ def write_diagnostics(artifacts: Path, rows: list[dict[str, Any]]) -> None:
     """Writes the diagnostics, one row per layer and epoch, if any were recorded."""
     if rows:
         _write(artifacts / "diagnostics.parquet", {name: [row[name] for row in rows] for name in rows[0]})
+
+
+def written(run: Path, trial: str, models: bool = True) -> dict[str, str]:
+    """The digest of each file that a trial has left so far, by its name from the run's folder; with its checkpoints, if
+    `models`."""
+    found = [run / "predictions" / f"{trial}.parquet", *sorted((run / "artifacts" / trial).rglob("*"))]
+    found += [run / "checkpoints" / trial / name for name in ("best.pt", "last.pt")] if models else []
+    kept = (file for file in found if file.is_file() and not file.name.startswith(".") and file.name != EPOCHS_LOG)
+    return {file.relative_to(run).as_posix(): known_digest(file) for file in kept}
 
 
 def prediction_columns(labels: Tensor, scores: Tensor) -> dict[str, Any]:

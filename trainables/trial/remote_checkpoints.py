@@ -3,12 +3,11 @@
 import os
 from pathlib import Path
 
+from core.files import DIGEST, whole
 from core.storage import Store
-from trainables.trial.checkpoint_file import whole
 from trainables.trial.spec import TrialSpec
 
 STATE = ("best.pt", "best.new.pt", "last.pt")
-DIGEST = 16  # bytes at a checkpoint's end that identify it
 
 
 class RemoteCheckpoints:

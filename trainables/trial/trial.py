@@ -28,7 +28,7 @@ from trainables.training import diagnostics, verification
 from trainables.training.learner import Learner
 from trainables.training.malloc import keep_freed
 from trainables.trial.checkpoints import TrialCheckpoints
-from trainables.trial.outputs import write_diagnostics, write_outputs
+from trainables.trial.outputs import write_diagnostics, write_outputs, written
 from trainables.trial.own_code import use_own_code
 from trainables.trial.processor import computer
 from trainables.trial.selected_epoch import selected_epoch
@@ -87,6 +87,8 @@ class Trial:
         over, else `end_if_stopped`: its end if stopped now; `saved`: whether a checkpoint was written."""
         end = self._end() if self._over() else None
         end_if_stopped = None if end else self._stopped()
+        if left := end or (end_if_stopped if self.spec.stoppable else None):
+            left["outputs"] = written(Path(self.spec.directory), self.spec.trial, models=self.diverged is None)
         new, self.reported = [*self.completed, *self.rows[self.reported :]], len(self.rows)
         self.completed = []
         return {"rows": new, "end": end, "end_if_stopped": end_if_stopped, "saved": self.checkpoints.written}

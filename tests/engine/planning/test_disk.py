@@ -85,8 +85,9 @@ def budget_of(folder: Path, limit: int, *ended: str, continues: str | None = Non
             (folder / "checkpoints" / trial / name).write_bytes(bytes(100))
     history = History.read({"event": "end", "trial": trial, "status": "finished"} for trial in ended)
     plan: Any = SimpleNamespace(options=Options(disk_budget=limit), directory=folder)
+    log: Any = SimpleNamespace(history=history)
     now: Any = SimpleNamespace(todo=[SimpleNamespace(segment=SimpleNamespace(continues=continues))])
-    return CheckpointBudget(plan, now, history)
+    return CheckpointBudget(plan, now, log)
 
 
 def left(folder: Path) -> list[str]:

@@ -116,7 +116,7 @@ def test_a_prefix_resumed_ends_with_the_same_records(
     drive(finished.plan.study, run)
     assert epoch_rows(run) == epoch_rows(finished.directory)
     assert ends(run) == ends(finished.directory)
-    rows = [event for event in events(run) if event["event"] == "epoch"]
+    rows = [event for event in read_log(run / "log.jsonl") if event["event"] == "epoch"]  # of trials anew the new ones
     assert len(rows) == len(epoch_rows(run)), "a row stands twice in the log"
     ignored = ["seconds", "node", "device", "error", "execution", "started_at", "ended_at"]
     tables = [
