@@ -22,6 +22,7 @@ from analysis.records.run_directory import RunDirectory
 from core.activity import doing
 from core.errors import FaultError, PlanError
 from core.text import shown
+from core.value_words import cut
 from engine.cli.display import Display, console
 from engine.cli.interrupts import DONE, FAILED, REFUSED, in_foreground
 from engine.cli.locations import at_work, directory_of, existing, local, runs_in
@@ -60,6 +61,9 @@ if TYPE_CHECKING:
     from search_spaces.study import AnyStudy
 
 MOST_DAMAGE = 3  # lines about damage that `compare` prints
+MISPLACED = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
+"""what the system says of a path where something else stands, or which this user may not touch"""
+LONGEST = 300  # characters of such a path that are told
 VERSION = "0.1.0"  # as in setup.cfg
 
 # With Python's default of 700, the half million objects of torch's and Ray's imports are scanned again and again.
@@ -91,9 +95,9 @@ class Program(click.Group):
         except FaultError as error:
             faults = error.faults
         except OSError as error:
-            if error.errno != errno.ENAMETOOLONG:
+            if error.errno not in MISPLACED or error.filename is None:
                 raise
-            faults = [f"{str(error.filename)[:60]}…: {error.strerror}"]
+            faults = [f"{cut(str(error.filename), LONGEST)}: {error.strerror}"]
         for fault in faults:
             echo(f"error: {fault}", err=True)
         ctx.exit(REFUSED)

@@ -5,10 +5,10 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from analysis.records.untrusted import read_json
 from analysis.report.exports import SUFFIXES, suffixes_of
 from core.files import write_text
 
@@ -50,10 +50,7 @@ def _write(report: Path, files: set[str], marks: Mapping[str, str]) -> None:
 
 
 def _read(report: Path) -> dict[str, Any]:
-    with suppress(OSError, ValueError):
-        content = json.loads((report / MANIFEST).read_text(encoding="utf-8"))
-        return content if isinstance(content, dict) else {}
-    return {}
+    return read_json(report / MANIFEST)
 
 
 def _recorded(report: Path) -> set[str]:
