@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from warnings import catch_warnings
 
 from core.pictures import open_picture
 
@@ -83,7 +84,7 @@ def read_image(file: Path | None, mode: Callable[[str], str]) -> "Image.Image | 
     try:
         if file is None or file.stat().st_size > MOST_BYTES:
             return None
-        with open_picture(file) as opened:
+        with catch_warnings(action="ignore"), open_picture(file) as opened:  # pillow warns of what is returned as None
             return opened.convert(mode(opened.mode)) if opened.width * opened.height <= MOST_PIXELS else None
     except Exception:  # of pillow's readers, each has errors of its own
         return None

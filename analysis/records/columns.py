@@ -82,7 +82,8 @@ def unless_damaged(read: Callable[[Path], Read | None]) -> Callable[[Path], Read
     @wraps(read)
     def reader(path: Path) -> Read | None:
         try:
-            return read(path)
+            with np.errstate(all="ignore"):
+                return read(path)
         except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, MemoryError, pa.ArrowException):
             return None
 
