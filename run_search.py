@@ -27,7 +27,7 @@ from analysis.records.run_directory import RunDirectory
 from core.activity import doing
 from core.errors import FaultError, PlanError
 from core.text import shown
-from core.value_words import shortened
+from core.value_words import cut, shortened
 from engine.cli.display import Display, console
 from engine.cli.interrupts import (
     DONE,
@@ -75,6 +75,9 @@ if TYPE_CHECKING:
     from search_spaces.study import AnyStudy
 
 MOST_DAMAGE = 3  # lines about damage that `compare` prints
+MISPLACED = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
+"""what the system says of a path where something else stands, or which this user may not touch"""
+LONGEST = 300  # characters of such a path that are told
 VERSION = "0.1.0"  # as in setup.cfg
 
 MOST_LINES = 1000  # faults that are printed
@@ -111,9 +114,9 @@ class Program(click.Group):
         except FaultError as error:
             faults = error.faults
         except OSError as error:
-            if error.errno != errno.ENAMETOOLONG:
+            if error.errno not in MISPLACED or error.filename is None:
                 raise
-            faults = [f"{str(error.filename)[:60]}…: {error.strerror}"]
+            faults = [f"{cut(str(error.filename), LONGEST)}: {error.strerror}"]
         for fault in faults[:MOST_LINES]:
             echo(f"error: {shortened(fault)}", err=True)
         if len(faults) > MOST_LINES:

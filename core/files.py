@@ -8,6 +8,7 @@ A digest tells whether a file is as it was written. A checkpoint ends with its o
 file that torch writes; other files' digests stand in the run's records.
 """
 
+import errno
 import fcntl
 import os
 import platform
@@ -69,23 +70,41 @@ def user_cache(folder: Path | None = None) -> Path:
 def inside(folder: Path, *names: str) -> Path:
     """The path of a file below `folder`, whose names a record or a listing of the folder gave; nothing need exist.
 
-    OutsideError where a name is none, or a link on the way leads out of the folder.
+    OutsideError where a name is none, where a link on the way leads out of the folder, and where there is neither a
+    file nor a folder: to open a named pipe would wait for ever.
     """
     path = folder.joinpath(*names)
     if any(name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name for name in names):
         raise OutsideError(f"{folder}: {'/'.join(names)!r:.100} is no name of a file in it")
-    real = path.resolve()
-    if not real.is_relative_to(folder.resolve()):
+    # Of pathlib's `resolve`, links in a circle are a RuntimeError.
+    real = os.path.realpath(path)
+    if not Path(real).is_relative_to(os.path.realpath(folder)):
         raise OutsideError(f"{path}: leads to {real}, out of {folder}; nothing is read or written there")
+    if _is_unfit(path):
+        raise OutsideError(f"{path}: is neither a file nor a folder; nothing is read or written there")
     return path
 
 
-def links_out(folder: Path) -> Iterator[Path]:
-    """Links below `folder`, at any depth, that lead out of it. No link is followed."""
-    root = folder.resolve()
+def _is_unfit(path: Path) -> bool:
+    """Whether a pipe, a device or a socket is there, or a link that leads in a circle."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def unfit(folder: Path) -> Iterator[Path]:
+    """What below `folder`, at any depth, is neither a file nor a folder, or a link out of it. No link is followed."""
+    root = os.path.realpath(folder)
     for place, folders, files in os.walk(folder):
-        links = (path for name in (*folders, *files) if (path := Path(place, name)).is_symlink())
-        yield from (path for path in links if not path.resolve().is_relative_to(root))
+        for path in (Path(place, name) for name in (*folders, *files)):
+            mode = path.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                if not Path(os.path.realpath(path)).is_relative_to(root) or _is_unfit(path):
+                    yield path
+            elif not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                yield path
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 Trials write them as artifacts/TRIAL/feature_maps/NN_LAYER.png, with about.json, which describes each file.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from analysis.figures.gallery import Gallery, GalleryImage, png_bytes, read_image
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
+from analysis.records.untrusted import read_json
 
 LARGEST = 480  # pixels of an image's longer side
 FILTERS = "filters.png"
@@ -47,16 +47,14 @@ def _folder(run: RunDirectory, trial: str) -> Path:
 
 def read_about(folder: Path) -> dict[str, Any]:
     """The content of about.json; empty if it is missing or unreadable."""
-    try:
-        about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return about if isinstance(about, dict) else {}
+    return read_json(folder / "about.json")
 
 
 def _maps(folder: Path, about: Mapping[str, Any]) -> tuple[GalleryImage, ...]:
     """The image and its feature maps, in the order of the forward pass."""
-    stages = {str(stage.get("file")): stage for stage in about.get("stages", []) if isinstance(stage, dict)}
+    listed = about.get("stages")
+    listed = listed if isinstance(listed, list) else []
+    stages = {str(stage.get("file")): stage for stage in listed if isinstance(stage, dict)}
     images: list[GalleryImage] = []
     for file in sorted(folder.glob("[0-9]*_*.png")):
         png = read_grid(file)

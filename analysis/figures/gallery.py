@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from warnings import catch_warnings
 
 from core.pictures import open_picture
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+MOST_BYTES, MOST_PIXELS = 2**25, 2**25  # of a picture that a trial left
 MAXIMUM_CHARACTERS = 3_000_000  # of the data: URIs of one page
 
 
@@ -77,13 +79,14 @@ def _cut(gallery: Gallery, characters: int) -> tuple[Gallery, int]:
 
 
 def read_image(file: Path | None, mode: Callable[[str], str]) -> "Image.Image | None":
-    """The image of a file, converted to `mode(its own mode)`; None if it is missing or unreadable."""
-    from PIL import Image
-
+    """The image of a file, converted to `mode(its own mode)`; None if it is missing, unreadable or larger than any that
+    a trial leaves."""
     try:
-        with open_picture(io.BytesIO(file.read_bytes() if file else b"")) as opened:
-            return opened.convert(mode(opened.mode))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        if file is None or file.stat().st_size > MOST_BYTES:
+            return None
+        with catch_warnings(action="ignore"), open_picture(file) as opened:  # pillow warns of what is returned as None
+            return opened.convert(mode(opened.mode)) if opened.width * opened.height <= MOST_PIXELS else None
+    except Exception:  # of pillow's readers, each has errors of its own
         return None
 
 

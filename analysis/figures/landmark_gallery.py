@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from analysis.figures.cell_labels import label
 from analysis.figures.gallery import Gallery, GalleryImage, png_bytes, read_image
 from analysis.figures.thumbnails import Thumbnails
-from analysis.records.columns import read_parquet
+from analysis.records.columns import read_parquet, unless_damaged
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
 from analysis.statistics.prediction_errors import point_errors
@@ -64,6 +64,7 @@ def _file(run: RunDirectory, trial: str) -> Path:
     return run.artifact(trial, "landmarks.parquet")
 
 
+@unless_damaged
 def read_landmarks(path: Path) -> Landmarks | None:
     """The landmarks in a Parquet file; None if it is unreadable or has no face with finite landmarks."""
     table = read_parquet(path)

@@ -1,12 +1,15 @@
 """Helpers for tables: typed columns, metric columns, rows, evenly spaced rows."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 
@@ -51,12 +54,40 @@ def _json(value: Any) -> str | None:
     return None if value is None else json.dumps(value)
 
 
+MOST_VALUES = 2 * 10**8
+"""that a Parquet file may hold; a megabyte can say that it holds a thousand times as many"""
+
+
 def read_parquet(path: Path, *columns: str) -> pd.DataFrame | None:
-    """A Parquet file, or these columns of it; None if it is missing, torn or has no such columns."""
+    """A Parquet file, or these columns of it; None if it is missing, torn, too large or has no such columns."""
     try:
+        with pq.ParquetFile(path) as file:
+            about = file.metadata
+            groups = map(about.row_group, range(about.num_row_groups))
+            values = sum(group.column(i).num_values for group in groups for i in range(group.num_columns))
+            if max(values, about.num_rows * len(columns or file.schema_arrow)) > MOST_VALUES:
+                return None
         return pd.read_parquet(path, columns=list(columns) or None)
-    except (OSError, ValueError):
+    except (OSError, ValueError, pa.ArrowException, MemoryError, RecursionError):
         return None
+
+
+Read = TypeVar("Read")
+
+
+def unless_damaged(read: Callable[[Path], Read | None]) -> Callable[[Path], Read | None]:
+    """A reader of a file that a trial left, which gives None, as for a file that is missing, where columns hold what
+    they cannot hold. Anybody may have written it, so no list of their faults is whole."""
+
+    @wraps(read)
+    def reader(path: Path) -> Read | None:
+        try:
+            with np.errstate(all="ignore"):
+                return read(path)
+        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, MemoryError, pa.ArrowException):
+            return None
+
+    return reader
 
 
 def last_epochs(rows: pd.DataFrame, *keys: str) -> "pd.Series[bool]":

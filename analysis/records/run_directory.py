@@ -7,18 +7,22 @@ from hashlib import blake2b
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from core.files import inside, user_cache
+from core.files import OutsideError, inside, user_cache
 from core.text import word
 
 
 class _Inside:
-    """The path of a file or folder in a run's folder; OutsideError where it is a link out of it."""
+    """The path of a file or folder in a run's folder; OutsideError for a link out of it, or the other kind."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, folder: bool = False) -> None:
+        self.name, self.folder = name, folder
 
     def __get__(self, run: "RunDirectory", _: type) -> Path:
-        return inside(run.root, self.name)
+        path = inside(run.root, self.name)
+        if path.is_file() if self.folder else path.is_dir():
+            found, allowed = ("file", "folder") if self.folder else ("folder", "file")
+            raise OutsideError(f"{path}: is a {found}; a run has a {allowed} of that name, or none")
+        return path
 
 
 @dataclass(frozen=True)
@@ -28,9 +32,10 @@ class RunDirectory:
     root: Path
     study, log = _Inside("study.json"), _Inside("log.jsonl")
     trials, epochs = _Inside("trials.parquet"), _Inside("epochs.parquet")
-    predictions, artifacts, checkpoints = _Inside("predictions"), _Inside("artifacts"), _Inside("checkpoints")
-    report, code = _Inside("report"), _Inside("code")
-    lock, journal, tensorboard = _Inside(".lock"), _Inside("optuna.journal"), _Inside("tensorboard")
+    predictions, artifacts = _Inside("predictions", folder=True), _Inside("artifacts", folder=True)
+    checkpoints, report = _Inside("checkpoints", folder=True), _Inside("report", folder=True)
+    code, tensorboard = _Inside("code", folder=True), _Inside("tensorboard", folder=True)
+    lock, journal = _Inside(".lock"), _Inside("optuna.journal")
 
     def checkpoint(self, trial: str, *names: str) -> Path:
         """A trial's folder of checkpoints, or a file in it."""

@@ -157,7 +157,7 @@ def settings_of(records: Records) -> tuple[Setting, ...]:
         if f"{CONFIG_PREFIX}{key}" not in records.trials or "kind" not in domain:
             continue
         when = {
-            parent: tuple(labels[parent][json.dumps(value)] if parent in labels else float(value) for value in values)
+            parent: tuple(label for value in values if (label := _label_of(value, labels.get(parent))) is not None)
             for parent, values in (domain.get("when") or {}).items()
             if parent in found
         }
@@ -170,6 +170,13 @@ def settings_of(records: Records) -> tuple[Setting, ...]:
                 key, low, high, log, domain["kind"] == "int", float(domain.get("step") or 0), when=when
             )
     return tuple(found.values())
+
+
+def _label_of(value: Any, labels: Mapping[str, str] | None) -> str | float | None:
+    """A value of a setting as the table of `Observations` holds it; None for one that is not in the space."""
+    if labels is not None:
+        return labels.get(json.dumps(value))
+    return float(value) if isinstance(value, int | float) else None
 
 
 def evenly(table: pd.DataFrame, limit: int, maximise: bool) -> pd.DataFrame:
@@ -202,6 +209,7 @@ def sampled_settings(records: Records, settings: Sequence[Setting]) -> pd.DataFr
             values = pd.Series(found, index=first.index, dtype="str")
         else:
             values = pd.to_numeric(column, errors="coerce").astype("float64")
+            values = values.where(values.between(setting.low, setting.high))
         table[setting.key] = values.where(setting.active(table))
     return table
 

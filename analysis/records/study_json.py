@@ -1,8 +1,9 @@
 """study.json: its schema, and reading it."""
 
-from typing import Annotated, Any, Literal
+from collections import Counter
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from analysis.records.run_directory import RunDirectory
 from analysis.records.untrusted import (
@@ -72,6 +73,17 @@ class Dimension(Record):
     log: bool | None = None
     choices: list[Any] | None = Field(default=None, min_length=1)
     when: dict[Name, list[Any]] | None = None
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if self.kind == "choice" and not self.choices:
+            raise ValueError("choices: is missing")
+        if self.kind in ("float", "int"):
+            if self.low is None or self.high is None or not self.low <= self.high:
+                raise ValueError("low, high: are no range")
+            if (self.log and self.low <= 0) or (self.step is not None and self.step <= 0):
+                raise ValueError("log, step: do not fit the range")
+        return self
 
 
 class OwnMetric(Record):
@@ -173,13 +185,29 @@ class RecordError(PlanError, ValueError):
     """Records that cannot be read; the text names the file, and the field or line."""
 
 
+def _cross_fault(study: dict[str, Any]) -> str | None:
+    """The first name that stands twice, or stands for nothing; None if there is none."""
+    cells = [cell["name"] for cell in study.get("cells", [])]
+    for field, names in (("cells", cells), ("trials", [planned["trial"] for planned in study.get("trials", [])])):
+        if twice := [name for name, count in Counter(names).items() if count > 1]:
+            return f"{field}: {twice[0]!r:.80} stands twice"
+    named = [("cells", "identical_to", cell.get("identical_to")) for cell in study.get("cells", [])]
+    for each in study.get("comparisons", []):
+        named += [("comparisons", field, each[field]) for field in ("cell", "baseline_cell")]
+    known = set(cells)
+    for part, field, name in named:
+        if name is not None and name not in known:
+            return f"{part}: {field}: {name!r:.80} is none of the cells"
+    return None
+
+
 def read_study(run: RunDirectory) -> dict[str, Any]:
     """A run's study.json; the directions of its metrics are known from then on. RecordError where it is damaged."""
     try:
         if (size := run.study.stat().st_size) > LARGEST:
             raise ValueError(f"holds {size} bytes; allowed: up to {LARGEST}")
         study = parsed(run.study.read_bytes())
-        if fault := fault_of(Study, study):
+        if fault := fault_of(Study, study) or _cross_fault(study):
             raise ValueError(fault)
         declare(study.get("metrics", []))
     except MetricError:

@@ -5,6 +5,8 @@ A run directory is shared, copied, downloaded, and damaged at rest, so nothing i
 
 import json
 import re
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -12,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from core.text import UNSEEN, name_fault, visible
 from core.value_words import value_fault
 
+MOST_BYTES = 2**24  # of a small file
 DEEPEST = 32  # lists and mappings within each other
 FREE = {"error", "notes", "command", "rerun", "question", "audit", "leaks"}
 """fields of free text, such as the message of an exception: shown with control characters as escapes"""
@@ -32,6 +35,13 @@ def parsed(line: bytes) -> dict[str, Any]:
     return value
 
 
+def read_json(file: Path) -> dict[str, Any]:
+    """The JSON object in a small file; empty where the file is missing, or holds nothing that `parsed` takes."""
+    with suppress(OSError, ValueError):
+        return parsed(file.read_bytes()) if file.stat().st_size <= MOST_BYTES else {}
+    return {}
+
+
 def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number that JSON knows")
 
@@ -42,7 +52,13 @@ def _whole_number(text: str) -> int:
     return int(text)
 
 
-DECODER = json.JSONDecoder(parse_constant=_no_number, parse_int=_whole_number)
+def _finite(text: str) -> float:
+    if abs(value := float(text)) == float("inf"):
+        raise ValueError(f"{text[:60]} is larger than any number that a computer holds")
+    return value
+
+
+DECODER = json.JSONDecoder(parse_constant=_no_number, parse_int=_whole_number, parse_float=_finite)
 
 
 def _plain(value: Any, depth: int = DEEPEST, free: bool = False) -> Any:

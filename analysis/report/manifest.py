@@ -6,11 +6,11 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from analysis.records.untrusted import read_json
 from analysis.report.exports import SUFFIXES, suffixes_of
 from core.files import found_digest, write_text
 
@@ -75,10 +75,7 @@ def _text(content: Mapping[str, Any]) -> str:
 
 
 def _read(report: Path) -> dict[str, Any]:
-    with suppress(OSError, ValueError):
-        content = json.loads((report / MANIFEST).read_text(encoding="utf-8"))
-        return content if isinstance(content, dict) else {}
-    return {}
+    return read_json(report / MANIFEST)
 
 
 def _recorded(report: Path) -> set[str]:

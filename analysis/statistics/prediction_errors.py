@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.records.columns import read_parquet
+from analysis.records.columns import read_parquet, unless_damaged
 from analysis.statistics.distributions import binomial_cdf
 
 ECE_BINS = 15
@@ -35,6 +35,7 @@ class LandmarkErrors:
 Predictions = ClassPredictions | LandmarkErrors | None
 
 
+@unless_damaged
 def read_predictions(path: Path) -> Predictions:
     """A trial's predictions in the order of the examples; None if the file is missing or unreadable."""
     table = read_parquet(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.records.columns import read_parquet
+from analysis.records.columns import read_parquet, unless_damaged
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
 from analysis.statistics.prediction_errors import has_integers
@@ -56,6 +56,7 @@ def confusion_and_per_class(
     return confusion[list(CONFUSION_COLUMNS)], per_class[list(PER_CLASS_COLUMNS)]
 
 
+@unless_damaged
 def _counted(path: Path) -> pd.DataFrame | None:
     """The file's examples counted by target and prediction; None if it is unreadable or has no classes."""
     table = read_parquet(path, "target", "prediction")

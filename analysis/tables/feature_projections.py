@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.records.columns import read_parquet
+from analysis.records.columns import read_parquet, unless_damaged
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
 from analysis.statistics.projections import Features, Projection, all_projected
@@ -30,7 +30,7 @@ class Projections:
     """The `table` of projections in the making: what no earlier report has is computed aside from now on."""
 
     def __init__(self, records: Records, run: RunDirectory, cells: Iterable[str]) -> None:
-        self.class_name, self.known = records.class_name, _earlier(run.report / "projections.parquet")
+        self.class_name, self.known = records.class_name, _earlier(run.report / "projections.parquet") or {}
         self.trials: list[tuple[str, str, str]] = []
         """(cell, trial, digest of its features)"""
         self.unknown: dict[str, Features] = {}
@@ -78,6 +78,7 @@ class Projections:
         return table.assign(left_out=kept.left_out, features=digest)
 
 
+@unless_damaged
 def _earlier(path: Path) -> dict[str, pd.DataFrame]:
     """Rows of the previous report, by the digest of their features file."""
     table = read_parquet(path)
@@ -88,6 +89,7 @@ def _earlier(path: Path) -> dict[str, pd.DataFrame]:
     return {str(digest): rows for digest, rows in table.groupby("features", sort=False)}
 
 
+@unless_damaged
 def read_features(path: Path) -> Features | None:
     """The finite rows of features.parquet; None where the file is unreadable or fewer than three rows are finite."""
     table = read_parquet(path, "split", "index", "label", "feature")

@@ -108,7 +108,11 @@ def why_and_changed(records: Records, run: RunDirectory) -> tuple[pd.DataFrame, 
 
     changed.csv holds the test examples that turned right or wrong (`changed_rows`), for classification only.
     """
-    read = lru_cache(KEPT_TRIALS)(lambda trial: read_predictions(run.prediction(trial)))
+
+    @lru_cache(KEPT_TRIALS)
+    def read(trial: str) -> ClassPredictions | LandmarkErrors | None:
+        return read_predictions(run.prediction(trial))
+
     rows, turned = [], []
     comparisons = records.comparisons[:MAXIMUM_COMPARISONS]
     for comparison in comparisons if run.predictions.is_dir() else []:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.records.columns import last_epochs, read_parquet
+from analysis.records.columns import last_epochs, read_parquet, unless_damaged
 from analysis.records.run_directory import RunDirectory
 from analysis.records.run_records import Records
 from analysis.records.schema import DIVERGED
@@ -62,6 +62,7 @@ def _of_cell(records: Records, run: RunDirectory, cell: str) -> Iterator[pd.Data
         yield pd.concat(parts, ignore_index=True)
 
 
+@unless_damaged
 def read_diagnostics(path: Path) -> pd.DataFrame | None:
     """epoch, place, layer, kind and MEASURES; None where the file is missing or has other columns."""
     table = read_parquet(path)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from analysis.records.lookup import MOST, is_run, no_run, runs_below
 from analysis.records.run_directory import RunDirectory
-from core.files import links_out
+from core.files import unfit
 from core.value_words import listed
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def directory_of(study: "AnyStudy", out: str | None, cache_dir: str | None) -> P
 
 
 def existing(run_dir: str, cache_dir: str | None = None, every_link: bool = True) -> Path:
-    """The folder of a run; PlanError where there is none, or where links in it lead out of it.
+    """The folder of a run; PlanError where there is none, or where something in it leads out of it or is no file.
 
     `every_link`: look at every file of the folder, which a large run on a network's disk makes slow.
     """
@@ -37,9 +37,10 @@ def existing(run_dir: str, cache_dir: str | None = None, every_link: bool = True
     directory = local(run_dir, cache_dir)
     if not is_run(directory):
         raise PlanError(no_run(run_dir, None if "://" in run_dir else directory))
-    if every_link and (found := list(islice(links_out(directory), MOST + 1))):
-        names = listed([str(link.relative_to(directory)) for link in found], MOST)
-        raise PlanError(f"{run_dir}: links in it lead out of it, and nothing there may be read or changed: {names}")
+    if every_link and (found := list(islice(unfit(directory), MOST + 1))):
+        names = listed([str(path.relative_to(directory)) for path in found], MOST)
+        what = "links in it lead out of it, or it holds pipes or devices; nothing there may be read or changed"
+        raise PlanError(f"{run_dir}: {what}: {names}")
     return directory.resolve()
 
 

@@ -15,7 +15,7 @@ from analysis.records.lookup import trial_key
 from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import FINISHED, RUNNING
 from analysis.records.store import read_records
-from core.errors import PlanError
+from core.errors import FaultError, PlanError, first_line
 from datasets.base import DatasetInfo
 from engine.planning.run_options import apply
 from engine.planning.study_record import recorded_request
@@ -109,10 +109,15 @@ class Loader:
         best = checkpoint_file.load(file)
         if best is None:
             raise PlanError(f"--trial {trial}: {file} is absent or damaged, so there is no model of this trial")
-        config = from_tree(best["config"])
-        info = DatasetInfo(**best["data"]) if "data" in best else self.factory.data(config).info
-        network = saved_network(config, info, best["model"]).eval()
-        epoch, ended = best["epoch"], self.history.ends.get(trial, {})
+        try:
+            config = from_tree(best["config"])
+            info = DatasetInfo(**best["data"]) if "data" in best else self.factory.data(config).info
+            network = saved_network(config, info, best["model"]).eval()
+        except FaultError:
+            raise
+        except Exception as error:  # its digest says that it was saved as it is, not by whom
+            raise PlanError(f"--trial {trial}: {file} holds no model of this trial ({first_line(error)})") from error
+        epoch, ended = int(best.get("epoch") or 0), self.history.ends.get(trial, {})
         metrics, status = self.history.rows.get(trial, {}).get(epoch, {}), ended.get("status", RUNNING)
         return Trained(self.run, trial, self.history.starts[trial], config, info, epoch, metrics, status, network)
 

@@ -91,7 +91,7 @@ class History:
     def selected(self, trial: str) -> dict[str, Any] | None:
         """The row of an ended trial's selected epoch; None if there is none."""
         end = self.ends.get(trial)
-        return None if end is None else self.rows.get(trial, {}).get(end["selected_epoch"])
+        return None if end is None else self.rows.get(trial, {}).get(end.get("selected_epoch") or 0)
 
     def lineage(self, trial: str) -> list[dict[str, Any]]:
         """What a member of a population took over, generation by generation."""

@@ -6,6 +6,7 @@ sums leave out the zip directory, and a byte flipped in it can load as other wei
 
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_STORED, ZipFile
 
 import torch
 
@@ -34,10 +35,20 @@ def _own(state: Any) -> Any:
 
 
 def load(path: Path) -> dict[str, Any] | None:
-    """The state in `path`, on the CPU; None where the file is absent, torn or damaged."""
+    """The state in `path`, on the CPU; None where the file is absent, torn, damaged, or holds no state."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True) if whole(path) else None
+        state = torch.load(path, map_location="cpu", weights_only=True) if whole(path) and _unpacked(path) else None
     except OSError as error:
         if disk_fault(error):  # the file may be intact: do not silently resume from an older one
             raise
         return None
+    except Exception:  # anybody may write a digest behind any file, and torch's reader has errors of many kinds
+        return None
+    return state if isinstance(state, dict) else None
+
+
+def _unpacked(path: Path) -> bool:
+    """Whether a checkpoint takes no more memory than its file has bytes: torch packs nothing, but unpacks."""
+    with ZipFile(path) as held:
+        stored = all(entry.compress_type == ZIP_STORED for entry in held.infolist())
+        return stored and sum(entry.file_size for entry in held.infolist()) <= path.stat().st_size
