@@ -75,7 +75,7 @@ def read_parquet(path: Path, *columns: str) -> pd.DataFrame | None:
 Read = TypeVar("Read")
 
 
-def unless_damaged(read: Callable[[Path], Read | None]) -> Callable[[Path], Read | None]:
+def unless_damaged(read: Callable[[Path], Read]) -> Callable[[Path], Read | None]:
     """A reader of a file that a trial left, which gives None, as for a file that is missing, where columns hold what
     they cannot hold. Anybody may have written it, so no list of their faults is whole."""
 
