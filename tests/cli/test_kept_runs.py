@@ -43,7 +43,9 @@ def events(run: Path, kind: str) -> list[dict[str, Any]]:
 def by_other_code(event: dict[str, Any]) -> None:
     """The same trials under the keys and versions of code that was never this one."""
     if "trial" in event:
-        event["trial"] = f"{event['trial'][:10]}ff"
+        before, event["trial"] = event["trial"], f"{event['trial'][:10]}ff"
+        if "outputs" in event:
+            event["outputs"] = {name.replace(before, event["trial"]): value for name, value in event["outputs"].items()}
     if "code" in event:
         event["code"] = f"other {event['code'][:6]}"
 
@@ -72,8 +74,8 @@ def test_it_is_resumed_with_no_trial_but_those_that_prove(
 ) -> None:
     if other:
         edited(run, by_other_code)
-        for file in (run / "predictions").iterdir():
-            file.rename(file.with_name(f"{file.stem[:10]}ff.parquet"))
+        for path in [*run.glob("predictions/*"), *run.glob("artifacts/*"), *run.glob("checkpoints/*")]:
+            path.rename(path.with_name(f"{path.stem[:10]}ff{path.suffix}"))
     trained: list[int] = []
     real = Learner.train_epoch
     monkeypatch.setattr(Learner, "train_epoch", lambda self, most=None: (trained.append(1), real(self, most))[1])
