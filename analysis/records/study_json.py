@@ -187,6 +187,9 @@ class RecordError(PlanError, ValueError):
 
 def _cross_fault(study: dict[str, Any]) -> str | None:
     """The first name that stands twice, or stands for nothing; None if there is none."""
+    rule = study["selection"]
+    if rule["rule"] == "best" and not str(rule.get("metric")).startswith("val_"):
+        return f"selection.metric: {rule.get('metric')!r:.80} is no metric of the validation split"
     cells = [cell["name"] for cell in study.get("cells", [])]
     for field, names in (("cells", cells), ("trials", [planned["trial"] for planned in study.get("trials", [])])):
         if twice := [name for name, count in Counter(names).items() if count > 1]:

@@ -68,6 +68,9 @@ def read_diagnostics(path: Path) -> pd.DataFrame | None:
     table = read_parquet(path)
     if table is None or not {"epoch", "layer", "kind", *MEASURES} <= set(table) or table.empty:
         return None
+    text = all(pd.api.types.is_string_dtype(table[name]) for name in ("layer", "kind"))
+    if not text or not pd.api.types.is_integer_dtype(table["epoch"]):
+        return None
     table["layer"] = table["layer"].astype("str").str.removesuffix(".layer")
     table["place"] = table.groupby("epoch").cumcount()
     return table.astype(dict.fromkeys(MEASURES, "float64")).replace([np.inf, -np.inf], np.nan)

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from core.files import DIGEST, _digest
 from tests.hostile.scene import KEY
 from trainables.trial import checkpoint_file
 
@@ -62,8 +63,8 @@ def _sealed(path: Path, content: bytes) -> None:
     """A checkpoint of this content that ends with the digest of itself, as anybody may write it."""
     path.write_bytes(content + bytes(2))
     with path.open("rb") as file:
-        digest = checkpoint_file._digest(file, len(content))
-    path.write_bytes(content + checkpoint_file.DIGEST.to_bytes(2, "little") + digest)
+        digest = _digest(file, len(content))
+    path.write_bytes(content + DIGEST.to_bytes(2, "little") + digest)
 
 
 class _Runs:

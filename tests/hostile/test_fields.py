@@ -74,6 +74,6 @@ def test_every_command_gives_an_answer_or_names_the_fault(tmp_path: Path, ablati
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize("seed", range(3, 6))
+@pytest.mark.parametrize("seed", range(3, 5))
 def test_many_fields_and_every_command(tmp_path: Path, ablation: Path, search: Path, seed: int) -> None:
     attacked(tmp_path, [ablation, search, KEPT, KEPT], EVERY, 60, seed)

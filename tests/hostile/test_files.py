@@ -40,7 +40,7 @@ def test_a_hostile_file_costs_its_section_or_the_command_and_nothing_outside(
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize("seed", range(2, 5))
+@pytest.mark.parametrize("seed", range(2, 4))
 def test_many_hostile_files(tmp_path: Path, ablation: Path, key: str, seed: int) -> None:
     rng = random.Random(seed)
     scenes = [Scene(tmp_path / "a", ablation, key), Scene(tmp_path / "b")]
