@@ -22,6 +22,7 @@ def trial_id(cell: str, seed: int) -> str:
 def study(cells: Iterable[str] = ("baseline",), seeds: Iterable[int] = (0, 1, 2), **changes: Any) -> dict[str, Any]:
     """An ablation of one factor: `baseline` against cells named `loss=LEVEL`."""
     names, seeds = list(cells), list(seeds)
+    base = names[0] if names and "baseline" not in names else "baseline"
     levels = {name: {"loss": name.rpartition("=")[2] if "=" in name else "ce"} for name in names}
     made: dict[str, Any] = {
         "format": 1,
@@ -40,7 +41,7 @@ def study(cells: Iterable[str] = ("baseline",), seeds: Iterable[int] = (0, 1, 2)
             }
         ],
         "cells": [cell(name, levels[name]) for name in names],
-        "comparisons": [comparison("loss", levels[name]["loss"], "ce", name, "baseline") for name in names[1:]],
+        "comparisons": [comparison("loss", levels[name]["loss"], "ce", name, base) for name in names[1:]],
         "space": [],
         "samples": None,
         "seeds": seeds,
