@@ -85,7 +85,7 @@ def _one_line(text: str) -> str:
     return text
 
 
-Name = Annotated[str, StringConstraints(max_length=4096), AfterValidator(_one_line)]
+Name = Annotated[str, StringConstraints(max_length=2**16), AfterValidator(_one_line)]
 Text = Annotated[str, AfterValidator(visible)]
 KEY = re.compile("[0-9a-f]{12}")
 Key = Annotated[str, StringConstraints(pattern=f"^{KEY.pattern}$")]

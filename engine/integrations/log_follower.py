@@ -15,7 +15,7 @@ from analysis.records.log_lines import read_line
 from analysis.records.run_directory import RunDirectory
 from analysis.records.schema import END, SESSION, START
 from analysis.records.study_json import read_study
-from core.errors import first_line
+from core.errors import FaultError, first_line
 from engine.integrations.live_report import LiveReport
 from engine.integrations.mlflow import NONE, MLflow
 from engine.integrations.tensorboard import TensorBoard
@@ -80,7 +80,10 @@ class Follower(threading.Thread):
 
     def _lines(self) -> Iterator[bytes]:
         """New lines of the log, one at a time, as an old log may be large; a torn last line is read later."""
-        with suppress(OSError), self.run_directory.log.open("rb") as file:  # absent yet, or not readable now
+        with (
+            suppress(OSError, FaultError),
+            self.run_directory.log.open("rb") as file,
+        ):  # absent yet, or not readable now
             end = file.seek(0, os.SEEK_END)
             file.seek(self.read)
             while self.read < end and (line := file.readline()).endswith(b"\n"):

@@ -58,7 +58,7 @@ STATES = {
     ),
     "failed ablation": (
         lambda path: ablation(path, {"baseline": ["failed"] * 3, "loss=a": ["failed", "diverged", "failed"]}),
-        ["Every trial that ran has failed or diverged", "What did not work", "it broke", "too few runs"],
+        ["Every trial that ran has failed or diverged", "What did not work", "it broke", "unstable"],
     ),
     "failed search": (
         lambda path: search(path, {f"c{number}": ["failed"] for number in range(4)}),

@@ -108,12 +108,12 @@ def test_rerun_without_ray_gives_the_same_numbers(long_tail: Path, cli: Cli) -> 
 
 
 def test_rerun_tells_a_number_that_differs(long_tail: Path, tmp_path: Path, cli_here: Cli) -> None:
-    for name in ("study.json", "log.jsonl"):
-        (tmp_path / name).write_text((long_tail / name).read_text())
+    (tmp_path / "study.json").write_text((long_tail / "study.json").read_text())
     log = tmp_path / "log.jsonl"
     trial = events(long_tail)[1]["trial"]
     first = next(e for e in events(long_tail) if e["event"] == "epoch" and e["trial"] == trial)
-    log.write_text(log.read_text().replace(json.dumps(first["val_loss"]), "0.125", 1))
+    lines = [json.dumps(event) + "\n" for event in events(long_tail)]  # without checksums, as before there were any
+    log.write_text("".join(lines).replace(json.dumps(first["val_loss"]), "0.125", 1))
     done = cli_here("rerun", tmp_path, trial)
     assert done.returncode == 1
     assert f"epoch {first['epoch']}: val_loss" in done.stderr

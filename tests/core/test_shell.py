@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from analysis.console import describe
-from analysis.records.run_directory import RunDirectory
+from analysis.records.run_directory import RunDirectory, mirror_folder
 from core.errors import PlanError
 from core.text import word
 from engine.cli.new_study import write_study
@@ -52,8 +52,10 @@ def test_every_printed_command_names_the_run_as_one_word(
     for text in (str(refused.value), describe(run, at_work=False)[-1], said[0].decode()):
         assert split(text, "resume") == ["resume", str(run)]
     url = f"s3://bucket/{name}?a=1&b=2"
-    (run / "remote.url").write_text(url)
-    assert split(f"python run_search.py rerun {RunDirectory(run).address} 0123", "rerun") == ["rerun", url, "0123"]
+    mirror = mirror_folder(url, tmp_path / "cache")
+    mirror.mkdir(parents=True)
+    (mirror / "remote.url").write_text(url)
+    assert split(f"python run_search.py rerun {RunDirectory(mirror).address} 0123", "rerun") == ["rerun", url, "0123"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -205,11 +205,11 @@ def test_a_report_killed_half_way_leaves_nothing_unknown(tmp_path, monkeypatch):
     run = simple(tmp_path, further_metrics=["val_roughness"])
     written = []
 
-    def dies(table, folder, name):
+    def dies(table, folder, name, *options):
         written.append(name)
         if name == "curves":
             raise KeyboardInterrupt
-        write_table(table, folder, name)
+        write_table(table, folder, name, *options)
 
     monkeypatch.setattr("analysis.report.exports.write_table", dies)
     with pytest.raises(KeyboardInterrupt):

@@ -12,6 +12,7 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from analysis.console import console_table
+from analysis.records.study_json import RecordError
 from analysis.report.build import contents_of, make_report
 from analysis.report.exports import FORMULA, write_table
 from core.text import UNSEEN, name_fault, visible
@@ -145,12 +146,10 @@ def test_a_page_shows_every_name_and_has_no_tag_more(pages: tuple[Page, Page]) -
         assert name in hostile.text
 
 
-def test_a_report_of_an_old_run_whose_names_act_is_whole(tmp_path: Path) -> None:
-    report = make_report(contents_of(run_of(tmp_path, ["".join(ENCODABLE)])))
-    text = report.index.read_text(encoding="utf-8")
-    assert report.undrawn == {}
-    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u202e\ufffe]", text.partition("<script>\n")[0])
-    assert "\\u001b[2J" in text
+def test_an_old_run_whose_names_act_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match=r"study\.json: .*control characters") as refused:
+        contents_of(run_of(tmp_path, ["".join(ENCODABLE)]))
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u202e\ufffe]", str(refused.value))
 
 
 @pytest.mark.parametrize("names", [HOSTILE, ENCODABLE])

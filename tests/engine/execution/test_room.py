@@ -139,7 +139,7 @@ def test_a_ray_that_does_not_start_is_a_refusal(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(ray, "shutdown", lambda: None)
     monkeypatch.setattr(private.time, "sleep", lambda seconds: None)
     with pytest.raises(PlanError, match="Ray cannot be started on this machine") as error:
-        private._start()
+        private._start([])
     assert len(error.value.faults) == 1
     assert "\n" not in error.value.faults[0]
 

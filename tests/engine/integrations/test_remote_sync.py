@@ -22,6 +22,7 @@ from engine.integrations import remote_lock
 from engine.integrations import remote_sync as remote
 from engine.integrations.remote_lock import LOCK
 from engine.integrations.remote_sync import mirror_of, refresh, session
+from tests.analysis import runs
 from tests.core.storage import failing, lost, url_of
 from tests.engine import sequential
 from tests.engine.runlog.test_log_prefixes import STUDIES as PREFIX_STUDIES
@@ -161,21 +162,22 @@ def test_storage_that_is_lost_interrupts_the_run_even_if_no_trial_notices(tmp_pa
 def test_the_log_is_sent_when_a_trial_ends_and_in_time_and_is_whole(
     tmp_path: Path, storage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    directory, end = mirror(tmp_path), '{"event": "end", "trial": "t", "status": "finished"}\n'
-    epoch = '{"event": "epoch", "trial": "t", "epoch": 1}\n'
+    directory, key = mirror(tmp_path), "e" * 12
+    end = f'{{"event": "end", "trial": "{key}", "status": "finished"}}\n'
+    epoch = f'{{"event": "epoch", "trial": "{key}", "epoch": 1}}\n'
     run = RunDirectory(directory)
     with session(directory, new=True):
-        run.study.write_text("{}")
+        run.study.write_text(json.dumps(runs.study() | {"request": {"study": {}, "options": {}}}))
         _wait(lambda: (storage / "study.json").exists())
         run.log.write_text(epoch)
         time.sleep(0.1)
         assert not (storage / "log.jsonl").exists(), "an epoch alone waits for its turn"
-        (directory / "artifacts" / "t").mkdir(parents=True)
-        (directory / "artifacts" / "t" / "epochs.log").write_text("epoch 1")
+        (directory / "artifacts" / key).mkdir(parents=True)
+        (directory / "artifacts" / key / "epochs.log").write_text("epoch 1")
         with run.log.open("a") as log:
             log.write(end)
         _wait(lambda: (storage / "log.jsonl").exists())
-        assert (storage / "artifacts" / "t" / "epochs.log").read_text() == "epoch 1"
+        assert (storage / "artifacts" / key / "epochs.log").read_text() == "epoch 1"
         before = (storage / LOCK).read_bytes()
         monkeypatch.setattr(remote, "BEAT", 0.05)
         with run.log.open("a") as log:

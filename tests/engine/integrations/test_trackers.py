@@ -20,11 +20,12 @@ from engine.integrations.tracker import Tracker, scalars
 from engine.planning.run_options import Options
 
 CONFIG = {"optimizer": {"name": "sgd", "lr": 0.1}, "diagnostics": False, "model": {"channels": [4, 8] * 200}}
-TRIALS = {"aaa": ("baseline", 0), "bbb": ("loss=focal", 1)}
+AAA, BBB = "a" * 12, "b" * 12
+TRIALS = {AAA: ("baseline", 0), BBB: ("loss=focal", 1)}
 
 
 def row(trial: str, epoch: int) -> dict[str, Any]:
-    accuracy = epoch / 10 + (trial == "bbb") / 100
+    accuracy = epoch / 10 + (trial == BBB) / 100
     figures = {"lr": 0.1, "train_loss": 1 / epoch, "val_accuracy": accuracy, "test_accuracy": None, "seconds": 0.5}
     return {"event": "epoch", "trial": trial, "epoch": epoch} | figures
 
@@ -38,8 +39,8 @@ def lines(epochs: int = 3) -> list[dict[str, Any]]:
         )
     found += [row(trial, epoch) for epoch in range(1, epochs + 1) for trial in TRIALS]
     end = {"event": "end", "time": time, "selected_epoch": 2, "verified": True, "error": None}
-    found.append(end | {"trial": "aaa", "status": "finished"})
-    found.append(end | {"trial": "bbb", "status": "diverged", "selected_epoch": None, "error": "diverged in epoch 3"})
+    found.append(end | {"trial": AAA, "status": "finished"})
+    found.append(end | {"trial": BBB, "status": "diverged", "selected_epoch": None, "error": "diverged in epoch 3"})
     return found
 
 
@@ -90,23 +91,23 @@ def test_event_files_are_whole_after_a_kill_at_any_line(tmp_path: Path, killed_a
     for trial in TRIALS:
         scores = {key: value for key, value in found[trial].items() if not key[0].startswith("selected/")}
         assert scores == pytest.approx(expected(trial))
-    assert found["aaa"]["selected/accuracy/val", 2] == pytest.approx(0.2)
-    assert not any(tag.startswith("selected/") for tag, _ in found["bbb"])
-    assert (tmp_path / "tensorboard" / "loss=focal" / "seed1-bbb" / "complete").exists()
+    assert found[AAA]["selected/accuracy/val", 2] == pytest.approx(0.2)
+    assert not any(tag.startswith("selected/") for tag, _ in found[BBB])
+    assert (tmp_path / "tensorboard" / "loss=focal" / f"seed1-{BBB}" / "complete").exists()
 
 
 def test_cells_whose_names_make_one_folder_have_one_each_at_every_start(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     cells = ["lr=1/2", "lr=1 2", "..", "x" * 100 + "a", "x" * 100 + "b", "lr=1/2"]
     starts = [
-        {**lines()[1], "trial": f"t{i}", "cell": cell, "seed": i, "time": lines()[0]["time"]}
+        {**lines()[1], "trial": f"{i:012x}", "cell": cell, "seed": i, "time": lines()[0]["time"]}
         for i, cell in enumerate(cells)
     ]
     for _ in range(2):
         tracker = TensorBoard(run)
         hand_over(run, starts, tracker)
         tracker.close()
-    folders = [next((tmp_path / "tensorboard").glob(f"*/seed{i}-t{i}")).parent.name for i in range(len(cells))]
+    folders = [next((tmp_path / "tensorboard").glob(f"*/seed{i}-{i:012x}")).parent.name for i in range(len(cells))]
     assert folders == ["lr=1_2", "lr=1_2_2", "_", "x" * 100, "x" * 100 + "_2", "lr=1_2"]
 
 
@@ -128,11 +129,11 @@ def test_mlflow_has_every_figure_once_after_a_kill_at_any_line(tmp_path: Path, s
     client = last.client
     runs = {item.data.tags["trial"]: item for item in client.search_runs([last.experiment])}
     assert set(runs) == set(TRIALS)
-    assert {trial: item.info.status for trial, item in runs.items()} == {"aaa": "FINISHED", "bbb": "FAILED"}
-    assert runs["bbb"].data.tags["error"] == "diverged in epoch 3"
-    assert runs["aaa"].data.metrics["selected_epoch"] == 2
-    assert runs["aaa"].data.params["optimizer.lr"] == "0.1"
-    assert len(runs["aaa"].data.params["model.channels"]) == LONGEST
+    assert {trial: item.info.status for trial, item in runs.items()} == {AAA: "FINISHED", BBB: "FAILED"}
+    assert runs[BBB].data.tags["error"] == "diverged in epoch 3"
+    assert runs[AAA].data.metrics["selected_epoch"] == 2
+    assert runs[AAA].data.params["optimizer.lr"] == "0.1"
+    assert len(runs[AAA].data.params["model.channels"]) == LONGEST
     for trial, item in runs.items():
         got = {}
         for tag in {tag for tag, _ in expected(trial)}:
@@ -156,7 +157,7 @@ def counted(tracker: MLflow, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-def with_a_later_test(trial: str = "aaa") -> list[dict[str, Any]]:
+def with_a_later_test(trial: str = AAA) -> list[dict[str, Any]]:
     """The log of a trial whose selected epoch was evaluated on the test split at its end, in a second row of it."""
     log = lines()
     log.insert(len(log) - 2, {**row(trial, 2), "test_accuracy": 0.75, "seconds": 0.6})
@@ -170,7 +171,7 @@ def test_event_files_have_a_split_that_was_evaluated_later_once(tmp_path: Path, 
         tensorboard = TensorBoard(run)
         hand_over(run, told, tensorboard)
         tensorboard.close()
-    found = event_files(run.root / "tensorboard")["aaa"]  # none stands twice
+    found = event_files(run.root / "tensorboard")[AAA]  # none stands twice
     assert found["accuracy/test", 2] == found["selected/accuracy/test", 2] == 0.75
 
 
@@ -179,7 +180,7 @@ def test_mlflow_has_a_split_that_was_evaluated_later(tmp_path: Path, store: str,
     run, log = RunDirectory(tmp_path), with_a_later_test()
     for told in (log[:killed_after], log):
         hand_over(run, told, client := MLflow(run, "study", store))
-    (found,) = client.client.search_runs([client.experiment], "tags.trial = 'aaa'")
+    (found,) = client.client.search_runs([client.experiment], f"tags.trial = '{AAA}'")
     for name in ("accuracy/test", "selected/accuracy/test"):
         assert {(each.value, each.step) for each in client.client.get_metric_history(found.info.run_id, name)} == {
             (0.75, 2)
@@ -205,7 +206,7 @@ def test_a_long_trial_and_many_settings_stay_within_what_a_request_may_hold(
     asked = counted(tracker, monkeypatch)
     assert hand_over(run, lines(epochs), tracker) == []
     assert asked.count("log_batch") == 2 * 3
-    item = tracker.client.get_run(tracker.runs["aaa"])
+    item = tracker.client.get_run(tracker.runs[AAA])
     assert len(item.data.params) == 234
     history = tracker.client.get_metric_history(item.info.run_id, "accuracy/val")
     assert [one.step for one in history] == list(range(1, epochs + 1))
@@ -223,8 +224,8 @@ def test_the_epochs_of_a_trial_that_takes_long_are_sent_while_it_runs(
     monkeypatch.setattr(tracker, "sent", time.monotonic() - EVERY - 1)
     tracker.event(lines()[start + 2])
     found = {item.data.tags["trial"]: item.data for item in tracker.client.search_runs([tracker.experiment])}
-    assert {trial: data.tags["last_epoch"] for trial, data in found.items()} == {"aaa": "2", "bbb": "1"}
-    assert found["aaa"].metrics["accuracy/val"] == pytest.approx(0.2)
+    assert {trial: data.tags["last_epoch"] for trial, data in found.items()} == {AAA: "2", BBB: "1"}
+    assert found[AAA].metrics["accuracy/val"] == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("killed_after", [0, 6, len(lines()) - 1])
@@ -236,13 +237,11 @@ def test_mlflow_has_the_selected_epoch_s_figures_beside_the_curves(
     tracker = MLflow(run, "digits/x", store)
     hand_over(run, lines(), tracker)
     runs = {item.data.tags["trial"]: item.data.metrics for item in tracker.client.search_runs([tracker.experiment])}
-    assert runs["aaa"]["selected/accuracy/val"] == pytest.approx(0.2)
-    assert runs["aaa"]["accuracy/val"] == pytest.approx(0.3), "the last epoch's"
-    assert runs["aaa"]["selected/loss/train"] == pytest.approx(1 / 2)
-    assert not any(name.startswith("selected") for name in runs["bbb"]), "it diverged"
-    (once,) = tracker.client.get_metric_history(
-        tracker.known.get("aaa", ("",))[0] or tracker.runs["aaa"], "selected/lr"
-    )
+    assert runs[AAA]["selected/accuracy/val"] == pytest.approx(0.2)
+    assert runs[AAA]["accuracy/val"] == pytest.approx(0.3), "the last epoch's"
+    assert runs[AAA]["selected/loss/train"] == pytest.approx(1 / 2)
+    assert not any(name.startswith("selected") for name in runs[BBB]), "it diverged"
+    (once,) = tracker.client.get_metric_history(tracker.known.get(AAA, ("",))[0] or tracker.runs[AAA], "selected/lr")
     assert once.step == 2
 
 
@@ -250,9 +249,9 @@ def test_a_driver_that_died_before_the_last_request_leaves_no_run_as_running(tmp
     run = RunDirectory(tmp_path)
     tracker = MLflow(run, "digits/x", store)
     hand_over(run, lines(), tracker)
-    tracker.client.update_run(tracker.runs["aaa"], status="RUNNING")
+    tracker.client.update_run(tracker.runs[AAA], status="RUNNING")
     MLflow(run, "digits/x", store)
-    assert tracker.client.get_run(tracker.runs["aaa"]).info.status == "FINISHED"
+    assert tracker.client.get_run(tracker.runs[AAA]).info.status == "FINISHED"
 
 
 def test_a_trial_that_was_interrupted_is_not_left_as_running(tmp_path: Path, store: str) -> None:
@@ -329,7 +328,7 @@ def test_a_torn_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
         run.log.write_bytes(text[:cut])
         follower.look()
     follower.hand_over()
-    assert event_files(tmp_path / "tensorboard")["aaa"].keys() >= expected("aaa").keys()
+    assert event_files(tmp_path / "tensorboard")[AAA].keys() >= expected(AAA).keys()
 
 
 def test_names_of_figures_and_settings() -> None:

@@ -55,7 +55,7 @@ def test_the_selected_epoch_has_the_numbers_that_it_has_when_every_epoch_is_eval
     assert timeless(its_end["selected"]) == timeless(end["selected"])
     same = ("status", "selected_epoch", "verified", "error")
     assert [its_end[name] for name in same] == [end[name] for name in same]
-    assert its_end["seconds"] == pytest.approx(sum(row["seconds"] for row in Trial(seldom).rows), abs=1.0)
+    assert its_end["seconds"] == pytest.approx(sum(row["seconds"] for row in Trial(seldom).rows), rel=0.5)
     assert finish(seldom).predictions.equals(finish(every).predictions)  # type: ignore[union-attr]
     early = "early" in kind or kind in ("epoch", "patience")
     assert (end["selected_epoch"] < len(rows)) >= early, "the case tests nothing"
