@@ -18,7 +18,7 @@ from tests.engine.planning.test_extensions import ablation, assert_equal_tables
 from tests.engine.sequential import BASELINE, Drive, driven
 from tests.records import ends
 
-CASES = 600  # of damage, seeded
+CASES = 300  # of damage, seeded
 NEVER_READ = (".lock", "driver.lock", "optuna.journal", "study.json")
 
 
