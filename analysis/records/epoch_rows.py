@@ -17,7 +17,6 @@ from analysis.records.log import Log, missing_epochs, read_log
 from analysis.records.log_lines import Event, read_line, sealed
 from analysis.records.schema import ANEW, END, EPOCH, START
 from analysis.records.untrusted import KEY
-from core.errors import FaultError
 from core.text import UNSEEN
 
 LARGEST = 2**32  # bytes of a log that is read at once
@@ -25,7 +24,7 @@ BLOCK = 2**24  # bytes that pyarrow parses at a time, in one of its threads
 _EPOCH = b'{"event": "epoch", "trial": "'
 
 
-class _NotWholeError(FaultError):
+class _NotWholeError(Exception):
     """The log is not whole, or not in the form in which it is written."""
 
 
@@ -42,7 +41,7 @@ def read_rows(path: Path) -> tuple[Log, pd.DataFrame]:
 
 def _whole(path: Path) -> tuple[Log, pd.DataFrame]:
     if path.exists() and path.stat().st_size > LARGEST:
-        raise _NotWholeError("")
+        raise _NotWholeError
     lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
     lines.pop()  # torn, or empty
     log, of_epochs, begun, numbered = Log(path, lines=len(lines)), list[bytes](), set[str](), False
@@ -50,13 +49,13 @@ def _whole(path: Path) -> tuple[Log, pd.DataFrame]:
     for number, line in enumerate(lines, 1):
         numbered = numbered or b', "crc": "' in line
         if numbered and not sealed(line, number):
-            raise _NotWholeError("")
+            raise _NotWholeError
         if line.startswith(_EPOCH):
             of_epochs.append(line)
             continue
         read = read_line(line)
         if read.fault or read.event["event"] in (ANEW, EPOCH):
-            raise _NotWholeError("")
+            raise _NotWholeError
         log.events.append(read.event)
         if read.event["event"] == START:
             begun.add(read.event["trial"])
@@ -65,10 +64,10 @@ def _whole(path: Path) -> tuple[Log, pd.DataFrame]:
     rows = _table(of_epochs)
     found = rows.groupby("trial")["epoch"].agg(["nunique", "max"])
     if not (begun.issuperset(found.index) and begun.issuperset(ends)):
-        raise _NotWholeError("")
+        raise _NotWholeError
     counts = {str(trial): (count, last) for trial, count, last in found.itertuples()}
     if any(missing_epochs(end, *counts.get(trial, (0, 0))) for trial, end in ends.items()):
-        raise _NotWholeError("")
+        raise _NotWholeError
     return log, rows
 
 
@@ -82,12 +81,12 @@ def _table(lines: Sequence[bytes]) -> pd.DataFrame:
     numbers = [column for name, column in zip(table.column_names, table.columns, strict=True) if name not in known]
     plain = all(map(_is_plain, numbers)) and not UNSEEN.search("".join(table.column_names))
     if table.num_rows != len(lines) or not plain:
-        raise _NotWholeError("")
+        raise _NotWholeError
     rows = table.drop_columns([name for name in ("line", "crc") if name in table.column_names]).to_pandas()
     if not (rows["epoch"].dtype == "int64" and rows["epoch"].between(1, 10**6).all()):
-        raise _NotWholeError("")
+        raise _NotWholeError
     if not all(KEY.fullmatch(trial) for trial in rows["trial"].unique()):
-        raise _NotWholeError("")
+        raise _NotWholeError
     return rows
 
 

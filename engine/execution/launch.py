@@ -88,7 +88,7 @@ def go_on(directory: Path, given: dict[str, Any], command: list[str], console: C
         _refuse(invalid_cells(plan))
         plan, proofs = under_known_keys(plan, [directory, *sources(plan)], teller(console))
         with RunLog(run) as log:
-            _begin_anew(run, log, teller(console))
+            _begin_anew(log, teller(console))
             make_again(plan, run, log, used, teller(console))
             log.extend(proofs)
             left = remaining_work(plan, log.history, record)
@@ -107,7 +107,7 @@ def go_on(directory: Path, given: dict[str, Any], command: list[str], console: C
     return run
 
 
-def _begin_anew(run: RunDirectory, log: RunLog, tell: Callable[[str], None]) -> None:
+def _begin_anew(log: RunLog, tell: Callable[[str], None]) -> None:
     """Says what is damaged in the log. Its trials count as begun and have no epochs, so they go on from their last
     checkpoint, which holds all of them and a digest of itself, or train anew."""
     if not (found := log.history.findings):
